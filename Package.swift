@@ -1,0 +1,71 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One list for every Swift target: the strictest language the toolchain offers, and no warning passes.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A layer of the program. What each may import is held by `Tests/TidyTests`.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["Support"], swiftSettings: settings)
+}
+
+let package = Package(
+    name: "meshbench",
+    products: [.executable(name: "meshbench", targets: ["meshbench"])],
+    targets: [
+        // 0: what Swift cannot see.
+        .target(name: "CShims"),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        // 1
+        module("Base", []),
+        // 2
+        module("Model", ["Base"]),
+        module("Stats", ["Base"]),
+        module("Wire", ["Base"]),
+        module("Posix", ["Base", "CShims"]),
+        // 3
+        module("Scenario", ["Base", "Model", "CYAML"]),
+        module("Report", ["Base", "Model", "Stats", "CZlib"]),
+        // 4: the cores. None touches a socket, none imports another.
+        module("ProxyCore", ["Base", "Model", "Stats", "Wire"]),
+        module("LoadCore", ["Base", "Model", "Stats", "Wire"]),
+        // 5
+        module("Runtime", ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
+        // 6
+        module("Rig", ["Base", "Model", "Stats", "Posix", "Runtime", "Scenario", "Report"]),
+        // 7
+        .executableTarget(
+            name: "meshbench",
+            dependencies: ["Base", "Model", "Rig", "Scenario", "Report", "Runtime"],
+            swiftSettings: settings),
+        // Tests.
+        .target(
+            name: "Support", dependencies: ["Base", "Posix"], path: "Tests/Support",
+            swiftSettings: settings),
+        tests("BaseTests", ["Base"]),
+        tests("ModelTests", ["Base", "Model"]),
+        tests("StatsTests", ["Base", "Stats"]),
+        tests("WireTests", ["Base", "Wire"]),
+        tests("PosixTests", ["Base", "Posix"]),
+        tests("ScenarioTests", ["Base", "Model", "Scenario"]),
+        tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
+        tests("ProxyCoreTests", ["Base", "Model", "Wire", "ProxyCore"]),
+        tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
+        tests("RuntimeTests", ["Base", "Model", "Stats", "Wire", "Posix", "Runtime"]),
+        tests("RigTests", ["Base", "Model", "Stats", "Report", "Scenario", "Rig"]),
+        tests("IntegrationTests", ["Base", "Posix", "Report"]),
+        tests("TidyTests", []),
+    ]
+)

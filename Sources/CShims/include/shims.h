@@ -1,0 +1,40 @@
+// What Swift cannot see of the system: packed unions, macros, variadic calls, GNU extensions.
+// Thin and total: each function is one call or one macro, errors come back as errno values.
+#ifndef MESHBENCH_SHIMS_H
+#define MESHBENCH_SHIMS_H
+
+#define _GNU_SOURCE
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// One ready descriptor, out of `struct epoll_event`, which is packed and holds a union.
+typedef struct {
+    uint32_t events;
+    uint32_t reserved;
+    uint64_t token;
+} mb_event;
+
+enum {
+    MB_EPOLL_IN = 0x001,
+    MB_EPOLL_OUT = 0x004,
+    MB_EPOLL_ERR = 0x008,
+    MB_EPOLL_HUP = 0x010,
+    MB_EPOLL_RDHUP = 0x2000,
+    MB_EPOLL_EDGE = 1u << 31,
+    MB_EPOLL_EXCLUSIVE = 1u << 28,
+};
+
+int mb_epoll_create(void);
+int mb_epoll_add(int epoll, int fd, uint32_t events, uint64_t token);
+int mb_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token);
+int mb_epoll_remove(int epoll, int fd);
+// Waits at most `timeout_ns` (negative: for ever) and fills `out`; returns the count or -1.
+int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns);
+
+const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m);
+
+// Asks the kernel to send `signal` to this process when its parent thread dies.
+int mb_set_parent_death_signal(int signal);
+
+#endif

@@ -1,0 +1,119 @@
+/// One line of `expect`, parsed.
+///
+///     p99(response) < 5ms during base on mesh
+///     overhead(p99(response)) < 1ms during base
+///     share(outcome = error) = 10% ± 1pp
+public struct Expectation: Codable, Equatable, Sendable {
+    /// The line as written.
+    public var source: String
+    public var left: Term
+    public var comparison: Comparison
+    public var right: Term
+    /// For `=`: the greatest distance that still counts as equal, in the unit of the left side.
+    public var tolerance: Tolerance?
+    /// The phase; nil: every measured phase, taken together.
+    public var phase: String?
+    /// The arm; nil: the mesh arm where there is one.
+    public var arm: Arm?
+
+    public init(
+        source: String, left: Term, comparison: Comparison, right: Term, tolerance: Tolerance?,
+        phase: String?, arm: Arm?
+    ) {
+        self.source = source
+        self.left = left
+        self.comparison = comparison
+        self.right = right
+        self.tolerance = tolerance
+        self.phase = phase
+        self.arm = arm
+    }
+
+    public enum Comparison: String, Codable, CaseIterable, Sendable {
+        case less = "<"
+        case lessOrEqual = "<="
+        case greater = ">"
+        case greaterOrEqual = ">="
+        case equal = "="
+    }
+
+    public enum Tolerance: Codable, Equatable, Sendable {
+        /// In the unit of the left side: `± 1ms`, `± 1.5pp`.
+        case absolute(Double)
+        /// A share of the right side: `± 5%`.
+        case relative(Double)
+    }
+}
+
+/// A value that an expectation compares.
+public indirect enum Term: Codable, Equatable, Sendable {
+    /// A number in base units: nanoseconds, bytes, requests per second, cores, shares of 1.
+    case literal(Double, Unit)
+    case metric(Metric)
+    case sum(Term, Term)
+    case difference(Term, Term)
+    case product(Term, Term)
+    case quotient(Term, Term)
+}
+
+/// What a number counts, so that milliseconds are not compared with percent.
+public enum Unit: String, Codable, CaseIterable, Sendable {
+    /// A plain number.
+    case one
+    /// Nanoseconds.
+    case time
+    /// Bytes.
+    case bytes
+    /// Per second.
+    case rate
+    /// Cores (of CPU): 1 m is a thousandth.
+    case cores
+    /// A share of 1.
+    case share
+}
+
+/// Which of the three clocks of a request.
+public enum LatencyKind: String, Codable, CaseIterable, Sendable {
+    /// From the intended instant of sending.
+    case response
+    /// From the instant of sending.
+    case service
+    /// Sent minus intended.
+    case lag
+    /// Opening a connection.
+    case connect
+    /// From sent to the first byte of the answer.
+    case firstByte = "first_byte"
+}
+
+/// A group of processes of an arm.
+public enum ProcessGroup: String, Codable, CaseIterable, Sendable {
+    case proxies
+    case apps
+    case load
+    case all
+}
+
+/// A measured value.
+public indirect enum Metric: Codable, Equatable, Sendable {
+    /// `p99(response)`: 0.99. Also `min` (0) and `max` (1).
+    case percentile(Double, LatencyKind)
+    case mean(LatencyKind)
+    /// `rate(achieved)`, `rate(offered)`: requests per second.
+    case achievedRate
+    case offeredRate
+    /// `share(outcome = ok)`: of all planned requests.
+    case shareOfOutcome(Outcome)
+    /// `share(status = 503)`: of all planned requests.
+    case shareOfStatus(Int)
+    /// `share(flag = UO)`: of all planned requests.
+    case shareOfFlag(ResponseFlag)
+    /// `cpu_per_1000rps(proxies)`: cores per 1000 completed requests per second.
+    case cpuPer1000(ProcessGroup)
+    /// `cpu(proxies)`: cores.
+    case cpu(ProcessGroup)
+    /// `memory(proxies)`: proportional set size, bytes.
+    case memory(ProcessGroup)
+    /// `overhead(x)`: x on the arm less x on the direct arm.
+    case overhead(Metric)
+}

@@ -1,0 +1,180 @@
+// The validated form of a scenario file (docs/SCENARIOS.md). Values here are within range: whoever
+// builds them has checked, with the place of every error.
+
+public import Base
+
+/// One scenario, ready to run.
+public struct Experiment: Codable, Equatable, Sendable {
+    public var name: String
+    public var about: String
+    /// The seed from which every schedule, order and sample of the run derives.
+    public var seed: UInt64
+    public var mesh: MeshPlan
+    public var services: [ServicePlan]
+    public var loads: [LoadPlan]
+    public var arms: [Arm]
+    public var rounds: RoundsPlan
+    public var phases: [PhasePlan]
+    public var expectations: [Expectation]
+    public var limits: ValidityLimits
+
+    public init(
+        name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
+        loads: [LoadPlan], arms: [Arm], rounds: RoundsPlan, phases: [PhasePlan],
+        expectations: [Expectation], limits: ValidityLimits
+    ) {
+        self.name = name
+        self.about = about
+        self.seed = seed
+        self.mesh = mesh
+        self.services = services
+        self.loads = loads
+        self.arms = arms
+        self.rounds = rounds
+        self.phases = phases
+        self.expectations = expectations
+        self.limits = limits
+    }
+}
+
+/// A way for the load to reach the service.
+public enum Arm: String, Codable, CaseIterable, Sendable {
+    /// Straight to the service's own addresses.
+    case direct
+    /// Through the mesh under test.
+    case mesh
+}
+
+/// The mesh under test.
+public struct MeshPlan: Codable, Equatable, Sendable {
+    public enum DataPlane: String, Codable, CaseIterable, Sendable {
+        case none
+        case reference
+    }
+
+    public enum Mode: String, Codable, CaseIterable, Sendable {
+        /// A proxy beside the client and one beside each replica: two hops.
+        case sidecar
+        /// One proxy before all replicas: one hop.
+        case gateway
+    }
+
+    public var dataplane: DataPlane
+    public var mode: Mode
+    /// Worker threads of each proxy, 1 or more.
+    public var workers: Int
+
+    public init(dataplane: DataPlane, mode: Mode, workers: Int) {
+        self.dataplane = dataplane
+        self.mode = mode
+        self.workers = workers
+    }
+}
+
+/// A service of the scenario.
+public struct ServicePlan: Codable, Equatable, Sendable {
+    public enum Kind: Codable, Equatable, Sendable {
+        /// The built-in workload, `meshbench app`.
+        case builtin(AppBehaviour)
+        /// A program of the user's.
+        case command(CommandPlan)
+    }
+
+    public var name: String
+    /// Processes of this service in each arm, 1 or more.
+    public var replicas: Int
+    public var kind: Kind
+
+    public init(name: String, replicas: Int, kind: Kind) {
+        self.name = name
+        self.replicas = replicas
+        self.kind = kind
+    }
+}
+
+/// A program that serves on a port chosen by the rig.
+public struct CommandPlan: Codable, Equatable, Sendable {
+    public enum Readiness: Codable, Equatable, Sendable {
+        /// A GET of this path answers below 400.
+        case http(path: String)
+        /// The port accepts a connection.
+        case tcp
+    }
+
+    /// The words of the command; `{port}` and `{dir}` stand for the port to listen on and a scratch folder.
+    public var arguments: [String]
+    public var environment: [String: String]
+    /// Files to write into the scratch folder before the start, by name; `{port}` and `{dir}` are replaced in them.
+    public var files: [String: String]
+    public var ready: Readiness
+    /// How long it may take to become ready.
+    public var readyWithin: Duration
+
+    public init(
+        arguments: [String], environment: [String: String], files: [String: String],
+        ready: Readiness, readyWithin: Duration
+    ) {
+        self.arguments = arguments
+        self.environment = environment
+        self.files = files
+        self.ready = ready
+        self.readyWithin = readyWithin
+    }
+}
+
+/// Measured spans and their order within each round.
+public struct PhasePlan: Codable, Equatable, Sendable {
+    public var name: String
+    public var duration: Duration
+    /// Whether the phase's requests and CPU count.
+    public var measure: Bool
+    /// The total rate of each load in this phase, requests per second, in place of the load's own; nil: the load's own.
+    public var rate: Double?
+
+    public init(name: String, duration: Duration, measure: Bool, rate: Double?) {
+        self.name = name
+        self.duration = duration
+        self.measure = measure
+        self.rate = rate
+    }
+}
+
+/// How often all arms are run.
+public struct RoundsPlan: Codable, Equatable, Sendable {
+    public var min: Int
+    /// Rounds are added up to this many while an expectation's interval straddles its limit.
+    public var max: Int
+
+    public init(min: Int, max: Int) {
+        self.min = min
+        self.max = max
+    }
+}
+
+/// When a measurement is not to be believed.
+public struct ValidityLimits: Codable, Equatable, Sendable {
+    /// The least share of the offered rate that must be sent, 0 to 1.
+    public var minAchieved: Double
+    /// The most that the 99th percentile of lag may be.
+    public var maxLagP99: Duration
+    /// The most of one core that the load generator's busiest thread may use, 0 to 1 (spinning apart).
+    public var maxGeneratorCPU: Double
+    /// The most of all cores of the machine that may be busy during a measured phase, 0 to 1.
+    public var maxMachineCPU: Double
+    /// The most CPU time that the hypervisor may take from the machine, as a share of all cores, 0 to 1.
+    public var maxSteal: Double
+    /// Samples that must lie beyond a percentile for it to be stated.
+    public var minTailSamples: Int
+
+    public init(
+        minAchieved: Double, maxLagP99: Duration, maxGeneratorCPU: Double, maxMachineCPU: Double,
+        maxSteal: Double, minTailSamples: Int
+    ) {
+        self.minAchieved = minAchieved
+        self.maxLagP99 = maxLagP99
+        self.maxGeneratorCPU = maxGeneratorCPU
+        self.maxMachineCPU = maxMachineCPU
+        self.maxSteal = maxSteal
+        self.minTailSamples = minTailSamples
+    }
+}
