@@ -44,11 +44,15 @@ let package = Package(
         // 5
         module("Runtime", ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
         // 6
-        module("Rig", ["Base", "Model", "Stats", "Posix", "Runtime", "Scenario", "Report"]),
+        module(
+            "Rig", ["Base", "Model", "Stats", "Posix", "LoadCore", "Runtime", "Scenario", "Report"]),
         // 7
         .executableTarget(
             name: "meshbench",
-            dependencies: ["Base", "Model", "Rig", "Scenario", "Report", "Runtime"],
+            dependencies: [
+                "Base", "Model", "Stats", "Posix", "LoadCore", "Rig", "Scenario", "Report",
+                "Runtime",
+            ],
             swiftSettings: settings),
         // Tests.
         .target(
@@ -63,8 +67,10 @@ let package = Package(
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
         tests("ProxyCoreTests", ["Base", "Model", "Wire", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
-        tests("RuntimeTests", ["Base", "Model", "Stats", "Wire", "Posix", "Runtime"]),
-        tests("RigTests", ["Base", "Model", "Stats", "Report", "Scenario", "Rig"]),
+        tests(
+            "RuntimeTests",
+            ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
+        tests("RigTests", ["Base", "Model", "Stats", "LoadCore", "Report", "Scenario", "Rig"]),
         tests("IntegrationTests", ["Base", "Posix", "Report"]),
         tests("TidyTests", []),
     ]
