@@ -23,9 +23,9 @@ as_root() {
     fi
 }
 
-# Each need is `probe=package`; a probe is a pkg-config module (`lib:NAME`), a program (`bin:NAME`) or
-# a Python module of the system (`py:NAME`). Probes rather than package names, so that what the user
-# has from elsewhere counts too.
+# Each need is `probe=package`; a probe is a pkg-config module (`lib:NAME`), a program (`bin:NAME`)
+# or a Python module of the system (`py:NAME`). Probes rather than package names, so that what the
+# user has from elsewhere counts too.
 build_needs=(
     bin:pkg-config=pkg-config
     lib:yaml-0.1=libyaml-dev
