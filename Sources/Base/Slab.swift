@@ -6,13 +6,13 @@ import Glibc
 
 /// A fixed number of plain values at fixed addresses, owned by whoever created it.
 ///
-/// `Slab` is a handle: copies share the memory. Its owner calls `deallocate()` exactly once, or keeps
-/// it for the life of the process. Not for values with references: nothing is deinitialized.
+/// `Slab` is a handle: copies share the memory. Its owner calls `deallocate()` exactly once, or
+/// keeps it for the life of the process. Not for values with references: nothing is deinitialized.
 @frozen
 @safe
 public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
-    // Safety: `base` is valid for `count` initialized elements until `deallocate()`; every access is
-    // bounds-checked. Sharing between threads is the owner's affair, as with any memory.
+    // Safety: `base` is valid for `count` initialized elements until `deallocate()`; every access
+    // is bounds-checked. Sharing between threads is the owner's affair, as with any memory.
     @usableFromInline let base: UnsafeMutablePointer<Element>
     /// The number of elements.
     public let count: Int
