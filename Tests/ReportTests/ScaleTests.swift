@@ -25,7 +25,7 @@ struct ScaleTests {
             (Scale(.linear, lower: -1, upper: 1), 4, [-1, -0.5, 0, 0.5, 1]),
             (Scale(.logarithmic, lower: 200, upper: 5000), 6, [200, 500, 1000, 2000, 5000]),
             (Scale(.logarithmic, lower: 1e3, upper: 1e9), 6, [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]),
-            (Scale(.tail, lower: 0, upper: 0.9999), 8, [0, 0.5, 0.9, 0.99, 0.999, 0.9999]),
+            (Scale(.tail, lower: 0, upper: 0.9999), 8, [0.5, 0.9, 0.99, 0.999, 0.9999]),
         ] as [(Scale, Int, [Double])])
     func ticks(scale: Scale, count: Int, expected: [Double]) {
         let ticks = scale.ticks(about: count)
@@ -101,6 +101,7 @@ struct ScaleTests {
         arguments: [
             (Quantity.time, 1e6, "1 ms"), (.time, 1.5e6, "1.5 ms"), (.time, 200_000, "200 µs"),
             (.cores, 0.05, "50 mCPU"), (.rate, 1000, "1,000/s"), (.time, 0, "0 ns"),
+            (.rate, 0.5, "0.5/s"), (.plain(""), 2.5, "2.5"),
         ] as [(Quantity, Double, String)])
     func tickLabels(quantity: Quantity, value: Double, expected: String) {
         #expect(quantity.tick(value).label == expected)

@@ -37,7 +37,7 @@ private let page = """
     .brand { color: var(--soft); font-size: 13px; margin: 0; }
     h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.01em; margin: 2px 0 6px; }
     h2 {
-      font-size: 20px; margin: 56px 0 4px; padding-top: 20px; border-top: 1px solid var(--rule);
+      font-size: 20px; margin: 44px 0 4px; padding-top: 18px; border-top: 1px solid var(--rule);
     }
     h3 { font-size: 15px; margin: 24px 0 4px; }
     h4 { font-size: 14px; margin: 0 0 4px; }
@@ -111,7 +111,9 @@ private let tables = """
       background: var(--direct); border-radius: 50%;
     }
     .arm.mesh::before { background: var(--mesh); border-radius: 1px; }
-    td.strip-cell { width: 190px; padding-right: 0; }
+    td.strip-cell { width: 190px; padding-right: 0; vertical-align: middle; }
+    details { margin: 14px 0 0; }
+    summary { cursor: pointer; font-size: 14px; font-weight: 650; padding: 4px 0; }
 
     """
 
@@ -201,6 +203,7 @@ private let media = """
       body { font-size: 11px; }
       main, body > header, body > footer { max-width: none; padding: 0; }
       nav, button, .tip { display: none; }
+      details::details-content { content-visibility: visible; block-size: auto; }
       table, td, tbody th, dt, dd, pre { font-size: 10px; }
       th, td { padding: 3px 8px 3px 0; }
       .scroll { overflow: visible; }

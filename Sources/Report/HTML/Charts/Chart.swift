@@ -38,7 +38,8 @@ struct Chart {
             [
                 "class": "chart", "viewBox": "0 0 \(coordinate(width)) \(coordinate(height))",
                 "role": "img", "aria-labelledby": "\(id)-t \(id)-d", "tabindex": "0",
-                "style": "min-width:\(coordinate(min(leastWidth, width)))px",
+                "style": "min-width:\(coordinate(min(leastWidth, width)))px;"
+                    + "max-width:\(coordinate(width * 1.1))px",
             ],
             element("title", ["id": id + "-t"], Markup(title)),
             element("desc", ["id": id + "-d"], Markup(description)), drawing)
@@ -85,13 +86,12 @@ extension Arm {
 extension Quantity {
     /// A value on an axis: without the zeros that tell nothing there.
     func tick(_ value: Double) -> Plot.Tick {
-        let words = text(value).split(separator: " ", maxSplits: 1)
-        guard var number = words.first.map(String.init), number.contains(".") else {
-            return .init(value: value, label: text(value))
-        }
+        let label = text(value)
+        let suffix = scale(for: value.magnitude).suffix
+        var number = label.dropLast(suffix.count)
+        guard number.contains(".") else { return .init(value: value, label: label) }
         while number.hasSuffix("0") { number.removeLast() }
         if number.hasSuffix(".") { number.removeLast() }
-        let unit = words.count > 1 ? " " + words[1] : ""
-        return .init(value: value, label: number + unit)
+        return .init(value: value, label: number + suffix)
     }
 }

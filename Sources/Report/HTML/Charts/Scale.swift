@@ -95,7 +95,7 @@ struct Scale: Equatable, Sendable {
             let tens = all.filter { isPowerOfTen($0) }
             return tens.count >= 3 ? tens : all.filter { isPowerOfTen($0) || isPowerOfTen($0 / 5) }
         case .tail:
-            let nines = [0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999, 0.9999999]
+            let nines = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999, 0.9999999]
             return nines.filter { $0 >= lower && $0 <= upper + 1e-12 }
         }
     }

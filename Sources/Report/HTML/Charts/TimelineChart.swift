@@ -23,7 +23,7 @@ struct TimelineChart {
         let each = arms.flatMap(\.rounds).joined().compactMap(\.p99Ns)
         let top = panel(x, .logarithmic(around: latencies + each), top: 46, height: 230)
         let rates = arms.flatMap(\.points).flatMap { [$0.offered, $0.achieved] }
-        let middle = panel(x, .fromZero(to: rates), top: 316, height: 120)
+        let middle = panel(x, .fromZero(to: rates), top: 320, height: 116)
         let errors = arms.flatMap(\.points).map(\.errors)
         let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
         var drawing = bands(top, through: bottom.bottom)
@@ -64,11 +64,11 @@ struct TimelineChart {
                 isMeasured ? "band-\(index % 2)" : "band-unmeasured", start, plot.top - 26,
                 end - start, bottom - plot.top + 26)
             drawing += line("band-edge", start, plot.top - 26, start, bottom)
-            let words = isMeasured ? span.phase : span.phase + " (not measured)"
-            // About seven units a letter: what does not fit would run into its neighbour.
-            let room = Int((end - start - 8) / 7)
+            // About eight units a letter: what does not fit would run into its neighbour.
+            let room = Int((end - start - 8) / 8)
             if room >= 3 {
-                let shown = words.count > room ? words.prefix(room - 1) + "…" : words
+                let shown =
+                    span.phase.count > room ? span.phase.prefix(room - 1) + "…" : span.phase
                 drawing += label(
                     String(shown), start + 6, plot.top - 11, anchor: "start", class: "phase")
             }
@@ -175,7 +175,10 @@ struct TimelineChart {
                     text: "\(arm.arm.rawValue) p50"),
             ]
         }
-        return lines + [.init(sign: .line, style: "curve offered", text: "offered")]
+        return lines + [
+            .init(sign: .line, style: "curve offered", text: "offered"),
+            .init(sign: .box, style: "band-unmeasured", text: "not measured"),
+        ]
     }
 
     private func caption(_ step: Double) -> Markup {

@@ -53,7 +53,7 @@ extension RunResult {
             "\($0), 95 % interval"
         }
         return card(
-            "\(overhead.metric), mesh adds in \(overhead.phase)",
+            "added \(overhead.metric) · \(overhead.phase)",
             quantity.value(of: overhead.difference, signed: true),
             [
                 interval ?? "no interval",

@@ -48,7 +48,11 @@ extension RunResult {
             .init(title: "From zero, on one scale for each unit"),
             .init(title: "Rounds", isNumber: true),
         ])
-        for overhead in overheads { table.append(row(overhead), isClose: false) }
+        var phase = overheads[0].phase
+        for overhead in overheads {
+            table.append(row(overhead), isClose: overhead.phase == phase)
+            phase = overhead.phase
+        }
         return Section(
             id: "overhead", title: "What the mesh adds",
             content: element(

@@ -22,6 +22,12 @@ extension RunResult {
             names.count == 1
             ? charts.map(\.markup).joined()
             : element("div", ["class": "grid"], charts.map(\.markup))
+        let tables = names.enumerated().map { index, name in
+            element(
+                "details", index == 0 ? ["open": "open"] : [:],
+                element("summary", [:], Markup("All clocks and percentiles, \(name)")),
+                latencyTable(name))
+        }.joined()
         let note = element(
             "p", ["class": "note"],
             """
@@ -32,7 +38,7 @@ extension RunResult {
             charts.isEmpty ? element("p", [:], "No request was answered: nothing to draw.") : .none
         return Section(
             id: "latency", title: "Latency",
-            content: note + quotable(drawings + nothing + names.map(latencyTable).joined()))
+            content: note + quotable(drawings + nothing + tables))
     }
 
     private func latencyTable(_ name: String) -> Markup {
@@ -41,8 +47,9 @@ extension RunResult {
             [.init(title: "Clock"), .init(title: "Arm")]
                 + quantiles.map { .init(title: percentileName($0), isNumber: true) }
                 + ["mean", "max", "samples"].map { .init(title: $0, isNumber: true) },
-            caption: "\(name): percentiles with their 95 % intervals. "
-                + "In italics: fewer samples beyond than it takes to state it.")
+            caption:
+                "Percentiles with their 95 % intervals. In italics: fewer samples beyond than it "
+                + "takes to state it.")
         for kind in LatencyKind.allCases {
             for (index, phase) in arms(of: name).enumerated() {
                 let latency = phase.latency(kind)
