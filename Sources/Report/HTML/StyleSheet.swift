@@ -170,7 +170,7 @@ private let charts = """
     }
     .tip.on { visibility: visible; }
     .doubtful { position: relative; }
-    .doubtful svg, .doubtful table { filter: grayscale(1); opacity: 0.42; }
+    .doubtful svg, .doubtful table { filter: grayscale(1); opacity: 0.55; }
     .stamp {
       display: inline-block; color: var(--fail); border: 1.5px solid currentColor;
       border-radius: 4px; padding: 2px 10px; font-weight: 650; font-size: 13px; margin: 10px 0 0;
@@ -189,6 +189,7 @@ private let media = """
     @media (max-width: 560px) {
       .grid.four { grid-template-columns: minmax(0, 1fr); }
       .card { padding: 10px 12px; }
+      .source { display: inline-block; min-width: 17ch; max-width: 22ch; overflow-wrap: anywhere; }
       dl { grid-template-columns: 1fr; } dt { padding-bottom: 0; } dd { padding-top: 0; }
     }
     @media print {
@@ -204,7 +205,14 @@ private let media = """
       main, body > header, body > footer { max-width: none; padding: 0; }
       nav, button, .tip { display: none; }
       details::details-content { content-visibility: visible; block-size: auto; }
-      table, td, tbody th, dt, dd, pre { font-size: 10px; }
+      table, td, th, tbody th, dt, dd, pre, caption, summary, .source, .note, figcaption, .key, p {
+        font-size: 10px;
+      }
+      td small, .brand, .meta { font-size: 9px; }
+      .about { font-size: 12px; } h3, h4 { font-size: 11px; } .banner p, .banner li { font-size: 11px; }
+      .stamp { font-size: 10px; }
+      summary { list-style: none; }
+      .note, summary { break-after: avoid; }
       th, td { padding: 3px 8px 3px 0; }
       .scroll { overflow: visible; }
       svg.chart { min-width: 0 !important; }

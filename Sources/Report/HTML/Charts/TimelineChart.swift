@@ -27,7 +27,12 @@ struct TimelineChart {
         let errors = arms.flatMap(\.points).map(\.errors)
         let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
         var drawing = bands(top, through: bottom.bottom)
-        drawing += latency(top)
+        drawing +=
+            latencies.isEmpty
+            ? label(
+                "no answers in any second", top.left + top.width / 2, top.top + top.height / 2,
+                anchor: "middle", class: "tick")
+            : latency(top)
         drawing += rate(middle)
         drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
         drawing += bottom.horizontalAxis(

@@ -72,12 +72,12 @@ extension RunResult {
 
     private func cell(_ percentile: Latency.Percentile?) -> Table.Cell {
         guard let percentile else { return .init("none", style: "weak") }
+        guard percentile.supported else {
+            return .init(Markup(Quantity.time.text(percentile.valueNs)), style: "weak")
+        }
         let estimate = Estimate(
             percentile.valueNs, low: percentile.lowNs, high: percentile.highNs)
-        return .figure(
-            Quantity.time.value(of: estimate),
-            percentile.supported ? Quantity.time.interval(of: estimate) : nil,
-            style: percentile.supported ? "" : "weak")
+        return .figure(Quantity.time.value(of: estimate), Quantity.time.interval(of: estimate))
     }
 
     var timelineSection: Section? {
@@ -114,24 +114,28 @@ extension RunResult {
             .init(title: "waits", isNumber: true), .init(title: "preempted", isNumber: true),
         ])
         for phase in phases {
-            for process in phase.processes.sorted(by: { $0.group.rank < $1.group.rank }) {
+            let processes = phase.processes.sorted { $0.group.rank < $1.group.rank }
+            for (index, process) in processes.enumerated() {
                 let cost = process.cpuPer1000rpsCores
                 let seconds = max(Double(process.windowNs) / 1e9, 1e-9)
-                table.append([
-                    .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
-                    .init(Markup(phase.phase)),
-                    .init(Markup(Quantity.cores.text(process.userCores))),
-                    .init(Markup(Quantity.cores.text(process.systemCores))),
-                    .init(
-                        Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"), style: "main"),
-                    .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
-                    .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
-                    .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
-                    .init(
-                        Markup(Quantity.rate.text(Double(process.voluntarySwitches) / seconds))),
-                    .init(
-                        Markup(Quantity.rate.text(Double(process.involuntarySwitches) / seconds))),
-                ])
+                table.append(
+                    [
+                        .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
+                        .init(Markup(phase.phase)),
+                        .init(Markup(Quantity.cores.text(process.userCores))),
+                        .init(Markup(Quantity.cores.text(process.systemCores))),
+                        .init(
+                            Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"),
+                            style: "main"),
+                        .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
+                        .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
+                        .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
+                        .init(
+                            Markup(Quantity.rate.text(Double(process.voluntarySwitches) / seconds))),
+                        .init(
+                            Markup(
+                                Quantity.rate.text(Double(process.involuntarySwitches) / seconds))),
+                    ], isClose: index > 0)
             }
         }
         return table.markup
