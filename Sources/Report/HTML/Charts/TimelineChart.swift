@@ -1,6 +1,6 @@
-// Latency, rate and errors on one clock, with the phases as bands: what happened when. Three panels share
-// the axis of time, each with a scale of its own, as an error a second is invisible beside a thousand
-// requests.
+// Latency, rate and errors on one clock, with the phases as bands: what happened when. Three panels
+// share the axis of time, each with a scale of its own, as an error a second is invisible beside a
+// thousand requests.
 
 import Model
 

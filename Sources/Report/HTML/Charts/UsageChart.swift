@@ -1,5 +1,5 @@
-// CPU by process: what each used on average over the measured window, user and system time apart, the
-// proxies first, since they are what the mesh adds.
+// CPU by process: what each used on average over the measured window, user and system time apart,
+// the proxies first, since they are what the mesh adds.
 
 import Model
 

@@ -1,5 +1,5 @@
-// What was measured: latency over the distribution, over time, over rounds; CPU and memory by process; how
-// the requests ended.
+// What was measured: latency over the distribution, over time, over rounds; CPU and memory by
+// process; how the requests ended.
 
 import Model
 
@@ -95,8 +95,10 @@ extension RunResult {
         guard !charts.isEmpty else { return nil }
         let note = element(
             "p", ["class": "note"],
-            "From the kernel's own accounts, over exactly the measured windows. Beside each bar: CPU "
-                + "per 1000 completed requests per second.")
+            """
+            From the kernel's own accounts, over exactly the measured windows. Beside each bar: \
+            CPU per 1000 completed requests per second.
+            """)
         return Section(
             id: "cpu", title: "CPU and memory by process",
             content: note
@@ -118,6 +120,8 @@ extension RunResult {
             for (index, process) in processes.enumerated() {
                 let cost = process.cpuPer1000rpsCores
                 let seconds = max(Double(process.windowNs) / 1e9, 1e-9)
+                let waits = Double(process.voluntarySwitches) / seconds
+                let preempted = Double(process.involuntarySwitches) / seconds
                 table.append(
                     [
                         .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
@@ -130,11 +134,8 @@ extension RunResult {
                         .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
                         .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
                         .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
-                        .init(
-                            Markup(Quantity.rate.text(Double(process.voluntarySwitches) / seconds))),
-                        .init(
-                            Markup(
-                                Quantity.rate.text(Double(process.involuntarySwitches) / seconds))),
+                        .init(Markup(Quantity.rate.text(waits))),
+                        .init(Markup(Quantity.rate.text(preempted))),
                     ], isClose: index > 0)
             }
         }
@@ -145,7 +146,7 @@ extension RunResult {
         guard !rounds.isEmpty else { return nil }
         let metrics: [(String, Quantity, (RoundResult) -> Double?)] = [
             ("response p50", .time, \.responseP50Ns), ("response p99", .time, \.responseP99Ns),
-            ("CPU of proxies per 1000 rps", .cores, { $0.cpuPer1000rpsCores["proxies"] }),
+            ("proxy CPU per 1000 rps", .cores, { $0.cpuPer1000rpsCores["proxies"] }),
             ("achieved rate", .rate, \.achievedPerSecond),
         ]
         let drawings = phaseNames.enumerated().map { index, name in
@@ -162,8 +163,8 @@ extension RunResult {
         let note = element(
             "p", ["class": "note"], armName("direct"), " and ", armName("mesh"),
             """
-            , in the order in which they ran within each round. Hollow: a round that does not count. \
-            The axes do not begin at zero.
+            , in the order in which they ran within each round. Hollow: a round that does not \
+            count. The axes do not begin at zero.
             """)
         return Section(
             id: "rounds", title: "Rounds", content: note + quotable(drawings.joined()))
