@@ -24,7 +24,8 @@ public struct LoadJob: Codable, Equatable, Sendable {
     public var plan: LoadPlan
     public var targets: [Target]
     public var phases: [PhasePlan]
-    /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: as soon as connections are open.
+    /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: as soon as connections
+    /// are open.
     public var start: Instant?
     public var seed: UInt64
     /// The last stretch before each intended instant is spent spinning rather than sleeping.
