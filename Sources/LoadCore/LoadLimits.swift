@@ -1,5 +1,5 @@
 public import Base
-public import Model
+import Model
 
 /// The bounds of the load generator: every table it keeps is as long as one of these says.
 public enum LoadLimits {
