@@ -35,7 +35,9 @@ public struct LoadJobError: Error, Equatable, Sendable, CustomStringConvertible 
 extension LoadJob {
     /// The threads that will run: no more than there are connections for, each thread having one for
     /// each target or more.
-    public var threadCount: Int { max(1, min(plan.threads, plan.connections / max(1, targets.count))) }
+    public var threadCount: Int {
+        max(1, min(plan.threads, plan.connections / max(1, targets.count)))
+    }
 
     /// Checks everything that the generator relies on.
     /// - Throws: `LoadJobError` naming the first value out of range.

@@ -131,7 +131,9 @@ struct Recorder: ~Copyable {
     @inline(__always)
     mutating func lag(_ lag: Duration, phase: Int) { phases[phase].lag.record(lag.recordable) }
 
-    mutating func waited(_ wait: Duration, phase: Int) { phases[phase].wait.record(wait.recordable) }
+    mutating func waited(_ wait: Duration, phase: Int) {
+        phases[phase].wait.record(wait.recordable)
+    }
 
     @inline(__always)
     mutating func firstByte(_ delay: Duration, phase: Int) {
