@@ -265,7 +265,8 @@ public struct RunResult: Codable, Sendable {
         }
     }
 
-    /// A difference of a quantile, or of CPU or memory, between the arms: not the quantile of differences.
+    /// A difference of a quantile, or of CPU or memory, between the arms: not the quantile of
+    /// differences.
     public struct Overhead: Codable, Sendable {
         public var phase: String
         /// `response p99`, `cpu per 1000 rps`, `memory`.
