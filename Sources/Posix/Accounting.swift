@@ -228,6 +228,8 @@ private func switches(_ pid: Int32) -> (voluntary: Int64, involuntary: Int64) {
 func field(_ name: String, of text: [UInt8]) -> Int64? {
     let name = Array(name.utf8)
     guard let range = text.firstRange(of: name) else { return nil }
-    let rest = text[range.upperBound...].drop { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+    let rest = text[range.upperBound...].drop {
+        $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t")
+    }
     return number(rest.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") })
 }

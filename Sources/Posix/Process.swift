@@ -12,7 +12,7 @@ public final class Process {
     /// The process, and the group that it leads.
     public let pid: Int32
     /// How it ended, once that has been seen.
-    public private(set) var status: ExitStatus?
+    public private(set) var status: ProcessEnd?
 
     private let watch: Descriptor
     private var input: Descriptor?
@@ -111,7 +111,7 @@ public final class Process {
     public func closeInput() { input = nil }
 
     /// How the process ended; nil while it runs. Once it has ended, whatever remains of its group is killed.
-    public func poll() -> ExitStatus? {
+    public func poll() -> ProcessEnd? {
         if let status { return status }
         var end = mb_exit()
         // While the zombie is kept, its number cannot pass to another group.
@@ -123,7 +123,7 @@ public final class Process {
     }
 
     /// Waits for the end of the process; nil if `deadline` comes first.
-    public func wait(until deadline: Instant) -> ExitStatus? {
+    public func wait(until deadline: Instant) -> ProcessEnd? {
         while true {
             if let status = poll() { return status }
             let left = deadline - Clock.now()
@@ -138,7 +138,7 @@ public final class Process {
     }
 
     /// Ends the group: SIGTERM, and SIGKILL after `grace`.
-    public func terminate(grace: Duration) -> ExitStatus {
+    public func terminate(grace: Duration) -> ProcessEnd {
         if let status = poll() { return status }
         if grace > .zero {
             // A stopped process would not see SIGTERM before it is continued.

@@ -51,7 +51,7 @@ public struct ProcessCommand: Sendable {
 }
 
 /// How a process ended.
-public enum ExitStatus: Equatable, Sendable, CustomStringConvertible {
+public enum ProcessEnd: Equatable, Sendable, CustomStringConvertible {
     /// With this code, 0 to 255.
     case exited(Int32)
     /// By this signal.

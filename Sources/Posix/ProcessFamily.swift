@@ -71,7 +71,9 @@ func numberedEntries(of path: String) -> [Int32] {
     var found: [Int32] = []
     while let entry = unsafe readdir(directory) {
         let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
-            unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                unsafe String(cString: $0)
+            }
         }
         if let pid = Int32(name) { found.append(pid) }
     }

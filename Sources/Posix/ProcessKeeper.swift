@@ -21,7 +21,8 @@ public enum Keeper {
     ///
     /// Standard streams and the working directory are passed on to the command.
     /// - Returns: how the command ended.
-    public static func run(_ arguments: [String], grace: Duration) throws(SystemError) -> ExitStatus {
+    public static func run(_ arguments: [String], grace: Duration) throws(SystemError) -> ProcessEnd
+    {
         precondition(!arguments.isEmpty, "a keeper of no command")
         guard fcntl(lifeline, F_GETFD) >= 0 else { throw SystemError("use the lifeline") }
         let code = mb_become_subreaper()
@@ -63,8 +64,8 @@ public enum Keeper {
     }
 
     /// Reaps all that have ended; how `service` ended, if it did.
-    private static func reap(_ service: Int32) -> ExitStatus? {
-        var found: ExitStatus?
+    private static func reap(_ service: Int32) -> ProcessEnd? {
+        var found: ProcessEnd?
         var end = mb_exit()
         while true {
             let pid = unsafe mb_reap_any(&end)

@@ -65,3 +65,18 @@ struct LineBuffer {
         }
     }
 }
+
+/// The last `lines` lines of a log, for an error message; none where it cannot be read.
+public func tail(of path: String, lines: Int) -> [String] {
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return [] }
+    defer { close(file) }
+    // Bound: the last 16 KiB hold more lines than anyone wants in an error message.
+    let size = lseek(file, 0, SEEK_END)
+    lseek(file, max(0, size - 16 * 1024), SEEK_SET)
+    var buffer = [UInt8](repeating: 0, count: 16 * 1024)
+    let count = unsafe read(file, &buffer, buffer.count)
+    guard count > 0 else { return [] }
+    return buffer[..<count].split(separator: UInt8(ascii: "\n")).suffix(lines)
+        .map { String(decoding: $0, as: UTF8.self) }
+}
