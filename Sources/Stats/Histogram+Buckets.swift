@@ -103,12 +103,9 @@ extension Histogram {
 
         mutating func next() -> (slot: Int, times: UInt64)? {
             guard let dense else { return words.nextOccupied() }
-            while slot < Scale.slots {
-                let times = dense[slot]
-                slot += 1
-                if times != 0 { return (slot - 1, times) }
-            }
-            return nil
+            guard let occupied = dense.occupied(from: slot) else { return nil }
+            slot = occupied + 1
+            return (occupied, dense[occupied])
         }
     }
 }

@@ -96,8 +96,7 @@ extension Histogram {
         }
         if clipped > 0 { occupied.append((Scale.clippedSlot, clipped)) }
         self.init()
-        packed = Self.pack(occupied)
-        self.total = total
+        (packed, self.total) = Self.pack(occupied)
     }
 
     private static func append(_ number: some FixedWidthInteger, to bytes: inout [UInt8]) {

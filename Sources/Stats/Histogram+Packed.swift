@@ -53,18 +53,22 @@ struct PackedCounts {
 
 extension Histogram {
     /// The counts up to the last occupied slot, packed. One form for each content.
-    func packedCounts() -> [UInt8] { dense == nil ? packed : Self.pack(occupiedSlots) }
+    func packedCounts() -> [UInt8] { dense == nil ? packed : Self.pack(occupiedSlots).bytes }
 
-    static func pack(_ occupied: some Sequence<(slot: Int, times: UInt64)>) -> [UInt8] {
+    static func pack(
+        _ occupied: some Sequence<(slot: Int, times: UInt64)>
+    ) -> (bytes: [UInt8], total: UInt64) {
         var bytes: [UInt8] = []
+        var total: UInt64 = 0
         var next = 0
         for (slot, times) in occupied {
             let zeros = slot - next
             if zeros > 0 { ZigZag.append(zeros == 1 ? 0 : Int64(-zeros), to: &bytes) }
             precondition(times <= UInt64(Int64.max), "\(times) values in one slot")
             ZigZag.append(Int64(times), to: &bytes)
+            total &+= times
             next = slot + 1
         }
-        return bytes
+        return (bytes, total)
     }
 }

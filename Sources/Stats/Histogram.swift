@@ -7,13 +7,12 @@
 // few kilobytes packed, so an hour of seconds stays in some ten megabytes. Every query works on both.
 // Packed turns to dense by itself at the next record.
 
-import Glibc
-
 /// Counts of values in nanoseconds, each kept to 3 significant decimal digits.
 ///
 /// A value: copies are independent, and share their memory until one of them records. Recording checks
-/// for that sharing, finds one slot and adds to it: a few nanoseconds, no allocation, after the first
-/// record or `prepare()`.
+/// for that sharing, finds one slot and adds to it: some 3 ns, no allocation, after the first record or
+/// `prepare()`. In a property of a class the runtime's exclusivity check costs several times that:
+/// a hot loop records through a `HistogramRecorder`.
 // Bound: `Scale.slots` counts of 8 bytes, 264 KiB, taken once; of these only the pages that values
 // fall into become resident, unless `prepare()` touches them all.
 @frozen
@@ -75,11 +74,13 @@ public struct Histogram: Sendable {
 
     /// The same counts in the packed form: a kilobyte or few instead of 264.
     public func compacted() -> Histogram {
-        if dense == nil { return self }
-        var copy = Histogram()
-        copy.packed = packedCounts()
-        copy.total = total
-        return copy
+        dense.map(Histogram.init(copying:)) ?? self
+    }
+
+    /// The counts of a dense array, packed.
+    init(copying counts: DenseCounts) {
+        self.init()
+        (packed, total) = Self.pack(OccupiedSlots(dense: counts, packed: []))
     }
 
     /// All values so far, packed; the histogram is empty afterwards and keeps its memory.
@@ -103,50 +104,5 @@ public struct Histogram: Sendable {
             packed = []
         }
         dense = fresh
-    }
-}
-
-/// The counts of a histogram that is recorded into, one for each slot of the scale.
-@usableFromInline
-@safe
-final class DenseCounts: @unchecked Sendable {
-    // Safety: `base` is valid for `Scale.slots` initialized counts for the life of the object. Only a
-    // `Histogram` that is the sole holder of the object writes to it.
-    @usableFromInline let base: UnsafeMutablePointer<UInt64>
-
-    init() {
-        // calloc rather than allocate and initialize: the pages come zeroed from the kernel, and those
-        // that no value falls into are never touched.
-        let memory = unsafe calloc(Histogram.Scale.slots, MemoryLayout<UInt64>.stride)
-        guard let memory = unsafe memory else { preconditionFailure("no memory for a histogram") }
-        unsafe base = memory.bindMemory(to: UInt64.self, capacity: Histogram.Scale.slots)
-    }
-
-    deinit { unsafe free(base) }
-
-    subscript(slot: Int) -> UInt64 {
-        get {
-            precondition(slot >= 0 && slot < Histogram.Scale.slots, "no slot \(slot)")
-            return unsafe base[slot]
-        }
-        set {
-            precondition(slot >= 0 && slot < Histogram.Scale.slots, "no slot \(slot)")
-            unsafe base[slot] = newValue
-        }
-    }
-
-    func clear() { unsafe base.update(repeating: 0, count: Histogram.Scale.slots) }
-
-    func copy(_ other: DenseCounts) {
-        unsafe base.update(from: other.base, count: Histogram.Scale.slots)
-    }
-
-    /// Writes one word of each page, so that it is resident.
-    func touch() {
-        let page = 4096 / MemoryLayout<UInt64>.stride
-        for slot in stride(from: 0, to: Histogram.Scale.slots, by: page) {
-            let word = unsafe base + slot
-            unsafe word.pointee = word.pointee
-        }
     }
 }

@@ -106,3 +106,21 @@ import Testing
         #expect(second.max == 0)
     }
 }
+
+@Suite struct HistogramRecorderTests {
+    @Test func aRecorderCountsWhatAHistogramCounts() {
+        let recorder = HistogramRecorder()
+        var histogram = Histogram()
+        var random = SeededRandom(seed: 7)
+        for _ in 0..<2 {
+            for _ in 0..<10_000 {
+                let value = random.next() >> UInt64(random.below(64))
+                recorder.record(value)
+                histogram.record(value)
+            }
+            #expect(recorder.histogram() == histogram)
+            #expect(recorder.take() == histogram.take())
+            #expect(recorder.histogram() == Histogram())
+        }
+    }
+}
