@@ -61,7 +61,7 @@ private func connect(to port: UInt16) -> Int32? {
 /// Sends `request` and reads the first bytes of the answer, enough for the status line of any server
 /// that is ready.
 private func exchange(_ request: [UInt8], on socket: Int32) -> [UInt8] {
-    guard unsafe send(socket, request, request.count, Int32(MSG_NOSIGNAL.rawValue)) == request.count
+    guard unsafe send(socket, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
     else { return [] }
     var answer: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 256)

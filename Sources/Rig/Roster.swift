@@ -84,6 +84,7 @@ final class Roster {
             try startOurs(node, "proxy", try json(file), label: label, log: log)
         case .command(let plan):
             try startCommand(node, plan, label: label, log: log)
+        case .generator: preconditionFailure("a generator is started for each turn")
         }
         let addresses = roles.last?.addresses.map { "\($0.key)=\($0.value)" }.sorted() ?? []
         place.journal.note(

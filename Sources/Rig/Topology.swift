@@ -53,6 +53,8 @@ struct Topology: Equatable {
         case application(Application)
         case command(CommandPlan)
         case proxy(Proxy)
+        /// A load generator, which belongs to a turn and not to the arm.
+        case generator
     }
 
     struct Node: Equatable {

@@ -1,6 +1,6 @@
 // What every part of a run needs: where the program is, where files go, and who may stop it.
 
-public import Base
+import Base
 import Posix
 
 /// The surroundings of one run.
