@@ -57,7 +57,7 @@ struct Accountant {
         accounts.map { account in
             ProcessSample(
                 name: account.name, group: account.group,
-                usage: .window(
+                usage: Usage.window(
                     from: start.usage[account.name] ?? Usage(),
                     to: end.usage[account.name] ?? Usage()),
                 memory: end.memory[account.name] ?? MemoryUse())

@@ -47,6 +47,17 @@ public final class ResultsFolder {
         try write(Array(text.utf8), to: name)
     }
 
+    /// Removes what services needed while they ran and nobody needs to read.
+    func removeScratch() throws(RigError) {
+        let scratch = path + "/scratch"
+        guard FileManager.default.fileExists(atPath: scratch) else { return }
+        do {
+            try FileManager.default.removeItem(atPath: scratch)
+        } catch {
+            throw RigError(.file, "\(scratch) cannot be removed: \(error)")
+        }
+    }
+
     /// Gives the folder its final name; nothing is written after that.
     /// - Returns: where it is.
     public func publish() throws(RigError) -> String {

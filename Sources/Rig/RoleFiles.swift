@@ -13,46 +13,24 @@ struct AppFile: Encodable, Equatable {
     var calls: [String: [String]]
 }
 
-/// `meshbench proxy --config FILE`.
-struct ProxyFile: Encodable, Equatable {
-    struct Listener: Encodable, Equatable {
-        var name: String
-        var address: String
-    }
-
-    struct Route: Encodable, Equatable {
-        var hosts: [String]?
-        var prefix: String
-        var cluster: String
-    }
-
-    struct Cluster: Encodable, Equatable {
-        var name: String
-        var endpoints: [String]
-    }
-
-    var listeners: [Listener]
-    var routes: [Route]
-    var clusters: [Cluster]
-    var workers: Int
-    var admin: String
-
-    /// - Parameter resolve: the address of an endpoint.
-    init(
-        _ proxy: Topology.Proxy, resolve: (Topology.Endpoint) throws(RigError) -> String
-    ) throws(RigError) {
-        listeners = proxy.listeners.map { Listener(name: $0, address: "127.0.0.1:0") }
-        routes = proxy.routes.map {
-            Route(hosts: $0.host.map { [$0] }, prefix: "/", cluster: $0.cluster)
-        }
-        clusters = []
-        for cluster in proxy.clusters {
+extension Topology.Proxy {
+    /// The proxy's configuration, once the addresses behind it are known.
+    /// - Parameter longest: the longest that any load waits: the proxy must not give up before it.
+    func configuration(
+        longest: Duration, resolve: (Topology.Endpoint) throws(RigError) -> String
+    ) throws(RigError) -> ProxyConfiguration {
+        var clusters: [ProxyConfiguration.Cluster] = []
+        for cluster in self.clusters {
             var endpoints: [String] = []
             for endpoint in cluster.endpoints { endpoints.append(try resolve(endpoint)) }
-            clusters.append(Cluster(name: cluster.name, endpoints: endpoints))
+            clusters.append(.init(name: cluster.name, endpoints: endpoints))
         }
-        workers = proxy.workers
-        admin = "127.0.0.1:0"
+        var timeouts = ProxyTimeouts()
+        timeouts.request = max(timeouts.request, longest * 2)
+        return ProxyConfiguration(
+            listeners: listeners.map { .init(name: $0, address: "127.0.0.1:0") },
+            routes: routes.map { .init(hosts: $0.host.map { [$0] } ?? [], cluster: $0.cluster) },
+            clusters: clusters, admin: "127.0.0.1:0", workers: workers, timeouts: timeouts)
     }
 }
 

@@ -4,6 +4,7 @@ import Base
 import FoundationEssentials
 import Model
 import Posix
+import Scenario
 
 /// All running processes of one arm.
 final class Roster {
@@ -78,10 +79,11 @@ final class Roster {
                 behaviour: application.behaviour, calls: calls)
             try startOurs(node, "app", try json(file), label: label, log: log)
         case .proxy(let proxy):
-            let file = try ProxyFile(proxy) { endpoint throws(RigError) in
-                try address(of: endpoint)
+            let configuration = try proxy.configuration(longest: topology.longestTimeout) {
+                endpoint throws(RigError) in try address(of: endpoint)
             }
-            try startOurs(node, "proxy", try json(file), label: label, log: log)
+            let file = Array(ProxyFile.text(configuration).utf8)
+            try startOurs(node, "proxy", file, label: label, log: log)
         case .command(let plan):
             try startCommand(node, plan, label: label, log: log)
         case .generator: preconditionFailure("a generator is started for each turn")

@@ -18,7 +18,9 @@ struct Sample: Sendable {
     var tally: Tally
     var processes: [ProcessSample]
     var machine: MachineUsage.Shares
-    /// The measured window, as the readings were really taken.
+    /// How long the phase was planned to take.
+    var span: Duration
+    /// The window of CPU accounting: the same, but as the readings were really taken.
     var window: Duration
     /// The busiest thread of all generators, spinning apart, 0 to 1.
     var generatorBusy: Double

@@ -70,6 +70,8 @@ struct Topology: Equatable {
     var nodes: [Node]
     /// For each load, by name, where its requests go.
     var targets: [String: [Endpoint]]
+    /// The longest timeout of any load.
+    var longestTimeout: Duration
 
     /// Lays out one arm of an experiment.
     /// - Throws: if services call each other in a circle, or one that does not exist.
@@ -77,6 +79,7 @@ struct Topology: Equatable {
         self.arm = arm
         nodes = []
         targets = [:]
+        longestTimeout = experiment.loads.map(\.timeout).max() ?? .zero
         let services = try leavesFirst(experiment.services)
         let mode: MeshPlan.Mode? =
             arm == .mesh && experiment.mesh.dataplane != .none ? experiment.mesh.mode : nil

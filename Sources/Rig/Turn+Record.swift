@@ -32,7 +32,7 @@ extension Turn {
                 Sample(
                     round: round, position: position, arm: roster.topology.arm, phase: phase.name,
                     tally: tally, processes: accounts.processes(from: start, to: end),
-                    machine: machine, window: end.taken - start.taken,
+                    machine: machine, span: phase.duration, window: end.taken - start.taken,
                     generatorBusy: results.flatMap(\.threads).map(\.busy).max() ?? 0,
                     clockStepped: ClockPair.stepped(from: start.clocks, to: end.clocks),
                     lostWorkers: accounts.lostWorkers(from: start, to: end),
