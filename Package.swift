@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// One list for every Swift target: the strictest language the toolchain offers, and no warning passes.
+// One list for every Swift target: the strictest language the toolchain offers, and no warning
+// passes.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .strictMemorySafety(),
@@ -9,6 +10,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .treatAllWarnings(as: .error),
+    // Exclusivity is checked in debug builds, where the tests run; a release pays nothing for it.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
 /// A layer of the program. What each may import is held by `Tests/TidyTests`.
@@ -45,7 +48,8 @@ let package = Package(
         module("Runtime", ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
         // 6
         module(
-            "Rig", ["Base", "Model", "Stats", "Posix", "LoadCore", "Runtime", "Scenario", "Report"]),
+            "Rig",
+            ["Base", "Model", "Stats", "Posix", "LoadCore", "Runtime", "Scenario", "Report"]),
         // 7
         .executableTarget(
             name: "meshbench",

@@ -2,6 +2,7 @@
 
 public import Base
 public import Model
+import Stats
 
 /// One run of one load generator: a plan, where to send it, and when.
 public struct LoadJob: Codable, Equatable, Sendable {
