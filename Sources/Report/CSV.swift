@@ -1,5 +1,5 @@
-// Comma-separated values as RFC 4180 quotes them, with lines ended by a bare line feed: what the tools of
-// this platform expect.
+// Comma-separated values as RFC 4180 quotes them, with lines ended by a bare line feed: what the
+// tools of this platform expect.
 
 /// Rows of text under a header.
 struct CSV {
@@ -17,7 +17,8 @@ struct CSV {
         text += row.map(Self.quoted).joined(separator: ",") + "\n"
     }
 
-    /// RFC 4180, 2: a field with a comma, a quote or a line break stands in quotes, its own doubled.
+    /// RFC 4180, 2: a field with a comma, a quote or a line break stands in quotes, its own
+    /// doubled.
     static func quoted(_ field: String) -> String {
         let needsQuotes = field.unicodeScalars.contains {
             $0 == "," || $0 == "\"" || $0 == "\n" || $0 == "\r"
@@ -32,7 +33,8 @@ struct CSV {
     }
 }
 
-/// A number as machines read it: the shortest text that gives the same number, no grouping, no unit.
+/// A number as machines read it: the shortest text that gives the same number, no grouping, no
+/// unit.
 func exact(_ value: Double) -> String {
     precondition(value.isFinite, "a number that is not finite: \(value)")
     if value == value.rounded(), value.magnitude < 0x1p53 { return String(Int64(value)) }

@@ -1,6 +1,6 @@
-// Numbers for people. A figure is written with three significant digits and in the unit that keeps it
-// readable; a figure and its interval share one unit and one number of decimals, so that the eye can
-// compare them. Files for machines never pass through here: they carry the exact values.
+// Numbers for people. A figure is written with three significant digits and in the unit that keeps
+// it readable; a figure and its interval share one unit and one number of decimals, so that the eye
+// can compare them. Files for machines never pass through here: they carry the exact values.
 
 /// What a number counts, and so how it is written for people.
 enum Quantity: Equatable, Sendable {
@@ -107,8 +107,8 @@ enum Quantity: Equatable, Sendable {
         fixed(value / scale.divisor, decimals(value / scale.divisor))
     }
 
-    /// Decimals that leave three significant digits; none for whole things. A rate keeps one more, as
-    /// 999.6/s is not 1,000/s when 1,000/s was offered.
+    /// Decimals that leave three significant digits; none for whole things. A rate keeps one more,
+    /// as 999.6/s is not 1,000/s when 1,000/s was offered.
     private func decimals(_ scaled: Double) -> Int {
         switch self {
         case .count: 0
@@ -133,7 +133,8 @@ func decimalsForThreeDigits(_ value: Double) -> Int {
     return min(decimals, 6)
 }
 
-/// `value` with exactly `decimals` decimals, rounded half away from zero, thousands grouped by commas.
+/// `value` with exactly `decimals` decimals, rounded half away from zero, thousands grouped by
+/// commas.
 ///
 /// `FoundationEssentials` has no `String(format:)`, and the locale must not matter here.
 func fixed(_ value: Double, _ decimals: Int) -> String {
@@ -186,8 +187,8 @@ func percentileName(_ quantile: Double) -> String {
     return "p" + text
 }
 
-/// `text` without control characters: what a user wrote must not move a terminal's cursor, and XML has
-/// no place for them.
+/// `text` without control characters: what a user wrote must not move a terminal's cursor, and XML
+/// has no place for them.
 func printable(_ text: String) -> String {
     String(
         String.UnicodeScalarView(

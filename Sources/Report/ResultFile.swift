@@ -24,8 +24,9 @@ public enum ResultFileError: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 extension RunResult {
-    /// The bytes of `result.json`: keys in snake case and sorted, so that two runs can be compared by
-    /// `diff`; integers whole, fractions in the shortest form that reads back as the same number.
+    /// The bytes of `result.json`: keys in snake case and sorted, so that two runs can be compared
+    /// by `diff`; integers whole, fractions in the shortest form that reads back as the same
+    /// number.
     /// - Precondition: every number is finite; `schema` is `currentSchema`.
     public func json() -> [UInt8] {
         precondition(schema == Self.currentSchema, "a result of schema \(schema) written as ours")
@@ -63,8 +64,8 @@ extension RunResult {
     }
 }
 
-/// What every version of the file has: read first, so that a later one is refused by name and not by
-/// the first field that it lacks.
+/// What every version of the file has: read first, so that a later one is refused by name and not
+/// by the first field that it lacks.
 private struct Envelope: Decodable {
     var schema: String
 }
@@ -96,8 +97,8 @@ private func describe(_ error: any Error) -> (path: String, problem: String) {
     return (path.isEmpty ? "the top" : path, problem)
 }
 
-/// A key of the file. Not Foundation's own snake case, which would write `cpu_per1000rps_cores`: a digit
-/// after a lower-case letter begins a word too.
+/// A key of the file. Not Foundation's own snake case, which would write `cpu_per1000rps_cores`: a
+/// digit after a lower-case letter begins a word too.
 struct ResultKey: CodingKey {
     var stringValue: String
     var intValue: Int?

@@ -1,5 +1,5 @@
-// `rounds.csv`: tidy data, one value a row, for whoever wants to test the statistics of this program with
-// their own.
+// `rounds.csv`: tidy data, one value a row, for whoever wants to test the statistics of this
+// program with their own.
 
 import Model
 

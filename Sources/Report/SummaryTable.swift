@@ -1,8 +1,9 @@
 // `summary.csv`: one row for each arm and phase.
 //
-// The first columns bear the names, units and roundings of istio/tools (perf/benchmark/runner/fortio.py):
-// seconds, requests per second and microseconds as whole numbers, CPU in thousandths of a core, memory in
-// MiB. Scripts that plot Istio's files read these. The columns after them are exact and name their unit.
+// The first columns bear the names, units and roundings of istio/tools
+// (perf/benchmark/runner/fortio.py): seconds, requests per second and microseconds as whole
+// numbers, CPU in thousandths of a core, memory in MiB. Scripts that plot Istio's files read these.
+// The columns after them are exact and name their unit.
 
 import Model
 
@@ -108,7 +109,8 @@ extension RunResult.PhaseResult {
 }
 
 extension RunResult.Latency {
-    /// The percentile at `quantile`; nil where the result does not state it or nothing was recorded.
+    /// The percentile at `quantile`; nil where the result does not state it or nothing was
+    /// recorded.
     subscript(quantile: Double) -> Percentile? {
         count == 0 ? nil : percentiles.first { ($0.quantile - quantile).magnitude < 1e-9 }
     }

@@ -1,13 +1,14 @@
-// What stands on the terminal when a run ends: at most 100 columns, plain text, colour only where the
-// caller knows that someone is looking. The order is that of importance: can it be trusted, what does it
-// say, on what does it rest.
+// What stands on the terminal when a run ends: at most 100 columns, plain text, colour only where
+// the caller knows that someone is looking. The order is that of importance: can it be trusted,
+// what does it say, on what does it rest.
 
 import Model
 
 extension RunResult {
     /// The summary, its last line ended.
     ///
-    /// Where the measurement is invalid no latency or cost is claimed: the reasons stand in their place.
+    /// Where the measurement is invalid no latency or cost is claimed: the reasons stand in their
+    /// place.
     /// - Parameter colour: Whether to mark verdicts with ANSI colours.
     public func summaryText(colour: Bool) -> String {
         var page = TextPage(colour: colour)
@@ -20,8 +21,8 @@ extension RunResult {
         } else {
             page.section("No latency or cost is stated")
             page.paragraph(
-                "The measurement is invalid, so its figures would mislead. They are in result.json, "
-                    + "for finding out what went wrong.", indent: 2)
+                "The measurement is invalid, so its figures would mislead. They are in "
+                    + "result.json, for finding out what went wrong.", indent: 2)
         }
         writeExpectations(to: &page)
         return page.text

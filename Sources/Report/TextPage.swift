@@ -9,7 +9,8 @@ struct TextPage {
 
     init(colour: Bool) { self.colour = colour }
 
-    /// The sign of a verdict; an invalid measurement leaves the question open, as too few samples do.
+    /// The sign of a verdict; an invalid measurement leaves the question open, as too few samples
+    /// do.
     static func mark(_ verdict: RunResult.Verdict) -> String {
         switch verdict {
         case .pass: "✓"
@@ -47,8 +48,8 @@ struct TextPage {
         }
     }
 
-    /// A table; the first `textColumns` are text and stand left, the others are numbers and stand right.
-    /// Text is cut, numbers never are, so that a line fits.
+    /// A table; the first `textColumns` are text and stand left, the others are numbers and stand
+    /// right. Text is cut, numbers never are, so that a line fits.
     mutating func table(header: [String], rows: [[String]], textColumns: Int) {
         let cells = ([header] + rows).map { $0.map(printable) }
         var widths = header.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }

@@ -32,6 +32,24 @@ struct BrowserTests {
         #expect(run.console.contains { $0.contains("undefinedName") })
     }
 
+    @Test("Arrow keys walk along a chart's points and show their figures", .timeLimit(.minutes(1)))
+    func keyboard() throws {
+        // Twice right: the second point of the first chart.
+        let press = """
+            <script>
+            var chart = document.querySelector("svg.chart");
+            chart.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+            chart.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+            </script></body>
+            """
+        let page = SampleVariant.oneRound.result.reportHTML().replacing("</body>", with: press)
+        let run = try render(page, named: "keyboard")
+        #expect(run.console.isEmpty, "\(run.console)")
+        let tip = try #require(run.document.firstMatch(of: /class="tip on"[^>]*>([^<]*)</))
+        #expect(tip.1.hasPrefix("direct, p90: "), "\(tip.1)")
+        #expect(run.document.ranges(of: " shown\"").count == 1)
+    }
+
     @Test("The network is forbidden by the page itself", .timeLimit(.minutes(1)))
     func sealed() throws {
         let page = SampleVariant.oneRound.result.reportHTML().replacing(

@@ -5,8 +5,8 @@ import Testing
 
 /// Holds `text` against `Tests/Fixtures/report/<name>`.
 ///
-/// With MESHBENCH_UPDATE_FIXTURES=1 in the environment the file is written instead, and the test fails,
-/// so that nobody takes a run that compared nothing for a pass.
+/// With MESHBENCH_UPDATE_FIXTURES=1 in the environment the file is written instead, and the test
+/// fails, so that nobody takes a run that compared nothing for a pass.
 func expectGolden(
     _ text: String, _ name: String, sourceLocation: SourceLocation = #_sourceLocation
 ) throws {

@@ -9,7 +9,8 @@ struct ReportPageTests {
     @Test("Well-formed, and nothing is fetched", arguments: SampleVariant.allCases)
     func wellFormed(variant: SampleVariant) throws {
         let page = variant.result.reportHTML()
-        // For whoever works on the page: MESHBENCH_KEEP_REPORTS=DIR leaves each sample there to look at.
+        // For whoever works on the page: MESHBENCH_KEEP_REPORTS=DIR leaves each sample there to
+        // look at.
         if let folder = ProcessInfo.processInfo.environment["MESHBENCH_KEEP_REPORTS"] {
             try Data(page.utf8).write(to: URL(filePath: "\(folder)/\(variant.rawValue).html"))
         }

@@ -1,6 +1,6 @@
-// A run that could have happened, from a seed: log-normal latencies with a heavier tail through the mesh,
-// six rounds that differ a little, three rates for the fit. Numbers are rounded, so that the last bit of
-// libm does not show in golden files.
+// A run that could have happened, from a seed: log-normal latencies with a heavier tail through the
+// mesh, six rounds that differ a little, three rates for the fit. Numbers are rounded, so that the
+// last bit of libm does not show in golden files.
 
 import Base
 import Glibc
@@ -263,8 +263,8 @@ extension [Double] {
     }
 }
 
-/// The summary of sorted samples that stand for `recorded` ones, with order-statistic intervals by the
-/// normal approximation.
+/// The summary of sorted samples that stand for `recorded` ones, with order-statistic intervals by
+/// the normal approximation.
 func latency(_ sorted: [Double], of recorded: UInt64) -> RunResult.Latency {
     guard let least = sorted.first, let most = sorted.last else { return emptyLatency }
     let count = Double(recorded)

@@ -1,5 +1,5 @@
-// The run of `SampleResult` as it looks when something is missing or went wrong, and the parts of it that
-// are only words.
+// The run of `SampleResult` as it looks when something is missing or went wrong, and the parts of
+// it that are only words.
 
 import Model
 import Report
@@ -65,7 +65,8 @@ enum SampleVariant: String, CaseIterable, Sendable {
                     name: "lag p99, mesh, base", observed: "4.31 ms", limit: "at most 200 µs",
                     held: false),
                 .init(
-                    name: "steal, mesh, base", observed: "0.03 %", limit: "at most 1 %", held: true),
+                    name: "steal, mesh, base", observed: "0.03 %", limit: "at most 1 %",
+                    held: true),
             ])
         result.verdict = .invalid
         result.exit = .init(code: 4, reasons: reasons)

@@ -100,7 +100,7 @@ struct ScaleTests {
         "Labels of ticks lose the zeros that tell nothing",
         arguments: [
             (Quantity.time, 1e6, "1 ms"), (.time, 1.5e6, "1.5 ms"), (.time, 200_000, "200 µs"),
-            (.cores, 0.05, "50 mCPU"), (.rate, 1000, "1,000/s"), (.time, 0, "0 ns"),
+            (.cores, 0.05, "50 mCPU"), (.rate, 1000, "1,000/s"), (.time, 0, "0"),
             (.rate, 0.5, "0.5/s"), (.plain(""), 2.5, "2.5"),
         ] as [(Quantity, Double, String)])
     func tickLabels(quantity: Quantity, value: Double, expected: String) {

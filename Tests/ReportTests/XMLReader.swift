@@ -1,5 +1,6 @@
-// A strict reader of the little XML that the report is made of: tags closed in order, attributes quoted,
-// ampersands and brackets only as markup. Stricter than a browser, which would mend what is broken.
+// A strict reader of the little XML that the report is made of: tags closed in order, attributes
+// quoted, ampersands and brackets only as markup. Stricter than a browser, which would mend what is
+// broken.
 
 /// What is wrong, and where.
 struct XMLError: Error, CustomStringConvertible {

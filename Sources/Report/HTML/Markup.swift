@@ -1,5 +1,5 @@
-// HTML that is also well-formed XML. Text becomes markup only through escaping: a scenario's name, a
-// command or a process's name is the user's, and none of it may become a tag.
+// HTML that is also well-formed XML. Text becomes markup only through escaping: a scenario's name,
+// a command or a process's name is the user's, and none of it may become a tag.
 
 /// A piece of finished markup.
 struct Markup: ExpressibleByStringInterpolation, Sendable {
@@ -51,8 +51,8 @@ func element(
 /// HTML's elements without end tag.
 private let voidElements: Set<String> = ["br", "hr", "link", "meta"]
 
-/// Elements written `<x/>`: the void ones and, within SVG, those that are mostly empty. Any other has an
-/// end tag even when it is empty, as HTML ignores the slash.
+/// Elements written `<x/>`: the void ones and, within SVG, those that are mostly empty. Any other
+/// has an end tag even when it is empty, as HTML ignores the slash.
 private let selfClosing = voidElements.union(["circle", "line", "path", "rect"])
 
 /// `text` with what XML and HTML take for markup replaced, and without characters that XML forbids.

@@ -1,6 +1,6 @@
-// `report.html`: one file, no network, nothing to install. The order of its sections is that of a reader's
-// questions: does it hold, what does it cost, where in the distribution, when, who spends it, can I
-// believe it, on what did it run, how do I do it again.
+// `report.html`: one file, no network, nothing to install. The order of its sections is that of a
+// reader's questions: does it hold, what does it cost, where in the distribution, when, who spends
+// it, can I believe it, on what did it run, how do I do it again.
 
 import Model
 
@@ -52,8 +52,8 @@ extension RunResult {
     /// The arms of one phase.
     func arms(of phase: String) -> [PhaseResult] { phases.filter { $0.phase == phase } }
 
-    /// Latency figures as they may be shown: as they are, or greyed and stamped where they are not to be
-    /// quoted.
+    /// Latency figures as they may be shown: as they are, or greyed and stamped where they are not
+    /// to be quoted.
     func quotable(_ content: Markup) -> Markup {
         if validity.valid { return content }
         return element(
@@ -99,11 +99,11 @@ extension RunResult {
             element(
                 "p", [:],
                 """
-                Response latency counts from the instant at which a request was due, service latency \
-                from the instant at which it was sent; lag is the difference. Percentiles come from \
-                merged histograms, intervals from rounds. The overhead at a percentile is the difference \
-                of the arms' percentiles, not the percentile of differences. Every figure here is in \
-                result.json with all its digits.
+                Response latency counts from the instant at which a request was due, service \
+                latency from the instant at which it was sent; lag is the difference. Percentiles \
+                come from merged histograms, intervals from rounds. The overhead at a percentile \
+                is the difference of the arms' percentiles, not the percentile of differences. \
+                Every figure here is in result.json with all its digits.
                 """))
     }
 

@@ -1,6 +1,6 @@
-// The page's only script: tips beside the pointer, arrow keys along the points of a chart, and a button
-// that copies the command. Without it the page lacks nothing: tips are then the browser's own. It holds no
-// `<` and no `&`, so that it is XML as it stands.
+// The page's only script: tips beside the pointer, arrow keys along the points of a chart, and a
+// button that copies the command. Without it the page lacks nothing: tips are then the browser's
+// own. It holds no `<` and no `&`, so that it is XML as it stands.
 
 extension Markup {
     static let script = Markup(
@@ -53,8 +53,9 @@ extension Markup {
               document.querySelectorAll("button.copy").forEach(function (button) {
                 button.hidden = !navigator.clipboard;
                 button.addEventListener("click", function () {
-                  navigator.clipboard.writeText(button.parentElement.querySelector("pre").textContent)
-                    .then(function () { button.textContent = "copied"; }, function () {});
+                  var command = button.parentElement.querySelector("pre").textContent;
+                  navigator.clipboard.writeText(command).then(
+                    function () { button.textContent = "copied"; }, function () {});
                 });
               });
             })();

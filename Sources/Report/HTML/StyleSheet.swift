@@ -1,6 +1,6 @@
-// How the report looks. Colours are Okabe and Ito's (2008), which people with any colour vision can tell
-// apart; lines differ in dash and dots in shape besides. Light and dark follow the reader's system, paper
-// is always light. No font, image or style is fetched.
+// How the report looks. Colours are Okabe and Ito's (2008), which people with any colour vision can
+// tell apart; lines differ in dash and dots in shape besides. Light and dark follow the reader's
+// system, paper is always light. No font, image or style is fetched.
 
 extension Markup {
     static let styleSheet = Markup(trusted: palette + page + tables + charts + media)
@@ -74,7 +74,8 @@ private let page = """
     .grid.four { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 20px; }
     .facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px 40px; }
     dl { display: grid; grid-template-columns: minmax(110px, max-content) 1fr; margin: 0; }
-    dt { color: var(--soft); padding: 3px 18px 3px 0; } dd { margin: 0; padding: 3px 0; min-width: 0; }
+    dt { color: var(--soft); padding: 3px 18px 3px 0; }
+    dd { margin: 0; padding: 3px 0; min-width: 0; }
     dt, dd { font-size: 14px; overflow-wrap: anywhere; }
     pre {
       background: var(--sheet); border-radius: 6px; padding: 12px 16px; font-size: 13px;
@@ -170,7 +171,7 @@ private let charts = """
     }
     .tip.on { visibility: visible; }
     .doubtful { position: relative; }
-    .doubtful svg, .doubtful table { filter: grayscale(1); opacity: 0.42; }
+    .doubtful svg, .doubtful table { filter: grayscale(1); opacity: 0.55; }
     .stamp {
       display: inline-block; color: var(--fail); border: 1.5px solid currentColor;
       border-radius: 4px; padding: 2px 10px; font-weight: 650; font-size: 13px; margin: 10px 0 0;
@@ -189,6 +190,8 @@ private let media = """
     @media (max-width: 560px) {
       .grid.four { grid-template-columns: minmax(0, 1fr); }
       .card { padding: 10px 12px; }
+      tbody th { white-space: normal; min-width: 90px; }
+      .source { display: block; min-width: 17ch; max-width: 22ch; overflow-wrap: anywhere; }
       dl { grid-template-columns: 1fr; } dt { padding-bottom: 0; } dd { padding-top: 0; }
     }
     @media print {
@@ -204,7 +207,15 @@ private let media = """
       main, body > header, body > footer { max-width: none; padding: 0; }
       nav, button, .tip { display: none; }
       details::details-content { content-visibility: visible; block-size: auto; }
-      table, td, tbody th, dt, dd, pre { font-size: 10px; }
+      table, td, th, tbody th, dt, dd, pre, caption, summary, .source, .note, figcaption, .key, p {
+        font-size: 10px;
+      }
+      td small, .brand, .meta { font-size: 9px; }
+      .about { font-size: 12px; } h3, h4 { font-size: 11px; }
+      .banner p, .banner li { font-size: 11px; }
+      .stamp { font-size: 10px; }
+      summary { list-style: none; }
+      .note, summary { break-after: avoid; }
       th, td { padding: 3px 8px 3px 0; }
       .scroll { overflow: visible; }
       svg.chart { min-width: 0 !important; }
@@ -214,6 +225,11 @@ private let media = """
       .card { padding: 8px 10px; } .card .big { font-size: 17px; } .card .sub { font-size: 10px; }
       h1 { font-size: 22px; } h2 { font-size: 16px; margin-top: 24px; padding-top: 10px; }
       h2, h3, h4 { break-after: avoid; }
+      p, li { orphans: 3; widows: 3; }
+      /* A heading keeps room below it, so that none stands alone at the foot of a page. */
+      h2 { break-inside: avoid; }
+      h2::after { content: ""; display: block; height: 62mm; margin-bottom: -62mm; }
+      .card .what { font-size: 10px; }
       figure, tr, .card, .banner { break-inside: avoid; }
     }
     """

@@ -86,6 +86,7 @@ extension Arm {
 extension Quantity {
     /// A value on an axis: without the zeros that tell nothing there.
     func tick(_ value: Double) -> Plot.Tick {
+        if value == 0 { return .init(value: value, label: "0") }
         let label = text(value)
         let suffix = scale(for: value.magnitude).suffix
         var number = label.dropLast(suffix.count)

@@ -1,6 +1,6 @@
-// CPU against rate, and the straight line through it: where it meets the axis is what a proxy costs when
-// nothing happens, its slope what a thousand requests per second cost on top. A measurement at one rate
-// mixes the two.
+// CPU against rate, and the straight line through it: where it meets the axis is what a proxy costs
+// when nothing happens, its slope what a thousand requests per second cost on top. A measurement at
+// one rate mixes the two.
 
 import Model
 

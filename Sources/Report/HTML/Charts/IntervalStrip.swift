@@ -1,5 +1,5 @@
-// A difference with its interval, drawn small enough to stand in a table's row: is it clear of zero, and
-// how sure is it.
+// A difference with its interval, drawn small enough to stand in a table's row: is it clear of
+// zero, and how sure is it.
 
 /// The drawing for one row; rows of one unit share the axis.
 struct IntervalStrip {

@@ -1,5 +1,5 @@
-// Latency against percentile, up to the last nine that the samples reach. Both axes are logarithmic: the
-// one across in 1/(1−q), because the tail is where proxies differ.
+// Latency against percentile, up to the last nine that the samples reach. Both axes are
+// logarithmic: the one across in 1/(1−q), because the tail is where proxies differ.
 
 import Model
 

@@ -1,5 +1,5 @@
-// The frame of a chart in SVG: axes, grid, lines and points, placed by two scales. Colours, dashes and
-// type come from the style sheet by class, so that light, dark and paper each have their own.
+// The frame of a chart in SVG: axes, grid, lines and points, placed by two scales. Colours, dashes
+// and type come from the style sheet by class, so that light, dark and paper each have their own.
 
 /// A rectangle of a drawing with an axis on two sides.
 struct Plot {

@@ -1,5 +1,6 @@
-// Every round as a dot: whether the arms are apart in each of them, whether the machine drifted, whether
-// it mattered which arm came first. Within a round the dots stand in the order in which the arms ran.
+// Every round as a dot: whether the arms are apart in each of them, whether the machine drifted,
+// whether it mattered which arm came first. Within a round the dots stand in the order in which the
+// arms ran.
 
 import Model
 

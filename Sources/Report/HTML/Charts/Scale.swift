@@ -8,8 +8,8 @@ struct Scale: Equatable, Sendable {
         case linear
         /// Of values above zero.
         case logarithmic
-        /// Of quantiles: 1/(1−q) on a logarithmic scale, so that each further nine takes the same space
-        /// (Gil Tene's percentile plots).
+        /// Of quantiles: 1/(1−q) on a logarithmic scale, so that each further nine takes the same
+        /// space (Gil Tene's percentile plots).
         case tail
     }
 
@@ -129,8 +129,8 @@ private func isPowerOfTen(_ value: Double) -> Bool {
 /// Places for labels that want to stand at `wanted`, moved apart to at least `gap` and kept within
 /// `range` where there is room; in the order given.
 ///
-/// Labels keep their order; where they collide, neighbours form a block that is centred on the mean of
-/// what its members wanted (pool adjacent violators).
+/// Labels keep their order; where they collide, neighbours form a block that is centred on the mean
+/// of what its members wanted (pool adjacent violators).
 func spread(_ wanted: [Double], gap: Double, within range: ClosedRange<Double>) -> [Double] {
     let order = wanted.indices.sorted { wanted[$0] < wanted[$1] }
     // Each block: the sum of wanted first-member places, and its members.

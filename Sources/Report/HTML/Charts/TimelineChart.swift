@@ -1,6 +1,6 @@
-// Latency, rate and errors on one clock, with the phases as bands: what happened when. Three panels share
-// the axis of time, each with a scale of its own, as an error a second is invisible beside a thousand
-// requests.
+// Latency, rate and errors on one clock, with the phases as bands: what happened when. Three panels
+// share the axis of time, each with a scale of its own, as an error a second is invisible beside a
+// thousand requests.
 
 import Model
 
@@ -27,7 +27,12 @@ struct TimelineChart {
         let errors = arms.flatMap(\.points).map(\.errors)
         let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
         var drawing = bands(top, through: bottom.bottom)
-        drawing += latency(top)
+        drawing +=
+            latencies.isEmpty
+            ? label(
+                "no answers in any second", top.left + top.width / 2, top.top + top.height / 2,
+                anchor: "middle", class: "tick")
+            : latency(top)
         drawing += rate(middle)
         drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
         drawing += bottom.horizontalAxis(

@@ -46,7 +46,8 @@ struct TimelineData {
         }
     }
 
-    /// One round by slot. Within a slot the worst 99th percentile stands: merging must not hide a spike.
+    /// One round by slot. Within a slot the worst 99th percentile stands: merging must not hide a
+    /// spike.
     private static func merged(
         _ points: [RunResult.Timeline.Point], step: Int
     ) -> [Int: Moment] {

@@ -1,5 +1,5 @@
-// CPU by process: what each used on average over the measured window, user and system time apart, the
-// proxies first, since they are what the mesh adds.
+// CPU by process: what each used on average over the measured window, user and system time apart,
+// the proxies first, since they are what the mesh adds.
 
 import Model
 
@@ -19,8 +19,8 @@ struct UsageChart {
         let rowCount = drawn.map { $0.processes.count }.reduce(0, +)
         let height = Double(rowCount) * barHeight + Double(drawn.count) * 26 + 54
         let plot = Plot(
-            x: .fromZero(to: [most]), y: Scale(.linear, lower: 0, upper: 1), left: 150, top: 6,
-            width: 580 - 150 - 130, height: height - 6 - 46)
+            x: .fromZero(to: [most]), y: Scale(.linear, lower: 0, upper: 1), left: 146, top: 6,
+            width: 580 - 146 - 104, height: height - 6 - 46)
         var drawing = plot.horizontalAxis(
             plot.x.ticks(about: 4).map(Quantity.cores.tick),
             title: "cores in use on average (1000 mCPU = one core)", grid: true)

@@ -1,5 +1,5 @@
-// The first thing on the page: the verdict in a word, why, and, where the measurement may be believed, the
-// four figures that most people come for.
+// The first thing on the page: the verdict in a word, why, and, where the measurement may be
+// believed, the four figures that most people come for.
 
 import Model
 

@@ -111,8 +111,8 @@ extension RunResult {
         let note = element(
             "p", ["class": "note"],
             """
-            Where the line meets the axis is what a process costs at no load; its slope is what each \
-            further thousand requests per second cost.
+            Where the line meets the axis is what a process costs at no load; its slope is what \
+            each further thousand requests per second cost.
             """)
         return Section(
             id: "fit", title: "Cost against rate",

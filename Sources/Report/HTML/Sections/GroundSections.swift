@@ -1,5 +1,5 @@
-// On what the figures rest: the checks that the measurement passed or failed, lag beside latency, the
-// machine, the configuration, and how to do it again.
+// On what the figures rest: the checks that the measurement passed or failed, lag beside latency,
+// the machine, the configuration, and how to do it again.
 
 import Model
 
@@ -96,7 +96,8 @@ extension RunResult {
     }
 }
 
-/// `word` as a POSIX shell reads it back: bare where nothing in it is special, else in single quotes.
+/// `word` as a POSIX shell reads it back: bare where nothing in it is special, else in single
+/// quotes.
 func shellQuoted(_ word: String) -> String {
     let isPlain = word.unicodeScalars.allSatisfy { scalar in
         scalar.isASCII

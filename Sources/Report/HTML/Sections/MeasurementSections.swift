@@ -1,5 +1,5 @@
-// What was measured: latency over the distribution, over time, over rounds; CPU and memory by process; how
-// the requests ended.
+// What was measured: latency over the distribution, over time, over rounds; CPU and memory by
+// process; how the requests ended.
 
 import Model
 
@@ -72,12 +72,12 @@ extension RunResult {
 
     private func cell(_ percentile: Latency.Percentile?) -> Table.Cell {
         guard let percentile else { return .init("none", style: "weak") }
+        guard percentile.supported else {
+            return .init(Markup(Quantity.time.text(percentile.valueNs)), style: "weak")
+        }
         let estimate = Estimate(
             percentile.valueNs, low: percentile.lowNs, high: percentile.highNs)
-        return .figure(
-            Quantity.time.value(of: estimate),
-            percentile.supported ? Quantity.time.interval(of: estimate) : nil,
-            style: percentile.supported ? "" : "weak")
+        return .figure(Quantity.time.value(of: estimate), Quantity.time.interval(of: estimate))
     }
 
     var timelineSection: Section? {
@@ -95,8 +95,10 @@ extension RunResult {
         guard !charts.isEmpty else { return nil }
         let note = element(
             "p", ["class": "note"],
-            "From the kernel's own accounts, over exactly the measured windows. Beside each bar: CPU "
-                + "per 1000 completed requests per second.")
+            """
+            From the kernel's own accounts, over exactly the measured windows. Beside each bar: \
+            CPU per 1000 completed requests per second.
+            """)
         return Section(
             id: "cpu", title: "CPU and memory by process",
             content: note
@@ -114,24 +116,27 @@ extension RunResult {
             .init(title: "waits", isNumber: true), .init(title: "preempted", isNumber: true),
         ])
         for phase in phases {
-            for process in phase.processes.sorted(by: { $0.group.rank < $1.group.rank }) {
+            let processes = phase.processes.sorted { $0.group.rank < $1.group.rank }
+            for (index, process) in processes.enumerated() {
                 let cost = process.cpuPer1000rpsCores
                 let seconds = max(Double(process.windowNs) / 1e9, 1e-9)
-                table.append([
-                    .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
-                    .init(Markup(phase.phase)),
-                    .init(Markup(Quantity.cores.text(process.userCores))),
-                    .init(Markup(Quantity.cores.text(process.systemCores))),
-                    .init(
-                        Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"), style: "main"),
-                    .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
-                    .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
-                    .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
-                    .init(
-                        Markup(Quantity.rate.text(Double(process.voluntarySwitches) / seconds))),
-                    .init(
-                        Markup(Quantity.rate.text(Double(process.involuntarySwitches) / seconds))),
-                ])
+                let waits = Double(process.voluntarySwitches) / seconds
+                let preempted = Double(process.involuntarySwitches) / seconds
+                table.append(
+                    [
+                        .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
+                        .init(Markup(phase.phase)),
+                        .init(Markup(Quantity.cores.text(process.userCores))),
+                        .init(Markup(Quantity.cores.text(process.systemCores))),
+                        .init(
+                            Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"),
+                            style: "main"),
+                        .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
+                        .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
+                        .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
+                        .init(Markup(Quantity.rate.text(waits))),
+                        .init(Markup(Quantity.rate.text(preempted))),
+                    ], isClose: index > 0)
             }
         }
         return table.markup
@@ -141,7 +146,7 @@ extension RunResult {
         guard !rounds.isEmpty else { return nil }
         let metrics: [(String, Quantity, (RoundResult) -> Double?)] = [
             ("response p50", .time, \.responseP50Ns), ("response p99", .time, \.responseP99Ns),
-            ("CPU of proxies per 1000 rps", .cores, { $0.cpuPer1000rpsCores["proxies"] }),
+            ("proxy CPU per 1000 rps", .cores, { $0.cpuPer1000rpsCores["proxies"] }),
             ("achieved rate", .rate, \.achievedPerSecond),
         ]
         let drawings = phaseNames.enumerated().map { index, name in
@@ -158,8 +163,8 @@ extension RunResult {
         let note = element(
             "p", ["class": "note"], armName("direct"), " and ", armName("mesh"),
             """
-            , in the order in which they ran within each round. Hollow: a round that does not count. \
-            The axes do not begin at zero.
+            , in the order in which they ran within each round. Hollow: a round that does not \
+            count. The axes do not begin at zero.
             """)
         return Section(
             id: "rounds", title: "Rounds", content: note + quotable(drawings.joined()))
