@@ -32,7 +32,6 @@ public struct Generator: ~Copyable {
         case running
         /// Those under way are waited for.
         case draining
-        case finished
     }
 
     let closedLoop: Bool
@@ -149,7 +148,7 @@ public struct Generator: ~Copyable {
         recorder.roll(to: now)
         expire(at: now)
         switch stage {
-        case .preparing, .finished: return
+        case .preparing: return
         case .running:
             while phase + 1 < phaseEnds.count, start + phaseEnds[phase] <= now { phase += 1 }
             while let request = nextRequest, start + request.offset <= now {
@@ -161,7 +160,6 @@ public struct Generator: ~Copyable {
         case .draining:
             if now >= drainUntil { giveUpAll(at: now) }
         }
-        if stage == .draining, isIdle { stage = .finished }
     }
 
     /// When `advance` has something to do next, if no socket becomes ready before.
@@ -177,7 +175,7 @@ public struct Generator: ~Copyable {
             }
         }
         switch stage {
-        case .preparing, .finished: return next
+        case .preparing: return next
         case .draining: return min(next, drainUntil)
         case .running:
             if let request = nextRequest {
@@ -210,10 +208,9 @@ public struct Generator: ~Copyable {
     }
 
     /// Whether every planned request has ended.
-    public var isFinished: Bool { stage == .finished }
-
-    private var isIdle: Bool {
-        targets.allSatisfy { $0.busy.count == 0 && $0.waiting.count == 0 }
+    public var isFinished: Bool {
+        stage == .draining
+            && targets.allSatisfy { $0.busy.count == 0 && $0.waiting.count == 0 }
     }
 
     /// Whether requests are sent as soon as a connection is free.

@@ -13,8 +13,8 @@ public enum LoadLimits {
     public static let bodySize = 64 << 20
     /// Bytes of an answer's head that may arrive in pieces; a longer one is malformed.
     public static let head = 64 << 10
-    /// Phases, each with six histograms for each thread.
-    public static let phases = 256
+    /// Phases, each with six histograms of 264 KiB for each thread.
+    public static let phases = 64
     /// Requests of one target that wait for a connection on one thread, 16 bytes each. What arrives
     /// beyond is dropped. The queue holds what the peak rate brings in one timeout, within these.
     public static let waiting = 1_024...262_144
@@ -35,7 +35,9 @@ public struct LoadJobError: Error, Equatable, Sendable, CustomStringConvertible 
 extension LoadJob {
     /// The threads that will run: no more than there are connections for, each thread having one for
     /// each target or more.
-    public var threadCount: Int { max(1, min(plan.threads, plan.connections / max(1, targets.count))) }
+    public var threadCount: Int {
+        max(1, min(plan.threads, plan.connections / max(1, targets.count)))
+    }
 
     /// Checks everything that the generator relies on.
     /// - Throws: `LoadJobError` naming the first value out of range.

@@ -13,20 +13,12 @@ struct Recorder: ~Copyable {
         var sent: UInt64 = 0
         var bytesReceived: UInt64 = 0
         var connectionsOpened: UInt64 = 0
-        var response = Histogram()
-        var service = Histogram()
-        var lag = Histogram()
-        var wait = Histogram()
-        var connect = Histogram()
-        var firstByte = Histogram()
-
-        init() {
-            // What every request records is in memory from the start.
-            response.prepare()
-            service.prepare()
-            lag.prepare()
-            firstByte.prepare()
-        }
+        let response = HistogramRecorder()
+        let service = HistogramRecorder()
+        let lag = HistogramRecorder()
+        let wait = HistogramRecorder()
+        let connect = HistogramRecorder()
+        let firstByte = HistogramRecorder()
     }
 
     /// Counters of one phase in `counters`: outcomes, statuses 100 to 599, flags with one for the unknown.
@@ -43,6 +35,7 @@ struct Recorder: ~Copyable {
     private let counters: Slab<UInt64>
     private var start = Instant.distantFuture
     private var second: LoadResult.SecondTally
+    private let secondResponse = HistogramRecorder()
     private var secondNumber = 0
     private var secondEnd = Instant.distantFuture
     private var secondUsed = false
@@ -60,7 +53,6 @@ struct Recorder: ~Copyable {
         phases = plan.map { _ in Phase() }
         counters = Slab(count: plan.count * Row.width, repeating: 0)
         second = LoadResult.SecondTally(phase: plan[0].name, offset: 0)
-        second.response.prepare()
     }
 
     deinit { counters.deallocate() }
@@ -90,7 +82,7 @@ struct Recorder: ~Copyable {
 
     private mutating func closeSecond() {
         var closed = second
-        closed.response = second.response.take()
+        closed.response = secondResponse.take()
         closedSeconds.append(closed)
         secondNumber += 1
         let offset = Duration.seconds(Int64(secondNumber))
@@ -131,7 +123,9 @@ struct Recorder: ~Copyable {
     @inline(__always)
     mutating func lag(_ lag: Duration, phase: Int) { phases[phase].lag.record(lag.recordable) }
 
-    mutating func waited(_ wait: Duration, phase: Int) { phases[phase].wait.record(wait.recordable) }
+    mutating func waited(_ wait: Duration, phase: Int) {
+        phases[phase].wait.record(wait.recordable)
+    }
 
     @inline(__always)
     mutating func firstByte(_ delay: Duration, phase: Int) {
@@ -161,7 +155,7 @@ struct Recorder: ~Copyable {
         phases[phase].service.record(service.recordable)
         second.completed &+= 1
         if status >= 400 { second.errors &+= 1 }
-        second.response.record(response.recordable)
+        secondResponse.record(response.recordable)
         secondUsed = true
     }
 
@@ -183,7 +177,7 @@ struct Recorder: ~Copyable {
         second.errors &+= 1
         if let response {
             phases[phase].response.record(response.recordable)
-            second.response.record(response.recordable)
+            secondResponse.record(response.recordable)
         }
         if let service { phases[phase].service.record(service.recordable) }
         secondUsed = true
@@ -203,12 +197,12 @@ struct Recorder: ~Copyable {
             tally.sent = phases[i].sent
             tally.bytesReceived = phases[i].bytesReceived
             tally.connectionsOpened = phases[i].connectionsOpened
-            tally.response = phases[i].response
-            tally.service = phases[i].service
-            tally.lag = phases[i].lag
-            tally.wait = phases[i].wait
-            tally.connect = phases[i].connect
-            tally.firstByte = phases[i].firstByte
+            tally.response = phases[i].response.histogram()
+            tally.service = phases[i].service.histogram()
+            tally.lag = phases[i].lag.histogram()
+            tally.wait = phases[i].wait.histogram()
+            tally.connect = phases[i].connect.histogram()
+            tally.firstByte = phases[i].firstByte.histogram()
             copyCounters(phase: i, to: &tally)
             return tally
         }

@@ -1,4 +1,4 @@
-public import Model
+import Model
 
 extension LoadJob {
     /// The bytes of every request to a target, head and body.
