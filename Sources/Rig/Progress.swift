@@ -21,9 +21,12 @@ public final class Progress {
         public static func suited(quiet: Bool) -> Style {
             if quiet { return .silent }
             guard isatty(STDERR_FILENO) == 1, variable("TERM") != "dumb" else { return .plain }
-            return .live(colour: (variable("NO_COLOR") ?? "").isEmpty)
+            return .live(colour: !isColourUnwanted)
         }
     }
+
+    /// Whether `NO_COLOR` is set to anything.
+    public static var isColourUnwanted: Bool { !(variable("NO_COLOR") ?? "").isEmpty }
 
     private let style: Style
     private var rounds = RoundsPlan(min: 1, max: 1)
@@ -88,7 +91,7 @@ public final class Progress {
     }
 
     /// Leaves the terminal as it was.
-    func finish() { clear() }
+    public func finish() { clear() }
 
     private func clear() {
         if hasOpenLine { put("\r\u{1B}[K") }

@@ -1,6 +1,6 @@
 // A run from beginning to end, as a table of contents: lay out, start, rounds, judge, report.
 
-import Base
+public import Base
 public import Model
 import Posix
 public import Report
