@@ -15,6 +15,8 @@ struct Consistency {
     let draft: ScenarioDraft
     /// The place of the file's first value, for what belongs nowhere else.
     let root: Place
+    /// Whether every key was read: where one was not, what seems to be missing may only be wrong.
+    let isWhole: Bool
 
     func check(_ decoding: inout Decoding) {
         refuseDuplicates(draft.services.map(\.name), "service", &decoding)
@@ -27,20 +29,6 @@ struct Consistency {
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }
         checkProcesses(&decoding)
-    }
-
-    private func refuseDuplicates(
-        _ names: [Placed<String>?], _ kind: String, _ decoding: inout Decoding
-    ) {
-        var seen: [String: Place] = [:]
-        for case let name? in names {
-            if let first = seen[name.value] {
-                let message = "there is already a \(kind) '\(name.value)', on line \(first.line)"
-                decoding.report(name.place, message)
-            } else {
-                seen[name.value] = name.place
-            }
-        }
     }
 
     private func checkTargets(_ decoding: inout Decoding) {
@@ -127,7 +115,7 @@ struct Consistency {
                 decoding.report(
                     place, "the load \(name)has closed arrivals, which have no rate")
             }
-        } else if load.rate == nil, let place = load.name?.place,
+        } else if isWhole, load.rate == nil, let place = load.name?.place,
             let phase = phases.first(where: { $0.rate == nil })
         {
             let name = phase.name.map { " '\($0.value)'" } ?? ""
@@ -150,5 +138,20 @@ struct Consistency {
             root,
             "services, proxies and loads make \(processes) processes, more than \(Bounds.processes)"
         )
+    }
+}
+
+/// Reports every name that is there already. Nil: a name that is itself wrong.
+func refuseDuplicates(
+    _ names: [Placed<String>?], _ kind: String, _ decoding: inout Decoding
+) {
+    var seen: [String: Place] = [:]
+    for case let name? in names {
+        if let first = seen[name.value] {
+            let message = "there is already a \(kind) '\(name.value)', on line \(first.line)"
+            decoding.report(name.place, message)
+        } else {
+            seen[name.value] = name.place
+        }
     }
 }

@@ -62,11 +62,25 @@ struct Decoding: Sendable {
         diagnostics.append(diagnostic)
     }
 
-    /// Notes a value in force for `explain`.
+    /// Notes a value in force for `explain`; a long collection item by item.
     mutating func note(_ node: Node) {
+        if case .sequence(let items) = node.content, node.flowText.count > 60 {
+            for (index, item) in items.enumerated() { note(item, under: "\(index)") }
+            return
+        }
+        if case .mapping(let entries) = node.content, node.flowText.count > 60 {
+            for entry in entries { note(entry.value, under: entry.key) }
+            return
+        }
         settings.append(
             .init(
                 path: path.joined(separator: "."), value: node.flowText, origin: node.place.source,
                 line: node.place.line))
+    }
+
+    private mutating func note(_ node: Node, under step: String) {
+        path.append(step)
+        defer { path.removeLast() }
+        note(node)
     }
 }

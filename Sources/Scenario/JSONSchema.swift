@@ -112,8 +112,24 @@ extension KeyOutline {
     fileprivate var schema: JSON {
         guard case .object(var members) = form.schema else { return form.schema }
         members.insert(.init("description", .string(about)), at: 0)
-        // As written in YAML: for people, and for editors that put it in.
-        if let standard, form.isLeaf { members.append(.init("default", .string(standard))) }
+        if form.isLeaf, let standard, let node = try? parseYAML(standard, source: .standard) {
+            members.append(.init("default", node.json))
+        }
         return .object(members)
+    }
+}
+
+extension Node {
+    /// As a YAML reader of today (the core schema of YAML 1.2) would see it.
+    fileprivate var json: JSON {
+        switch content {
+        case .scalar(let scalar):
+            if let number = Int(scalar.text) { return .integer(number) }
+            if let flag = Bool(scalar.text) { return .boolean(flag) }
+            return .string(scalar.text)
+        case .sequence(let items): return .array(items.map(\.json))
+        case .mapping(let entries):
+            return .object(entries.map { .init($0.key, $0.value.json) })
+        }
     }
 }

@@ -68,8 +68,8 @@ struct Node: Sendable {
     }
 }
 
-/// At most 40 characters of a text, on one line.
-func abbreviated(_ text: String) -> String {
-    let line = String(text.prefix(40).map { $0.isNewline ? " " : $0 })
-    return text.count > 40 ? line + "…" : line
+/// At most `limit` characters of a text, on one line.
+func abbreviated(_ text: String, to limit: Int = 40) -> String {
+    let line = String(text.prefix(limit).map { $0.isNewline ? " " : $0 })
+    return text.count > limit ? line + "…" : line
 }

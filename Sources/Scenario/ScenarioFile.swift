@@ -100,7 +100,8 @@ private func fnv1a(_ text: String) -> String {
 /// The experiment that a tree describes; nil where anything is wrong, which has then been reported.
 private func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
     guard let draft = Shape.scenario.form.decode(root, &decoding) else { return nil }
-    Consistency(draft: draft, root: root.place).check(&decoding)
+    let isWhole = decoding.diagnostics.isEmpty
+    Consistency(draft: draft, root: root.place, isWhole: isWhole).check(&decoding)
     let expectations = parseExpectations(draft, &decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
     return Experiment(

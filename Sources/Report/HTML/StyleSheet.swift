@@ -153,8 +153,8 @@ private let charts = """
     .hatch-load { stroke: var(--load); } .hatch-none { stroke: var(--rule); }
     .bar:hover rect, .bar.shown rect { stroke: var(--ink); stroke-width: 1; }
     svg .value { fill: var(--soft); }
-    .series-0 { --line: var(--mesh); } .series-1 { --line: var(--direct); }
-    .series-2 { --line: var(--apps); } .series-3 { --line: var(--error); }
+    .series-0 { --line: var(--mesh); } .series-1 { --line: var(--error); }
+    .series-2 { --line: var(--apps); } .series-3 { --line: var(--direct); }
     .series-4 { --line: var(--doubt); } .series-5 { --line: var(--load); }
     .fit { fill: none; stroke: var(--line); stroke-width: 1.8; }
     .fit.series-1, .fit.series-4 { stroke-dasharray: 8 4; }

@@ -164,7 +164,7 @@ extension RunResult {
             "p", ["class": "note"], armName("direct"), " and ", armName("mesh"),
             """
             , in the order in which they ran within each round. Hollow: a round that does not \
-            count. The axes do not begin at zero.
+            count. The axes need not begin at zero.
             """)
         return Section(
             id: "rounds", title: "Rounds", content: note + quotable(drawings.joined()))
