@@ -1,5 +1,6 @@
-// Finds the end of an answer in the pieces it arrives in. Bodies are counted, not kept. A head that came
-// whole is parsed where it lies; one that came in parts is gathered in a buffer of the pool first.
+// Finds the end of an answer in the pieces it arrives in. Bodies are counted, not kept. A head that
+// came whole is parsed where it lies; one that came in parts is gathered in a buffer of the pool
+// first.
 
 import Base
 import Model
@@ -18,7 +19,8 @@ struct AnswerState: BitwiseCopyable {
     /// Whether the connection may serve another request.
     var keepAlive = true
     var status: Int32 = 0
-    /// Response flags named by an answer of 400 or above: bit `ResponseFlag.index`, or `unknownFlag`.
+    /// Response flags named by an answer of 400 or above: bit `ResponseFlag.index`, or
+    /// `unknownFlag`.
     var flags: UInt32 = 0
     /// Body bytes still to come of a sized body.
     var remaining = 0
@@ -82,8 +84,8 @@ struct AnswerReader: ~Copyable {
         state = AnswerState()
     }
 
-    /// Notes what a complete head says. Returns nil where more is to be read: a body, or, after an interim
-    /// answer, the next head.
+    /// Notes what a complete head says. Returns nil where more is to be read: a body, or, after an
+    /// interim answer, the next head.
     private mutating func accept(_ bytes: Bytes, _ state: inout AnswerState, used: Int)
         -> AnswerProgress?
     {

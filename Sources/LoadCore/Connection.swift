@@ -117,8 +117,8 @@ struct WaitingQueue: Sendable {
     }
 }
 
-/// What a target's requests and connections are doing on one thread. A connection stands in exactly one of
-/// the lists.
+/// What a target's requests and connections are doing on one thread. A connection stands in exactly
+/// one of the lists.
 struct TargetState: Sendable {
     var closed = ConnectionList()
     var opening = ConnectionList()

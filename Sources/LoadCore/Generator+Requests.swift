@@ -80,8 +80,8 @@ extension Generator {
     @inline(__always)
     public mutating func written(_ slot: Int) { connections[slot].written = true }
 
-    /// A request that is never sent. It had no answer within its timeout, and its latency says so: leaving
-    /// it out would make an overloaded system look faster than one that just keeps up.
+    /// A request that is never sent. It had no answer within its timeout, and its latency says so:
+    /// leaving it out would make an overloaded system look faster than one that just keeps up.
     mutating func drop(_ intended: Instant, phase: Int, at now: Instant) {
         recorder.failed(
             .dropped, response: max(timeout, now - intended), service: nil, phase: phase)
@@ -93,7 +93,8 @@ extension Generator {
     public mutating func received(_ slot: Int, _ bytes: Bytes, at now: Instant) {
         recorder.roll(to: now)
         guard connections[slot].state == .busy else {
-            // Bytes that nobody asked for, such as a 408 before the server closes an idle connection.
+            // Bytes that nobody asked for, such as a 408 before the server closes an idle
+            // connection.
             return close(slot, at: now)
         }
         let phase = Int(connections[slot].phase)
@@ -120,7 +121,8 @@ extension Generator {
         let served = connection.served &+ 1
         connections[slot].served = served
         reader.reset(&connections[slot].answer)
-        // An answer before the end of the request leaves a connection that is in the middle of a message.
+        // An answer before the end of the request leaves a connection that is in the middle of a
+        // message.
         if !connection.answer.keepAlive || surplus || !connection.written
             || served == requestsPerConnection
         {
@@ -148,7 +150,8 @@ extension Generator {
         sendNext(on: slot, at: now)
     }
 
-    /// The connection could not be established. The request that has waited longest is refused with it.
+    /// The connection could not be established. The request that has waited longest is refused with
+    /// it.
     public mutating func failedToOpen(_ slot: Int, at now: Instant) {
         precondition(connections[slot].state == .opening, "what was not opening failed to open")
         let target = Int(connections[slot].target)
@@ -163,8 +166,9 @@ extension Generator {
         }
     }
 
-    /// The peer has closed the connection, or it has failed. While idle that is its right; a request on it
-    /// is lost, and not tried again: the retry would hide what a user without one would have seen.
+    /// The peer has closed the connection, or it has failed. While idle that is its right; a
+    /// request on it is lost, and not tried again: the retry would hide what a user without one
+    /// would have seen.
     public mutating func closed(_ slot: Int, at now: Instant) {
         recorder.roll(to: now)
         if connections[slot].state == .busy {
@@ -186,8 +190,8 @@ extension Generator {
         if sendsAtOnce { open(slot, at: now) } else { openForWaiting(target, at: now) }
     }
 
-    /// Opens connections while more requests wait than connections are being opened. On demand, as a
-    /// client's pool does: a request that needs a new connection pays for it in response latency.
+    /// Opens connections while more requests wait than connections are being opened. On demand, as
+    /// a client's pool does: a request that needs a new connection pays for it in response latency.
     private mutating func openForWaiting(_ target: Int, at now: Instant) {
         while targets[target].waiting.count > targets[target].opening.count,
             targets[target].closed.first >= 0

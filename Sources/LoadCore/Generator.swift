@@ -1,13 +1,14 @@
-// One thread of the load generator as a state machine: told what happened and when, it says what to do.
-// No socket, no clock. It decides which request goes out on which connection, when a request has taken
-// too long, and what is recorded; `Runtime` moves the bytes, the tests simulate a server.
+// One thread of the load generator as a state machine: told what happened and when, it says what to
+// do. No socket, no clock. It decides which request goes out on which connection, when a request
+// has taken too long, and what is recorded; `Runtime` moves the bytes, the tests simulate a server.
 //
-// The life of a request: planned (its intended instant lies in the schedule), taken up (the generator has
-// noticed that the instant has come), waiting (if no connection is free), sent, ended in exactly one outcome.
+// The life of a request: planned (its intended instant lies in the schedule), taken up (the
+// generator has noticed that the instant has come), waiting (if no connection is free), sent, ended
+// in exactly one outcome.
 //
-// What is charged to whom: the time from intended to taken up is the generator's own lateness (lag). The
-// time spent waiting for a connection is the system's: all connections are busy because answers are slow.
-// Both are part of response latency; neither is part of service latency.
+// What is charged to whom: the time from intended to taken up is the generator's own lateness
+// (lag). The time spent waiting for a connection is the system's: all connections are busy because
+// answers are slow. Both are part of response latency; neither is part of service latency.
 
 public import Base
 import Model
@@ -18,7 +19,8 @@ import Stats
 public enum LoadAction: Equatable, Sendable, BitwiseCopyable {
     /// Connect to the target, then tell `opened` or `failedToOpen`.
     case open(slot: Int, target: Int)
-    /// Tell `sending`, write the target's request, and tell `written` when all of it is with the kernel.
+    /// Tell `sending`, write the target's request, and tell `written` when all of it is with the
+    /// kernel.
     case send(slot: Int, target: Int)
     /// Close the connection; nothing is told of it any more.
     case close(slot: Int)
@@ -58,7 +60,8 @@ public struct Generator: ~Copyable {
     /// Closed arrivals: when connections that failed to open are tried again.
     private var retryAt = Instant.distantFuture
 
-    /// Closed arrivals have no schedule that bounds attempts to open: a target that refuses is tried so often.
+    /// Closed arrivals have no schedule that bounds attempts to open: a target that refuses is
+    /// tried so often.
     static let retryPause = Duration.milliseconds(10)
 
     /// - Precondition: `job.validate()` passed and `thread` is below `job.threadCount`.
@@ -111,7 +114,8 @@ public struct Generator: ~Copyable {
     /// The connections of this thread: slots from 0 to this.
     public var connectionCount: Int { connections.count }
 
-    /// The next thing to do; nil when there is nothing. Take them all after each call that tells something.
+    /// The next thing to do; nil when there is nothing. Take them all after each call that tells
+    /// something.
     @inline(__always)
     public mutating func nextAction() -> LoadAction? { actions.popFirst() }
 
@@ -143,7 +147,8 @@ public struct Generator: ~Copyable {
         nextRequest = schedule.next()
     }
 
-    /// Does what has become due: gives up what has timed out, takes up requests whose instant has come.
+    /// Does what has become due: gives up what has timed out, takes up requests whose instant has
+    /// come.
     public mutating func advance(to now: Instant) {
         recorder.roll(to: now)
         expire(at: now)
@@ -267,7 +272,8 @@ public struct Generator: ~Copyable {
 
 /// Actions that the owner of the sockets has not taken yet; bounded.
 struct ActionQueue: Sendable {
-    // Bound: one call tells each connection at most to close, to open and to send; four, to be a power of two.
+    // Bound: one call tells each connection at most to close, to open and to send; four, to be a
+    // power of two.
     private let ring: Slab<LoadAction>
     private let mask: Int
     private var head = 0

@@ -27,8 +27,8 @@ public struct LoadJob: Codable, Equatable, Sendable {
     /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: told after `ready`.
     public var start: Instant?
     public var seed: UInt64
-    /// At most so long before each intended instant is spent spinning rather than sleeping; zero: never
-    /// spin. See `WaitPolicy`.
+    /// At most so long before each intended instant is spent spinning rather than sleeping; zero:
+    /// never spin. See `WaitPolicy`.
     public var spin: Duration
 
     public init(

@@ -33,8 +33,8 @@ public struct LoadJobError: Error, Equatable, Sendable, CustomStringConvertible 
 }
 
 extension LoadJob {
-    /// The threads that will run: no more than there are connections for, each thread having one for
-    /// each target or more.
+    /// The threads that will run: no more than there are connections for, each thread having one
+    /// for each target or more.
     public var threadCount: Int {
         max(1, min(plan.threads, plan.connections / max(1, targets.count)))
     }

@@ -4,7 +4,8 @@ public import Stats
 
 /// What one load generator saw. Every planned request is in exactly one outcome.
 public struct LoadResult: Codable, Sendable {
-    /// Of the offered schedule, hex: derived from plan, phases and seed alone, the same for all targets.
+    /// Of the offered schedule, hex: derived from plan, phases and seed alone, the same for all
+    /// targets.
     public var scheduleHash: String
     /// The same with the target of each request, hex.
     public var assignmentHash: String
@@ -40,12 +41,13 @@ public struct LoadResult: Codable, Sendable {
         /// By `Outcome.rawValue`; sums to `planned`.
         public var outcomes: [String: UInt64]
         public var statuses: [String: UInt64]
-        /// By the response flags that answers of 400 and above named in `x-response-flags`; `other` counts
-        /// flags that are not in `ResponseFlag`.
+        /// By the response flags that answers of 400 and above named in `x-response-flags`; `other`
+        /// counts flags that are not in `ResponseFlag`.
         public var flags: [String: UInt64]
         public var bytesReceived: UInt64
         public var connectionsOpened: UInt64
-        /// From the intended instant: complete answers, and requests without one at what they reached.
+        /// From the intended instant: complete answers, and requests without one at what they
+        /// reached.
         public var response: Histogram
         /// From the instant of sending: complete answers, and those timed out at what they reached.
         public var service: Histogram

@@ -1,11 +1,11 @@
-// How many requests a phase owes by which instant, and the inverse: at which instant the phase owes its
-// x-th request. All three arrival processes are this inverse applied to different x: whole numbers give
-// even spacing, whole numbers plus a uniform part give jitter, and sums of unit exponentials give a
-// Poisson process of any rate over time (the time-rescaling theorem: Cinlar, "Introduction to Stochastic
-// Processes", 1975, section 4.7).
+// How many requests a phase owes by which instant, and the inverse: at which instant the phase owes
+// its x-th request. All three arrival processes are this inverse applied to different x: whole
+// numbers give even spacing, whole numbers plus a uniform part give jitter, and sums of unit
+// exponentials give a Poisson process of any rate over time (the time-rescaling theorem: Cinlar,
+// "Introduction to Stochastic Processes", 1975, section 4.7).
 //
-// Only additions, products, quotients and square roots are used, which IEEE 754 rounds the same on every
-// machine: a schedule is the same everywhere.
+// Only additions, products, quotients and square roots are used, which IEEE 754 rounds the same on
+// every machine: a schedule is the same everywhere.
 
 public import Base
 public import Model
@@ -27,8 +27,8 @@ public struct RateCurve: Equatable, Sendable {
 
         /// When the piece owes `x` requests, in seconds from its start, 0 ≤ x < `requests`.
         ///
-        /// The root of (to − from)/(2·seconds)·t² + from·t = x in the form that loses no digits where
-        /// the slope is small, and that holds for slopes of either sign.
+        /// The root of (to − from)/(2·seconds)·t² + from·t = x in the form that loses no digits
+        /// where the slope is small, and that holds for slopes of either sign.
         func time(owing x: Double) -> Double {
             if x <= 0 { return 0 }
             let slope = (to - from) / seconds

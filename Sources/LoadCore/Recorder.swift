@@ -1,5 +1,5 @@
-// Counts what happens, by phase and by second, without allocating for a request. A phase's figures go by
-// the intended instant of the request, a second's by the instant at which something happened.
+// Counts what happens, by phase and by second, without allocating for a request. A phase's figures
+// go by the intended instant of the request, a second's by the instant at which something happened.
 
 import Base
 import Model
@@ -21,7 +21,8 @@ struct Recorder: ~Copyable {
         let firstByte = HistogramRecorder()
     }
 
-    /// Counters of one phase in `counters`: outcomes, statuses 100 to 599, flags with one for the unknown.
+    /// Counters of one phase in `counters`: outcomes, statuses 100 to 599, flags with one for the
+    /// unknown.
     private enum Row {
         static let statuses = Outcome.allCases.count
         static let flags = statuses + 500
@@ -169,7 +170,8 @@ struct Recorder: ~Copyable {
 
     /// The end of a request without a complete answer.
     /// - Parameters:
-    ///   - response: what the request's latency has at least reached; nil: the end came early and says
+    ///   - response: what the request's latency has at least reached; nil: the end came early and
+    ///     says
     ///     nothing about latency.
     ///   - service: the same from the instant of sending; nil also where it was never sent.
     mutating func failed(_ outcome: Outcome, response: Duration?, service: Duration?, phase: Int) {
@@ -225,8 +227,8 @@ struct Recorder: ~Copyable {
 }
 
 extension Duration {
-    /// For a histogram: whole nanoseconds, none below zero (two clock readings of one instant may be equal,
-    /// never reversed; a request sent before its instant does not exist).
+    /// For a histogram: whole nanoseconds, none below zero (two clock readings of one instant may
+    /// be equal, never reversed; a request sent before its instant does not exist).
     @inline(__always)
     fileprivate var recordable: UInt64 { UInt64(max(0, nanoseconds)) }
 }

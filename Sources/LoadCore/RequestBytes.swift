@@ -11,7 +11,8 @@ extension LoadJob {
         if !own.contains("host") { text += "host: \(target.host)\r\n" }
         if !own.contains("user-agent") { text += "user-agent: meshbench\r\n" }
         for header in request.headers { text += "\(header.name): \(header.value)\r\n" }
-        // A method that usually carries a body says so even when it is empty (RFC 9110, section 8.6).
+        // A method that usually carries a body says so even when it is empty (RFC 9110, section
+        // 8.6).
         if request.bodySize > 0 || ["POST", "PUT", "PATCH"].contains(request.method) {
             text += "content-length: \(request.bodySize)\r\n"
         }

@@ -1,15 +1,16 @@
-// Whether the generator itself was what limited the run. A generator that is late or out of CPU measures
-// itself; its figures are no statement about the system under test.
+// Whether the generator itself was what limited the run. A generator that is late or out of CPU
+// measures itself; its figures are no statement about the system under test.
 
 import Base
 import Stats
 
 extension LoadResult {
-    /// Signs that the generator was the bottleneck, each a sentence with the figure and the limit; empty
-    /// where there is none. Over the phases in `measured` (indices), or all.
+    /// Signs that the generator was the bottleneck, each a sentence with the figure and the limit;
+    /// empty where there is none. Over the phases in `measured` (indices), or all.
     ///
-    /// Lateness is judged by lag alone: the time that requests wait for a connection is the system's.
-    /// Lag up to `tolerableLag` is what the kernel's own wake-ups cost and is not complained about.
+    /// Lateness is judged by lag alone: the time that requests wait for a connection is the
+    /// system's. Lag up to `tolerableLag` is what the kernel's own wake-ups cost and is not
+    /// complained about.
     /// - Parameter closed: closed arrivals have no lag; there the CPU alone tells.
     public func saturation(measured: [Int]? = nil, closed: Bool = false) -> [String] {
         var complaints: [String] = []

@@ -1,7 +1,7 @@
-// The offered schedule: which request is meant to be sent when, and to whom. A pure function of plan,
-// phases and seed, generated one request at a time: an hour of it takes no more memory than a second.
-// The instants are absolute (offsets from the start of the job), never gaps added to "now", so that a
-// late generator catches up instead of offering less.
+// The offered schedule: which request is meant to be sent when, and to whom. A pure function of
+// plan, phases and seed, generated one request at a time: an hour of it takes no more memory than a
+// second. The instants are absolute (offsets from the start of the job), never gaps added to "now",
+// so that a late generator catches up instead of offering less.
 
 public import Base
 public import Model
@@ -23,7 +23,8 @@ public struct PlannedRequest: Equatable, Sendable, BitwiseCopyable {
 public struct ScheduleHashes: Equatable, Sendable {
     /// Of every request's number and instant: equal for all ways to reach a service.
     public var instants: UInt64
-    /// The same with the target of each request: equal only where targets and weights are equal too.
+    /// The same with the target of each request: equal only where targets and weights are equal
+    /// too.
     public var assignment: UInt64
 }
 
@@ -75,13 +76,15 @@ public struct Schedule: Sendable {
         duration = start
         peakRate = plan.arrivals == .closed ? 0 : spans.map(\.curve.peak).max() ?? 0
         random = self.seed.split(0)
-        // The hash begins with what is offered besides requests: the phases and the kind of arrival.
+        // The hash begins with what is offered besides requests: the phases and the kind of
+        // arrival.
         let kind = LoadPlan.Arrivals.allCases.firstIndex(of: plan.arrivals) ?? 0
         hash = mix(UInt64(kind) + 1)
         for span in spans { fold(UInt64(bitPattern: span.duration.nanoseconds)) }
     }
 
-    /// The next request; nil after the last. Always nil for closed arrivals, which have no schedule.
+    /// The next request; nil after the last. Always nil for closed arrivals, which have no
+    /// schedule.
     public mutating func next() -> PlannedRequest? {
         if arrivals == .closed { return nil }
         while phase < spans.count {
@@ -136,8 +139,8 @@ public struct Schedule: Sendable {
     }
 }
 
-/// The part of a schedule that one thread sends: whole turns of the target rotation, dealt in order, so
-/// that every thread serves every target in proportion.
+/// The part of a schedule that one thread sends: whole turns of the target rotation, dealt in
+/// order, so that every thread serves every target in proportion.
 struct ThreadSchedule: Sendable {
     private var schedule: Schedule
     private let turn: Int

@@ -1,10 +1,11 @@
-// How requests and connections are dealt to several targets: both by weight, both the same in every run.
+// How requests and connections are dealt to several targets: both by weight, both the same in every
+// run.
 
-/// The targets of consecutive requests, to be repeated: each in proportion to its weight and spread out as
-/// evenly as can be.
+/// The targets of consecutive requests, to be repeated: each in proportion to its weight and spread
+/// out as evenly as can be.
 ///
-/// Smooth weighted round robin: in each turn every target gains its weight, the richest is chosen and
-/// pays the sum of all. Source: nginx, `ngx_http_upstream_round_robin.c`.
+/// Smooth weighted round robin: in each turn every target gains its weight, the richest is chosen
+/// and pays the sum of all. Source: nginx, `ngx_http_upstream_round_robin.c`.
 /// - Precondition: weights are 1 or more and there is at least one.
 public func targetRotation(weights: [Int]) -> [Int] {
     precondition(!weights.isEmpty && weights.allSatisfy { $0 >= 1 }, "weights of \(weights)")
@@ -23,8 +24,8 @@ public func targetRotation(weights: [Int]) -> [Int] {
 
 /// How many of a thread's `connections` go to each target: one each, the others by weight.
 ///
-/// The others go one at a time to whichever target has the most weight for each connection it would then
-/// have (the highest averages of D'Hondt and Jefferson).
+/// The others go one at a time to whichever target has the most weight for each connection it would
+/// then have (the highest averages of D'Hondt and Jefferson).
 /// - Precondition: as many connections as targets, or more.
 func connectionShares(weights: [Int], connections: Int) -> [Int] {
     precondition(connections >= weights.count, "fewer connections than targets")

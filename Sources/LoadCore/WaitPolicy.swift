@@ -1,7 +1,8 @@
-// How a thread waits for its next instant. The kernel wakes a sleeper late: by the timer's slack, by the
-// time to leave an idle state, by the time to get a core. Spinning is exact but burns a core that the
-// system under test may need. So the thread sleeps until shortly before the instant and spins the rest;
-// "shortly" is what this machine's own lateness, measured as it goes, calls for, up to a set limit.
+// How a thread waits for its next instant. The kernel wakes a sleeper late: by the timer's slack,
+// by the time to leave an idle state, by the time to get a core. Spinning is exact but burns a core
+// that the system under test may need. So the thread sleeps until shortly before the instant and
+// spins the rest; "shortly" is what this machine's own lateness, measured as it goes, calls for, up
+// to a set limit.
 
 public import Base
 
@@ -41,9 +42,9 @@ public struct WaitPolicy: Sendable {
 
     /// Learns from a sleep that ended by time, not by a socket.
     ///
-    /// The stretch follows the high end of the lateness: up by a quarter of the distance where it was too
-    /// short, down by a sixty-fourth where it was longer than needed. One late wake-up in about sixteen
-    /// then keeps it up, so it settles near the 94th percentile.
+    /// The stretch follows the high end of the lateness: up by a quarter of the distance where it
+    /// was too short, down by a sixty-fourth where it was longer than needed. One late wake-up in
+    /// about sixteen then keeps it up, so it settles near the 94th percentile.
     public mutating func woke(at now: Instant, requested: Instant) {
         let late = max(.zero, now - requested)
         let distance = late - stretch

@@ -66,7 +66,8 @@ private func check(
         #expect(tally.response.count == tally.service.count + tally.count(.dropped), name)
         #expect(tally.lag.count == (closed ? 0 : tally.planned), name)
         #expect(tally.firstByte.count <= tally.sent && tally.firstByte.count >= answered, name)
-        // Every request waits longer from its instant than from its sending, so every quantile does.
+        // Every request waits longer from its instant than from its sending, so every quantile
+        // does.
         for quantile in [0, 0.1, 0.5, 0.9, 0.99, 1] where tally.count(.dropped) == 0 {
             #expect(
                 tally.response.value(atQuantile: quantile)

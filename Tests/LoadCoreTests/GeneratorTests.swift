@@ -186,7 +186,8 @@ import Testing
         #expect(tally.count(.ok) == tally.planned)
         let theory = run.stall * (1 - 0.01 * Double(run.seconds) / run.stall)
         let observed = Double(tally.response.value(atQuantile: 0.99)) / 1e9
-        // Random arrivals: √n of the n requests beyond p99 more or fewer, each 1/rate of the stall's time.
+        // Random arrivals: √n of the n requests beyond p99 more or fewer, each 1/rate of the
+        // stall's time.
         let spread = (0.01 * Double(tally.planned)).squareRoot() / 1000
         let tolerance = arrivals == .poisson ? 5 * spread : 0.005 * theory
         #expect(abs(observed - theory) < tolerance, "\(observed) s, theory says \(theory) s")

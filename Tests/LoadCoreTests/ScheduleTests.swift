@@ -126,8 +126,8 @@ import Testing
         for (a, b) in zip(requests, requests.dropFirst()) {
             gaps.append((b.offset - a.offset).seconds * rate)
         }
-        // Gaps against 1 − e⁻ˣ: Kolmogorov-Smirnov with the bound of Dvoretzky, Kiefer, Wolfowitz and
-        // Massart (1990): P(D > ε) ≤ 2·exp(−2nε²), here 10⁻⁶.
+        // Gaps against 1 − e⁻ˣ: Kolmogorov-Smirnov with the bound of Dvoretzky, Kiefer, Wolfowitz
+        // and Massart (1990): P(D > ε) ≤ 2·exp(−2nε²), here 10⁻⁶.
         let sorted = gaps.sorted()
         let n = Double(sorted.count)
         var distance = 0.0

@@ -15,7 +15,8 @@ public struct LineReader {
     /// Whether a whole line is here already.
     public var hasLine: Bool { buffer.contains(UInt8(ascii: "\n")) }
 
-    /// The next line without its end, waiting for it; nil at the end. A last line needs no line break.
+    /// The next line without its end, waiting for it; nil at the end. A last line needs no line
+    /// break.
     public mutating func next() -> String? {
         while true {
             if let end = buffer.firstIndex(of: UInt8(ascii: "\n")) {

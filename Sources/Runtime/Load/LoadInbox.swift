@@ -1,5 +1,5 @@
-// What the threads of a load run and the thread that runs them tell each other. Touched a few times in a
-// run and once a second by each thread: never for a request.
+// What the threads of a load run and the thread that runs them tell each other. Touched a few times
+// in a run and once a second by each thread: never for a request.
 
 import Base
 import LoadCore

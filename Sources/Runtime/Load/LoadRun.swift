@@ -1,7 +1,7 @@
 public import Base
 import Glibc
 public import LoadCore
-import Posix
+public import Posix
 
 /// Why a load run could not begin or go on.
 public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {

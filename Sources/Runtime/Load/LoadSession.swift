@@ -1,7 +1,7 @@
-// The course of one load job for whoever runs it: ready, start, seconds, result; and the signals that cut
-// it short.
+// The course of one load job for whoever runs it: ready, start, seconds, result; and the signals
+// that cut it short.
 
-public import Base
+import Base
 import FoundationEssentials
 import Glibc
 public import LoadCore
@@ -49,7 +49,8 @@ public struct LoadSession: ~Copyable {
 
     /// Runs to the end.
     /// - Parameters:
-    ///   - input: where a `StartOrder` comes from if the job has no start; nil, or its end: starts at once.
+    ///   - input: where a `StartOrder` comes from if the job has no start; nil, or its end: starts
+    ///     at once.
     ///   - tell: hears `ready`, each second, and the result.
     /// - Returns: the result; nil if the run was interrupted before it began, or twice.
     public mutating func run(
@@ -78,7 +79,8 @@ public struct LoadSession: ~Copyable {
 
     private struct Start { var instant: Instant? }
 
-    /// When to begin: as the job says, as the input says, or at once; nil where a signal comes first.
+    /// When to begin: as the job says, as the input says, or at once; nil where a signal comes
+    /// first.
     private mutating func startOrder(_ input: inout LineReader?, _ descriptor: Int32)
         throws(LoadRunError) -> Start?
     {

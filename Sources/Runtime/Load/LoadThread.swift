@@ -1,8 +1,9 @@
 // Binds one generator to its sockets: carries out its actions, tells it what happened and when. All
 // decisions are the generator's.
 //
-// Instants: `sending` is read from the clock right before the write, `received` right after the read that
-// brought the bytes. What was ready together is handled one by one, each with its own reading.
+// Instants: `sending` is read from the clock right before the write, `received` right after the
+// read that brought the bytes. What was ready together is handled one by one, each with its own
+// reading.
 
 import Base
 import Glibc
@@ -23,6 +24,7 @@ private struct SlotSocket: BitwiseCopyable {
 }
 
 /// One thread of the load generator, on its own reactor.
+@safe
 struct LoadThread: ~Copyable {
     private var generator: Generator
     private let reactor: Reactor
@@ -32,6 +34,7 @@ struct LoadThread: ~Copyable {
     private let requests: [Bytes]
     private let sockets: Slab<SlotSocket>
     /// What arrives is looked at and forgotten, so one buffer serves all connections.
+    // Safety: allocated in `init`, freed in `deinit`, and lent to nobody beyond a call.
     private let buffer: UnsafeMutableRawBufferPointer
     private var policy: WaitPolicy
     /// The last reading of the clock.
@@ -198,8 +201,8 @@ struct LoadThread: ~Copyable {
         if readiness.readable { read(slot, generation, toEnd: readiness.ended) }
     }
 
-    /// Reads what has come. A read that did not fill the buffer has emptied the socket, and the next bytes
-    /// will be a new event; only where the end was announced is it read up to.
+    /// Reads what has come. A read that did not fill the buffer has emptied the socket, and the
+    /// next bytes will be a new event; only where the end was announced is it read up to.
     private mutating func read(_ slot: Int, _ generation: UInt32, toEnd: Bool) {
         while true {
             switch unsafe Socket.receive(sockets[slot].descriptor, into: buffer) {
@@ -281,7 +284,8 @@ struct LoadThread: ~Copyable {
 }
 
 extension Bytes {
-    /// A copy of `bytes` that is never freed: the requests of a job, which the process sends to its end.
+    /// A copy of `bytes` that is never freed: the requests of a job, which the process sends to its
+    /// end.
     fileprivate init(immortal bytes: [UInt8]) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
         unsafe copy.copyBytes(from: bytes)
