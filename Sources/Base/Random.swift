@@ -36,7 +36,8 @@ public struct SeededRandom: RandomNumberGenerator, Sendable, BitwiseCopyable {
     @inlinable
     public mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-    /// A uniform integer in 0 ..< `bound`, by Lemire's multiply-shift (bias below 2⁻³² for small bounds).
+    /// A uniform integer in 0 ..< `bound`, by Lemire's multiply-shift (bias below 2⁻³² for small
+    /// bounds).
     /// - Precondition: `bound` > 0.
     @inlinable
     public mutating func below(_ bound: Int) -> Int {

@@ -2,10 +2,16 @@
 #include "shims.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 _Static_assert(MB_EPOLL_IN == EPOLLIN && MB_EPOLL_OUT == EPOLLOUT, "epoll constants");
 _Static_assert(MB_EPOLL_ERR == EPOLLERR && MB_EPOLL_HUP == EPOLLHUP, "epoll constants");
@@ -42,8 +48,42 @@ int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns) {
     return n;
 }
 
+int mb_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+
+int mb_event_counter(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+void mb_event_counter_add(int counter) { eventfd_write(counter, 1); }
+
+void mb_event_counter_clear(int counter) {
+    eventfd_t value;
+    eventfd_read(counter, &value);
+}
+
+int mb_signal_descriptor(const int *signals, int count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+int mb_signal_next(int descriptor) {
+    struct signalfd_siginfo info;
+    return read(descriptor, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+void mb_set_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }
+
 const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m) {
     return memmem(haystack, n, needle, m);
 }
 
 int mb_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal); }
+
+int mb_set_timer_slack(uint64_t nanoseconds) {
+    return prctl(PR_SET_TIMERSLACK, (unsigned long)nanoseconds);
+}

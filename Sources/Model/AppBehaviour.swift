@@ -1,7 +1,7 @@
 public import Base
 
-/// A distribution given by percentiles: the inverse distribution function through these points, straight
-/// between them on a logarithmic scale of duration, flat outside them.
+/// A distribution given by percentiles: the inverse distribution function through these points,
+/// straight between them on a logarithmic scale of duration, flat outside them.
 public struct DelayDistribution: Codable, Equatable, Sendable {
     public struct Point: Codable, Equatable, Sendable {
         /// 0 to 1.
@@ -14,7 +14,8 @@ public struct DelayDistribution: Codable, Equatable, Sendable {
         }
     }
 
-    /// In rising order of quantile, with delays that do not fall. One point: a fixed delay. None: no delay.
+    /// In rising order of quantile, with delays that do not fall. One point: a fixed delay. None:
+    /// no delay.
     public var points: [Point]
 
     public init(points: [Point]) { self.points = points }

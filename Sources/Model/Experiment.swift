@@ -101,10 +101,12 @@ public struct CommandPlan: Codable, Equatable, Sendable {
         case tcp
     }
 
-    /// The words of the command; `{port}` and `{dir}` stand for the port to listen on and a scratch folder.
+    /// The words of the command; `{port}` and `{dir}` stand for the port to listen on and a scratch
+    /// folder.
     public var arguments: [String]
     public var environment: [String: String]
-    /// Files to write into the scratch folder before the start, by name; `{port}` and `{dir}` are replaced in them.
+    /// Files to write into the scratch folder before the start, by name; `{port}` and `{dir}` are
+    /// replaced in them.
     public var files: [String: String]
     public var ready: Readiness
     /// How long it may take to become ready.
@@ -128,7 +130,8 @@ public struct PhasePlan: Codable, Equatable, Sendable {
     public var duration: Duration
     /// Whether the phase's requests and CPU count.
     public var measure: Bool
-    /// The total rate of each load in this phase, requests per second, in place of the load's own; nil: the load's own.
+    /// The total rate of each load in this phase, requests per second, in place of the load's own;
+    /// nil: the load's own.
     public var rate: Double?
 
     public init(name: String, duration: Duration, measure: Bool, rate: Double?) {
@@ -157,11 +160,13 @@ public struct ValidityLimits: Codable, Equatable, Sendable {
     public var minAchieved: Double
     /// The most that the 99th percentile of lag may be.
     public var maxLagP99: Duration
-    /// The most of one core that the load generator's busiest thread may use, 0 to 1 (spinning apart).
+    /// The most of one core that the load generator's busiest thread may use, 0 to 1 (spinning
+    /// apart).
     public var maxGeneratorCPU: Double
     /// The most of all cores of the machine that may be busy during a measured phase, 0 to 1.
     public var maxMachineCPU: Double
-    /// The most CPU time that the hypervisor may take from the machine, as a share of all cores, 0 to 1.
+    /// The most CPU time that the hypervisor may take from the machine, as a share of all cores, 0
+    /// to 1.
     public var maxSteal: Double
     /// Samples that must lie beyond a percentile for it to be stated.
     public var minTailSamples: Int

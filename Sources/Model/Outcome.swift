@@ -2,9 +2,11 @@
 public enum Outcome: String, Codable, CaseIterable, Sendable {
     /// A complete answer with a status below 400.
     case ok
-    /// A complete answer with a status of 400 or above; counted by status and response flag as well.
+    /// A complete answer with a status of 400 or above; counted by status and response flag as
+    /// well.
     case error
-    /// No complete answer within the request's timeout, counted from its intended instant of sending.
+    /// No complete answer within the request's timeout, counted from its intended instant of
+    /// sending.
     case timeout
     /// The connection could not be opened.
     case refused
@@ -29,9 +31,11 @@ public enum Outcome: String, Codable, CaseIterable, Sendable {
     }
 }
 
-/// Why a proxy answered itself, or how a stream ended badly: Envoy's response flags, by their short names.
+/// Why a proxy answered itself, or how a stream ended badly: Envoy's response flags, by their short
+/// names.
 ///
 /// Source: Envoy, "Access logging", response flags.
+// swift-format-ignore: AlwaysUseLowerCamelCase
 public enum ResponseFlag: String, Codable, CaseIterable, Sendable {
     /// Upstream connection failure (503).
     case UF

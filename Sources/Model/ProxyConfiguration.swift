@@ -31,7 +31,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
 
     /// The first route whose every condition holds is taken.
     public struct Route: Codable, Equatable, Sendable {
-        /// Hosts without port, lower case; `*.example.org` matches any depth below; empty: any host.
+        /// Hosts without port, lower case; `*.example.org` matches any depth below; empty: any
+        /// host.
         public var hosts: [String]
         public var path: PathMatch
         /// Methods, upper case; empty: any.
@@ -114,7 +115,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
 
 /// Bounds of one proxy worker.
 public struct ProxyLimits: Codable, Equatable, Sendable {
-    /// Bytes of a request or answer head, start line included; more is answered 431 (or 414 for the line).
+    /// Bytes of a request or answer head, start line included; more is answered 431 (or 414 for the
+    /// line).
     public var headBytes: Int
     /// Header fields in one head.
     public var headerCount: Int

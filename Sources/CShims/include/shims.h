@@ -3,10 +3,8 @@
 #ifndef MESHBENCH_SHIMS_H
 #define MESHBENCH_SHIMS_H
 
-#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 // One ready descriptor, out of `struct epoll_event`, which is packed and holds a union.
 typedef struct {
@@ -32,9 +30,27 @@ int mb_epoll_remove(int epoll, int fd);
 // Waits at most `timeout_ns` (negative: for ever) and fills `out`; returns the count or -1.
 int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns);
 
+// Takes a waiting connection, non-blocking and close-on-exec; -1 with errno.
+int mb_accept(int listener);
+
+// A counter whose descriptor is readable while it is not zero.
+int mb_event_counter(void);
+void mb_event_counter_add(int counter);
+void mb_event_counter_clear(int counter);
+
+// A descriptor that is readable while one of `signals` is pending; they are blocked in this thread.
+int mb_signal_descriptor(const int *signals, int count);
+// The next pending signal, or 0.
+int mb_signal_next(int descriptor);
+
+void mb_set_thread_name(const char *name);
+
 const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m);
 
 // Asks the kernel to send `signal` to this process when its parent thread dies.
 int mb_set_parent_death_signal(int signal);
+
+// How late the kernel may wake the calling thread, to bundle wake-ups; 0: the default, 50 µs.
+int mb_set_timer_slack(uint64_t nanoseconds);
 
 #endif

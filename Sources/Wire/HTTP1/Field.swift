@@ -1,0 +1,77 @@
+public import Base
+
+/// Header fields that somebody on the path acts upon; found while parsing, so that nobody compares names twice.
+@frozen
+public enum FieldName: UInt8, Sendable, BitwiseCopyable {
+    case other
+    case connection
+    case contentLength
+    case transferEncoding
+    case host
+    case upgrade
+    case expect
+    case te
+    case keepAlive
+    case proxyConnection
+    case trailer
+    case via
+    case forwardedFor
+    case requestID
+    case date
+    case server
+    case responseFlags
+
+    /// The name for a field name as received, in any case.
+    @inlinable
+    static func recognize(_ name: Bytes) -> FieldName {
+        // By length first: almost every foreign name is told by it or by its first letter.
+        switch name.count {
+        case 2: return name.equalsIgnoringCase("te") ? .te : .other
+        case 3: return name.equalsIgnoringCase("via") ? .via : .other
+        case 4:
+            if name.equalsIgnoringCase("host") { return .host }
+            return name.equalsIgnoringCase("date") ? .date : .other
+        case 6:
+            if name.equalsIgnoringCase("expect") { return .expect }
+            return name.equalsIgnoringCase("server") ? .server : .other
+        case 7:
+            if name.equalsIgnoringCase("upgrade") { return .upgrade }
+            return name.equalsIgnoringCase("trailer") ? .trailer : .other
+        case 10:
+            if name.equalsIgnoringCase("connection") { return .connection }
+            return name.equalsIgnoringCase("keep-alive") ? .keepAlive : .other
+        case 12: return name.equalsIgnoringCase("x-request-id") ? .requestID : .other
+        case 14: return name.equalsIgnoringCase("content-length") ? .contentLength : .other
+        case 15: return name.equalsIgnoringCase("x-forwarded-for") ? .forwardedFor : .other
+        case 16:
+            if name.equalsIgnoringCase("proxy-connection") { return .proxyConnection }
+            return name.equalsIgnoringCase("x-response-flags") ? .responseFlags : .other
+        case 17: return name.equalsIgnoringCase("transfer-encoding") ? .transferEncoding : .other
+        default: return .other
+        }
+    }
+}
+
+/// Where one field stands in the head it was parsed from.
+@frozen
+public struct Field: Sendable, BitwiseCopyable {
+    /// From the first byte of the name.
+    public var start: UInt32 = 0
+    public var nameLength: UInt32 = 0
+    /// Without the white space around it.
+    public var valueStart: UInt32 = 0
+    public var valueLength: UInt32 = 0
+    /// Behind the line's LF.
+    public var end: UInt32 = 0
+    public var name: FieldName = .other
+
+    @inlinable
+    public init() {}
+
+    /// The bytes of the value within the head.
+    @inlinable public var valueRange: Range<Int> {
+        Int(valueStart)..<Int(valueStart + valueLength)
+    }
+    /// The bytes of the name within the head.
+    @inlinable public var nameRange: Range<Int> { Int(start)..<Int(start + nameLength) }
+}
