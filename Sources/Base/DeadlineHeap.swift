@@ -9,15 +9,15 @@ public struct DeadlineHeap: ~Copyable {
     }
 
     private let entries: Slab<Entry>
-    /// Where each number stands in `entries`; -1: nowhere.
+    /// Where each number stands in `entries`, from 1; 0: nowhere.
     private let places: Slab<Int32>
     /// How many deadlines are set.
     public private(set) var count = 0
 
     /// For the numbers 0 ..< `capacity`.
     public init(capacity: Int) {
-        entries = Slab(count: capacity, repeating: Entry(deadline: 0, id: 0))
-        places = Slab(count: capacity, repeating: -1)
+        entries = Slab(zeroed: capacity)
+        places = Slab(zeroed: capacity)
     }
 
     deinit {
@@ -32,14 +32,14 @@ public struct DeadlineHeap: ~Copyable {
 
     /// The deadline of `id`; nil if none is set.
     public func deadline(of id: Int) -> Instant? {
-        let place = places[id]
-        return place < 0 ? nil : Instant(nanoseconds: entries[Int(place)].deadline)
+        let place = Int(places[id]) - 1
+        return place < 0 ? nil : Instant(nanoseconds: entries[place].deadline)
     }
 
     /// Sets or moves the deadline of `id`.
     /// - Complexity: O(log n).
     public mutating func set(_ id: Int, at deadline: Instant) {
-        var place = Int(places[id])
+        var place = Int(places[id]) - 1
         if place < 0 {
             place = count
             count += 1
@@ -47,21 +47,21 @@ public struct DeadlineHeap: ~Copyable {
         let entry = Entry(deadline: deadline.nanoseconds, id: Int32(id))
         put(entry, at: place)
         siftUp(place)
-        siftDown(Int(places[id]))
+        siftDown(Int(places[id]) - 1)
     }
 
     /// Forgets the deadline of `id`, if it has one.
     /// - Complexity: O(log n).
     public mutating func clear(_ id: Int) {
-        let place = Int(places[id])
+        let place = Int(places[id]) - 1
         guard place >= 0 else { return }
-        places[id] = -1
+        places[id] = 0
         count -= 1
         guard place < count else { return }
         let last = entries[count]
         put(last, at: place)
         siftUp(place)
-        siftDown(Int(places[Int(last.id)]))
+        siftDown(Int(places[Int(last.id)]) - 1)
     }
 
     /// Takes out the earliest number whose deadline is at or before `now`; nil if none is.
@@ -74,7 +74,7 @@ public struct DeadlineHeap: ~Copyable {
 
     private func put(_ entry: Entry, at place: Int) {
         entries[place] = entry
-        places[Int(entry.id)] = Int32(place)
+        places[Int(entry.id)] = Int32(place + 1)
     }
 
     private func siftUp(_ start: Int) {

@@ -2,6 +2,8 @@
 // Elements are plain values without references, so that reading a field is one load: no retain, no
 // exclusivity check, no copy.
 
+import Glibc
+
 /// A fixed number of plain values at fixed addresses, owned by whoever created it.
 ///
 /// `Slab` is a handle: copies share the memory. Its owner calls `deallocate()` exactly once, or
@@ -18,8 +20,24 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
     /// `count` elements, each `value`.
     public init(count: Int, repeating value: Element) {
         precondition(count >= 0, "a slab of \(count) elements")
-        unsafe base = .allocate(capacity: max(count, 1))
+        guard let memory = unsafe malloc(max(count, 1) * MemoryLayout<Element>.stride) else {
+            preconditionFailure("no memory for \(count) elements")
+        }
+        unsafe base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
         unsafe base.initialize(repeating: value, count: count)
+        self.count = count
+    }
+
+    /// `count` elements of all-zero bits, in memory that the kernel provides when it is first touched: a large
+    /// table costs only what is used of it.
+    /// - Precondition: all-zero bits are a value of `Element`.
+    public init(zeroed count: Int) {
+        precondition(count >= 0, "a slab of \(count) elements")
+        let bytes = max(count, 1) * MemoryLayout<Element>.stride
+        guard let memory = unsafe calloc(1, bytes) else {
+            preconditionFailure("no memory for \(bytes) bytes")
+        }
+        unsafe base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
         self.count = count
     }
 
@@ -37,5 +55,13 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
         }
     }
 
-    public func deallocate() { unsafe base.deallocate() }
+    public func deallocate() { unsafe free(base) }
+}
+
+extension Slab where Element == UInt8 {
+    /// A view of the bytes in `range`.
+    public func bytes(_ range: Range<Int>) -> Bytes {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "slab bytes out of bounds")
+        return unsafe Bytes(UnsafePointer(base + range.lowerBound), count: range.count)
+    }
 }

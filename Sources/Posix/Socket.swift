@@ -3,7 +3,7 @@
 
 public import Base
 internal import CShims
-public import Glibc
+import Glibc
 
 /// What a transfer on a non-blocking socket came to.
 @frozen
@@ -112,16 +112,28 @@ public enum Socket {
     }
 
     /// Sends several regions in one call.
+    /// - Returns: what came of it, and how many bytes there were.
     @inline(__always)
-    public static func send(_ socket: Int32, vector: UnsafeMutableBufferPointer<iovec>) -> Transfer
+    public static func send(_ socket: Int32, regions count: Int, _ region: (Int) -> Bytes)
+        -> (transfer: Transfer, offered: Int)
     {
-        var message = unsafe msghdr()
-        unsafe message.msg_iov = vector.baseAddress
-        unsafe message.msg_iovlen = vector.count
-        while true {
-            let n = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL))
-            if n >= 0 { return .bytes(n) }
-            if let settled = settle(errno) { return settled }
+        unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: count) { vector in
+            var offered = 0
+            for i in 0..<count {
+                let bytes = region(i)
+                unsafe vector[i] = iovec(
+                    iov_base: UnsafeMutableRawPointer(mutating: bytes.raw.baseAddress),
+                    iov_len: bytes.count)
+                offered += bytes.count
+            }
+            var message = unsafe msghdr()
+            unsafe message.msg_iov = vector.baseAddress
+            unsafe message.msg_iovlen = count
+            while true {
+                let n = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL))
+                if n >= 0 { return (.bytes(n), offered) }
+                if let settled = settle(errno) { return (settled, offered) }
+            }
         }
     }
 

@@ -35,6 +35,9 @@ public struct Thread: ~Copyable {
         self.handle = handle
     }
 
+    /// Lets it end by itself.
+    public consuming func detach() { _ = pthread_detach(handle) }
+
     /// Waits for the end.
     public consuming func join() { _ = pthread_join(handle, nil) }
 }

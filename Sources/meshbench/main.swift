@@ -1,3 +1,5 @@
+// Glibc also brings libm, which the modules below link against.
 import Glibc
+import Model
 
-print("meshbench")
+exit(run(Array(CommandLine.arguments.dropFirst())).rawValue)

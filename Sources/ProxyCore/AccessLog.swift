@@ -1,0 +1,160 @@
+// The access log: one JSON object a line for each exchange. What is known of the request is noted when its
+// head is at hand, because the head's bytes are gone by the time the answer is complete.
+
+public import Base
+import Model
+import Wire
+
+/// Finished lines of one worker, waiting to be written.
+public final class AccessLog {
+    let enabled: Bool
+    /// Bound: what may wait between two turns of the reactor. A line that does not fit is counted and lost.
+    static let capacity = 256 * 1024
+    private var waiting: [UInt8]
+
+    init(enabled: Bool) {
+        self.enabled = enabled
+        waiting = []
+        if enabled { waiting.reserveCapacity(Self.capacity) }
+    }
+
+    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds: makes instants into times of day.
+    public var wallOffset: Int64 = 0
+
+    /// Whether there is something to write.
+    public var isEmpty: Bool { waiting.isEmpty }
+
+    /// Hands the lines to `write` and forgets them.
+    public func drain(_ write: (Bytes) -> Void) {
+        guard !waiting.isEmpty else { return }
+        waiting.withBytes(write)
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    /// Takes a line; false: there was no room.
+    func append(_ line: Bytes) -> Bool {
+        guard waiting.count + line.count <= Self.capacity else { return false }
+        unsafe waiting.append(contentsOf: line.raw)
+        return true
+    }
+}
+
+extension Proxy {
+    /// Bytes of a path or host that the log shows at most.
+    private static let shownBytes = 1024
+    /// Bytes of a note: both shown texts with every byte escaped, and the names around them.
+    static let noteLimit = 8 * 1024
+
+    /// Notes what the log will say of the request in `head`.
+    func noteRequest(_ slot: Int, _ bytes: Bytes) {
+        guard log.enabled else { return }
+        note(slot) { out in
+            out.append(",\"method\":\"")
+            Self.writeEscaped(bytes[head.method], to: &out)
+            out.append("\",\"path\":\"")
+            Self.writeEscaped(bytes[head.path], to: &out)
+            out.append("\",\"authority\":\"")
+            Self.writeEscaped(bytes[head.authority], to: &out)
+            out.append("\",\"protocol\":\"HTTP/1.")
+            out.append(decimal: UInt64(head.minorVersion))
+            out.append("\"")
+        }
+    }
+
+    /// Notes that there is nothing to be said of the request.
+    func noteMalformed(_ slot: Int) {
+        guard log.enabled else { return }
+        note(slot) {
+            $0.append(",\"method\":null,\"path\":null,\"authority\":null,\"protocol\":null")
+        }
+    }
+
+    private func note(_ slot: Int, _ write: (inout ByteWriter) -> Void) {
+        dropNote(slot)
+        guard let buffer = pool.take() else { return }
+        var out = unsafe ByteWriter(
+            UnsafeMutableRawBufferPointer(rebasing: pool.memory(buffer)[..<Self.noteLimit]))
+        write(&out)
+        connections[slot].exchange.note = buffer
+        connections[slot].exchange.noteLength = UInt32(out.count)
+    }
+
+    func dropNote(_ slot: Int) {
+        // A note is a buffer's number; a fresh slot's zero bits never pass for one because `Exchange()` sets -1.
+        let buffer = connections[slot].exchange.note
+        guard buffer >= 0 else { return }
+        connections[slot].exchange.note = -1
+        pool.give(buffer)
+    }
+
+    /// Writes the exchange's line.
+    func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+        if let flag { counters.add(flag) }
+        guard log.enabled, connections[slot].exchange.note >= 0 else { return }
+        let exchange = connections[slot].exchange
+        guard let buffer = pool.take() else {
+            counters.add(.accessLogDropped)
+            return dropNote(slot)
+        }
+        var out = unsafe ByteWriter(pool.memory(buffer))
+        out.append("{\"start_ns\":")
+        out.append(decimal: UInt64(max(0, exchange.started.nanoseconds + log.wallOffset)))
+        out.append(pool.bytes(exchange.note, 0..<Int(exchange.noteLength)))
+        out.append(",\"status\":")
+        out.append(decimal: UInt64(exchange.status))
+        out.append(",\"flags\":\"")
+        if let flag { out.append(flag.text) }
+        out.append("\",\"details\":\"")
+        out.append(detail)
+        out.append("\",\"duration_us\":")
+        out.append(decimal: UInt64(max(0, (now - exchange.started).nanoseconds / 1000)))
+        out.append(",\"request_bytes\":")
+        out.append(decimal: UInt64(exchange.requestBytes))
+        out.append(",\"response_bytes\":")
+        out.append(decimal: UInt64(exchange.responseBytes))
+        out.append(",\"attempts\":")
+        out.append(decimal: exchange.endpoint < 0 ? 0 : exchange.retried ? 2 : 1)
+        writePlaces(slot, exchange, to: &out)
+        out.append("}\n")
+        if !log.append(pool.bytes(buffer, 0..<out.count)) { counters.add(.accessLogDropped) }
+        pool.give(buffer)
+        dropNote(slot)
+    }
+
+    private func writePlaces(_ slot: Int, _ exchange: Exchange, to out: inout ByteWriter) {
+        out.append(",\"client\":\"")
+        out.append(client(of: slot))
+        out.append("\",\"cluster\":")
+        let cluster = Int(exchange.cluster)
+        if upstreams.clusterNames.indices.contains(cluster) {
+            out.append("\"")
+            out.append(upstreams.clusterNames[cluster])
+            out.append("\"")
+        } else {
+            out.append("null")
+        }
+        out.append(",\"upstream\":")
+        if exchange.endpoint >= 0 {
+            out.append("\"")
+            out.append(upstreams.addresses[Int(exchange.endpoint)])
+            out.append("\"")
+        } else {
+            out.append("null")
+        }
+    }
+
+    private static func writeEscaped(_ bytes: Bytes, to out: inout ByteWriter) {
+        for i in 0..<min(bytes.count, shownBytes) {
+            let byte = bytes[i]
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                out.append(UInt8(ascii: "\\"))
+                out.append(byte)
+            case 0x20..<0x7F: out.append(byte)
+            default:
+                out.append("\\u00")
+                out.append(hex: UInt64(byte), digits: 2)
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+// The state of one connection, as plain values in a slab. A client's connection (downstream) carries the
+// exchange in hand: one request and its answer. An upstream connection carries at most one exchange too,
+// and refers to its client as `peer`, as the client does to it.
+
+import Base
+import Wire
+
+/// Which side a connection is on, and so who opened it.
+enum Role: UInt8, BitwiseCopyable {
+    case free
+    case downstream
+    case upstream
+}
+
+/// What a connection is doing.
+enum Stage: UInt8, BitwiseCopyable {
+    /// Downstream: no exchange; waiting for a request head, or in the middle of one.
+    case awaitingRequest
+    /// Downstream: a request that waits for an upstream connection to become free.
+    case pending
+    /// Upstream: the connection is being opened; its request waits in the output queue.
+    case connecting
+    /// Upstream: open, without an exchange, in the pool.
+    case pooled
+    /// Both: request or answer are on their way.
+    case exchange
+    /// Both: after an upgrade, bytes pass both ways until the end.
+    case tunnel
+    /// Downstream: the last answer is queued; when it is sent, the sending side is ended.
+    case finishing
+    /// Downstream: sending has ended; what still comes is read and thrown away, so that the client reads
+    /// the answer before it meets a reset.
+    case lingering
+}
+
+/// How far a body has come.
+struct BodyProgress: BitwiseCopyable {
+    enum Kind: UInt8, BitwiseCopyable {
+        case complete
+        case length
+        case chunked
+        /// Chunks that are taken out of their coding, for a client of HTTP/1.0.
+        case unchunking
+        case untilClose
+    }
+
+    var kind = Kind.complete
+    var remaining = 0
+    var chunks = ChunkedBody()
+
+    init() {}
+
+    init(_ framing: BodyFraming) {
+        switch framing {
+        case .none: kind = .complete
+        case .length(let n):
+            kind = n == 0 ? .complete : .length
+            remaining = n
+        case .chunked: kind = .chunked
+        case .untilClose: kind = .untilClose
+        }
+    }
+
+    var isComplete: Bool { kind == .complete }
+}
+
+struct Connection: BitwiseCopyable {
+    var role = Role.free
+    var stage = Stage.awaitingRequest
+    /// Counts the uses of this slot, so that an event for an earlier use is known as such.
+    var generation: UInt32 = 0
+    /// The other side of the exchange, from 1; 0: none.
+    var peerPlusOne: Int32 = 0
+    /// Links within the list this connection is in: free slots, a pool, a cluster's pending requests.
+    var next: Int32 = -1
+    var previous: Int32 = -1
+
+    // Bytes received and not yet consumed.
+    var input: Int32 = -1
+    var inputStart: UInt32 = 0
+    var inputEnd: UInt32 = 0
+    var search = HeadSearch()
+
+    var output = OutputQueue()
+
+    /// What has arrived so far of the message this side sends: the request's body or the answer's.
+    var body = BodyProgress()
+
+    /// When the stage began, and when a byte last moved.
+    var since = Instant.zero
+    var active = Instant.zero
+
+    // Requests of the reactor that are on the effect queue already.
+    var flushQueued = false
+    var readQueued = false
+    /// Reading stopped although more may be there: for lack of room, or because nothing is wanted now.
+    var readPaused = false
+    /// The peer has ended its sending side.
+    var inputEnded = false
+    /// Our sending side has ended, or will when the output is sent.
+    var endAfterOutput = false
+    var outputEnded = false
+
+    // Downstream: the exchange in hand.
+    var exchange = Exchange()
+
+    // Upstream.
+    /// The endpoint's place in the endpoint table; -1: none.
+    var endpoint: Int32 = -1
+    /// The upstream said that it keeps the connection.
+    var keepAlive = false
+    /// It has answered before: it may turn out to be stale.
+    var reused = false
+    /// The whole request, kept until the answer begins.
+    var replay = Segment()
+    var hasReplay = false
+    /// Bytes of the answer have come.
+    var answered = false
+    var requestBytesSent = 0
+
+    var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
+    var hasInput: Bool { input >= 0 && inputEnd > inputStart }
+}
+
+/// One request and its answer, as the downstream connection remembers it.
+struct Exchange: BitwiseCopyable {
+    var started = Instant.zero
+    /// When the last byte of the request had come.
+    var requestEnded = Instant.zero
+    var timeout = Duration.zero
+    var cluster: Int32 = -1
+    /// The client's connection may serve another request afterwards.
+    var keepAlive = true
+    var minorVersion: UInt8 = 1
+    var isHead = false
+    var idempotent = false
+    var wantsUpgrade = false
+    /// The final answer's head has been queued: no other can be sent.
+    var headSent = false
+    var retried = false
+    var interimCount: UInt8 = 0
+    var status: UInt16 = 0
+    var requestBytes = 0
+    var responseBytes = 0
+    /// What the access log has noted of the request; -1: nothing.
+    var note: Int32 = -1
+    var noteLength: UInt32 = 0
+    var endpoint: Int32 = -1
+}

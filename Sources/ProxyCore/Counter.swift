@@ -1,0 +1,113 @@
+// Counters are plain words of one worker, added to without a lock and read by the admin thread at any time.
+
+public import Model
+import Synchronization
+
+/// What one worker counts over its life. Names as `/stats` shows them, with `meshbench_proxy_` before them.
+public enum Counter: Int, CaseIterable, Sendable {
+    case downstreamConnectionsTotal
+    case downstreamConnectionsClosed
+    case downstreamConnectionsRefused
+    case acceptPauses
+    case upstreamConnectionsTotal
+    case upstreamConnectionsClosed
+    case upstreamConnectFailures
+    case upstreamConnectTimeouts
+    case requestsTotal
+    case requestsCompleted
+    case requestBytes
+    case responseBytes
+    case pendingOverflow
+    case staleRetries
+    case protocolErrors
+    case upgrades
+    case idleTimeouts
+    case accessLogDropped
+    case buffersExhausted
+    case status1xx
+    case status2xx
+    case status3xx
+    case status4xx
+    case status5xx
+
+    /// The metric's name, in snake case.
+    public var name: String {
+        switch self {
+        case .downstreamConnectionsTotal: "downstream_connections_total"
+        case .downstreamConnectionsClosed: "downstream_connections_closed_total"
+        case .downstreamConnectionsRefused: "downstream_connections_refused_total"
+        case .acceptPauses: "accept_pauses_total"
+        case .upstreamConnectionsTotal: "upstream_connections_total"
+        case .upstreamConnectionsClosed: "upstream_connections_closed_total"
+        case .upstreamConnectFailures: "upstream_connect_failures_total"
+        case .upstreamConnectTimeouts: "upstream_connect_timeouts_total"
+        case .requestsTotal: "requests_total"
+        case .requestsCompleted: "requests_completed_total"
+        case .requestBytes: "request_bytes_total"
+        case .responseBytes: "response_bytes_total"
+        case .pendingOverflow: "pending_overflow_total"
+        case .staleRetries: "stale_retries_total"
+        case .protocolErrors: "protocol_errors_total"
+        case .upgrades: "upgrades_total"
+        case .idleTimeouts: "idle_timeouts_total"
+        case .accessLogDropped: "access_log_dropped_total"
+        case .buffersExhausted: "buffers_exhausted_total"
+        case .status1xx: "responses_1xx_total"
+        case .status2xx: "responses_2xx_total"
+        case .status3xx: "responses_3xx_total"
+        case .status4xx: "responses_4xx_total"
+        case .status5xx: "responses_5xx_total"
+        }
+    }
+
+    /// The counter of a status's class.
+    static func of(status: Int) -> Counter {
+        switch status {
+        case ..<200: .status1xx
+        case ..<300: .status2xx
+        case ..<400: .status3xx
+        case ..<500: .status4xx
+        default: .status5xx
+        }
+    }
+}
+
+/// One worker's counters. Written by the worker alone, read by anyone.
+@safe
+public final class Counters: Sendable {
+    // Safety: `words` lives as long as this object and every index is below its fixed length; the words are
+    // atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
+    private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
+    private static let flagBase = Counter.allCases.count
+    private static let count = flagBase + ResponseFlag.allCases.count
+
+    public init() {
+        unsafe words = .allocate(capacity: Self.count)
+        for i in 0..<Self.count { unsafe (words + i).initialize(to: Atomic(0)) }
+    }
+
+    deinit { unsafe words.deallocate() }
+
+    @inline(__always)
+    func add(_ counter: Counter, _ amount: Int = 1) { add(at: counter.rawValue, amount) }
+
+    func add(_ flag: ResponseFlag) { add(at: Self.flagBase + flag.index, 1) }
+
+    /// Accepting was suspended for want of descriptors.
+    public func notePause() { add(.acceptPauses) }
+
+    @inline(__always)
+    private func add(at index: Int, _ amount: Int) {
+        // One writer: a load and a store, not a locked instruction.
+        let old = unsafe words[index].load(ordering: .relaxed)
+        unsafe words[index].store(old &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+    }
+
+    public subscript(counter: Counter) -> UInt64 {
+        unsafe words[counter.rawValue].load(ordering: .relaxed)
+    }
+
+    public subscript(flag: ResponseFlag) -> UInt64 {
+        unsafe words[Self.flagBase + flag.index].load(ordering: .relaxed)
+    }
+}

@@ -1,0 +1,168 @@
+// Heads as they go out: the start line anew, then the fields as they came, in whole runs of lines, without
+// those that concern one connection only (RFC 9110, 7.6.1), then what this proxy adds.
+
+import Base
+import Model
+import Wire
+
+/// The additions and removals that a configuration asks for, with their bytes at hand.
+struct HeadWriter {
+    let policy: HeaderPolicy
+    private let via: [UInt8]
+
+    init(_ policy: HeaderPolicy) {
+        self.policy = policy
+        via = Array("via: 1.1 \(policy.via ?? "")\r\n".utf8)
+    }
+
+    /// Bytes that a head may grow by: the longest additions together.
+    static let growth = 512
+
+    /// Writes a request's head.
+    /// - Parameters:
+    ///   - client: the client's address as text; empty: unknown.
+    func write(
+        request head: borrowing Head, _ bytes: Bytes, client: Bytes, random: inout SeededRandom,
+        to writer: inout ByteWriter
+    ) {
+        writer.append(bytes[head.method])
+        writer.append(UInt8(ascii: " "))
+        writer.append(bytes[head.path])
+        writer.append(" HTTP/1.1\r\n")
+        if head.hostField < 0 {
+            // HTTP/1.0 without a host: the empty one is what RFC 9112, 3.2, prescribes.
+            writer.append("host: ")
+            writer.append(bytes[head.authority])
+            writer.append("\r\n")
+        }
+        let appendsForwarded = policy.forwardedFor && client.count > 0
+        var forwarded = -1
+        var hasID = false
+        copyFields(head, bytes, to: &writer) { field, index in
+            switch field.name {
+            case .forwardedFor where appendsForwarded && forwarded < 0:
+                forwarded = index
+                return false
+            case .requestID:
+                hasID = true
+                return true
+            default: return true
+            }
+        }
+        if appendsForwarded {
+            writer.append("x-forwarded-for: ")
+            if forwarded >= 0 {
+                writer.append(bytes[head.fields[forwarded].valueRange])
+                writer.append(", ")
+            }
+            writer.append(client)
+            writer.append("\r\n")
+        }
+        if policy.requestID && !hasID { writeID(&random, to: &writer) }
+        if policy.via != nil { via.withBytes { writer.append($0) } }
+        if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
+        if head.wantsUpgrade { writeUpgrade(head, bytes, to: &writer) }
+        writer.append("\r\n")
+    }
+
+    /// How an answer is delimited on the client's connection.
+    enum AnswerFraming {
+        /// As the upstream said: its length, or nothing.
+        case same
+        case chunked
+        /// By the end of the connection; a length, if there was one, is dropped.
+        case untilClose
+    }
+
+    /// Writes an answer's head.
+    /// - Parameter keepAlive: whether the client's connection serves another request afterwards.
+    func write(
+        response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
+        clientMinorVersion: UInt8, switchesProtocol: Bool, to writer: inout ByteWriter
+    ) {
+        writer.append("HTTP/1.1 ")
+        writer.append(decimal: UInt64(head.status))
+        writer.append(UInt8(ascii: " "))
+        writer.append(bytes[head.reason])
+        writer.append("\r\n")
+        let dropsLength = head.status == 204 || head.status < 200 || framing != .same
+        copyFields(head, bytes, to: &writer) { field, _ in
+            !(field.name == .contentLength && dropsLength)
+        }
+        if policy.via != nil { via.withBytes { writer.append($0) } }
+        if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
+        if switchesProtocol {
+            writeUpgrade(head, bytes, to: &writer)
+        } else if head.status >= 200 {
+            if !keepAlive {
+                writer.append("connection: close\r\n")
+            } else if clientMinorVersion == 0 {
+                writer.append("connection: keep-alive\r\n")
+            }
+        }
+        writer.append("\r\n")
+    }
+
+    /// Copies the fields that go on, in runs as long as possible.
+    @inline(__always)
+    private func copyFields(
+        _ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter,
+        keep: (Field, Int) -> Bool
+    ) {
+        var runStart = 0
+        var runEnd = 0
+        for i in 0..<head.fieldCount {
+            let field = head.fields[i]
+            if isHopByHop(field, head, bytes) || !keep(field, i) {
+                if runEnd > runStart { writer.append(bytes[runStart..<runEnd]) }
+                runEnd = 0
+                runStart = 0
+            } else {
+                if runEnd == 0 { runStart = Int(field.start) }
+                runEnd = Int(field.end)
+            }
+        }
+        if runEnd > runStart { writer.append(bytes[runStart..<runEnd]) }
+    }
+
+    private func isHopByHop(_ field: Field, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
+        switch field.name {
+        case .connection, .transferEncoding, .keepAlive, .proxyConnection, .upgrade: return true
+        // `te: trailers` is all that may pass, and it is said anew by nobody: drop the rest.
+        case .te: return !bytes[field.valueRange].equalsIgnoringCase("trailers")
+        default: break
+        }
+        guard head.namesMoreHopFields else { return false }
+        for i in 0..<head.fieldCount where head.fields[i].name == .connection {
+            if TokenList(bytes[head.fields[i].valueRange]).contains(bytes[field.nameRange]) {
+                return true
+            }
+        }
+        return false
+    }
+
+    private func writeUpgrade(_ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter) {
+        writer.append("connection: upgrade\r\n")
+        for i in 0..<head.fieldCount where head.fields[i].name == .upgrade {
+            let field = head.fields[i]
+            writer.append(bytes[Int(field.start)..<Int(field.end)])
+        }
+    }
+
+    /// A random identifier in the form of a version 4 UUID (RFC 9562, 5.4).
+    private func writeID(_ random: inout SeededRandom, to writer: inout ByteWriter) {
+        let a = random.next()
+        let b = random.next()
+        writer.append("x-request-id: ")
+        writer.append(hex: a >> 32, digits: 8)
+        writer.append(UInt8(ascii: "-"))
+        writer.append(hex: a >> 16, digits: 4)
+        writer.append(UInt8(ascii: "-"))
+        writer.append(hex: (a & 0x0FFF) | 0x4000, digits: 4)
+        writer.append(UInt8(ascii: "-"))
+        writer.append(hex: (b >> 48 & 0x3FFF) | 0x8000, digits: 4)
+        writer.append(UInt8(ascii: "-"))
+        writer.append(hex: b, digits: 12)
+        writer.append("\r\n")
+    }
+}

@@ -1,0 +1,227 @@
+// What happened on the sockets.
+
+public import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// A client has connected.
+    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; may be empty where
+    ///   `wantsClientAddress` is false.
+    /// - Returns: the connection's slot; nil: the limit is reached, close it.
+    public func accept(client: Bytes, now: Instant) -> Int? {
+        guard !draining, let slot = takeSlot(.downstream, now: now) else {
+            counters.add(.downstreamConnectionsRefused)
+            return nil
+        }
+        counters.add(.downstreamConnectionsTotal)
+        remember(client: client, slot)
+        arm(slot)
+        return slot
+    }
+
+    /// Whether anyone asks where clients come from.
+    public var wantsClientAddress: Bool { writer.policy.forwardedFor || log.enabled }
+
+    /// Where to read to; nil: not now. Reading is asked for again when there is room.
+    @inline(__always)
+    public func space(_ slot: Int) -> UnsafeMutableRawBufferPointer? {
+        guard wantsInput(slot) else {
+            connections[slot].readPaused = true
+            return nil
+        }
+        if connections[slot].input < 0 {
+            guard let buffer = pool.take() else {
+                counters.add(.buffersExhausted)
+                connections[slot].readPaused = true
+                starved.append(slot)
+                return nil
+            }
+            connections[slot].input = buffer
+            connections[slot].inputStart = 0
+            connections[slot].inputEnd = 0
+        }
+        connections[slot].readPaused = false
+        return unsafe UnsafeMutableRawBufferPointer(
+            rebasing: pool.memory(connections[slot].input)[Int(connections[slot].inputEnd)...])
+    }
+
+    /// Whether bytes of this connection can be taken in now.
+    private func wantsInput(_ slot: Int) -> Bool {
+        let connection = connections[slot]
+        guard !connection.inputEnded else { return false }
+        let roomInBuffer = connection.input < 0 || Int(connection.inputEnd) < pool.size
+        switch connection.stage {
+        case .awaitingRequest: return roomInBuffer && !connection.output.isFull
+        case .exchange, .tunnel:
+            if connection.role == .downstream, connection.stage == .exchange,
+                connection.body.isComplete
+            {
+                return false
+            }
+            guard let peer = connection.peer else { return roomInBuffer }
+            // A peer that is not yet connected takes what is sent along with the head, and no more.
+            return roomInBuffer && !connections[peer].output.isFull
+        case .pooled, .lingering: return true
+        case .pending, .connecting, .finishing: return false
+        }
+    }
+
+    /// There was nothing to read after all.
+    @inline(__always)
+    public func nothingRead(_ slot: Int) { releaseEmptyInput(slot) }
+
+    /// There may be more, but others have their turn first.
+    public func readLater(_ slot: Int) {
+        connections[slot].readPaused = true
+        askRead(slot)
+    }
+
+    /// `count` bytes were read into the space.
+    public func received(_ slot: Int, _ count: Int, now: Instant) {
+        connections[slot].inputEnd += UInt32(count)
+        connections[slot].active = now
+        process(slot, now: now)
+    }
+
+    /// Goes on with what had to wait: input that could not be used, or a pause in reading.
+    public func advance(_ slot: Int, now: Instant) {
+        guard connections[slot].hasInput || connections[slot].inputEnded else { return }
+        process(slot, now: now)
+    }
+
+    private func process(_ slot: Int, now: Instant) {
+        switch (connections[slot].role, connections[slot].stage) {
+        case (.downstream, .awaitingRequest): requestBytes(slot, now: now)
+        case (.downstream, .exchange): relayRequest(slot, now: now)
+        case (.upstream, .exchange): responseBytes(slot, now: now)
+        case (_, .tunnel): relayTunnel(slot, now: now)
+        case (.upstream, .pooled):
+            // Nobody asked: whatever it says is no answer.
+            counters.add(.protocolErrors)
+            unpool(slot)
+            close(slot)
+        case (.downstream, .lingering): discard(slot)
+        default: break
+        }
+    }
+
+    /// The peer has ended its sending side.
+    public func ended(_ slot: Int, now: Instant) {
+        connections[slot].inputEnded = true
+        releaseEmptyInput(slot)
+        switch (connections[slot].role, connections[slot].stage) {
+        case (.downstream, .awaitingRequest): requestEnded(slot, now: now)
+        case (.downstream, .exchange) where !connections[slot].body.isComplete:
+            abandon(slot, now: now)
+        case (.downstream, .lingering): close(slot)
+        case (.upstream, .pooled):
+            unpool(slot)
+            close(slot)
+        case (.upstream, .exchange): responseEnded(slot, now: now)
+        case (_, .tunnel): tunnelEnded(slot, now: now)
+        default: break
+        }
+    }
+
+    /// Reading or writing failed: the connection is gone.
+    public func failed(_ slot: Int, now: Instant) {
+        switch (connections[slot].role, connections[slot].stage) {
+        case (.upstream, .connecting):
+            connectFailed(slot, flag: .UF, detail: "connection_failed", now: now)
+        case (.upstream, .pooled):
+            unpool(slot)
+            close(slot)
+        case (.upstream, .exchange): responseEnded(slot, failed: true, now: now)
+        case (.downstream, .exchange), (.downstream, .pending): abandon(slot, now: now)
+        case (_, .tunnel): closeTunnel(slot, now: now)
+        default: close(slot, reset: true)
+        }
+    }
+
+    /// The connection that was asked for is open.
+    public func connected(_ slot: Int, now: Instant) {
+        connections[slot].stage = .exchange
+        connections[slot].since = now
+        connections[slot].active = now
+        deadlines.clear(slot)
+        askFlush(slot)
+        askRead(slot)
+        if let client = connections[slot].peer { askRead(client) }
+    }
+
+    // MARK: Sending
+
+    /// How many regions wait to be sent.
+    @inline(__always)
+    public func outputCount(_ slot: Int) -> Int { connections[slot].output.count }
+
+    /// The `index`th region that waits.
+    @inline(__always)
+    public func output(_ slot: Int, _ index: Int) -> Bytes {
+        let segment = connections[slot].output[index]
+        return pool.bytes(segment.buffer, Int(segment.start)..<Int(segment.end))
+    }
+
+    /// `count` bytes were sent.
+    public func sent(_ slot: Int, _ count: Int, now: Instant) {
+        let wasFull = connections[slot].output.isFull
+        connections[slot].output.consume(count, to: pool)
+        connections[slot].active = now
+        if connections[slot].role == .upstream { connections[slot].requestBytesSent += count }
+        if connections[slot].output.isEmpty { outputDone(slot, now: now) }
+        guard connections[slot].role != .free else { return }
+        if wasFull, !connections[slot].output.isFull {
+            if let peer = connections[slot].peer { askRead(peer) }
+            if connections[slot].stage == .awaitingRequest { askRead(slot) }
+        }
+        feedStarved()
+    }
+
+    /// A flush was asked for and everything is sent already.
+    @inline(__always)
+    public func nothingToSend(_ slot: Int, now: Instant) {
+        if connections[slot].stage == .finishing { outputDone(slot, now: now) }
+    }
+
+    private func outputDone(_ slot: Int, now: Instant) {
+        switch connections[slot].stage {
+        case .finishing:
+            ask(.endSending(slot: slot))
+            connections[slot].outputEnded = true
+            if connections[slot].inputEnded {
+                close(slot)
+            } else {
+                connections[slot].stage = .lingering
+                connections[slot].since = now
+                discard(slot)
+                arm(slot)
+                askRead(slot)
+            }
+        case .tunnel where connections[slot].endAfterOutput && !connections[slot].outputEnded:
+            connections[slot].outputEnded = true
+            ask(.endSending(slot: slot))
+            closeTunnelIfDone(slot, now: now)
+        default: break
+        }
+    }
+
+    /// Reads on where no buffer was to be had, now that some may be.
+    private func feedStarved() {
+        guard !starved.isEmpty, pool.inUse < pool.limit else { return }
+        for slot in starved where connections[slot].role != .free { askRead(slot) }
+        starved.removeAll(keepingCapacity: true)
+    }
+
+    func releaseEmptyInput(_ slot: Int) {
+        if connections[slot].input >= 0, !connections[slot].hasInput { releaseInput(slot) }
+    }
+
+    private func discard(_ slot: Int) {
+        let count = connections[slot].hasInput ? input(slot).count : 0
+        connections[slot].exchange.requestBytes += count
+        releaseInput(slot)
+        // Bound: who sends so much to a closed door is told by a reset.
+        if connections[slot].exchange.requestBytes > Self.lingerBytes { close(slot, reset: true) }
+    }
+}

@@ -1,0 +1,133 @@
+// Upstream connections: opened, lent to one exchange at a time, pooled, closed. And the requests that wait for one.
+
+import Base
+import Model
+
+extension Proxy {
+    /// Opens a connection to `endpoint`; nil: no slot is free.
+    func open(_ endpoint: Int, now: Instant) -> Int? {
+        guard let slot = takeSlot(.upstream, now: now) else { return nil }
+        connections[slot].stage = .connecting
+        connections[slot].endpoint = Int32(endpoint)
+        upstreams.count(1, at: endpoint)
+        counters.add(.upstreamConnectionsTotal)
+        ask(.connect(slot: slot, endpoint: endpoint))
+        arm(slot)
+        return slot
+    }
+
+    /// The connection could not be opened.
+    func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
+        counters.add(.upstreamConnectFailures)
+        guard let client = connections[slot].peer else { return closeUpstream(slot, now: now) }
+        abort(client, status: 503, flag: flag, detail: detail, now: now)
+    }
+
+    /// After an exchange: back to the pool, or to the next waiting request, or closed.
+    func releaseUpstream(_ slot: Int, requestComplete: Bool, now: Instant) {
+        let connection = connections[slot]
+        if connection.hasInput { counters.add(.protocolErrors) }
+        let endpoint = Int(connection.endpoint)
+        guard connection.keepAlive, requestComplete, connection.output.isEmpty,
+            !connection.hasInput,
+            !connection.inputEnded, !upstreams.endpoints[endpoint].removed, !draining
+        else { return closeUpstream(slot, now: now) }
+        releaseInput(slot)
+        connections[slot].stage = .pooled
+        connections[slot].since = now
+        connections[slot].reused = true
+        pushPooled(slot, endpoint)
+        arm(slot)
+        serveNextPending(Int(upstreams.endpoints[endpoint].cluster), now: now)
+    }
+
+    func discardUpstream(_ slot: Int, now: Instant) {
+        if let client = connections[slot].peer { connections[client].peerPlusOne = 0 }
+        connections[slot].peerPlusOne = 0
+        closeUpstream(slot, reset: true, now: now)
+    }
+
+    /// Closes an upstream connection without an exchange; a waiting request may then open another.
+    func closeUpstream(
+        _ slot: Int, reset: Bool = false, servesPending: Bool = true, now: Instant
+    ) {
+        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+        close(slot, reset: reset)
+        if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
+    }
+
+    // MARK: Lists
+
+    func pushPooled(_ slot: Int, _ endpoint: Int) {
+        upstreams.withEndpoint(endpoint) { link(slot, first: &$0.pooled) }
+    }
+
+    /// The connection of `endpoint` that was used last; nil: none is free.
+    func popPooled(_ endpoint: Int) -> Int? {
+        let first = upstreams.endpoints[endpoint].pooled.first
+        guard first >= 0 else { return nil }
+        unpool(Int(first))
+        return Int(first)
+    }
+
+    func unpool(_ slot: Int) {
+        upstreams.withEndpoint(Int(connections[slot].endpoint)) { unlink(slot, &$0.pooled) }
+    }
+
+    func pushPending(_ slot: Int, _ cluster: Int) {
+        upstreams.withCluster(cluster) { link(slot, last: &$0.pending) }
+    }
+
+    /// The request that has waited longest; nil: none waits.
+    func popPending(_ cluster: Int) -> Int? {
+        let first = upstreams.clusters[cluster].pending.first
+        guard first >= 0 else { return nil }
+        removePending(Int(first), cluster)
+        return Int(first)
+    }
+
+    func removePending(_ slot: Int, _ cluster: Int) {
+        upstreams.withCluster(cluster) { unlink(slot, &$0.pending) }
+    }
+
+    private func link(_ slot: Int, first list: inout ConnectionList) {
+        connections[slot].previous = -1
+        connections[slot].next = list.first
+        if list.first >= 0 {
+            connections[Int(list.first)].previous = Int32(slot)
+        } else {
+            list.last = Int32(slot)
+        }
+        list.first = Int32(slot)
+        list.count += 1
+    }
+
+    private func link(_ slot: Int, last list: inout ConnectionList) {
+        connections[slot].next = -1
+        connections[slot].previous = list.last
+        if list.last >= 0 {
+            connections[Int(list.last)].next = Int32(slot)
+        } else {
+            list.first = Int32(slot)
+        }
+        list.last = Int32(slot)
+        list.count += 1
+    }
+
+    private func unlink(_ slot: Int, _ list: inout ConnectionList) {
+        let connection = connections[slot]
+        if connection.previous >= 0 {
+            connections[Int(connection.previous)].next = connection.next
+        } else {
+            list.first = connection.next
+        }
+        if connection.next >= 0 {
+            connections[Int(connection.next)].previous = connection.previous
+        } else {
+            list.last = connection.previous
+        }
+        connections[slot].next = -1
+        connections[slot].previous = -1
+        list.count -= 1
+    }
+}

@@ -1,0 +1,137 @@
+// What the proxy says itself, and how an exchange ends that cannot be completed.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// Answers the request in hand from here.
+    /// - Parameters:
+    ///   - flag: why, for the log, the counters and the client (`x-response-flags`).
+    ///   - detail: the same in more words, snake case.
+    func reply(_ slot: Int, status: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+        var exchange = connections[slot].exchange
+        let complete = connections[slot].body.isComplete
+        if connections[slot].stage == .awaitingRequest {
+            // The head is still in the input.
+            if complete, exchange.keepAlive {
+                consumeInput(slot, head.length)
+            } else {
+                releaseInput(slot)
+            }
+        }
+        exchange.keepAlive = exchange.keepAlive && complete && !draining
+        exchange.status = UInt16(status)
+        exchange.headSent = true
+        connections[slot].exchange = exchange
+        guard let memory = unsafe connections[slot].output.room(for: HeadWriter.growth, from: pool)
+        else {
+            logExchange(slot, flag: .OM, detail: "no_buffer", now: now)
+            return close(slot, reset: true)
+        }
+        var out = unsafe ByteWriter(memory)
+        writeReply(exchange, flag: flag, detail: detail, to: &out)
+        precondition(!out.overflowed, "a reply outgrew its bound")
+        connections[slot].output.grow(by: out.count)
+        counters.add(Counter.of(status: status))
+        logExchange(slot, flag: flag, detail: detail, now: now)
+        askFlush(slot)
+        concludeClient(slot, keepAlive: exchange.keepAlive, now: now)
+    }
+
+    private func writeReply(
+        _ exchange: Exchange, flag: ResponseFlag?, detail: StaticString, to out: inout ByteWriter
+    ) {
+        out.append("HTTP/1.1 ")
+        out.append(decimal: UInt64(exchange.status))
+        out.append(UInt8(ascii: " "))
+        out.append(reasonPhrase(Int(exchange.status)))
+        out.append("\r\ncontent-type: text/plain\r\ncontent-length: ")
+        out.append(decimal: UInt64(detail.utf8CodeUnitCount + 1))
+        out.append("\r\n")
+        if let flag {
+            out.append("x-response-flags: ")
+            out.append(flag.text)
+            out.append("\r\n")
+        }
+        if !exchange.keepAlive {
+            out.append("connection: close\r\n")
+        } else if exchange.minorVersion == 0 {
+            out.append("connection: keep-alive\r\n")
+        }
+        out.append("\r\n")
+        if !exchange.isHead {
+            out.append(detail)
+            out.append("\n")
+        }
+    }
+
+    /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending the
+    /// connection in the middle of the answer, which tells the client that it is not whole.
+    func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
+        let truncatedSilently: Bool
+        if let upstream = connections[slot].peer {
+            truncatedSilently =
+                connections[upstream].body.kind == .untilClose
+                || connections[upstream].body.kind == .unchunking
+            discardUpstream(upstream, now: now)
+        } else {
+            truncatedSilently = false
+        }
+        guard connections[slot].exchange.headSent else {
+            return reply(slot, status: status, flag: flag, detail: detail, now: now)
+        }
+        logExchange(slot, flag: flag, detail: detail, now: now)
+        // Where the end of the connection is the end of the body, only a reset tells the difference.
+        if truncatedSilently { return close(slot, reset: true) }
+        concludeClient(slot, keepAlive: false, now: now)
+    }
+
+    /// The client has gone away.
+    func abandon(_ slot: Int, now: Instant) {
+        if connections[slot].stage == .pending {
+            removePending(slot, Int(connections[slot].exchange.cluster))
+        }
+        if let upstream = connections[slot].peer { discardUpstream(upstream, now: now) }
+        logExchange(slot, flag: .DC, detail: "client_gone", now: now)
+        close(slot, reset: true)
+    }
+}
+
+extension ResponseFlag {
+    /// The short name.
+    var text: StaticString {
+        switch self {
+        case .UF: "UF"
+        case .UC: "UC"
+        case .UH: "UH"
+        case .UT: "UT"
+        case .UO: "UO"
+        case .NR: "NR"
+        case .NC: "NC"
+        case .DC: "DC"
+        case .DPE: "DPE"
+        case .UPE: "UPE"
+        case .SI: "SI"
+        case .OM: "OM"
+        }
+    }
+}
+
+/// The reason phrase of a status that the proxy itself answers with.
+private func reasonPhrase(_ status: Int) -> StaticString {
+    switch status {
+    case 400: "Bad Request"
+    case 404: "Not Found"
+    case 408: "Request Timeout"
+    case 414: "URI Too Long"
+    case 417: "Expectation Failed"
+    case 431: "Request Header Fields Too Large"
+    case 501: "Not Implemented"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
+    default: "Error"
+    }
+}

@@ -1,0 +1,241 @@
+// From a client's bytes to a request on its way.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// What is thrown away at most after a final answer, bytes.
+    static let lingerBytes = 1 << 20
+
+    /// Input has come while no exchange is in hand.
+    func requestBytes(_ slot: Int, now: Instant) {
+        guard connections[slot].hasInput else {
+            if connections[slot].inputEnded { requestEnded(slot, now: now) }
+            return
+        }
+        // An answer that waits to be sent is waited for: its client shall not pile up more.
+        guard !connections[slot].output.isFull else { return }
+        let bytes = input(slot)
+        if connections[slot].search.position > 0 {
+            guard
+                connections[slot].search.mayBeComplete(bytes)
+                    || bytes.count >= head.limits.headBytes
+            else { return headIncomplete(slot, now: now) }
+        }
+        switch head.parseRequest(bytes) {
+        case .complete: dispatch(slot, bytes, now: now)
+        case .incomplete:
+            if connections[slot].search.position == 0 {
+                connections[slot].since = now
+                _ = connections[slot].search.mayBeComplete(bytes)
+            }
+            headIncomplete(slot, now: now)
+        case .invalid(let error): refuse(slot, error, now: now)
+        }
+    }
+
+    private func headIncomplete(_ slot: Int, now: Instant) {
+        if connections[slot].inputEnded { return requestEnded(slot, now: now) }
+        // Room for the rest of the head: the buffer's end may be near behind pipelined requests.
+        if pool.size - Int(connections[slot].inputStart) < head.limits.headBytes {
+            compactInput(slot)
+        }
+        arm(slot)
+    }
+
+    /// Moves what is left in the input buffer to its start.
+    private func compactInput(_ slot: Int) {
+        let bytes = input(slot)
+        let memory = unsafe pool.memory(connections[slot].input)
+        unsafe memory.copyMemory(from: bytes.raw)
+        connections[slot].inputStart = 0
+        connections[slot].inputEnd = UInt32(bytes.count)
+    }
+
+    /// The client will send no more, between requests or within a head.
+    func requestEnded(_ slot: Int, now: Instant) {
+        guard connections[slot].output.isEmpty else {
+            connections[slot].stage = .finishing
+            return
+        }
+        close(slot)
+    }
+
+    /// A whole head is there, in `self.head`: finds out where it goes and sends it there.
+    private func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
+        counters.add(.requestsTotal)
+        var exchange = Exchange()
+        exchange.started = now
+        exchange.keepAlive = head.keepAlive && !draining
+        exchange.minorVersion = head.minorVersion
+        exchange.isHead = head.isHead
+        exchange.idempotent = Self.isIdempotent(bytes[head.method])
+        exchange.wantsUpgrade = head.wantsUpgrade
+        connections[slot].exchange = exchange
+        connections[slot].search = HeadSearch()
+        connections[slot].since = now
+        connections[slot].body = BodyProgress(head.framing)
+        noteRequest(slot, bytes)
+        if bytes[head.method] == "CONNECT" {
+            return reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
+        }
+        guard let match = router.match(head, bytes) else {
+            return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
+        }
+        connections[slot].exchange.timeout = match.timeout
+        connections[slot].exchange.cluster = match.cluster
+        guard match.cluster >= 0 else {
+            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
+        }
+        forward(slot, bytes, cluster: Int(match.cluster), now: now)
+    }
+
+    /// RFC 9110, 9.2.2.
+    private static func isIdempotent(_ method: Bytes) -> Bool {
+        method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE"
+            || method == "OPTIONS" || method == "TRACE"
+    }
+
+    private func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+        guard let endpoint = upstreams.takeTurn(cluster) else {
+            return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
+        }
+        if let upstream = popPooled(endpoint) {
+            return send(slot, bytes, on: upstream, now: now)
+        }
+        let limits = upstreams.clusters[cluster]
+        if limits.connections >= limits.maxConnections {
+            // Another endpoint of the cluster may have one free.
+            for _ in 0..<Int(limits.turnCount) {
+                if let other = upstreams.takeTurn(cluster), let upstream = popPooled(other) {
+                    return send(slot, bytes, on: upstream, now: now)
+                }
+            }
+            return wait(slot, cluster: cluster, now: now)
+        }
+        guard let upstream = open(endpoint, now: now) else {
+            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
+        }
+        send(slot, bytes, on: upstream, now: now)
+    }
+
+    /// Puts the request in its cluster's queue. Its head stays in the input and is read again when its turn comes.
+    private func wait(_ slot: Int, cluster: Int, now: Instant) {
+        guard upstreams.clusters[cluster].pending.count < upstreams.clusters[cluster].maxPending
+        else {
+            counters.add(.pendingOverflow)
+            return reply(slot, status: 503, flag: .UO, detail: "overflow", now: now)
+        }
+        connections[slot].stage = .pending
+        pushPending(slot, cluster)
+        // Until the body is there too the timeout counts from now.
+        connections[slot].exchange.requestEnded = now
+        arm(slot)
+    }
+
+    /// Lets the first waiting request of a cluster go on, now that a connection may be had.
+    func serveNextPending(_ cluster: Int, now: Instant) {
+        guard let slot = popPending(cluster) else { return }
+        let bytes = input(slot)
+        guard head.parseRequest(bytes) == .complete else {
+            preconditionFailure("a head that was complete no longer is")
+        }
+        connections[slot].stage = .awaitingRequest
+        connections[slot].since = now
+        forward(slot, bytes, cluster: cluster, now: now)
+    }
+
+    /// Writes the request to `upstream` and pairs the two.
+    private func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) {
+        guard writeRequest(slot, bytes, to: upstream) else {
+            discardUpstream(upstream, now: now)
+            return reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+        }
+        let headLength = head.length
+        connections[slot].stage = .exchange
+        connections[slot].peerPlusOne = Int32(upstream + 1)
+        connections[slot].exchange.endpoint = connections[upstream].endpoint
+        connections[upstream].peerPlusOne = Int32(slot + 1)
+        connections[upstream].answered = false
+        connections[upstream].requestBytesSent = 0
+        connections[upstream].body = BodyProgress()
+        connections[upstream].since = now
+        connections[upstream].active = now
+        if connections[upstream].stage != .connecting {
+            connections[upstream].stage = .exchange
+            askFlush(upstream)
+        }
+        consumeInput(slot, headLength)
+        relayRequest(slot, now: now)
+        guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
+        keepForReplay(slot, upstream)
+        arm(slot)
+    }
+
+    private func writeRequest(_ slot: Int, _ bytes: Bytes, to upstream: Int) -> Bool {
+        let size = min(head.length + HeadWriter.growth, pool.size)
+        guard let memory = unsafe connections[upstream].output.room(for: size, from: pool) else {
+            return false
+        }
+        var out = unsafe ByteWriter(memory)
+        writer.write(request: head, bytes, client: client(of: slot), random: &random, to: &out)
+        guard !out.overflowed else { return false }
+        connections[upstream].output.grow(by: out.count)
+        return true
+    }
+
+    /// Keeps a request that was sent on a connection used before, so that it can be sent again should the
+    /// connection turn out to be stale. Only what stands whole in one buffer is kept.
+    private func keepForReplay(_ slot: Int, _ upstream: Int) {
+        let connection = connections[upstream]
+        guard connection.reused, connection.output.count == 1, connections[slot].body.isComplete
+        else {
+            return
+        }
+        var segment = connection.output[0]
+        connections[upstream].replay = segment
+        connections[upstream].hasReplay = true
+        segment.borrowed = true
+        connections[upstream].output[0] = segment
+    }
+
+    /// Passes on what has come of the request's body.
+    func relayRequest(_ slot: Int, now: Instant) {
+        guard let upstream = connections[slot].peer else { return }
+        let before = connections[slot].body.isComplete
+        switch relay(from: slot, to: upstream) {
+        case .moved(let bytes):
+            connections[slot].exchange.requestBytes += bytes
+            counters.add(.requestBytes, bytes)
+            if bytes > 0, connections[upstream].stage != .connecting { askFlush(upstream) }
+        case .invalid(let error):
+            abort(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+            return
+        case .noBuffer:
+            abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return
+        }
+        if connections[slot].body.isComplete {
+            if !before || connections[slot].exchange.requestEnded == .zero {
+                connections[slot].exchange.requestEnded = now
+                arm(slot)
+            }
+        } else if connections[slot].inputEnded {
+            abandon(slot, now: now)
+        }
+    }
+
+    /// Answers a malformed request; nothing of it reaches an upstream.
+    private func refuse(_ slot: Int, _ error: HeadError, now: Instant) {
+        counters.add(.requestsTotal)
+        counters.add(.protocolErrors)
+        var exchange = Exchange()
+        exchange.started = now
+        exchange.keepAlive = false
+        connections[slot].exchange = exchange
+        connections[slot].body = BodyProgress()
+        noteMalformed(slot)
+        reply(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+    }
+}

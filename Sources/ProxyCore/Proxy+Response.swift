@@ -1,0 +1,241 @@
+// From an upstream's bytes to an answer on its way back.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// Input has come from an upstream with an exchange in hand.
+    func responseBytes(_ slot: Int, now: Instant) {
+        guard let client = connections[slot].peer else { return close(slot, reset: true) }
+        if !connections[slot].answered, connections[slot].hasInput {
+            connections[slot].answered = true
+            releaseReplay(slot)
+        }
+        while !connections[client].exchange.headSent {
+            guard connections[slot].hasInput, !connections[client].output.isFull else { return }
+            guard responseHead(slot, client, now: now) else { return }
+        }
+        relayResponse(slot, client, now: now)
+    }
+
+    /// The request will not be sent again: its buffer goes once it is sent.
+    private func releaseReplay(_ slot: Int) {
+        guard connections[slot].hasReplay else { return }
+        if connections[slot].output.isEmpty {
+            dropReplay(slot)
+        } else {
+            connections[slot].hasReplay = false
+            connections[slot].output[0].borrowed = false
+        }
+    }
+
+    /// Reads one answer head. False: nothing more can be done with the input now.
+    private func responseHead(_ slot: Int, _ client: Int, now: Instant) -> Bool {
+        let bytes = input(slot)
+        if connections[slot].search.position > 0,
+            !connections[slot].search.mayBeComplete(bytes), bytes.count < head.limits.headBytes
+        {
+            return false
+        }
+        switch head.parseResponse(bytes, toHead: connections[client].exchange.isHead) {
+        case .incomplete:
+            if connections[slot].search.position == 0 {
+                _ = connections[slot].search.mayBeComplete(bytes)
+            }
+            return false
+        case .invalid(let error):
+            counters.add(.protocolErrors)
+            abort(client, status: 502, flag: .UPE, detail: error.detail, now: now)
+            return false
+        case .complete:
+            connections[slot].search = HeadSearch()
+            return head.status < 200
+                ? interimHead(slot, client, bytes, now: now)
+                : finalHead(slot, client, bytes, now: now)
+        }
+    }
+
+    private func interimHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        let exchange = connections[client].exchange
+        let switches = head.status == 101
+        let unasked =
+            switches
+            && !(exchange.wantsUpgrade && head.wantsUpgrade && connections[client].body.isComplete)
+        guard !unasked, exchange.interimCount < Self.interimLimit else {
+            counters.add(.protocolErrors)
+            abort(
+                client, status: 502, flag: .UPE,
+                detail: unasked ? "unasked_upgrade" : "too_many_1xx", now: now)
+            return false
+        }
+        connections[client].exchange.interimCount += 1
+        // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
+        if exchange.minorVersion >= 1 {
+            guard writeHead(client, bytes, framing: .same, keepAlive: true, switches: switches)
+            else {
+                abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                return false
+            }
+            counters.add(.status1xx)
+            askFlush(client)
+        }
+        consumeInput(slot, head.length)
+        guard switches else { return true }
+        connections[client].exchange.status = 101
+        connections[client].exchange.headSent = true
+        beginTunnel(client, slot, now: now)
+        return false
+    }
+
+    private func finalHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        var exchange = connections[client].exchange
+        var body = BodyProgress(head.framing)
+        var framing = HeadWriter.AnswerFraming.same
+        switch head.framing {
+        case .chunked where exchange.minorVersion == 0:
+            // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the connection.
+            body.kind = .unchunking
+            framing = .untilClose
+            exchange.keepAlive = false
+        case .chunked: framing = .chunked
+        case .untilClose:
+            framing = .untilClose
+            exchange.keepAlive = false
+        default: break
+        }
+        // What the client still sends of its request can no longer be told from the next one.
+        if !connections[client].body.isComplete || draining { exchange.keepAlive = false }
+        guard
+            writeHead(
+                client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false)
+        else {
+            abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return false
+        }
+        exchange.headSent = true
+        exchange.status = UInt16(head.status)
+        connections[client].exchange = exchange
+        connections[slot].body = body
+        connections[slot].keepAlive = head.keepAlive
+        counters.add(Counter.of(status: head.status))
+        consumeInput(slot, head.length)
+        askFlush(client)
+        return true
+    }
+
+    private func writeHead(
+        _ client: Int, _ bytes: Bytes, framing: HeadWriter.AnswerFraming, keepAlive: Bool,
+        switches: Bool
+    ) -> Bool {
+        let size = min(head.length + HeadWriter.growth, pool.size)
+        guard let memory = unsafe connections[client].output.room(for: size, from: pool) else {
+            return false
+        }
+        var out = unsafe ByteWriter(memory)
+        writer.write(
+            response: head, bytes, framing: framing, keepAlive: keepAlive,
+            clientMinorVersion: connections[client].exchange.minorVersion,
+            switchesProtocol: switches,
+            to: &out)
+        guard !out.overflowed else { return false }
+        connections[client].output.grow(by: out.count)
+        return true
+    }
+
+    private func relayResponse(_ slot: Int, _ client: Int, now: Instant) {
+        switch relay(from: slot, to: client) {
+        case .moved(let bytes):
+            connections[client].exchange.responseBytes += bytes
+            counters.add(.responseBytes, bytes)
+            if bytes > 0 { askFlush(client) }
+        case .invalid(let error):
+            counters.add(.protocolErrors)
+            return abort(client, status: 502, flag: .UPE, detail: error.detail, now: now)
+        case .noBuffer:
+            return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+        }
+        if connections[slot].body.isComplete {
+            finish(slot, client, now: now)
+        } else if connections[slot].inputEnded, !connections[slot].hasInput {
+            responseEnded(slot, now: now)
+        }
+    }
+
+    /// The upstream will send no more, with an exchange in hand.
+    /// - Parameter failed: the connection failed, rather than ended properly.
+    func responseEnded(_ slot: Int, failed: Bool = false, now: Instant) {
+        guard let client = connections[slot].peer else { return close(slot, reset: true) }
+        let exchange = connections[client].exchange
+        if exchange.headSent, connections[slot].hasInput, !failed { return }
+        if exchange.headSent, connections[slot].body.kind == .untilClose, !failed {
+            connections[slot].body.kind = .complete
+            return finish(slot, client, now: now)
+        }
+        let connection = connections[slot]
+        if !connection.answered, connection.hasReplay, !exchange.retried,
+            exchange.idempotent || connection.requestBytesSent == 0
+        {
+            return retry(slot, client, now: now)
+        }
+        abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
+    }
+
+    /// Sends the request once more on a fresh connection: the pooled one had been closed by its peer before
+    /// the request came (RFC 9112, 9.3.1, and RFC 9110, 9.2.2).
+    private func retry(_ slot: Int, _ client: Int, now: Instant) {
+        var segment = connections[slot].replay
+        connections[slot].hasReplay = false
+        segment.borrowed = false
+        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+        connections[slot].output.clear(to: pool)
+        connections[slot].peerPlusOne = 0
+        connections[client].peerPlusOne = 0
+        closeUpstream(slot, reset: true, servesPending: false, now: now)
+        guard cluster >= 0, let endpoint = upstreams.takeTurn(cluster),
+            let fresh = open(endpoint, now: now)
+        else {
+            pool.give(segment.buffer)
+            return abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
+        }
+        counters.add(.staleRetries)
+        connections[fresh].output.push(segment)
+        connections[fresh].peerPlusOne = Int32(client + 1)
+        connections[client].peerPlusOne = Int32(fresh + 1)
+        connections[client].exchange.retried = true
+        connections[client].exchange.endpoint = connections[fresh].endpoint
+    }
+
+    /// The answer is complete: both connections go on to what comes next.
+    private func finish(_ slot: Int, _ client: Int, now: Instant) {
+        logExchange(client, flag: nil, detail: "", now: now)
+        counters.add(.requestsCompleted)
+        let requestComplete = connections[client].body.isComplete
+        connections[client].peerPlusOne = 0
+        connections[slot].peerPlusOne = 0
+        releaseUpstream(slot, requestComplete: requestComplete, now: now)
+        concludeClient(
+            client, keepAlive: connections[client].exchange.keepAlive && requestComplete, now: now)
+    }
+
+    /// Readies the client's connection for its next request, or ends it behind what is queued.
+    func concludeClient(_ client: Int, keepAlive: Bool, now: Instant) {
+        connections[client].since = now
+        if keepAlive {
+            connections[client].stage = .awaitingRequest
+            connections[client].body = BodyProgress()
+            if connections[client].hasInput || connections[client].readPaused
+                || connections[client].inputEnded
+            {
+                askRead(client)
+            }
+            arm(client)
+            return
+        }
+        connections[client].stage = .finishing
+        connections[client].exchange.requestBytes = 0
+        releaseInput(client)
+        if connections[client].output.isEmpty { askFlush(client) }
+        arm(client)
+    }
+}

@@ -1,0 +1,113 @@
+// Deadlines. Each connection has one timer. Moving a deadline later costs nothing: the timer goes off at
+// the old instant, finds that it is early, and is set anew; so a busy connection touches the heap about
+// once per timeout, not once per request.
+
+public import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// How long a client may take to read its last answer and go.
+    static let lingerTime = Duration.seconds(2)
+
+    /// Sets the connection's timer, unless it goes off early enough as it is.
+    func arm(_ slot: Int) {
+        guard let due = due(slot) else { return }
+        if let set = deadlines.deadline(of: slot), set <= due { return }
+        deadlines.set(slot, at: due)
+    }
+
+    /// When the connection is to be given up if nothing happens; nil: never.
+    private func due(_ slot: Int) -> Instant? {
+        let connection = connections[slot]
+        let timeouts = configuration.timeouts
+        switch (connection.role, connection.stage) {
+        case (.free, _): return nil
+        case (.downstream, .awaitingRequest) where draining:
+            return connection.since + Self.lingerTime
+        case (.downstream, .awaitingRequest):
+            return connection.since
+                + (connection.search.position > 0 ? timeouts.head : timeouts.idle)
+        case (.downstream, .pending): return requestDeadline(connection)
+        case (.downstream, .exchange):
+            let idle = lastActive(connection) + timeouts.streamIdle
+            guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
+                return idle
+            }
+            return min(idle, deadline)
+        case (.downstream, .tunnel): return lastActive(connection) + timeouts.streamIdle
+        case (.downstream, .finishing): return connection.active + timeouts.streamIdle
+        case (.downstream, .lingering): return connection.since + Self.lingerTime
+        case (.upstream, .connecting):
+            let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
+            return connection.since
+                + (cluster >= 0 ? upstreams.clusters[cluster].connectTimeout : .seconds(5))
+        case (.upstream, .pooled): return connection.since + timeouts.idle
+        // An upstream with an exchange is governed by its client's deadline.
+        case (.upstream, _), (.downstream, _): return nil
+        }
+    }
+
+    private func requestDeadline(_ connection: Connection) -> Instant? {
+        let timeout = connection.exchange.timeout
+        return timeout > .zero ? connection.exchange.requestEnded + timeout : nil
+    }
+
+    private func lastActive(_ connection: Connection) -> Instant {
+        guard let peer = connection.peer else { return connection.active }
+        return max(connection.active, connections[peer].active)
+    }
+
+    /// Acts on every deadline that has passed.
+    public func expire(now: Instant) {
+        while let slot = deadlines.popExpired(now) {
+            guard let due = due(slot) else { continue }
+            if due > now { deadlines.set(slot, at: due) } else { giveUp(slot, now: now) }
+        }
+    }
+
+    private func giveUp(_ slot: Int, now: Instant) {
+        let connection = connections[slot]
+        switch (connection.role, connection.stage) {
+        case (.downstream, .awaitingRequest) where connection.search.position > 0:
+            lateHead(slot, now: now)
+        case (.downstream, .awaitingRequest), (.upstream, .pooled):
+            counters.add(.idleTimeouts)
+            if connection.stage == .pooled { unpool(slot) }
+            close(slot)
+        case (.downstream, .pending):
+            removePending(slot, Int(connection.exchange.cluster))
+            connections[slot].stage = .awaitingRequest
+            releaseInput(slot)
+            connections[slot].exchange.keepAlive = false
+            reply(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
+        case (.downstream, .exchange):
+            if let deadline = requestDeadline(connection), connection.body.isComplete,
+                deadline <= now
+            {
+                abort(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
+            } else {
+                counters.add(.idleTimeouts)
+                let status = connection.body.isComplete ? 504 : 408
+                abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
+            }
+        case (_, .tunnel):
+            counters.add(.idleTimeouts)
+            closeTunnel(slot, now: now)
+        case (.upstream, .connecting):
+            counters.add(.upstreamConnectTimeouts)
+            connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
+        default: close(slot, reset: true)
+        }
+    }
+
+    private func lateHead(_ slot: Int, now: Instant) {
+        counters.add(.requestsTotal)
+        var exchange = Exchange()
+        exchange.started = connections[slot].since
+        exchange.keepAlive = false
+        connections[slot].exchange = exchange
+        noteMalformed(slot)
+        reply(slot, status: 408, flag: .SI, detail: "request_head_timeout", now: now)
+    }
+}

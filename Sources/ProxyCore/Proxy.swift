@@ -1,0 +1,288 @@
+// The reference proxy without its sockets: HTTP/1.1 in, HTTP/1.1 out, for one worker. Whoever owns the
+// sockets tells it what happened (`accept`, `received`, `ended`, `failed`, `connected`, `sent`, `expire`)
+// and does what it asks (`nextEffect`). Time and randomness are arguments, so one seed replays everything,
+// and the fuzzers and the simulation drive the very same code as the reactor.
+//
+//      client ──received──▶ input ─▶ head parsed ─▶ route ─▶ endpoint ─▶ upstream.output ──output/sent──▶ service
+//      client ◀──sent────── output ◀──────────── body pieces ◀──────────── upstream.input ◀──received─── service
+//
+// Memory: a connection without an exchange holds its slot and no buffer. Bytes that arrive in one buffer
+// leave in the same buffer where they are many; a connection whose other side cannot take more is not read.
+
+public import Base
+public import Model
+import Wire
+
+/// One worker's proxy. For one thread; only its `counters` are read by others.
+public final class Proxy {
+    var configuration: ProxyConfiguration
+    var router: Router
+    var upstreams: Upstreams
+    var writer: HeadWriter
+    var head: Head
+    var random: SeededRandom
+    let connections: Slab<Connection>
+    let pool: BufferPool
+    var deadlines: DeadlineHeap
+    public let counters = Counters()
+    /// Finished access log lines; the owner of the worker writes them out.
+    public let log: AccessLog
+
+    private var freeSlots: Int32 = -1
+    private var touchedSlots = 0
+    private var openSlots = 0
+    private(set) var draining = false
+    /// Clients' addresses as text, 48 bytes a slot, the length first.
+    private let clients: Slab<UInt8>
+    static let clientBytes = 48
+    /// Connections that found no buffer. Bound: each slot stands in it once between two feedings.
+    var starved: [Int] = []
+    private let effects: Slab<Effect>
+    private var effectHead = 0
+    private var effectCount = 0
+
+    /// Bytes of one buffer: an answer of 16 KiB comes in one read, a loopback segment too.
+    public static let bufferSize = 64 * 1024
+    /// Bodies up to here are copied behind their head rather than handed over as a buffer: one region to
+    /// send instead of two, and the upstream's buffer is free at once.
+    static let copyLimit = 20 * 1024
+    /// 1xx answers of one exchange that are passed on. Bound: an upstream cannot hold a client with them.
+    static let interimLimit = 16
+
+    /// A worker's proxy.
+    /// - Parameter random: for request identifiers.
+    public init(_ configuration: ProxyConfiguration, random: SeededRandom) {
+        let slots = configuration.limits.connections
+        self.configuration = configuration
+        self.random = random
+        router = Router(configuration)
+        upstreams = Upstreams(configuration)
+        writer = HeadWriter(configuration.headers)
+        head = Head(limits: Self.headLimits(configuration.limits))
+        connections = Slab(zeroed: slots)
+        // Input and output of every connection at once would be twice the slots and more; half of them
+        // busy at one moment is what a worker is sized for. Past it, `space` says no and reading waits.
+        pool = BufferPool(size: Self.bufferSize, limit: max(64, slots))
+        deadlines = DeadlineHeap(capacity: slots)
+        log = AccessLog(enabled: configuration.accessLog != nil)
+        // Bound: at most a flush, a read, a connect or an end, and a close are outstanding for each slot.
+        effects = Slab(zeroed: slots * 5 + 1)
+        clients = Slab(zeroed: slots * Self.clientBytes)
+    }
+
+    deinit {
+        connections.deallocate()
+        effects.deallocate()
+        clients.deallocate()
+    }
+
+    static func headLimits(_ limits: ProxyLimits) -> HeadLimits {
+        HeadLimits(
+            headBytes: limits.headBytes, fieldCount: limits.headerCount,
+            targetBytes: limits.targetBytes)
+    }
+
+    // MARK: What the owner asks
+
+    /// The next thing to do; nil: nothing is outstanding.
+    @inline(__always)
+    public func nextEffect() -> Effect? {
+        guard effectCount > 0 else { return nil }
+        let effect = effects[effectHead]
+        effectHead = effectHead &+ 1 == effects.count ? 0 : effectHead &+ 1
+        effectCount &-= 1
+        switch effect {
+        case .flush(let slot): connections[slot].flushQueued = false
+        case .read(let slot): connections[slot].readQueued = false
+        case .close(let slot, _):
+            // Only now may the slot be used again: until here it had the old connection's socket.
+            connections[slot].next = freeSlots
+            freeSlots = Int32(slot)
+            openSlots -= 1
+        default: break
+        }
+        return effect
+    }
+
+    func ask(_ effect: Effect) {
+        precondition(effectCount < effects.count, "more effects than connections can cause")
+        var place = effectHead + effectCount
+        if place >= effects.count { place -= effects.count }
+        effects[place] = effect
+        effectCount &+= 1
+    }
+
+    func askFlush(_ slot: Int) {
+        guard !connections[slot].flushQueued else { return }
+        connections[slot].flushQueued = true
+        ask(.flush(slot: slot))
+    }
+
+    func askRead(_ slot: Int) {
+        guard !connections[slot].readQueued else { return }
+        connections[slot].readQueued = true
+        ask(.read(slot: slot))
+    }
+
+    /// The use count of a slot: whoever keeps a slot's number keeps this with it.
+    @inline(__always)
+    public func generation(of slot: Int) -> UInt32 { connections[slot].generation }
+
+    /// Whether the slot is in use.
+    @inline(__always)
+    public func isOpen(_ slot: Int) -> Bool { connections[slot].role != .free }
+
+    /// Whether reading stopped while more may be there.
+    @inline(__always)
+    public func isPaused(_ slot: Int) -> Bool { connections[slot].readPaused }
+
+    /// Whether the slot's connection is still being opened.
+    @inline(__always)
+    public func isConnecting(_ slot: Int) -> Bool { connections[slot].stage == .connecting }
+
+    /// Open connections of both sides.
+    public var openConnections: Int { openSlots }
+
+    /// Buffers that hold bytes at this moment.
+    public var buffersInUse: Int { pool.inUse }
+
+    /// The address that an effect's endpoint stands for, as the configuration wrote it.
+    public func address(ofEndpoint endpoint: Int) -> String { upstreams.addresses[endpoint] }
+
+    /// The earliest instant at which `expire` has something to do; nil: never.
+    public var nextDeadline: Instant? { deadlines.earliest }
+
+    /// How long requests in flight may take to end after `drain`.
+    public var drainTime: Duration { configuration.timeouts.drain }
+
+    /// Gives memory back that was not needed of late. Call it about once a second.
+    public func trim() { pool.trim(spare: 32) }
+
+    // MARK: Slots
+
+    func takeSlot(_ role: Role, now: Instant) -> Int? {
+        let slot: Int
+        if freeSlots >= 0 {
+            slot = Int(freeSlots)
+            freeSlots = connections[slot].next
+        } else if touchedSlots < connections.count {
+            slot = touchedSlots
+            touchedSlots += 1
+        } else {
+            return nil
+        }
+        let generation = connections[slot].generation &+ 1
+        connections[slot] = Connection()
+        connections[slot].generation = generation
+        connections[slot].role = role
+        connections[slot].since = now
+        connections[slot].active = now
+        openSlots += 1
+        return slot
+    }
+
+    /// Frees the slot and has the connection closed.
+    func close(_ slot: Int, reset: Bool = false) {
+        precondition(connections[slot].role != .free, "a connection was closed twice")
+        releaseInput(slot)
+        connections[slot].output.clear(to: pool)
+        if connections[slot].role == .downstream {
+            dropNote(slot)
+            counters.add(.downstreamConnectionsClosed)
+        } else {
+            dropReplay(slot)
+            let endpoint = Int(connections[slot].endpoint)
+            upstreams.count(-1, at: endpoint)
+            counters.add(.upstreamConnectionsClosed)
+        }
+        deadlines.clear(slot)
+        connections[slot].role = .free
+        ask(.close(slot: slot, reset: reset))
+    }
+
+    func releaseInput(_ slot: Int) {
+        let buffer = connections[slot].input
+        guard buffer >= 0 else { return }
+        pool.give(buffer)
+        connections[slot].input = -1
+        connections[slot].inputStart = 0
+        connections[slot].inputEnd = 0
+    }
+
+    func dropReplay(_ slot: Int) {
+        guard connections[slot].hasReplay else { return }
+        connections[slot].hasReplay = false
+        pool.give(connections[slot].replay.buffer)
+    }
+
+    func input(_ slot: Int) -> Bytes {
+        let connection = connections[slot]
+        guard connection.input >= 0 else { return Bytes("") }
+        return pool.bytes(connection.input, Int(connection.inputStart)..<Int(connection.inputEnd))
+    }
+
+    func consumeInput(_ slot: Int, _ count: Int) {
+        connections[slot].inputStart += UInt32(count)
+        if connections[slot].inputStart == connections[slot].inputEnd { releaseInput(slot) }
+    }
+
+    // MARK: Clients' addresses
+
+    func remember(client: Bytes, _ slot: Int) {
+        let count = min(client.count, Self.clientBytes - 1)
+        clients[slot * Self.clientBytes] = UInt8(count)
+        for i in 0..<count { clients[slot * Self.clientBytes + 1 + i] = client[i] }
+    }
+
+    /// The client's address as text; empty where it was not told.
+    func client(of slot: Int) -> Bytes {
+        let start = slot * Self.clientBytes
+        return clients.bytes(start + 1..<start + 1 + Int(clients[start]))
+    }
+
+    // MARK: Configuration and drain
+
+    /// Goes over to a new configuration. Requests in hand end as they began. The worker's connection limit
+    /// and head limits stay as they were at the start.
+    public func adopt(_ new: ProxyConfiguration) {
+        configuration = new
+        router = Router(new)
+        writer = HeadWriter(new.headers)
+        // Waiting requests are routed anew by the new configuration.
+        var waiting: [Int] = []
+        for c in upstreams.clusters.indices {
+            while let slot = popPending(c) { waiting.append(slot) }
+        }
+        upstreams.adopt(new)
+        for e in upstreams.endpoints.indices where upstreams.endpoints[e].removed {
+            while let slot = popPooled(e) { close(slot) }
+        }
+        for slot in waiting {
+            connections[slot].stage = .awaitingRequest
+            askRead(slot)
+        }
+    }
+
+    /// Stops keeping connections: each closes as soon as its exchange has ended, idle ones at once. A client
+    /// that has connected and not yet asked gets a moment to do so.
+    public func drain(now: Instant) {
+        draining = true
+        for slot in 0..<touchedSlots {
+            let connection = connections[slot]
+            switch (connection.role, connection.stage) {
+            case (.upstream, .pooled):
+                unpool(slot)
+                close(slot)
+            case (.downstream, .awaitingRequest):
+                let asked = connection.exchange.started > .zero
+                if asked, !connection.hasInput, connection.output.isEmpty {
+                    close(slot)
+                } else {
+                    connections[slot].since = now
+                    arm(slot)
+                }
+            default: break
+            }
+        }
+    }
+}

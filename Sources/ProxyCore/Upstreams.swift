@@ -1,0 +1,121 @@
+// Clusters and their endpoints as one worker sees them: whose turn it is, which connections are free, who
+// waits. Endpoints keep their number as long as a connection refers to them, also across a reload that
+// removes them.
+
+import Base
+import Model
+
+/// A list of connections linked through `Connection.next` and `previous`.
+struct ConnectionList: BitwiseCopyable {
+    var first: Int32 = -1
+    var last: Int32 = -1
+    var count: Int32 = 0
+}
+
+struct Endpoint: BitwiseCopyable {
+    var cluster: Int32 = -1
+    /// Connections in the pool, most recently used first.
+    var pooled = ConnectionList()
+    /// Connections in any stage.
+    var connections: Int32 = 0
+    /// The configuration no longer has it: its connections close when they become free.
+    var removed = false
+}
+
+struct Cluster: BitwiseCopyable {
+    /// Places in `Upstreams.turns`.
+    var firstTurn: Int32 = 0
+    var turnCount: Int32 = 0
+    var nextTurn: Int32 = 0
+    var connections: Int32 = 0
+    var maxConnections: Int32 = 0
+    var maxPending: Int32 = 0
+    var connectTimeout = Duration.zero
+    /// Downstream connections whose request waits for an upstream connection.
+    var pending = ConnectionList()
+}
+
+/// The endpoint table of one worker.
+struct Upstreams {
+    private(set) var clusters: [Cluster] = []
+    /// Endpoint numbers, cluster by cluster, in their round-robin order.
+    private var turns: [Int32] = []
+    private(set) var endpoints: [Endpoint] = []
+    private(set) var addresses: [String] = []
+    private(set) var clusterNames: [String] = []
+    /// Bound on endpoints of all configurations that connections may still refer to.
+    static let endpointLimit = 65_536
+
+    init(_ configuration: ProxyConfiguration) { adopt(configuration) }
+
+    /// Takes over a new configuration; endpoints that stay keep their connections.
+    mutating func adopt(_ configuration: ProxyConfiguration) {
+        let old = endpoints.indices.map { (clusterName(of: $0), addresses[$0]) }
+        var numbers: [String: Int32] = [:]
+        for (i, key) in old.enumerated() {
+            endpoints[i].removed = true
+            endpoints[i].cluster = -1
+            if let name = key.0 { numbers["\(name) \(key.1)"] = Int32(i) }
+        }
+        clusters = []
+        clusterNames = configuration.clusters.map(\.name)
+        turns = []
+        for (c, plan) in configuration.clusters.enumerated() {
+            var cluster = Cluster()
+            cluster.firstTurn = Int32(turns.count)
+            cluster.turnCount = Int32(plan.endpoints.count)
+            cluster.maxConnections = Int32(plan.maxConnections)
+            cluster.maxPending = Int32(plan.maxPending)
+            cluster.connectTimeout = plan.connectTimeout
+            for address in plan.endpoints {
+                let number = numbers["\(plan.name) \(address)"] ?? makeEndpoint(address)
+                endpoints[Int(number)].cluster = Int32(c)
+                endpoints[Int(number)].removed = false
+                cluster.connections += endpoints[Int(number)].connections
+                turns.append(number)
+            }
+            clusters.append(cluster)
+        }
+    }
+
+    private func clusterName(of endpoint: Int) -> String? {
+        let cluster = Int(endpoints[endpoint].cluster)
+        return cluster >= 0 ? clusterNames[cluster] : nil
+    }
+
+    private mutating func makeEndpoint(_ address: String) -> Int32 {
+        // A removed endpoint without connections is nobody's: its number can be used again.
+        for i in endpoints.indices where endpoints[i].removed && endpoints[i].connections == 0 {
+            endpoints[i] = Endpoint()
+            addresses[i] = address
+            return Int32(i)
+        }
+        precondition(
+            endpoints.count < Self.endpointLimit, "more endpoints than the validated bound")
+        endpoints.append(Endpoint())
+        addresses.append(address)
+        return Int32(endpoints.count - 1)
+    }
+
+    /// The endpoint whose turn it is; nil: the cluster has none.
+    mutating func takeTurn(_ cluster: Int) -> Int? {
+        let count = clusters[cluster].turnCount
+        guard count > 0 else { return nil }
+        let turn = clusters[cluster].nextTurn
+        clusters[cluster].nextTurn = turn + 1 < count ? turn + 1 : 0
+        return Int(turns[Int(clusters[cluster].firstTurn + turn)])
+    }
+
+    mutating func withEndpoint<R>(_ i: Int, _ body: (inout Endpoint) -> R) -> R {
+        body(&endpoints[i])
+    }
+
+    mutating func withCluster<R>(_ i: Int, _ body: (inout Cluster) -> R) -> R { body(&clusters[i]) }
+
+    /// Counts a connection opened to `endpoint`, or closed.
+    mutating func count(_ change: Int32, at endpoint: Int) {
+        endpoints[endpoint].connections += change
+        let cluster = Int(endpoints[endpoint].cluster)
+        if cluster >= 0 { clusters[cluster].connections += change }
+    }
+}

@@ -1,0 +1,111 @@
+// The admin listener: one short exchange a connection, on the main thread, apart from the workers. A client
+// that dawdles is cut off after a second, so that it holds nobody up.
+
+import Base
+import Glibc
+import Model
+import Posix
+import ProxyCore
+import Wire
+
+/// One request to the admin listener and its answer.
+struct AdminExchange {
+    let counters: [Counters]
+    let configuration: ProxyConfiguration
+    let draining: Bool
+    let workers: Int
+
+    /// Bound: a request without fields to speak of.
+    private static let requestBytes = 8 * 1024
+
+    /// Reads the request, answers and closes.
+    func serve(_ socket: consuming Descriptor) {
+        var second = timeval(tv_sec: 1, tv_usec: 0)
+        let size = socklen_t(MemoryLayout<timeval>.size)
+        let number = socket.number
+        unsafe setsockopt(number, SOL_SOCKET, SO_RCVTIMEO, &second, size)
+        unsafe setsockopt(number, SOL_SOCKET, SO_SNDTIMEO, &second, size)
+        _ = fcntl(number, F_SETFL, fcntl(number, F_GETFL) & ~O_NONBLOCK)
+        var head = Head(limits: HeadLimits(headBytes: Self.requestBytes))
+        var request: [UInt8] = []
+        while true {
+            var chunk = [UInt8](repeating: 0, count: 2048)
+            let n = unsafe recv(number, &chunk, chunk.count, 0)
+            guard n > 0, request.count < Self.requestBytes else { return }
+            request += chunk[..<n]
+            switch request.withBytes({ head.parseRequest($0) }) {
+            case .incomplete: continue
+            case .invalid(let error):
+                return send(number, error.status, "text/plain", "\(error.detail)\n")
+            case .complete:
+                let path = request.withBytes { $0[head.path].text }
+                let method = request.withBytes { $0[head.method].text }
+                return answer(number, method: method, path: path)
+            }
+        }
+    }
+
+    private func answer(_ socket: Int32, method: String, path: String) {
+        guard method == "GET" else { return send(socket, 405, "text/plain", "GET only\n") }
+        switch path {
+        case "/stats", "/metrics":
+            send(socket, 200, "text/plain; version=0.0.4", ProxyStatistics(counters).prometheus)
+        case "/ready":
+            draining
+                ? send(socket, 503, "text/plain", "draining\n")
+                : send(socket, 200, "text/plain", "ready\n")
+        case "/config":
+            send(socket, 200, "application/json", JSONText.of(configuration))
+        default: send(socket, 404, "text/plain", "there are /stats, /ready and /config\n")
+        }
+    }
+
+    private func send(_ socket: Int32, _ status: Int, _ type: String, _ body: String) {
+        let reason = status == 200 ? "OK" : status == 503 ? "Service Unavailable" : "Error"
+        let text =
+            "HTTP/1.1 \(status) \(reason)\r\ncontent-type: \(type)\r\n"
+            + "content-length: \(body.utf8.count)\r\nconnection: close\r\n\r\n\(body)"
+        let bytes = Array(text.utf8)
+        bytes.withBytes { view in
+            var rest = view
+            while rest.count > 0, case .bytes(let n) = Socket.send(socket, rest) {
+                rest = rest[n..<rest.count]
+            }
+        }
+        Socket.endSending(socket)
+    }
+}
+
+/// The workers' counters added up.
+struct ProxyStatistics {
+    private let counters: [Counters]
+
+    init(_ counters: [Counters]) { self.counters = counters }
+
+    /// Prometheus' text format, version 0.0.4.
+    var prometheus: String {
+        var text = ""
+        for counter in Counter.allCases {
+            let name = "meshbench_proxy_\(counter.name)"
+            text += "# TYPE \(name) counter\n\(name) \(sum { $0[counter] })\n"
+        }
+        let active =
+            sum { $0[.downstreamConnectionsTotal] } &- sum { $0[.downstreamConnectionsClosed] }
+        text += "# TYPE meshbench_proxy_downstream_connections gauge\n"
+        text += "meshbench_proxy_downstream_connections \(active)\n"
+        let upstream =
+            sum { $0[.upstreamConnectionsTotal] } &- sum { $0[.upstreamConnectionsClosed] }
+        text += "# TYPE meshbench_proxy_upstream_connections gauge\n"
+        text += "meshbench_proxy_upstream_connections \(upstream)\n"
+        text += "# TYPE meshbench_proxy_response_flags_total counter\n"
+        for flag in ResponseFlag.allCases {
+            text +=
+                "meshbench_proxy_response_flags_total{flag=\"\(flag.rawValue)\"} \(sum { $0[flag] })\n"
+        }
+        return text
+    }
+
+    private func sum(_ value: (Counters) -> UInt64) -> UInt64 {
+        counters.reduce(0) { $0 &+ value($1) }
+    }
+}

@@ -1,0 +1,40 @@
+import Base
+import Glibc
+import Posix
+
+/// The access log's file, opened for appending, so that workers may share it line by line.
+struct LogFile: ~Copyable {
+    private let descriptor: Int32
+    private let isOwned: Bool
+
+    /// - Parameter path: `-` is standard output; nil: no log, so no file.
+    init?(_ path: String?) throws(SystemError) {
+        guard let path else { return nil }
+        if path == "-" {
+            descriptor = STDOUT_FILENO
+            isOwned = false
+            return
+        }
+        let number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+        guard number >= 0 else { throw SystemError("open \(path)") }
+        descriptor = number
+        isOwned = true
+    }
+
+    deinit { if isOwned { close(descriptor) } }
+
+    /// Writes all of `bytes`, which are whole lines. A full disk loses them: serving goes on.
+    borrowing func write(_ bytes: Bytes) {
+        var rest = bytes
+        while rest.count > 0 {
+            let n = unsafe Glibc.write(descriptor, rest.raw.baseAddress, rest.count)
+            if n > 0 { rest = rest[n..<rest.count] } else if n < 0 && errno != EINTR { return }
+        }
+    }
+}
+
+/// A line for the operator, on standard error.
+func standardError(_ line: String) {
+    let bytes = Array("meshbench: \(line)\n".utf8)
+    unsafe _ = bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

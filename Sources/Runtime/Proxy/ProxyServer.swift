@@ -1,0 +1,177 @@
+// The proxy's process: workers on threads of their own; this thread has the signals and the admin listener.
+
+import Base
+import Glibc
+public import Model
+public import Posix
+import ProxyCore
+import Synchronization
+
+/// A running reference proxy.
+public final class ProxyServer {
+    private var configuration: ProxyConfiguration
+    private var mailboxes: [Mailbox] = []
+    private var adminListener: Descriptor?
+    private let signals: Signals
+    private let reload: () -> ProxyConfiguration?
+    /// Where the listeners are bound, by name, once `start` has returned.
+    public private(set) var addresses: [(name: String, address: SocketAddress)] = []
+    /// Where the admin listener is bound.
+    public private(set) var adminAddress: SocketAddress?
+
+    /// - Parameter reload: reads the configuration anew at SIGHUP; nil: it is not usable, keep the old one
+    ///   (whoever reads it says why).
+    public init(
+        _ configuration: ProxyConfiguration, reload: @escaping () -> ProxyConfiguration?
+    ) throws(SystemError) {
+        self.configuration = configuration
+        self.reload = reload
+        Signals.ignoreBrokenPipes()
+        signals = try Signals([SIGTERM, SIGINT, SIGHUP])
+        running = try RunningWorkers()
+    }
+
+    /// Binds every listener and starts the workers.
+    /// - Throws: where an address cannot be bound.
+    public func start() throws(SystemError) {
+        raiseDescriptorLimit()
+        var perWorker = [[Int32]](repeating: [], count: configuration.workers)
+        for listener in configuration.listeners {
+            guard var address = SocketAddress(listener.address) else {
+                throw SystemError("listen on \(listener.address)", code: EADDRNOTAVAIL)
+            }
+            for worker in 0..<configuration.workers {
+                let socket = try Socket.listen(on: address, sharing: configuration.workers > 1)
+                // The first worker settles a port that was left open; the others share it.
+                address = try Socket.localAddress(of: socket.number)
+                perWorker[worker].append(socket.release())
+            }
+            addresses.append((listener.name, address))
+        }
+        if let text = configuration.admin {
+            guard let address = SocketAddress(text) else {
+                throw SystemError("listen on \(text)", code: EADDRNOTAVAIL)
+            }
+            let listener = try Socket.listen(on: address, sharing: false, backlog: 16)
+            adminAddress = try Socket.localAddress(of: listener.number)
+            adminListener = consume listener
+        }
+        for listeners in perWorker { try startWorker(listeners) }
+    }
+
+    private let running: RunningWorkers
+
+    private func startWorker(_ listeners: [Int32]) throws(SystemError) {
+        let mailbox = try Mailbox()
+        let configuration = self.configuration
+        let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
+        let running = self.running
+        running.began()
+        let thread = try Thread(name: "proxy-\(mailboxes.count)") {
+            do throws(SystemError) {
+                let worker = try ProxyWorker(
+                    configuration, listeners: listeners, mailbox: mailbox, seed: seed)
+                worker.run()
+            } catch {
+                standardError("worker: \(error)")
+            }
+            running.ended()
+        }
+        thread.detach()
+        mailboxes.append(mailbox)
+    }
+
+    /// Serves until SIGTERM or SIGINT, then lets requests in flight end.
+    /// - Throws: where the reactor cannot be made.
+    public func run() throws(SystemError) {
+        let reactor = try Reactor()
+        try reactor.add(reading: signals.descriptor, token: 0)
+        try reactor.add(reading: running.descriptor, token: 2)
+        if let number = adminListener?.number { try reactor.add(reading: number, token: 1) }
+        while true {
+            let count = reactor.wait(until: nil, now: .zero)
+            for i in 0..<count {
+                switch reactor.ready(i).token {
+                case 0: handleSignals()
+                case 1: serveAdmin()
+                default:
+                    // A worker ends when it is drained, or when it could not begin.
+                    running.noted()
+                    if !draining { drain() }
+                    if running.count == 0 { return }
+                }
+            }
+        }
+    }
+
+    private var draining = false
+
+    private func drain() {
+        draining = true
+        for mailbox in mailboxes { mailbox.send(.drain) }
+    }
+
+    private func handleSignals() {
+        while let signal = signals.next() {
+            if signal == SIGHUP { reloadNow() } else if !draining { drain() }
+        }
+    }
+
+    private func reloadNow() {
+        guard let new = reload() else { return }
+        if let reason = Self.cannotAdopt(new, over: configuration) {
+            standardError("configuration not reloaded: \(reason)")
+            return
+        }
+        configuration = new
+        for mailbox in mailboxes { mailbox.send(.reload(new)) }
+    }
+
+    /// What a running process cannot change; nil: all of it can be taken over.
+    private static func cannotAdopt(_ new: ProxyConfiguration, over old: ProxyConfiguration)
+        -> String?
+    {
+        if new.listeners != old.listeners { return "listeners change only with a restart" }
+        if new.workers != old.workers { return "workers change only with a restart" }
+        if new.admin != old.admin { return "the admin listener changes only with a restart" }
+        if new.limits != old.limits { return "limits change only with a restart" }
+        return nil
+    }
+
+    private func serveAdmin() {
+        guard let listener = adminListener?.number else { return }
+        while case .connection(let socket) = Socket.accept(listener) {
+            AdminExchange(
+                counters: mailboxes.compactMap(\.counters), configuration: configuration,
+                draining: draining, workers: mailboxes.count
+            ).serve(Descriptor(owning: socket))
+        }
+    }
+
+    /// As many descriptors as the system lets us have: each request in flight takes two.
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return
+        }
+        limit.rlim_cur = limit.rlim_max
+        unsafe _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// Counts the worker threads, and tells the main thread when one has ended.
+private final class RunningWorkers: Sendable {
+    private let wakeup: Wakeup
+    private let alive = Atomic(0)
+
+    init() throws(SystemError) { wakeup = try Wakeup() }
+
+    var descriptor: Int32 { wakeup.descriptor }
+    var count: Int { alive.load(ordering: .acquiring) }
+    func began() { alive.add(1, ordering: .relaxed) }
+    func noted() { wakeup.clear() }
+    func ended() {
+        alive.subtract(1, ordering: .releasing)
+        wakeup.wake()
+    }
+}

@@ -1,0 +1,291 @@
+// One thread of the proxy: its listeners, its epoll instance, its `Proxy`. It shares nothing with the other
+// workers; the kernel spreads connections over them (SO_REUSEPORT).
+
+import Base
+import Glibc
+import Model
+import Posix
+import ProxyCore
+import Synchronization
+
+/// A worker's loop. Owned by its thread; other threads use only `Mailbox`.
+final class ProxyWorker {
+    private let proxy: Proxy
+    private let reactor: Reactor
+    private let mailbox: Mailbox
+    /// A slot's descriptor plus 1; 0: none.
+    private let sockets: Slab<Int32>
+    private var listeners: [Int32]
+    private var log: LogFile?
+    private var listening = true
+    private var resumeAccepting: Instant?
+    private var drainDeadline: Instant?
+    private var nextTrim: Instant
+    private var now: Instant
+
+    /// Reads of one connection before others have their turn. Bound: no peer can hold the worker.
+    private static let readsPerTurn = 16
+    /// Accepts of one listener in one turn, likewise.
+    private static let acceptsPerTurn = 64
+    /// How long accepting pauses when descriptors have run out.
+    private static let acceptPause = Duration.milliseconds(50)
+
+    private enum Token {
+        static let listener: UInt64 = 1 << 63
+        static let mailbox: UInt64 = 1 << 62
+    }
+
+    /// - Parameter listeners: listening sockets, which the worker owns from here on.
+    init(
+        _ configuration: ProxyConfiguration, listeners: [Int32], mailbox: Mailbox, seed: UInt64
+    ) throws(SystemError) {
+        now = Clock.now()
+        nextTrim = now + .seconds(1)
+        proxy = Proxy(configuration, random: SeededRandom(seed: seed))
+        proxy.log.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
+        reactor = try Reactor()
+        self.mailbox = mailbox
+        self.listeners = listeners
+        sockets = Slab(zeroed: configuration.limits.connections)
+        log = try LogFile(configuration.accessLog)
+        mailbox.publish(proxy.counters)
+        try reactor.add(reading: mailbox.descriptor, token: Token.mailbox)
+        try watchListeners()
+    }
+
+    deinit {
+        for listener in listeners { Glibc.close(listener) }
+        sockets.deallocate()
+    }
+
+    private func watchListeners() throws(SystemError) {
+        for (i, listener) in listeners.enumerated() {
+            try reactor.add(reading: listener, token: Token.listener | UInt64(i))
+        }
+    }
+
+    /// Serves until drained.
+    func run() {
+        while true {
+            let ready = reactor.wait(until: wakeInstant, now: now)
+            now = Clock.now()
+            for i in 0..<ready {
+                handle(reactor.ready(i))
+                drainEffects()
+            }
+            if let deadline = proxy.nextDeadline, deadline <= now { proxy.expire(now: now) }
+            drainEffects()
+            writeLog()
+            housekeep()
+            if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
+                return
+            }
+        }
+    }
+
+    private var wakeInstant: Instant? {
+        var instant = proxy.nextDeadline ?? .distantFuture
+        if let resumeAccepting { instant = min(instant, resumeAccepting) }
+        if let drainDeadline { instant = min(instant, drainDeadline) }
+        if proxy.openConnections > 0 { instant = min(instant, nextTrim) }
+        return instant == .distantFuture ? nil : instant
+    }
+
+    private func housekeep() {
+        if let resume = resumeAccepting, resume <= now, listening {
+            resumeAccepting = nil
+            // A failure here means that descriptors are still short: try again later.
+            do { try watchListeners() } catch { pauseAccepting() }
+        }
+        if nextTrim <= now {
+            proxy.trim()
+            nextTrim = now + .seconds(1)
+        }
+    }
+
+    private func writeLog() {
+        guard !proxy.log.isEmpty else { return }
+        proxy.log.drain { log?.write($0) }
+    }
+
+    // MARK: Events
+
+    @inline(__always)
+    private func handle(_ readiness: Readiness) {
+        if readiness.token & (Token.listener | Token.mailbox) != 0 {
+            return handleOwn(readiness.token)
+        }
+        let slot = Int(UInt32(truncatingIfNeeded: readiness.token))
+        let generation = UInt32(truncatingIfNeeded: readiness.token >> 32) & 0x3FFF_FFFF
+        guard proxy.isOpen(slot), proxy.generation(of: slot) & 0x3FFF_FFFF == generation else {
+            return
+        }
+        if proxy.isConnecting(slot) {
+            guard readiness.writable || readiness.failed else { return }
+            let code = Socket.error(of: sockets[slot] - 1)
+            if code != 0 { return proxy.failed(slot, now: now) }
+            proxy.connected(slot, now: now)
+        } else if readiness.writable, proxy.outputCount(slot) > 0 {
+            flush(slot)
+        }
+        if readiness.readable, stillOpen(slot, generation) {
+            read(slot, ended: readiness.ended)
+            if readiness.failed, stillOpen(slot, generation), proxy.isPaused(slot) {
+                proxy.failed(slot, now: now)
+            }
+        }
+    }
+
+    private func stillOpen(_ slot: Int, _ generation: UInt32) -> Bool {
+        proxy.isOpen(slot) && proxy.generation(of: slot) & 0x3FFF_FFFF == generation
+    }
+
+    private func handleOwn(_ token: UInt64) {
+        if token & Token.mailbox != 0 { return readMail() }
+        accept(listeners[Int(token & 0xFFFF)])
+    }
+
+    private func accept(_ listener: Int32) {
+        for _ in 0..<Self.acceptsPerTurn {
+            switch Socket.accept(listener) {
+            case .connection(let socket): admit(socket)
+            case .none: return
+            case .exhausted: return pauseAccepting()
+            }
+        }
+    }
+
+    private func admit(_ socket: Int32) {
+        var client: [UInt8] = []
+        if proxy.wantsClientAddress, let address = try? Socket.peerAddress(of: socket) {
+            client = Array(address.host.utf8)
+        }
+        guard let slot = client.withBytes({ proxy.accept(client: $0, now: now) }) else {
+            return Socket.close(socket, reset: true)
+        }
+        sockets[slot] = socket + 1
+        do {
+            try reactor.add(socket, token: token(slot))
+        } catch {
+            proxy.failed(slot, now: now)
+        }
+    }
+
+    private func token(_ slot: Int) -> UInt64 {
+        UInt64(proxy.generation(of: slot) & 0x3FFF_FFFF) << 32 | UInt64(slot)
+    }
+
+    /// Descriptors have run out: those in use go on, new clients wait in the kernel's queue.
+    private func pauseAccepting() {
+        guard resumeAccepting == nil else { return }
+        proxy.counters.notePause()
+        for listener in listeners { reactor.remove(listener) }
+        resumeAccepting = now + Self.acceptPause
+    }
+
+    // MARK: Effects
+
+    private func drainEffects() {
+        while let effect = proxy.nextEffect() {
+            switch effect {
+            case .flush(let slot): flush(slot)
+            case .read(let slot):
+                guard proxy.isOpen(slot) else { continue }
+                let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
+                proxy.advance(slot, now: now)
+                if stillOpen(slot, generation), proxy.isPaused(slot) { read(slot, ended: true) }
+            case .connect(let slot, let endpoint): connect(slot, endpoint)
+            case .endSending(let slot): Socket.endSending(sockets[slot] - 1)
+            case .close(let slot, let reset):
+                let socket = sockets[slot] - 1
+                sockets[slot] = 0
+                if socket >= 0 { Socket.close(socket, reset: reset) }
+            }
+        }
+    }
+
+    private func connect(_ slot: Int, _ endpoint: Int) {
+        guard proxy.isOpen(slot) else { return }
+        do throws(SystemError) {
+            guard let address = SocketAddress(proxy.address(ofEndpoint: endpoint)) else {
+                throw SystemError("connect", code: EADDRNOTAVAIL)
+            }
+            let socket = try Socket.connect(to: address)
+            sockets[slot] = socket + 1
+            try reactor.add(socket, token: token(slot))
+        } catch {
+            proxy.failed(slot, now: now)
+        }
+    }
+
+    /// Reads until there is no more, or no room.
+    /// - Parameter ended: an end or a failure may be behind the bytes, so a short read is not the last.
+    private func read(_ slot: Int, ended: Bool) {
+        let socket = sockets[slot] - 1
+        let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
+        for _ in 0..<Self.readsPerTurn {
+            guard let space = unsafe proxy.space(slot) else { return }
+            switch unsafe Socket.receive(socket, into: space) {
+            case .bytes(let count):
+                let room = space.count
+                proxy.received(slot, count, now: now)
+                guard stillOpen(slot, generation) else { return }
+                if count < room && !ended { return }
+            case .wouldBlock: return proxy.nothingRead(slot)
+            case .closed: return proxy.ended(slot, now: now)
+            case .failed: return proxy.failed(slot, now: now)
+            }
+        }
+        proxy.readLater(slot)
+    }
+
+    private func flush(_ slot: Int) {
+        while proxy.isOpen(slot), !proxy.isConnecting(slot) {
+            let count = proxy.outputCount(slot)
+            guard count > 0 else { return proxy.nothingToSend(slot, now: now) }
+            let socket = sockets[slot] - 1
+            let transfer: Transfer
+            let offered: Int
+            if count == 1 {
+                let bytes = proxy.output(slot, 0)
+                offered = bytes.count
+                transfer = Socket.send(socket, bytes)
+            } else {
+                (transfer, offered) = Socket.send(socket, regions: count) { proxy.output(slot, $0) }
+            }
+            switch transfer {
+            case .bytes(let sent):
+                proxy.sent(slot, sent, now: now)
+                if sent < offered { return }
+            case .wouldBlock: return
+            case .closed, .failed: return proxy.failed(slot, now: now)
+            }
+        }
+    }
+
+    // MARK: Mail
+
+    private func readMail() {
+        for message in mailbox.take() {
+            switch message {
+            case .reload(let configuration):
+                proxy.adopt(configuration)
+                do { log = try LogFile(configuration.accessLog) } catch {
+                    standardError("access log not reopened: \(error)")
+                }
+            case .drain: beginDrain()
+            }
+        }
+    }
+
+    private func beginDrain() {
+        guard drainDeadline == nil else { return }
+        // Whoever has connected already is served; only then the doors close.
+        for listener in listeners { accept(listener) }
+        for listener in listeners { Glibc.close(listener) }
+        listeners = []
+        listening = false
+        proxy.drain(now: now)
+        drainDeadline = now + proxy.drainTime
+    }
+}

@@ -1,0 +1,76 @@
+import Glibc
+import Model
+import Scenario
+
+/// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
+let commands: [Command] = [
+    .run,
+    .validate,
+    .plan,
+    .explain,
+    .schema,
+    .help,
+    .version,
+    .proxy,
+]
+
+/// The version that `meshbench version` prints and that results carry.
+let programVersion = "0.1.0"
+
+/// Runs what the words of a command line ask for. Results go to standard output, all else to standard error.
+func run(_ words: [String]) -> ExitCode {
+    do throws(CommandFailure) {
+        return try dispatch(words)
+    } catch {
+        complain(error.message)
+        return error.code
+    }
+}
+
+private func dispatch(_ words: [String]) throws(CommandFailure) -> ExitCode {
+    guard let name = words.first else {
+        complain(overview())
+        return .usage
+    }
+    switch name {
+    case "--help", "-h":
+        print(overview())
+        return .success
+    case "keeper":
+        // Of no use to people, so in no table.
+        try runKeeper(Array(words.dropFirst()))
+    case "--version":
+        print("meshbench \(programVersion)")
+        return .success
+    default:
+        let command = try commandNamed(name)
+        let arguments = try Arguments(parsing: Array(words.dropFirst()), for: command)
+        guard !arguments.wantsHelp else {
+            print(command.help())
+            return .success
+        }
+        return try command.run(arguments)
+    }
+}
+
+/// The command of this name.
+/// - Throws: a usage failure that names the nearest command.
+func commandNamed(_ name: String) throws(CommandFailure) -> Command {
+    if let command = commands.first(where: { $0.name == name }) { return command }
+    let kind = name.hasPrefix("-") ? "flag" : "command"
+    let hint = suggestion(for: name, in: commands.map(\.name))
+    throw .usage(
+        "meshbench: unknown \(kind) '\(name)'\(hint)\n"
+            + "'meshbench help' lists the commands")
+}
+
+/// Writes a line to standard error, unbuffered. What cannot be written there is not worth an error.
+func complain(_ message: String) { write(line: message, to: STDERR_FILENO) }
+
+/// Writes a line to standard output, unbuffered: for whoever waits at the other end of a pipe.
+func announce(_ message: String) { write(line: message, to: STDOUT_FILENO) }
+
+private func write(line: String, to descriptor: Int32) {
+    let bytes = Array("\(line)\n".utf8)
+    _ = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+}
