@@ -4,6 +4,10 @@ import Scenario
 
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
 let commands: [Command] = [
+    .validate,
+    .plan,
+    .explain,
+    .schema,
     .help,
     .version,
     .proxy,
