@@ -214,9 +214,9 @@ public final class Scratch {
 
 /// Programs that tests run.
 public enum Program {
-    /// The built program, in the folder of the tests' own binary, or where MESHBENCH_PROGRAM says.
+    /// The built program, in the folder of the tests' own binary, or where MESHBENCH_BINARY says.
     public static func meshbench() throws(SystemError) -> String {
-        if let path = variable("MESHBENCH_PROGRAM") { return path }
+        if let path = variable("MESHBENCH_BINARY") { return path }
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = unsafe readlink("/proc/self/exe", &buffer, buffer.count)
         guard count > 0 else { throw SystemError("readlink /proc/self/exe") }
