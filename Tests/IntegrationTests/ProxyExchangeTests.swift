@@ -43,7 +43,8 @@ import Testing
     }
 
     @Test func chunksAndTrailersPassBothWays() throws {
-        let coded = "5;a=b;c=\"d e\"\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nx-sum: 11\r\nx-b: c\r\n\r\n"
+        let coded =
+            "5;a=b;c=\"d e\"\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nx-sum: 11\r\nx-b: c\r\n\r\n"
         let server = try TestServer.answering { _ in
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n" + coded
         }
@@ -127,7 +128,8 @@ import Testing
     func answersUpToTheEndOfTheConnection(version: String) throws {
         let server = try TestServer { call throws(WireFailure) in
             _ = try call.readRequest()
-            try call.connection.send("HTTP/1.1 200 OK\r\n\r\n" + String(repeating: "x", count: 99_999))
+            try call.connection.send(
+                "HTTP/1.1 200 OK\r\n\r\n" + String(repeating: "x", count: 99_999))
         }
         let proxy = try RunningProxy(to: server.address)
         let client = try proxy.connect()

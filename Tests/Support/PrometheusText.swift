@@ -24,7 +24,9 @@ public struct PrometheusText: Sendable {
         var samples: [String: Double] = [:]
         var types: [String: String] = [:]
         var current = ""
-        guard text.hasSuffix("\n") else { throw Violation(line: 0, what: "no line feed at the end") }
+        guard text.hasSuffix("\n") else {
+            throw Violation(line: 0, what: "no line feed at the end")
+        }
         for (index, line) in text.dropLast().split(
             separator: "\n", omittingEmptySubsequences: false
         ).enumerated() {

@@ -1,6 +1,6 @@
 // `meshbench proxy` as a child process of a test: the binary that the build has put beside the tests.
 
-public import Base
+import Base
 import FoundationEssentials
 import Glibc
 public import Posix
@@ -147,7 +147,8 @@ public final class RunningProxy {
 
     /// A line of /proc/PID/status or smaps_rollup, in KiB: `VmHWM`, `Pss`.
     public func memory(_ key: String, in file: String = "smaps_rollup") -> Int? {
-        guard let text = try? String(contentsOfFile: "/proc/\(process.pid)/\(file)", encoding: .utf8)
+        guard
+            let text = try? String(contentsOfFile: "/proc/\(process.pid)/\(file)", encoding: .utf8)
         else { return nil }
         for line in text.split(separator: "\n") where line.hasPrefix("\(key):") {
             return line.split { !$0.isNumber }.first.flatMap { Int($0) }

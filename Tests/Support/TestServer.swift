@@ -42,7 +42,8 @@ public final class TestServer: Sendable {
     public let requests: Recorder<RawMessage>
     /// The number of every connection accepted, from 0.
     public let connections: Recorder<Int>
-    private let listener: Descriptor
+    private let listener: Int32
+    private let wasStopped = Mutex(false)
 
     /// One connection, as its script sees it.
     public struct Call {
@@ -59,20 +60,23 @@ public final class TestServer: Sendable {
         }
     }
 
-    /// - Parameter backlog: connections that the kernel completes before they are accepted.
+    /// Listens on a port of the system's choice.
     public init(
         _ script: @escaping @Sendable (Call) throws(WireFailure) -> Void
     ) throws(SystemError) {
-        listener = try Socket.listen(on: .loopback(port: 0), sharing: false)
-        address = try Socket.localAddress(of: listener.number)
+        let listening = try Socket.listen(on: .loopback(port: 0), sharing: false)
+        address = try Socket.localAddress(of: listening.number)
         requests = try Recorder()
         connections = try Recorder()
-        let number = listener.number
+        let number = listening.release()
+        listener = number
         _ = fcntl(number, F_SETFL, fcntl(number, F_GETFL) & ~O_NONBLOCK)
         let (requests, connections) = (requests, connections)
         try Thread(name: "test-server") {
+            // The thread owns the listener; `shutdown` from elsewhere makes `accept` fail and ends it.
+            let owner = Descriptor(owning: number)
             var count = 0
-            while case .connection(let socket) = Socket.accept(number) {
+            while case .connection(let socket) = Socket.accept(owner.number) {
                 _ = fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK)
                 let call = count
                 count += 1
@@ -89,10 +93,14 @@ public final class TestServer: Sendable {
         }.detach()
     }
 
-    deinit { shutdown(listener.number, Int32(SHUT_RDWR)) }
+    deinit { stopListening() }
 
     /// Refuses connections from here on; those that are open go on.
-    public func stopListening() { shutdown(listener.number, Int32(SHUT_RDWR)) }
+    public func stopListening() {
+        wasStopped.withLock {
+            if !$0 { shutdown(listener, Int32(SHUT_RDWR)) }; $0 = true
+        }
+    }
 
     /// A server that answers every request with what `answer` says, whole and on the wire, for ever.
     public static func answering(
@@ -105,6 +113,7 @@ public final class TestServer: Sendable {
 
     /// A server that says its name to every request.
     public static func named(_ name: String) throws(SystemError) -> TestServer {
-        try answering { _ in "HTTP/1.1 200 OK\r\ncontent-length: \(name.utf8.count)\r\n\r\n\(name)" }
+        try answering { _ in "HTTP/1.1 200 OK\r\ncontent-length: \(name.utf8.count)\r\n\r\n\(name)"
+        }
     }
 }

@@ -20,24 +20,25 @@ extension Command {
 }
 
 extension Flag {
-    static let config = Flag("--config", "FILE", about: "a configuration in YAML or JSON")
+    static let config = Flag("--config", "FILE", about: "the configuration, YAML or JSON")
     static let listen = Flag("--listen", "HOST:PORT", about: "where clients connect")
     static let upstream = Flag("--upstream", "HOST:PORT", about: "where requests go")
     static let workers = Flag("--workers", "N", standard: "1", about: "worker threads")
 }
 
 private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
-    let source = try ProxySource(arguments)
-    let configuration = try source.read()
-    do throws(SystemError) {
-        let server = try ProxyServer(configuration) {
-            do throws(CommandFailure) {
-                return try source.read()
-            } catch {
-                complain("\(error.message)\nmeshbench proxy: the configuration in force stays")
-                return nil
-            }
+    let file = arguments.value(.config)
+    let configuration: ProxyConfiguration
+    if let file {
+        guard arguments.value(.listen) == nil, arguments.value(.upstream) == nil else {
+            throw .usage("meshbench proxy: --config goes without --listen and --upstream")
         }
+        configuration = try read(file, workers: arguments)
+    } else {
+        configuration = try oneHop(arguments)
+    }
+    do throws(SystemError) {
+        let server = try ProxyServer(configuration) { reread(file, workers: arguments) }
         try server.start()
         announceReady(server)
         try server.run()
@@ -47,53 +48,52 @@ private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode
     }
 }
 
-/// Where a proxy's configuration comes from: once at the start, and again at each SIGHUP.
-private enum ProxySource {
-    /// A file, and the worker threads that the command line asks for in place of the file's.
-    case file(String, workers: Int?)
-    case oneHop(ProxyConfiguration)
+/// More than a machine has cores is a mistake.
+private let workerRange = 1...256
 
-    init(_ arguments: Arguments) throws(CommandFailure) {
-        let workers = try arguments.integer(.workers, in: 1...256)
-        if let path = arguments.value(.config) {
-            guard !arguments.has(.listen), !arguments.has(.upstream) else {
-                throw arguments.usage("'--config' stands in place of --listen and --upstream")
-            }
-            self = .file(path, workers: workers)
-            return
-        }
-        guard let listen = arguments.value(.listen), let upstream = arguments.value(.upstream)
-        else {
-            throw arguments.usage("give --config, or --listen and --upstream")
-        }
-        for (flag, address) in [(Flag.listen, listen), (.upstream, upstream)]
-        where SocketAddress(address) == nil {
-            throw arguments.usage(
-                "'\(flag.name) \(address)': a numeric address with a port is needed, as "
-                    + "127.0.0.1:8080 or [::1]:8080")
-        }
-        self = .oneHop(
-            ProxyConfiguration(
-                listeners: [.init(name: "main", address: listen)],
-                routes: [.init(cluster: "upstream")],
-                clusters: [.init(name: "upstream", endpoints: [upstream])],
-                workers: workers ?? 1, timeouts: .init(request: .zero)))
+/// The configuration in `file`, with the number of workers that the command line asks for.
+private func read(_ file: String, workers arguments: Arguments) throws(CommandFailure)
+    -> ProxyConfiguration
+{
+    var configuration: ProxyConfiguration
+    do throws(ScenarioError) {
+        configuration = try ProxyFile.read(path: file)
+    } catch {
+        throw CommandFailure(error)
     }
+    if let workers = try arguments.integer(.workers, in: workerRange) {
+        configuration.workers = workers
+    }
+    return configuration
+}
 
-    /// - Throws: a failure that shows every error in the file with its place.
-    func read() throws(CommandFailure) -> ProxyConfiguration {
-        switch self {
-        case .oneHop(let configuration): return configuration
-        case .file(let path, let workers):
-            do throws(ScenarioError) {
-                var configuration = try ProxyFile.read(path: path)
-                if let workers { configuration.workers = workers }
-                return configuration
-            } catch {
-                throw CommandFailure(error)
-            }
-        }
+/// The same at SIGHUP: an error is told, and the old configuration stays.
+private func reread(_ file: String?, workers arguments: Arguments) -> ProxyConfiguration? {
+    guard let file else { return nil }
+    do throws(CommandFailure) {
+        return try read(file, workers: arguments)
+    } catch {
+        complain(error.message)
+        complain("meshbench proxy: the old configuration stays in force")
+        return nil
     }
+}
+
+private func oneHop(_ arguments: Arguments) throws(CommandFailure) -> ProxyConfiguration {
+    guard let listen = arguments.value(.listen), let upstream = arguments.value(.upstream) else {
+        throw .usage("meshbench proxy: give --config, or --listen and --upstream")
+    }
+    for (flag, address) in [(Flag.listen, listen), (Flag.upstream, upstream)]
+    where SocketAddress(address) == nil {
+        throw .usage(
+            "meshbench proxy: '\(address)' for \(flag.name) is no numeric address with a port, "
+                + "such as 127.0.0.1:8080")
+    }
+    return ProxyConfiguration(
+        listeners: [.init(name: "main", address: listen)], routes: [.init(cluster: "upstream")],
+        clusters: [.init(name: "upstream", endpoints: [upstream])],
+        workers: try arguments.integer(.workers, in: workerRange) ?? 1,
+        timeouts: .init(request: .zero))
 }
 
 private func announceReady(_ server: ProxyServer) {
