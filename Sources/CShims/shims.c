@@ -83,3 +83,7 @@ const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t
 }
 
 int mb_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal); }
+
+int mb_set_timer_slack(uint64_t nanoseconds) {
+    return prctl(PR_SET_TIMERSLACK, (unsigned long)nanoseconds);
+}

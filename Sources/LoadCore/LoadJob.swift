@@ -2,7 +2,7 @@
 
 public import Base
 public import Model
-public import Stats
+import Stats
 
 /// One run of one load generator: a plan, where to send it, and when.
 public struct LoadJob: Codable, Equatable, Sendable {
@@ -24,11 +24,11 @@ public struct LoadJob: Codable, Equatable, Sendable {
     public var plan: LoadPlan
     public var targets: [Target]
     public var phases: [PhasePlan]
-    /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: as soon as connections
-    /// are open.
+    /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: told after `ready`.
     public var start: Instant?
     public var seed: UInt64
-    /// The last stretch before each intended instant is spent spinning rather than sleeping.
+    /// At most so long before each intended instant is spent spinning rather than sleeping; zero:
+    /// never spin. See `WaitPolicy`.
     public var spin: Duration
 
     public init(
@@ -44,57 +44,77 @@ public struct LoadJob: Codable, Equatable, Sendable {
     }
 }
 
-/// What one load generator saw.
-public struct LoadResult: Codable, Sendable {
-    /// Of the offered schedule, hex: derived from plan, phases and seed alone.
-    public var scheduleHash: String
-    /// One for each phase of the job, in order.
-    public var phases: [PhaseTally]
-    /// One for each second of the job.
-    public var seconds: [SecondTally]
-    public var threads: [ThreadUsage]
-    /// True where the run was stopped before the end of its last phase.
-    public var partial: Bool
+/// What a load generator tells while it runs: one JSON object a line, `event` naming the kind.
+public enum LoadEvent: Sendable {
+    /// Connections are open; without a `start` in the job, `StartOrder` is awaited.
+    case ready
+    case second(Second)
+    case result(LoadResult)
+    /// The job could not be done; nothing follows.
+    case failed(String)
 
-    /// All requests whose intended instant lies in one phase.
-    public struct PhaseTally: Codable, Sendable {
-        public var name: String
-        /// CLOCK_MONOTONIC.
-        public var start: Instant
-        public var end: Instant
-        public var planned: UInt64
-        public var sent: UInt64
-        /// By `Outcome.rawValue`; sums to `planned`.
-        public var outcomes: [String: UInt64]
-        public var statuses: [String: UInt64]
-        /// By the response flags that the answering proxy named in `x-response-flags`.
-        public var flags: [String: UInt64]
-        public var bytesReceived: UInt64
-        public var connectionsOpened: UInt64
-        public var response: Histogram
-        public var service: Histogram
-        public var lag: Histogram
-        public var connect: Histogram
-        public var firstByte: Histogram
-    }
-
-    public struct SecondTally: Codable, Sendable {
+    /// One second of all threads together.
+    public struct Second: Codable, Equatable, Sendable {
         public var phase: String
         /// Seconds from the start of the job.
         public var offset: Double
         public var planned: UInt64
         public var completed: UInt64
         public var errors: UInt64
-        public var response: Histogram
+        /// Of response latency; 0 where nothing was completed.
+        public var p99Ns: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case phase, offset, planned, completed, errors
+            case p99Ns = "p99_ns"
+        }
+
+        public init(_ tally: LoadResult.SecondTally) {
+            phase = tally.phase
+            offset = tally.offset
+            planned = tally.planned
+            completed = tally.completed
+            errors = tally.errors
+            p99Ns = tally.response.count == 0 ? 0 : tally.response.value(atQuantile: 0.99)
+        }
+    }
+}
+
+extension LoadEvent: Codable {
+    private enum CodingKeys: String, CodingKey { case event, result, message }
+    private enum Kind: String, Codable { case ready, second, result, error }
+
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        switch try fields.decode(Kind.self, forKey: .event) {
+        case .ready: self = .ready
+        case .second: self = .second(try Second(from: decoder))
+        case .result: self = .result(try fields.decode(LoadResult.self, forKey: .result))
+        case .error: self = .failed(try fields.decode(String.self, forKey: .message))
+        }
     }
 
-    /// One thread of the generator.
-    public struct ThreadUsage: Codable, Sendable {
-        /// Wall time of the measured run.
-        public var wallNs: Int64
-        /// CPU time, spinning included.
-        public var cpuNs: Int64
-        /// Wall time spent spinning while nothing was due or ready.
-        public var spinNs: Int64
+    public func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        switch self {
+        case .ready: try fields.encode(Kind.ready, forKey: .event)
+        case .second(let second):
+            try fields.encode(Kind.second, forKey: .event)
+            try second.encode(to: encoder)
+        case .result(let result):
+            try fields.encode(Kind.result, forKey: .event)
+            try fields.encode(result, forKey: .result)
+        case .failed(let message):
+            try fields.encode(Kind.error, forKey: .event)
+            try fields.encode(message, forKey: .message)
+        }
     }
+}
+
+/// The line that the rig sends after `ready` when the job names no start: `{"start": 123456789}`.
+public struct StartOrder: Codable, Equatable, Sendable {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    public var start: Int64
+
+    public init(start: Instant) { self.start = start.nanoseconds }
 }

@@ -54,6 +54,34 @@ public indirect enum Term: Codable, Equatable, Sendable {
     case difference(Term, Term)
     case product(Term, Term)
     case quotient(Term, Term)
+    /// `erlang_b(servers = 10, load = 20)`: the share of arrivals that find every server taken, where
+    /// `load` is arrivals per mean service time (erlangs). Both are plain numbers; `servers` is whole.
+    ///
+    /// Source: Erlang 1917; Stats has the recursion.
+    case erlangB(servers: Term, load: Term)
+
+    /// The unit of the value. Terms that were parsed have passed the check that makes this so.
+    public var unit: Unit {
+        switch self {
+        case .literal(_, let unit): unit
+        case .metric(let metric): metric.unit
+        case .sum(let a, _), .difference(let a, _): a.unit
+        case .product(let a, let b): a.unit.isDimensionless ? b.unit : a.unit
+        case .quotient(let a, let b): a.unit == b.unit ? .one : a.unit
+        case .erlangB: .share
+        }
+    }
+
+    /// The measured values in it, from left to right.
+    public var metrics: [Metric] {
+        switch self {
+        case .literal: []
+        case .metric(let metric): [metric]
+        case .sum(let a, let b), .difference(let a, let b), .product(let a, let b),
+            .quotient(let a, let b), .erlangB(let a, let b):
+            a.metrics + b.metrics
+        }
+    }
 }
 
 /// What a number counts, so that milliseconds are not compared with percent.
@@ -70,6 +98,9 @@ public enum Unit: String, Codable, CaseIterable, Sendable {
     case cores
     /// A share of 1.
     case share
+
+    /// A pure number, by which anything can be multiplied and divided.
+    public var isDimensionless: Bool { self == .one || self == .share }
 }
 
 /// Which of the three clocks of a request.
@@ -116,4 +147,20 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     case memory(ProcessGroup)
     /// `overhead(x)`: x on the arm less x on the direct arm.
     case overhead(Metric)
+    /// The unit of the value.
+    public var unit: Unit {
+        switch self {
+        case .percentile, .mean: .time
+        case .achievedRate, .offeredRate: .rate
+        case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
+        case .cpuPer1000, .cpu: .cores
+        case .memory: .bytes
+        case .overhead(let metric): metric.unit
+        }
+    }
+
+    /// Whether it compares two arms.
+    public var isOverhead: Bool {
+        if case .overhead = self { true } else { false }
+    }
 }

@@ -4,8 +4,14 @@ import Scenario
 
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
 let commands: [Command] = [
+    .run,
+    .validate,
+    .plan,
+    .explain,
+    .schema,
     .help,
     .version,
+    .proxy,
 ]
 
 /// The version that `meshbench version` prints and that results carry.
@@ -30,6 +36,9 @@ private func dispatch(_ words: [String]) throws(CommandFailure) -> ExitCode {
     case "--help", "-h":
         print(overview())
         return .success
+    case "keeper":
+        // Of no use to people, so in no table.
+        try runKeeper(Array(words.dropFirst()))
     case "--version":
         print("meshbench \(programVersion)")
         return .success
@@ -56,7 +65,12 @@ func commandNamed(_ name: String) throws(CommandFailure) -> Command {
 }
 
 /// Writes a line to standard error, unbuffered. What cannot be written there is not worth an error.
-func complain(_ message: String) {
-    let line = Array("\(message)\n".utf8)
-    _ = unsafe line.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+func complain(_ message: String) { write(line: message, to: STDERR_FILENO) }
+
+/// Writes a line to standard output, unbuffered: for whoever waits at the other end of a pipe.
+func announce(_ message: String) { write(line: message, to: STDOUT_FILENO) }
+
+private func write(line: String, to descriptor: Int32) {
+    let bytes = Array("\(line)\n".utf8)
+    _ = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
 }

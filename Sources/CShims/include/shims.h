@@ -50,4 +50,7 @@ const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t
 // Asks the kernel to send `signal` to this process when its parent thread dies.
 int mb_set_parent_death_signal(int signal);
 
+// How late the kernel may wake the calling thread, to bundle wake-ups; 0: the default, 50 µs.
+int mb_set_timer_slack(uint64_t nanoseconds);
+
 #endif

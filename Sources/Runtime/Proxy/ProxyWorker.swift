@@ -69,7 +69,10 @@ final class ProxyWorker {
         while true {
             let ready = reactor.wait(until: wakeInstant, now: now)
             now = Clock.now()
-            for i in 0..<ready { handle(reactor.ready(i)) }
+            for i in 0..<ready {
+                handle(reactor.ready(i))
+                drainEffects()
+            }
             if let deadline = proxy.nextDeadline, deadline <= now { proxy.expire(now: now) }
             drainEffects()
             writeLog()

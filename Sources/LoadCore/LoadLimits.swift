@@ -1,0 +1,139 @@
+public import Base
+import Model
+
+/// The bounds of the load generator: every table it keeps is as long as one of these says.
+public enum LoadLimits {
+    /// Connections in all.
+    public static let connections = 65_536
+    public static let threads = 256
+    public static let targets = 1_024
+    /// The sum of all weights after dividing by their common divisor: the length of the rotation.
+    public static let rotation = 65_536
+    /// Bytes of request body: a request is kept whole in memory, once for each target.
+    public static let bodySize = 64 << 20
+    /// Bytes of an answer's head that may arrive in pieces; a longer one is malformed.
+    public static let head = 64 << 10
+    /// Phases, each with six histograms of 264 KiB for each thread.
+    public static let phases = 64
+    /// Requests of one target that wait for a connection on one thread, 16 bytes each. What arrives
+    /// beyond is dropped. The queue holds what the peak rate brings in one timeout, within these.
+    public static let waiting = 1_024...262_144
+    /// Hours of CLOCK_MONOTONIC that a job may last.
+    public static let duration = Duration.seconds(48 * 3600)
+    /// How long an interrupted run waits for the answers under way.
+    public static let drainWhenStopped = Duration.seconds(1)
+}
+
+/// Why a job cannot be run.
+public struct LoadJobError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// A sentence for people.
+    public var description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+extension LoadJob {
+    /// The threads that will run: no more than there are connections for, each thread having one
+    /// for each target or more.
+    public var threadCount: Int {
+        max(1, min(plan.threads, plan.connections / max(1, targets.count)))
+    }
+
+    /// Checks everything that the generator relies on.
+    /// - Throws: `LoadJobError` naming the first value out of range.
+    public func validate() throws(LoadJobError) {
+        func require(_ holds: Bool, _ message: @autoclosure () -> String) throws(LoadJobError) {
+            if !holds { throw LoadJobError(message()) }
+        }
+        try require(
+            (1...LoadLimits.targets).contains(targets.count),
+            "\(targets.count) targets; 1 to \(LoadLimits.targets) are possible")
+        try require(
+            targets.allSatisfy { (1...LoadLimits.rotation).contains($0.weight) },
+            "a target's weight must be from 1 to \(LoadLimits.rotation)")
+        try require(
+            targets.map(\.weight).reduce(0, +) <= LoadLimits.rotation,
+            "the weights of all targets add up to more than \(LoadLimits.rotation)")
+        try require(
+            (targets.count...LoadLimits.connections).contains(plan.connections),
+            "\(plan.connections) connections; at least one for each target (\(targets.count)) "
+                + "and at most \(LoadLimits.connections) are possible")
+        try require(
+            (1...LoadLimits.threads).contains(plan.threads),
+            "\(plan.threads) threads; 1 to \(LoadLimits.threads) are possible")
+        try require(plan.timeout > .zero, "the timeout must be above zero")
+        try require(plan.requestsPerConnection >= 0, "requests per connection below zero")
+        try require(spin >= .zero, "a spin below zero")
+        try validatePhases(require)
+        try validateRequest(require)
+    }
+
+    private func validatePhases(
+        _ require: (Bool, @autoclosure () -> String) throws(LoadJobError) -> Void
+    ) throws(LoadJobError) {
+        try require(
+            (1...LoadLimits.phases).contains(phases.count),
+            "\(phases.count) phases; 1 to \(LoadLimits.phases) are possible")
+        try require(
+            phases.allSatisfy { $0.duration > .zero && $0.duration <= LoadLimits.duration },
+            "a phase must last longer than nothing and at most 48 hours")
+        try require(
+            phases.allSatisfy { ($0.rate ?? 0) >= 0 && ($0.rate ?? 0).isFinite },
+            "the rate of a phase must be 0 or more")
+        let rates: [Double] =
+            switch plan.rate {
+            case .constant(let rate): [rate]
+            case .ramp(let start, let end): [start, end]
+            case .steps(let rates): rates
+            }
+        try require(
+            !rates.isEmpty && rates.allSatisfy { $0 >= 0 && $0.isFinite },
+            "a rate must be 0 or more")
+    }
+
+    private func validateRequest(
+        _ require: (Bool, @autoclosure () -> String) throws(LoadJobError) -> Void
+    ) throws(LoadJobError) {
+        let request = plan.request
+        try require(
+            !request.method.isEmpty && request.method.utf8.allSatisfy(isTokenByte),
+            "'\(request.method)' is not a method")
+        try require(request.method != "CONNECT", "CONNECT opens a tunnel; it cannot be measured")
+        try require(
+            request.path.utf8.first == UInt8(ascii: "/") || request.path == "*",
+            "the path '\(request.path)' does not begin with /")
+        try require(
+            request.path.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F },
+            "the path '\(request.path)' has blanks or control characters")
+        for header in request.headers {
+            try require(
+                !header.name.isEmpty && header.name.utf8.allSatisfy(isTokenByte),
+                "'\(header.name)' is not the name of a header")
+            try require(
+                header.value.utf8.allSatisfy { ($0 >= 0x20 || $0 == 0x09) && $0 != 0x7F },
+                "the value of header '\(header.name)' has control characters")
+            let framing = ["content-length", "transfer-encoding", "connection", "upgrade"]
+            try require(
+                !framing.contains(header.name.lowercased()),
+                "header '\(header.name)' belongs to the generator: it frames the request")
+        }
+        for target in targets {
+            try require(
+                !target.host.isEmpty && target.host.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F },
+                "'\(target.host)' is not a host")
+        }
+        try require(
+            (0...LoadLimits.bodySize).contains(request.bodySize),
+            "a body of \(request.bodySize) bytes; 0 to \(LoadLimits.bodySize) are possible")
+    }
+}
+
+/// A byte that may stand in a method or the name of a header: `tchar` of RFC 9110, section 5.6.2.
+private func isTokenByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
+        true
+    default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    }
+}

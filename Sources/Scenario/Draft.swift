@@ -1,0 +1,73 @@
+// The values of a scenario file as written, with the places that the checks across keys need. Parts
+// that need no such check are read straight into the types of Model.
+
+import Base
+import Model
+
+struct ScenarioDraft: Sendable {
+    var name = ""
+    var about = ""
+    var seed: UInt64 = 1
+    var mesh = MeshPlan(dataplane: .reference, mode: .sidecar, workers: 1)
+    /// Only so that the key is known: variables are replaced before anything is read.
+    var variables: [(key: Placed<String>, value: String)] = []
+    var services: [ServiceDraft] = []
+    var loads: [LoadDraft] = []
+    var arms = Placed<[Placed<Arm>]>([], .nowhere)
+    var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
+    var phases = Placed<[PhaseDraft]>([], .nowhere)
+    var expectations: [ExpectationDraft] = []
+    var limits = ValidityLimits(
+        minAchieved: 0, maxLagP99: .zero, maxGeneratorCPU: 0, maxMachineCPU: 0, maxSteal: 0,
+        minTailSamples: 0)
+}
+
+struct ServiceDraft: Sendable {
+    /// Nil where it is missing or wrong.
+    var name: Placed<String>?
+    var replicas = 1
+    var behaviour = AppBehaviour()
+    var calls: [Placed<String>] = []
+    /// Nil for the built-in workload.
+    var command: [String]?
+    var environment: [String: String] = [:]
+    var files: [String: String] = [:]
+    var ready = CommandPlan.Readiness.tcp
+    var readyWithin = Duration.zero
+}
+
+struct LoadDraft: Sendable {
+    var name: Placed<String>?
+    var to: Placed<String>?
+    var rate: Placed<RateShape>?
+    var arrivals = LoadPlan.Arrivals.constant
+    var connections = Placed(1, .nowhere)
+    var threads = 1
+    var timeout = Duration.zero
+    var request = RequestPlan()
+    var requestsPerConnection = 0
+    var proto = LoadProtocol.http1
+}
+
+/// What a load speaks.
+enum LoadProtocol: String, CaseIterable, Sendable {
+    case http1
+}
+
+struct PhaseDraft: Sendable {
+    var name: Placed<String>?
+    var duration = Duration.zero
+    var measure = true
+    var rate: Placed<Double>?
+}
+
+/// A line of `expect`, not yet parsed: what it may name is known only when the rest has been read.
+struct ExpectationDraft: Sendable {
+    var node: Node
+    var text: String
+}
+
+extension Place {
+    /// Of a value that no file wrote.
+    static let nowhere = Place(source: .standard, line: 1, column: 1)
+}

@@ -1,0 +1,68 @@
+/// A JSON value whose objects keep their order, for writing.
+indirect enum JSON: Equatable, Sendable {
+    case string(String)
+    case integer(Int)
+    case boolean(Bool)
+    case array([JSON])
+    case object([Member])
+
+    struct Member: Equatable, Sendable {
+        var name: String
+        var value: JSON
+
+        init(_ name: String, _ value: JSON) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// On one line.
+    var text: String {
+        switch self {
+        case .string(let text): Self.quote(text)
+        case .integer(let number): "\(number)"
+        case .boolean(let value): "\(value)"
+        case .array(let items): "[\(items.map(\.text).joined(separator: ", "))]"
+        case .object(let members):
+            "{\(members.map { "\(Self.quote($0.name)): \($0.value.text)" }.joined(separator: ", "))}"
+        }
+    }
+
+    /// Over several lines, two spaces for each level; what fits on a line stays on it.
+    func document(indent: String = "") -> String {
+        let inner = indent + "  "
+        if text.count + indent.count <= 80 { return text }
+        let lines: [String]
+        switch self {
+        case .array(let items): lines = items.map { $0.document(indent: inner) }
+        case .object(let members):
+            lines = members.map { "\(Self.quote($0.name)): \($0.value.document(indent: inner))" }
+        default: return text
+        }
+        let (open, close) = if case .array = self { ("[", "]") } else { ("{", "}") }
+        let body = lines.map { inner + $0 }.joined(separator: ",\n")
+        return "\(open)\n\(body)\n\(indent)\(close)"
+    }
+
+    /// RFC 8259, section 7. Non-ASCII text stands as it is; DEL and the C1 controls, which YAML refuses
+    /// to read raw, are escaped too.
+    private static func quote(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\t": result += "\\t"
+            case "\r": result += "\\r"
+            case _
+            where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
+                || [0x2028, 0x2029, 0xFEFF].contains(scalar.value):
+                let hex = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+}

@@ -1,0 +1,58 @@
+// The outline of a file: what may stand in it, as data. Decoding, the JSON Schema and the reference
+// table in the documentation are made from the same `Form`s and `Shape`s, so they cannot disagree.
+
+/// What may stand in one place of a file.
+indirect enum Outline: Sendable {
+    /// Any text; where there is a pattern (a regular expression of ECMA-262), it matches in full.
+    case text(pattern: String?)
+    case integer(ClosedRange<Int>)
+    case boolean
+    case quantity(Quantity)
+    case choice([String])
+    case list(Outline, count: ClosedRange<Int>)
+    /// Keys that the user names, matching the pattern.
+    case dictionary(Outline, keyPattern: String)
+    case shape([KeyOutline])
+    /// One of several.
+    case either([Outline])
+
+    /// The keys that stand directly below, also where they are those of each item of a list.
+    var keys: [KeyOutline] {
+        switch self {
+        case .shape(let keys): keys
+        case .list(let item, _): item.keys
+        case .either(let forms): forms.flatMap(\.keys)
+        default: []
+        }
+    }
+
+    /// Whether `explain` shows the value whole rather than key by key.
+    var isLeaf: Bool {
+        switch self {
+        case .shape: false
+        case .list(let item, _): item.isLeaf
+        default: true
+        }
+    }
+}
+
+/// One key of a mapping.
+struct KeyOutline: Sendable {
+    var name: String
+    /// One sentence without a full stop.
+    var about: String
+    var form: Outline
+    /// What holds where the key is absent, in YAML; nil: nothing does.
+    var standard: String?
+    var isRequired: Bool
+    var condition: KeyCondition
+}
+
+/// Which company a key keeps.
+enum KeyCondition: Equatable, Sendable {
+    case always
+    /// Only beside this key.
+    case with(String)
+    /// Never beside this key.
+    case without(String)
+}

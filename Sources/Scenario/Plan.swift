@@ -1,0 +1,149 @@
+// What a run will do, before it does it.
+
+import Base
+import Model
+
+extension ScenarioFile {
+    /// The services, loads, timeline and order of arms, the requests to be offered and the time needed.
+    public var plan: String {
+        let sections = [
+            headline, servicesPlan, loadsPlan, timelinePlan, roundsPlan, expectationsPlan,
+            warningsPlan,
+        ]
+        return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") + "\n" }
+            .joined(separator: "\n")
+    }
+
+    private var headline: [String] {
+        let about = experiment.about.isEmpty ? "" : ": \(experiment.about)"
+        return ["\(experiment.name)\(about)", "seed \(experiment.seed), scenario \(hash)"]
+    }
+
+    private var servicesPlan: [String] {
+        let mesh = experiment.mesh
+        let threads = mesh.workers == 1 ? "1 worker" : "\(mesh.workers) workers"
+        let proxies =
+            switch mesh.mode {
+            case .sidecar: "one before each load, one before each replica, \(threads) each"
+            case .gateway: "one before all replicas of each service, \(threads)"
+            }
+        let plane =
+            mesh.dataplane == .none
+            ? "mesh: none" : "mesh: \(mesh.dataplane.rawValue), \(mesh.mode.rawValue): \(proxies)"
+        return [plane, "services:"]
+            + rows(experiment.services.map { [$0.name, "×\($0.replicas)", $0.summary] })
+    }
+
+    private var loadsPlan: [String] {
+        ["load:"]
+            + rows(
+                experiment.loads.map { load in
+                    [
+                        "\(load.name) → \(load.to)",
+                        schedule(of: load),
+                        "\(load.connections) connections, \(load.threads) \(noun("thread", load.threads)),"
+                            + " timeout \(load.timeout.text)",
+                        "\(load.request.method) \(load.request.path)",
+                    ]
+                })
+    }
+
+    private func schedule(of load: LoadPlan) -> String {
+        if load.arrivals == .closed { return "closed loop" }
+        let isOwn = experiment.phases.contains { $0.rate == nil }
+        let rate = isOwn ? load.rate.summary : "each phase's rate"
+        return "\(rate), \(load.arrivals.rawValue)"
+    }
+
+    private var timelinePlan: [String] {
+        var start = Duration.zero
+        var lines: [[String]] = []
+        for phase in experiment.phases {
+            let end = start + phase.duration
+            let requests =
+                experiment.plannedRequests(in: phase).map { "\(decimal($0, digits: 0)) requests" }
+                ?? "as many requests as are answered"
+            lines.append([
+                phase.name, "\(start.text) to \(end.text)", requests,
+                phase.measure ? "measured" : "not measured",
+            ])
+            start = end
+        }
+        return ["each arm of each round, \(experiment.armDuration.text):"] + rows(lines)
+    }
+
+    private var roundsPlan: [String] {
+        let rounds = experiment.rounds
+        let shown = 6
+        var lines = (0..<min(rounds.max, shown)).map { round in
+            let order = experiment.order(ofRound: round).map(\.rawValue).joined(separator: ", ")
+            return ["round \(round + 1)", order, round < rounds.min ? "" : "only if undecided"]
+        }
+        if rounds.max > shown { lines.append(["…", "", ""]) }
+        let least = experiment.duration(rounds: rounds.min).text
+        let most = experiment.duration(rounds: rounds.max).text
+        let range = rounds.min == rounds.max ? least : "\(least) to \(most)"
+        let count = rounds.min == rounds.max ? "\(rounds.min)" : "\(rounds.min) to \(rounds.max)"
+        let head = "rounds: \(count), \(range) in all"
+        return ["\(head) and the time to start and stop processes"] + rows(lines)
+    }
+
+    private var expectationsPlan: [String] {
+        guard !experiment.expectations.isEmpty else { return [] }
+        return ["expectations:"] + experiment.expectations.map { "  \($0.source)" }
+    }
+
+    private var warningsPlan: [String] {
+        let warnings = experiment.warnings
+        return warnings.isEmpty ? [] : ["warnings:"] + warnings.map { "  \($0)" }
+    }
+}
+
+/// Cells in columns, indented by two.
+private func rows(_ cells: [[String]]) -> [String] {
+    let columns = cells.map(\.count).max() ?? 0
+    let widths = (0..<columns).map { column in cells.map { $0[column].count }.max() ?? 0 }
+    return cells.map { row in
+        let line = zip(row, widths).map { padded($0, $1) }.joined(separator: "  ")
+        return "  " + String(line.reversed().drop { $0 == " " }.reversed())
+    }
+}
+
+private func noun(_ word: String, _ count: Int) -> String { count == 1 ? word : word + "s" }
+
+extension ServicePlan {
+    fileprivate var summary: String {
+        switch kind {
+        case .command(let plan): plan.arguments.joined(separator: " ")
+        case .builtin(let behaviour): behaviour.summary
+        }
+    }
+}
+
+extension AppBehaviour {
+    fileprivate var summary: String {
+        var parts = ["built in", "\(size) B" + (chunked ? " chunked" : "")]
+        if !delay.points.isEmpty {
+            let points = delay.points.map { point in
+                delay.points.count == 1
+                    ? point.delay.text
+                    : "p\(decimal(point.quantile * 100, digits: 4)) \(point.delay.text)"
+            }
+            parts.append("delay \(points.joined(separator: " "))")
+        }
+        if burn > .zero { parts.append("burn \(burn.text)") }
+        parts += statuses.map { "\(decimal($0.share * 100, digits: 4))% status \($0.status)" }
+        if !calls.isEmpty { parts.append("calls \(calls.joined(separator: ", "))") }
+        return parts.joined(separator: ", ")
+    }
+}
+
+extension RateShape {
+    fileprivate var summary: String {
+        switch self {
+        case .constant(let rate): "\(decimal(rate))/s"
+        case .ramp(let start, let end): "\(decimal(start))/s to \(decimal(end))/s"
+        case .steps(let rates): rates.map { "\(decimal($0))/s" }.joined(separator: ", ")
+        }
+    }
+}

@@ -1,0 +1,179 @@
+// The configuration file of the reference proxy (docs/PROXY.md): YAML or JSON, which YAML contains. The
+// rig writes such files for the proxies it starts, so that what a proxy ran with can be read and reused.
+
+import Base
+public import Model
+
+/// A proxy's configuration as a file.
+public enum ProxyFile {
+    /// Reads a configuration from a file.
+    /// - Throws: `ScenarioError` with everything that is wrong.
+    public static func read(path: String) throws(ScenarioError) -> ProxyConfiguration {
+        try parse(try readText(path), file: path)
+    }
+
+    /// Reads a configuration from a text; `file` stands for it in errors.
+    /// - Throws: `ScenarioError.invalid`.
+    public static func parse(
+        _ text: String, file: String
+    ) throws(ScenarioError) -> ProxyConfiguration {
+        var decoding = Decoding()
+        do throws(InvalidDocument) {
+            let root = try parseYAML(text, source: .file)
+            let draft = Shape.proxy.form.decode(root, &decoding)
+            draft?.check(&decoding)
+            guard let draft, decoding.diagnostics.isEmpty else {
+                throw InvalidDocument(diagnostics: decoding.diagnostics)
+            }
+            return draft.whole
+        } catch {
+            throw .invalid(
+                file: file, overrides: [], error.diagnostics.sorted { $0.place < $1.place })
+        }
+    }
+
+    /// The JSON Schema (draft 2020-12) of proxy files.
+    public static var schema: String {
+        document(
+            title: "meshbench proxy", id: "urn:meshbench:schema:proxy:1",
+            Shape.proxy.form.outline)
+    }
+
+    /// The configuration as a file that reads back as the same, in JSON.
+    public static func text(_ configuration: ProxyConfiguration) -> String {
+        configuration.json.document() + "\n"
+    }
+}
+
+extension ProxyDraft {
+    fileprivate func check(_ decoding: inout Decoding) {
+        refuseDuplicates(listeners.map(\.name), "listener", &decoding)
+        refuseDuplicates(clusters.map(\.name), "cluster", &decoding)
+        let addresses = listeners.map(\.address).filter { $0?.value.hasSuffix(":0") == false }
+        refuseDuplicates(addresses, "listener at", &decoding)
+        let names = clusters.compactMap(\.name?.value)
+        guard names.count == clusters.count, !names.isEmpty else { return }
+        for case let cluster? in routes.map(\.cluster) where !names.contains(cluster.value) {
+            let hint = suggestion(for: cluster.value, in: names)
+            decoding.report(cluster.place, "unknown cluster '\(cluster.value)'\(hint)")
+        }
+    }
+
+    fileprivate var whole: ProxyConfiguration {
+        var whole = configuration
+        whole.listeners = listeners.compactMap { draft in
+            guard let name = draft.name, let address = draft.address else { return nil }
+            return .init(name: name.value, address: address.value)
+        }
+        whole.routes = routes.map { draft in
+            var route = draft.route
+            route.path = draft.exact.map { .exact($0) } ?? .prefix(draft.prefix)
+            route.cluster = draft.cluster?.value ?? ""
+            return route
+        }
+        whole.clusters = clusters.map { draft in
+            var cluster = draft.cluster
+            cluster.name = draft.name?.value ?? ""
+            return cluster
+        }
+        return whole
+    }
+}
+
+// MARK: - Writing
+
+extension ProxyConfiguration {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = [
+            .init("listeners", .array(listeners.map(\.json))),
+            .init("routes", .array(routes.map(\.json))),
+            .init("clusters", .array(clusters.map(\.json))),
+        ]
+        if let admin { members.append(.init("admin", .string(admin))) }
+        if let accessLog { members.append(.init("access_log", .string(accessLog))) }
+        members += [
+            .init("workers", .integer(workers)), .init("limits", limits.json),
+            .init("timeouts", timeouts.json), .init("headers", headers.json),
+        ]
+        return .object(members)
+    }
+}
+
+extension ProxyConfiguration.Listener {
+    fileprivate var json: JSON {
+        .object([.init("name", .string(name)), .init("address", .string(address))])
+    }
+}
+
+extension ProxyConfiguration.Route {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = [.init("hosts", .array(hosts.map(JSON.string)))]
+        switch path {
+        case .exact(let path): members.append(.init("path", .string(path)))
+        case .prefix(let prefix): members.append(.init("prefix", .string(prefix)))
+        }
+        let present = JSON.object([.init("present", .boolean(true))])
+        members += [
+            .init("methods", .array(methods.map(JSON.string))),
+            .init(
+                "headers",
+                .object(headers.map { .init($0.name, $0.value.map(JSON.string) ?? present) })),
+            .init("cluster", .string(cluster)),
+        ]
+        if let timeout { members.append(.init("timeout", timeout.json)) }
+        return .object(members)
+    }
+}
+
+extension ProxyConfiguration.Cluster {
+    fileprivate var json: JSON {
+        .object([
+            .init("name", .string(name)), .init("endpoints", .array(endpoints.map(JSON.string))),
+            .init("connect_timeout", connectTimeout.json),
+            .init("max_connections", .integer(maxConnections)),
+            .init("max_pending", .integer(maxPending)),
+        ])
+    }
+}
+
+extension ProxyLimits {
+    fileprivate var json: JSON {
+        .object([
+            .init("head", .string("\(headBytes)B")), .init("headers", .integer(headerCount)),
+            .init("target", .string("\(targetBytes)B")),
+            .init("connections", .integer(connections)),
+        ])
+    }
+}
+
+extension ProxyTimeouts {
+    fileprivate var json: JSON {
+        .object([
+            .init("request", request.json), .init("idle", idle.json), .init("head", head.json),
+            .init("stream_idle", streamIdle.json), .init("drain", drain.json),
+        ])
+    }
+}
+
+extension HeaderPolicy {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = []
+        if let via { members.append(.init("via", .string(via))) }
+        members += [
+            .init("forwarded_for", .boolean(forwardedFor)),
+            .init("request_id", .boolean(requestID)),
+        ]
+        return .object(members)
+    }
+}
+
+extension Duration {
+    /// In the largest unit that says it exactly.
+    fileprivate var json: JSON {
+        let units: [(name: String, worth: Int64)] = [
+            ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000),
+        ]
+        let exact = units.first { nanoseconds % $0.worth == 0 } ?? ("ns", 1)
+        return .string("\(nanoseconds / exact.worth)\(exact.name)")
+    }
+}

@@ -1,0 +1,282 @@
+// The keys of a proxy's configuration file: one table for reading, errors, defaults, the JSON Schema
+// and the reference in docs/PROXY.md.
+
+import Base
+import Glibc
+import Model
+
+struct ProxyDraft: Sendable {
+    var configuration = ProxyConfiguration(listeners: [], routes: [], clusters: [])
+    var listeners: [ListenerDraft] = []
+    var routes: [RouteDraft] = []
+    var clusters: [ClusterDraft] = []
+}
+
+struct ListenerDraft: Sendable {
+    var name: Placed<String>?
+    var address: Placed<String>?
+}
+
+struct RouteDraft: Sendable {
+    var route = ProxyConfiguration.Route(cluster: "")
+    var exact: String?
+    var prefix = "/"
+    var cluster: Placed<String>?
+}
+
+struct ClusterDraft: Sendable {
+    var cluster = ProxyConfiguration.Cluster(name: "", endpoints: [])
+    var name: Placed<String>?
+}
+
+extension Shape where Whole == ProxyDraft {
+    static var proxy: Shape {
+        Shape(
+            ProxyDraft(),
+            [
+                .init(
+                    "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
+                    isRequired: true, about: "where clients connect"),
+                .init(
+                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 1...1000),
+                    isRequired: true,
+                    about: "where requests go: the first route of which every condition holds"),
+                .init(
+                    "clusters", \.clusters, list(of: Shape<ClusterDraft>.cluster.form, 1...1000),
+                    isRequired: true, about: "groups of endpoints that serve the same"),
+                .init(
+                    "admin", \.configuration.admin, Form<String>.address.optional,
+                    about: "where `/stats`, `/ready` and `/config` are served; absent: nowhere"),
+                .init(
+                    "access_log", \.configuration.accessLog, Form<String>.text().optional,
+                    about: "a file for one line of JSON a request, `-` for standard output"),
+                .init(
+                    "workers", \.configuration.workers, .integer(1...256), standard: "1",
+                    about: "threads that serve"),
+                .init(
+                    "limits", \.configuration.limits, Shape<ProxyLimits>.limits.form,
+                    standard: "{}", about: "bounds of each worker"),
+                .init(
+                    "timeouts", \.configuration.timeouts, Shape<ProxyTimeouts>.timeouts.form,
+                    standard: "{}", about: "how long the proxy waits"),
+                .init(
+                    "headers", \.configuration.headers, Shape<HeaderPolicy>.headers.form,
+                    standard: "{}", about: "fields that the proxy adds"),
+            ])
+    }
+}
+
+extension Shape where Whole == ListenerDraft {
+    static var listener: Shape {
+        Shape(
+            ListenerDraft(),
+            [
+                .init(
+                    "name", \.name, Form<String>.name.placed.optional, isRequired: true,
+                    about: "what logs and counters call it"),
+                .init(
+                    "address", \.address, Form<String>.address.placed.optional, isRequired: true,
+                    about: "`127.0.0.1:8080` or `[::1]:8080`; port 0: any free one"),
+            ])
+    }
+}
+
+extension Shape where Whole == RouteDraft {
+    static var route: Shape {
+        Shape(
+            RouteDraft(),
+            [
+                .init(
+                    "hosts", \.route.hosts, list(of: Form<String>.host, 0...100), standard: "[]",
+                    about: "hosts without port, `*.example.org` for any below; empty: any host"),
+                .init("path", \.exact, Form<String>.path.optional, about: "exactly this path"),
+                .init(
+                    "prefix", \.prefix, .path, standard: "/", .without("path"),
+                    about: "paths that begin with these whole segments"),
+                .init(
+                    "methods", \.route.methods, list(of: Form<String>.method, 0...32),
+                    standard: "[]", about: "methods; empty: any"),
+                .init(
+                    "headers", \.route.headers, .headerMatches, standard: "{}",
+                    about: "fields with exactly this value, or `{present: true}`"),
+                .init(
+                    "cluster", \.cluster, Form<String>.name.placed.optional, isRequired: true,
+                    about: "who answers"),
+                .init(
+                    "timeout", \.route.timeout, Form<Duration>.duration(.proxyTimeout).optional,
+                    about: "in place of `timeouts.request`"),
+            ])
+    }
+}
+
+extension Shape where Whole == ClusterDraft {
+    static var cluster: Shape {
+        Shape(
+            ClusterDraft(),
+            [
+                .init(
+                    "name", \.name, Form<String>.name.placed.optional, isRequired: true,
+                    about: "what routes, logs and counters call it"),
+                .init(
+                    "endpoints", \.cluster.endpoints, list(of: Form<String>.endpoint, 0...1000),
+                    isRequired: true, about: "addresses, taken in turn"),
+                .init(
+                    "connect_timeout", \.cluster.connectTimeout,
+                    .duration(.milliseconds(1)...(.seconds(3600))), standard: "5s",
+                    about: "how long opening a connection may take"),
+                .init(
+                    "max_connections", \.cluster.maxConnections, .integer(1...1_000_000),
+                    standard: "1024", about: "connections open at once, in each worker"),
+                .init(
+                    "max_pending", \.cluster.maxPending, .integer(0...1_000_000),
+                    standard: "1024",
+                    about: "requests that may wait for a connection, in each worker"),
+            ])
+    }
+}
+
+extension Shape where Whole == ProxyLimits {
+    static var limits: Shape {
+        Shape(
+            ProxyLimits(),
+            [
+                .init(
+                    "head", \.headBytes, .size(1024...(1 << 20)), standard: "32KiB",
+                    about: "bytes of one head, start line included"),
+                .init(
+                    "headers", \.headerCount, .integer(1...10_000), standard: "100",
+                    about: "fields in one head"),
+                .init(
+                    "target", \.targetBytes, .size(256...(1 << 20)), standard: "8KiB",
+                    about: "bytes of one request target"),
+                .init(
+                    "connections", \.connections, .integer(2...1_000_000), standard: "20000",
+                    about: "connections of all kinds, clients' and upstreams'"),
+            ])
+    }
+}
+
+extension Shape where Whole == ProxyTimeouts {
+    static var timeouts: Shape {
+        let positive = Duration.milliseconds(1)...(.seconds(7 * 86_400))
+        return Shape(
+            ProxyTimeouts(),
+            [
+                .init(
+                    "request", \.request, .duration(.proxyTimeout), standard: "15s",
+                    about: "from the end of the request to the end of the answer; `0s`: no limit"),
+                .init(
+                    "idle", \.idle, .duration(positive), standard: "1h",
+                    about: "a connection without a request"),
+                .init(
+                    "head", \.head, .duration(positive), standard: "10s",
+                    about: "from the first byte of a head to its end"),
+                .init(
+                    "stream_idle", \.streamIdle, .duration(positive), standard: "5m",
+                    about: "a body or tunnel on which nothing moves"),
+                .init(
+                    "drain", \.drain, .duration(.proxyTimeout), standard: "30s",
+                    about: "requests in flight after SIGTERM"),
+            ])
+    }
+}
+
+extension Shape where Whole == HeaderPolicy {
+    static var headers: Shape {
+        Shape(
+            HeaderPolicy(),
+            [
+                .init(
+                    "via", \.via, Form<String>.pseudonym.optional,
+                    about: "the name in `Via` (RFC 9110, 7.6.3); absent: no `Via`"),
+                .init(
+                    "forwarded_for", \.forwardedFor, .boolean, standard: "false",
+                    about: "append the client's address to `x-forwarded-for`"),
+                .init(
+                    "request_id", \.requestID, .boolean, standard: "false",
+                    about: "add `x-request-id` where a request has none"),
+            ])
+    }
+}
+
+extension ClosedRange<Duration> {
+    fileprivate static var proxyTimeout: Self { .zero...(.seconds(7 * 86_400)) }
+}
+
+extension Form where Value == String {
+    /// A numeric address with any port.
+    static var address: Form { address(ports: 0...65_535) }
+    /// A numeric address that can be connected to.
+    static var endpoint: Form { address(ports: 1...65_535) }
+
+    private static func address(ports: ClosedRange<Int>) -> Form {
+        let kind = "an address such as 127.0.0.1:8080 or [::1]:8080"
+        return scalar(.text(pattern: "([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}"), kind) {
+            text throws(FormError) in
+            guard let colon = text.lastIndex(of: ":"), isNumericHost(String(text[..<colon])) else {
+                throw FormError("\(kind) is needed, not '\(abbreviated(text))'")
+            }
+            let digits = text[text.index(after: colon)...]
+            guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(digits),
+                ports.contains(port)
+            else {
+                throw FormError(
+                    "a port from \(ports.lowerBound) to \(ports.upperBound) is needed, not '\(abbreviated(String(digits)))'"
+                )
+            }
+            return text
+        }
+    }
+
+    fileprivate static var host: Form {
+        word(
+            "a host in lower case, without port,",
+            pattern: "(\\*\\.)?[a-z0-9._-]+|\\[[0-9a-f:.]+\\]",
+            atMost: 255
+        ) { text in
+            if text.hasPrefix("[") { return isNumericHost(text) && text == text.lowercased() }
+            let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
+            return !name.isEmpty && !name.hasPrefix(".")
+                && name.utf8.allSatisfy { isNameByte($0) || "._".utf8.contains($0) }
+        }
+    }
+
+    fileprivate static var pseudonym: Form {
+        word("a name of letters, digits, . - and _", pattern: "[A-Za-z0-9._-]+", atMost: 64) {
+            $0.utf8.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
+        }
+    }
+}
+
+/// `127.0.0.1` or `[::1]`.
+private func isNumericHost(_ text: String) -> Bool {
+    var parsed = in6_addr()
+    if text.hasPrefix("["), text.hasSuffix("]") {
+        return unsafe inet_pton(AF_INET6, String(text.dropFirst().dropLast()), &parsed) == 1
+    }
+    return unsafe inet_pton(AF_INET, text, &parsed) == 1
+}
+
+private struct Presence: Sendable { var present = false }
+
+extension Form where Value == [ProxyConfiguration.HeaderMatch] {
+    fileprivate static var headerMatches: Form {
+        let presence = Shape(
+            Presence(),
+            [.init("present", \.present, .boolean, isRequired: true, about: "any value matches")])
+        let value = Form<String?>.either(
+            scalar: Form<String>.fieldValue.optional,
+            mapping: presence.form.map { presence, node, decoding in
+                if !presence.present {
+                    decoding.report(node.place, "only `present: true` can be asked")
+                }
+                return .some(nil)
+            })
+        return dictionary(of: value, atMost: 64, keyPattern: fieldNamePattern) { key in
+            isFieldName(key) ? nil : "'\(abbreviated(key))' is no name of a field"
+        }
+        .map { pairs, _, _ in
+            pairs.map { .init(name: $0.key.value.lowercased(), value: $0.value) }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+// The keys of a scenario file: one table for reading, errors, defaults, the JSON Schema and the
+// reference in docs/SCENARIOS.md.
+
+import Base
+import Model
+
+extension Shape where Whole == ScenarioDraft {
+    static var scenario: Shape {
+        Shape(
+            ScenarioDraft(),
+            [
+                .init("name", \.name, .name, isRequired: true, about: "names the results folder"),
+                .init(
+                    "about", \.about, .text(), standard: "''",
+                    about: "what the scenario is for, shown at the top of the report"),
+                .init(
+                    "seed", \.seed, .seed, standard: "1",
+                    about: "every schedule, order and sample of the run derives from it"),
+                .init(
+                    "vars", \.variables, variables, standard: "{}",
+                    about: "values by name, put in for `${name}`; `--set name=value` replaces one"),
+                .init(
+                    "mesh", \.mesh, Shape<MeshPlan>.mesh.form, standard: "{}",
+                    about: "the mesh under test"),
+                .init(
+                    "services", \.services, list(of: Shape<ServiceDraft>.service.form, 1...64),
+                    isRequired: true, about: "what answers the load"),
+                .init(
+                    "load", \.loads, list(of: Shape<LoadDraft>.load.form, 1...16),
+                    isRequired: true, about: "who asks, how often and what"),
+                .init(
+                    "arms", \.arms, list(of: Form<Arm>.choice.placed, 1...2).placed,
+                    standard: "[direct, mesh]",
+                    about: "the ways for the load to reach the service; a round runs each once"),
+                .init(
+                    "rounds", \.rounds, Shape<RoundsPlan>.rounds.form.placed, standard: "{}",
+                    about: "how often all arms are run: the unit of replication"),
+                .init(
+                    "phases", \.phases,
+                    list(of: Shape<PhaseDraft>.phase.form, 1...100).placed, isRequired: true,
+                    about: "the timeline of each arm in each round"),
+                .init(
+                    "expect", \.expectations, list(of: expectation, 0...200), standard: "[]",
+                    about: "what must hold, one line each"),
+                .init(
+                    "validity", \.limits, Shape<ValidityLimits>.validity.form, standard: "{}",
+                    about: "when the measurement is not to be believed"),
+            ])
+    }
+
+    private static var variables: Form<[(key: Placed<String>, value: String)]> {
+        dictionary(of: Form<String>.text(atMost: 10_000), atMost: 100, keyPattern: "[a-z0-9_-]+") {
+            _ in nil
+        }
+    }
+
+    private static var expectation: Form<ExpectationDraft> {
+        Form<String>.text(atMost: Limits.expectationCharacters).map { text, node, _ in
+            ExpectationDraft(node: node, text: text)
+        }
+    }
+}
+
+extension Shape where Whole == MeshPlan {
+    static var mesh: Shape {
+        Shape(
+            MeshPlan(dataplane: .reference, mode: .sidecar, workers: 1),
+            [
+                .init(
+                    "dataplane", \.dataplane, .choice, standard: "reference",
+                    about: "whose proxies: meshbench's own, or none at all"),
+                .init(
+                    "mode", \.mode, .choice, standard: "sidecar",
+                    about:
+                        "two proxies on the way (`sidecar`) or one before all replicas (`gateway`)"
+                ),
+                .init(
+                    "workers", \.workers, .integer(1...256), standard: "1",
+                    about: "threads of each proxy"),
+            ])
+    }
+}
+
+extension Shape where Whole == RoundsPlan {
+    static var rounds: Shape {
+        Shape(
+            RoundsPlan(min: 1, max: 1),
+            [
+                .init(
+                    "min", \.min, .integer(1...1000), standard: "6",
+                    about: "rounds that are always run"),
+                .init(
+                    "max", \.max, .integer(1...1000), standard: "12",
+                    about:
+                        "rounds are added up to this many while an expectation cannot be decided"),
+            ])
+    }
+}
+
+extension Shape where Whole == PhaseDraft {
+    static var phase: Shape {
+        Shape(
+            PhaseDraft(),
+            [
+                .init(
+                    "name", \.name, Form<String>.name.placed.optional, isRequired: true,
+                    about: "what `during` and the report call it"),
+                .init(
+                    "for", \.duration, .duration(.milliseconds(10)...(.seconds(86_400))),
+                    isRequired: true, about: "how long it lasts"),
+                .init(
+                    "measure", \.measure, .boolean, standard: "true",
+                    about: "whether its requests and CPU count; `false` for warming up"),
+                .init(
+                    "rate", \.rate, Form<Double>.rate(0...1_000_000).placed.optional,
+                    about: "each load's rate in this phase, in place of the load's own; `0/s`: idle"
+                ),
+            ])
+    }
+}
+
+extension Shape where Whole == ValidityLimits {
+    static var validity: Shape {
+        Shape(
+            ScenarioDraft().limits,
+            [
+                .init(
+                    "min_achieved", \.minAchieved, .percent, standard: "99.5%",
+                    about: "the least share of the planned requests that must have been sent"),
+                .init(
+                    "max_lag_p99", \.maxLagP99, .duration(.zero...(.seconds(3600))),
+                    standard: "1ms", about: "the most that p99(lag) may be: sent minus intended"),
+                .init(
+                    "max_generator_cpu", \.maxGeneratorCPU, .percent, standard: "80%",
+                    about: "the most of one core that the generator's busiest thread may use"),
+                .init(
+                    "max_machine_cpu", \.maxMachineCPU, .percent, standard: "95%",
+                    about: "the most of all cores that may be busy"),
+                .init(
+                    "max_steal", \.maxSteal, .percent, standard: "2%",
+                    about: "the most of all cores that the hypervisor may take away"),
+                .init(
+                    "min_tail_samples", \.minTailSamples, .integer(1...1_000_000),
+                    standard: "100",
+                    about: "samples that must lie beyond a percentile for it to be stated"),
+            ])
+    }
+}
