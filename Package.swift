@@ -47,9 +47,7 @@ let package = Package(
         // 5
         module("Runtime", ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
         // 6
-        module(
-            "Rig",
-            ["Base", "Model", "Stats", "Posix", "LoadCore", "Runtime", "Scenario", "Report"]),
+        module("Rig", ["Base", "Model", "Stats", "Posix", "LoadCore", "Scenario", "Report"]),
         // 7
         .executableTarget(
             name: "meshbench",
@@ -74,7 +72,9 @@ let package = Package(
         tests(
             "RuntimeTests",
             ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
-        tests("RigTests", ["Base", "Model", "Stats", "LoadCore", "Report", "Scenario", "Rig"]),
+        tests(
+            "RigTests",
+            ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
         tests("IntegrationTests", ["Base", "Posix", "Report"]),
         tests("TidyTests", []),
     ]

@@ -89,8 +89,9 @@ public final class Proxy {
     public func nextEffect() -> Effect? {
         guard effectCount > 0 else { return nil }
         let effect = effects[effectHead]
-        effectHead = effectHead &+ 1 == effects.count ? 0 : effectHead &+ 1
         effectCount &-= 1
+        // An empty ring begins at its start again, so that only as much of it is touched as is ever used.
+        effectHead = effectCount == 0 || effectHead &+ 1 == effects.count ? 0 : effectHead &+ 1
         switch effect {
         case .flush(let slot): connections[slot].flushQueued = false
         case .read(let slot): connections[slot].readQueued = false

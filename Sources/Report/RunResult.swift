@@ -4,7 +4,10 @@
 public import Model
 
 /// All that is known of one run. Written as `result.json`, keys in snake case.
-public struct RunResult: Codable, Sendable {
+public struct RunResult: Codable, Equatable, Sendable {
+    /// The one schema that this program writes and reads.
+    public static let currentSchema = "meshbench/result/1"
+
     /// `meshbench/result/1`.
     public var schema: String
     public var scenario: ScenarioSummary
@@ -32,7 +35,7 @@ public struct RunResult: Codable, Sendable {
     public var verdict: Verdict
     public var exit: Exit
 
-    public struct ScenarioSummary: Codable, Sendable {
+    public struct ScenarioSummary: Codable, Equatable, Sendable {
         public var name: String
         public var about: String
         /// The file as given on the command line.
@@ -57,7 +60,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// A name and a value, grouped for display.
-    public struct Fact: Codable, Sendable {
+    public struct Fact: Codable, Equatable, Sendable {
         public var group: String
         public var name: String
         public var value: String
@@ -70,7 +73,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// A number with the interval in which it lies with 95 % confidence, where one can be given.
-    public struct Estimate: Codable, Sendable {
+    public struct Estimate: Codable, Equatable, Sendable {
         public var value: Double
         public var low: Double?
         public var high: Double?
@@ -83,7 +86,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// One latency histogram, summed up. Nanoseconds.
-    public struct Latency: Codable, Sendable {
+    public struct Latency: Codable, Equatable, Sendable {
         public var count: UInt64
         public var minNs: UInt64
         public var maxNs: UInt64
@@ -92,7 +95,7 @@ public struct RunResult: Codable, Sendable {
         /// The whole curve: quantile (0 to 1) and value, enough points to draw it.
         public var curve: [Point]
 
-        public struct Percentile: Codable, Sendable {
+        public struct Percentile: Codable, Equatable, Sendable {
             /// 0 to 1.
             public var quantile: Double
             public var valueNs: Double
@@ -117,7 +120,7 @@ public struct RunResult: Codable, Sendable {
             }
         }
 
-        public struct Point: Codable, Sendable {
+        public struct Point: Codable, Equatable, Sendable {
             public var quantile: Double
             public var valueNs: Double
 
@@ -141,7 +144,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// What one process used in a measured phase, summed over rounds.
-    public struct ProcessUsage: Codable, Sendable {
+    public struct ProcessUsage: Codable, Equatable, Sendable {
         /// For people: `client-proxy`, `server-proxy echo/0`, `echo/0`, `load main`.
         public var name: String
         public var group: ProcessGroup
@@ -173,9 +176,13 @@ public struct RunResult: Codable, Sendable {
         }
     }
 
-    public struct PhaseResult: Codable, Sendable {
+    public struct PhaseResult: Codable, Equatable, Sendable {
         public var arm: Arm
         public var phase: String
+        /// Of the measured window, summed over rounds; nil where it is not known.
+        public var measuredSeconds: Double?
+        /// Connections of all loads together; nil where it is not known.
+        public var connections: Int?
         /// Of all loads together.
         public var offeredPerSecond: Double
         public var achievedPerSecond: Double
@@ -201,10 +208,13 @@ public struct RunResult: Codable, Sendable {
             planned: UInt64, sent: UInt64, completed: UInt64, outcomes: [String: UInt64],
             statuses: [String: UInt64], flags: [String: UInt64], response: Latency,
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
-            processes: [ProcessUsage], machineBusy: Double, machineSteal: Double
+            processes: [ProcessUsage], machineBusy: Double, machineSteal: Double,
+            measuredSeconds: Double? = nil, connections: Int? = nil
         ) {
             self.arm = arm
             self.phase = phase
+            self.measuredSeconds = measuredSeconds
+            self.connections = connections
             self.offeredPerSecond = offeredPerSecond
             self.achievedPerSecond = achievedPerSecond
             self.planned = planned
@@ -225,7 +235,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// One arm in one phase of one round.
-    public struct RoundResult: Codable, Sendable {
+    public struct RoundResult: Codable, Equatable, Sendable {
         public var round: Int
         /// Place in the round's order of arms, from 0.
         public var position: Int
@@ -233,11 +243,12 @@ public struct RunResult: Codable, Sendable {
         public var phase: String
         public var achievedPerSecond: Double
         public var errors: UInt64
-        public var responseP50Ns: Double
-        public var responseP90Ns: Double
-        public var responseP99Ns: Double
-        public var responseP999Ns: Double
-        public var lagP99Ns: Double
+        /// Nil, as the other percentiles, where nothing was recorded.
+        public var responseP50Ns: Double?
+        public var responseP90Ns: Double?
+        public var responseP99Ns: Double?
+        public var responseP999Ns: Double?
+        public var lagP99Ns: Double?
         /// Cores per 1000 completed requests per second, by process group.
         public var cpuPer1000rpsCores: [String: Double]
         /// Empty where this round counts.
@@ -245,9 +256,9 @@ public struct RunResult: Codable, Sendable {
 
         public init(
             round: Int, position: Int, arm: Arm, phase: String, achievedPerSecond: Double,
-            errors: UInt64, responseP50Ns: Double, responseP90Ns: Double, responseP99Ns: Double,
-            responseP999Ns: Double, lagP99Ns: Double, cpuPer1000rpsCores: [String: Double],
-            invalid: [String]
+            errors: UInt64, responseP50Ns: Double?, responseP90Ns: Double?,
+            responseP99Ns: Double?, responseP999Ns: Double?, lagP99Ns: Double?,
+            cpuPer1000rpsCores: [String: Double], invalid: [String]
         ) {
             self.round = round
             self.position = position
@@ -267,7 +278,7 @@ public struct RunResult: Codable, Sendable {
 
     /// A difference of a quantile, or of CPU or memory, between the arms: not the quantile of
     /// differences.
-    public struct Overhead: Codable, Sendable {
+    public struct Overhead: Codable, Equatable, Sendable {
         public var phase: String
         /// `response p99`, `cpu per 1000 rps`, `memory`.
         public var metric: String
@@ -293,7 +304,7 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// A straight line through CPU against rate: idle cost and marginal cost.
-    public struct CostFit: Codable, Sendable {
+    public struct CostFit: Codable, Equatable, Sendable {
         public var arm: Arm
         public var process: String
         /// Cores at no load.
@@ -302,7 +313,7 @@ public struct RunResult: Codable, Sendable {
         public var marginalPer1000rpsCores: Estimate
         public var points: [Point]
 
-        public struct Point: Codable, Sendable {
+        public struct Point: Codable, Equatable, Sendable {
             public var ratePerSecond: Double
             public var cores: Double
             public var round: Int
@@ -327,24 +338,25 @@ public struct RunResult: Codable, Sendable {
     }
 
     /// One arm in one round, second by second.
-    public struct Timeline: Codable, Sendable {
+    public struct Timeline: Codable, Equatable, Sendable {
         public var arm: Arm
         public var round: Int
         public var points: [Point]
 
-        public struct Point: Codable, Sendable {
+        public struct Point: Codable, Equatable, Sendable {
             /// From the start of the arm's first phase.
             public var seconds: Double
             public var phase: String
             public var offeredPerSecond: Double
             public var achievedPerSecond: Double
             public var errorsPerSecond: Double
-            public var p50Ns: Double
-            public var p99Ns: Double
+            /// Response latency; nil in a second without answers.
+            public var p50Ns: Double?
+            public var p99Ns: Double?
 
             public init(
                 seconds: Double, phase: String, offeredPerSecond: Double, achievedPerSecond: Double,
-                errorsPerSecond: Double, p50Ns: Double, p99Ns: Double
+                errorsPerSecond: Double, p50Ns: Double?, p99Ns: Double?
             ) {
                 self.seconds = seconds
                 self.phase = phase
@@ -363,7 +375,7 @@ public struct RunResult: Codable, Sendable {
         }
     }
 
-    public struct ExpectationResult: Codable, Sendable {
+    public struct ExpectationResult: Codable, Equatable, Sendable {
         /// As written.
         public var source: String
         public var verdict: Verdict
@@ -390,17 +402,40 @@ public struct RunResult: Codable, Sendable {
         }
     }
 
-    public struct Validity: Codable, Sendable {
+    public struct Validity: Codable, Equatable, Sendable {
         public var valid: Bool
         /// Each a sentence with the figure and the limit.
         public var reasons: [String]
         /// What a reader should know, short of invalid.
         public var warnings: [String]
+        /// Every check that was made, the held ones too: what stands behind `valid`.
+        public var checks: [Check]
 
-        public init(valid: Bool, reasons: [String], warnings: [String]) {
+        /// One condition of a measurement that can be trusted.
+        public struct Check: Codable, Equatable, Sendable {
+            /// For people: `lag p99, mesh, base`.
+            public var name: String
+            /// For people: `41 µs`.
+            public var observed: String
+            /// For people: `at most 200 µs`.
+            public var limit: String
+            public var held: Bool
+
+            public init(name: String, observed: String, limit: String, held: Bool) {
+                self.name = name
+                self.observed = observed
+                self.limit = limit
+                self.held = held
+            }
+        }
+
+        public init(
+            valid: Bool, reasons: [String], warnings: [String], checks: [Check] = []
+        ) {
             self.valid = valid
             self.reasons = reasons
             self.warnings = warnings
+            self.checks = checks
         }
     }
 
@@ -411,7 +446,7 @@ public struct RunResult: Codable, Sendable {
         case invalid
     }
 
-    public struct Exit: Codable, Sendable {
+    public struct Exit: Codable, Equatable, Sendable {
         public var code: Int32
         public var reasons: [String]
 
@@ -422,7 +457,8 @@ public struct RunResult: Codable, Sendable {
     }
 
     public init(
-        schema: String, scenario: ScenarioSummary, startedAt: String, durationSeconds: Double,
+        schema: String = RunResult.currentSchema, scenario: ScenarioSummary, startedAt: String,
+        durationSeconds: Double,
         partial: Bool, command: [String], environment: [Fact], configuration: [Fact],
         phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], fits: [CostFit],
         timelines: [Timeline], expectations: [ExpectationResult], validity: Validity,

@@ -40,13 +40,19 @@ extension ScenarioFile {
                 experiment.loads.map { load in
                     [
                         "\(load.name) → \(load.to)",
-                        load.arrivals == .closed
-                            ? "closed loop" : "\(load.rate.summary), \(load.arrivals.rawValue)",
+                        schedule(of: load),
                         "\(load.connections) connections, \(load.threads) \(noun("thread", load.threads)),"
                             + " timeout \(load.timeout.text)",
                         "\(load.request.method) \(load.request.path)",
                     ]
                 })
+    }
+
+    private func schedule(of load: LoadPlan) -> String {
+        if load.arrivals == .closed { return "closed loop" }
+        let isOwn = experiment.phases.contains { $0.rate == nil }
+        let rate = isOwn ? load.rate.summary : "each phase's rate"
+        return "\(rate), \(load.arrivals.rawValue)"
     }
 
     private var timelinePlan: [String] {

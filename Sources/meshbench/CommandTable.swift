@@ -4,6 +4,7 @@ import Scenario
 
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
 let commands: [Command] = [
+    .run,
     .load,
     .validate,
     .plan,
@@ -36,6 +37,9 @@ private func dispatch(_ words: [String]) throws(CommandFailure) -> ExitCode {
     case "--help", "-h":
         print(overview())
         return .success
+    case "keeper":
+        // Of no use to people, so in no table.
+        try runKeeper(Array(words.dropFirst()))
     case "--version":
         print("meshbench \(programVersion)")
         return .success

@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct ExperimentTests {
     private func experiment(
-        seed: UInt64, arms: [Arm] = [.direct, .mesh], loads: [LoadPlan] = [], phases: [PhasePlan] = []
+        seed: UInt64, arms: [Arm] = [.direct, .mesh], loads: [LoadPlan] = [],
+        phases: [PhasePlan] = []
     ) -> Experiment {
         Experiment(
             name: "x", about: "", seed: seed,
@@ -29,9 +30,17 @@ import Testing
         #expect(experiment(seed: 7, arms: [.mesh]).order(ofRound: 3) == [.mesh])
     }
 
+    @Test func eachArmIsFirstInOneRoundOfEachPair() {
+        for pair in 0..<100 {
+            let experiment = experiment(seed: 5)
+            let first = experiment.order(ofRound: 2 * pair)
+            #expect(experiment.order(ofRound: 2 * pair + 1) == first.reversed())
+        }
+    }
+
     /// 1000 fair draws lie within 5 standard deviations (16 each) of 500.
-    @Test func eitherArmMayBeFirst() {
-        let first = (0..<1000).filter { experiment(seed: 1).order(ofRound: $0)[0] == .direct }
+    @Test func whichArmOpensAPairIsDrawn() {
+        let first = (0..<1000).filter { experiment(seed: 1).order(ofRound: 2 * $0)[0] == .direct }
         #expect((420...580).contains(first.count))
     }
 
@@ -42,8 +51,8 @@ import Testing
             load(.constant(10)), load(.ramp(start: 0, end: 100)), load(.steps([10, 20, 60])),
         ]
         let experiment = experiment(seed: 1, loads: loads, phases: [own, other])
-        #expect(experiment.plannedRequests(in: own) == 2 * (10 + 50 + 30))
-        #expect(experiment.plannedRequests(in: other) == 2 * 3 * 7)
+        #expect(experiment.plannedRequests(in: own) == 180)
+        #expect(experiment.plannedRequests(in: other) == 42)
         #expect(experiment.armDuration == .seconds(4))
         #expect(experiment.duration(rounds: 3) == .seconds(24))
     }
@@ -93,7 +102,8 @@ import Testing
     }
 
     @Test func metricsStandFromLeftToRight() {
-        let term = Term.sum(.product(two, p99), .erlangB(servers: two, load: .metric(.achievedRate)))
+        let term = Term.sum(
+            .product(two, p99), .erlangB(servers: two, load: .metric(.achievedRate)))
         #expect(term.metrics == [.percentile(0.99, .response), .achievedRate])
     }
 }

@@ -9,23 +9,28 @@ import Testing
         let experiment = try scenario(minimal).experiment
         #expect(experiment.seed == 1)
         #expect(experiment.mesh == .init(dataplane: .reference, mode: .sidecar, workers: 1))
-        #expect(experiment.services == [
-            .init(name: "echo", replicas: 1, kind: .builtin(AppBehaviour()))
-        ])
-        #expect(experiment.loads == [
-            .init(
-                name: "main", to: "echo", rate: .constant(100), arrivals: .constant,
-                connections: 16, timeout: .seconds(3), request: .init(),
-                requestsPerConnection: 0, threads: 1)
-        ])
+        #expect(
+            experiment.services == [
+                .init(name: "echo", replicas: 1, kind: .builtin(AppBehaviour()))
+            ])
+        #expect(
+            experiment.loads == [
+                .init(
+                    name: "main", to: "echo", rate: .constant(100), arrivals: .constant,
+                    connections: 16, timeout: .seconds(3), request: .init(),
+                    requestsPerConnection: 0, threads: 1)
+            ])
         #expect(experiment.arms == [.direct, .mesh])
         #expect(experiment.rounds == .init(min: 6, max: 12))
-        #expect(experiment.phases == [
-            .init(name: "base", duration: .seconds(2), measure: true, rate: nil)
-        ])
-        #expect(experiment.limits == .init(
-            minAchieved: 0.995, maxLagP99: .milliseconds(1), maxGeneratorCPU: 0.8,
-            maxMachineCPU: 0.95, maxSteal: 0.02, minTailSamples: 100))
+        #expect(
+            experiment.phases == [
+                .init(name: "base", duration: .seconds(2), measure: true, rate: nil)
+            ])
+        #expect(
+            experiment.limits
+                == .init(
+                    minAchieved: 0.995, maxLagP99: .milliseconds(1), maxGeneratorCPU: 0.8,
+                    maxMachineCPU: 0.95, maxSteal: 0.02, minTailSamples: 100))
     }
 
     @Test func everythingSaidArrives() throws {
@@ -87,39 +92,43 @@ import Testing
             arguments: ["serve", "--port", "{port}"], environment: ["LOG_LEVEL": "debug"],
             files: ["a.conf": "listen {port}"], ready: .http(path: "/up"),
             readyWithin: .seconds(2))
-        #expect(experiment == Experiment(
-            name: "all-2", about: "", seed: .max,
-            mesh: .init(dataplane: .none, mode: .gateway, workers: 3),
-            services: [
-                .init(name: "front", replicas: 2, kind: .builtin(behaviour)),
-                .init(name: "back", replicas: 1, kind: .command(command)),
-            ],
-            loads: [
-                .init(
-                    name: "main", to: "front", rate: .steps([1, 2.5]), arrivals: .uniform,
-                    connections: 4, timeout: .milliseconds(250),
-                    request: .init(
-                        method: "POST", path: "/a?b=c",
-                        headers: [
-                            .init(name: "Accept", value: "*/*"), .init(name: "x-n", value: "1"),
-                        ],
-                        bodySize: 10),
-                    requestsPerConnection: 7, threads: 2)
-            ],
-            arms: [.direct], rounds: .init(min: 2, max: 3),
-            phases: [
-                .init(name: "warm", duration: .seconds(1), measure: false, rate: nil),
-                .init(name: "idle", duration: .seconds(60), measure: true, rate: 0),
-            ],
-            expectations: [],
-            limits: .init(
-                minAchieved: 0.9, maxLagP99: .milliseconds(2), maxGeneratorCPU: 0.5,
-                maxMachineCPU: 0.6, maxSteal: 0, minTailSamples: 10)))
+        #expect(
+            experiment
+                == Experiment(
+                    name: "all-2", about: "", seed: .max,
+                    mesh: .init(dataplane: .none, mode: .gateway, workers: 3),
+                    services: [
+                        .init(name: "front", replicas: 2, kind: .builtin(behaviour)),
+                        .init(name: "back", replicas: 1, kind: .command(command)),
+                    ],
+                    loads: [
+                        .init(
+                            name: "main", to: "front", rate: .steps([1, 2.5]), arrivals: .uniform,
+                            connections: 4, timeout: .milliseconds(250),
+                            request: .init(
+                                method: "POST", path: "/a?b=c",
+                                headers: [
+                                    .init(name: "Accept", value: "*/*"),
+                                    .init(name: "x-n", value: "1"),
+                                ],
+                                bodySize: 10),
+                            requestsPerConnection: 7, threads: 2)
+                    ],
+                    arms: [.direct], rounds: .init(min: 2, max: 3),
+                    phases: [
+                        .init(name: "warm", duration: .seconds(1), measure: false, rate: nil),
+                        .init(name: "idle", duration: .seconds(60), measure: true, rate: 0),
+                    ],
+                    expectations: [],
+                    limits: .init(
+                        minAchieved: 0.9, maxLagP99: .milliseconds(2), maxGeneratorCPU: 0.5,
+                        maxMachineCPU: 0.6, maxSteal: 0, minTailSamples: 10)))
     }
 
     @Test func aPlainWordIsNeverGuessedToBeAnythingElse() throws {
         // YAML 1.1 reads `no` as false, `1:30` as ninety and `0777` as octal.
-        let text = minimal.replacing("name: echo", with: "name: no").replacing("to: echo", with: "to: no")
+        let text = minimal.replacing("name: echo", with: "name: no").replacing(
+            "to: echo", with: "to: no")
         #expect(try scenario(text).experiment.services[0].name == "no")
     }
 
@@ -131,7 +140,8 @@ import Testing
     }
 
     @Test func quickstartFitsIntoAMinute() throws {
-        let experiment = try ScenarioFile(path: "\(packageRoot)/scenarios/quickstart.yaml").experiment
+        let experiment = try ScenarioFile(path: "\(packageRoot)/scenarios/quickstart.yaml")
+            .experiment
         #expect(experiment.duration(rounds: experiment.rounds.max) <= .seconds(45))
     }
 }
@@ -149,19 +159,24 @@ import Testing
     @Test func aCleanScenarioHasNone() throws { #expect(try warnings(warm) == []) }
 
     @Test func percentilesNeedSamples() throws {
-        #expect(try warnings(warm + "expect: [p99(response) < 5ms]\n") == [
-            "'p99(response) < 5ms' needs 10000 requests to have 100 beyond its percentile; 1200 are planned"
-        ])
+        #expect(
+            try warnings(warm + "expect: [p99(response) < 5ms]\n") == [
+                "'p99(response) < 5ms' needs 10000 requests to have 100 beyond its percentile; 1200 are planned"
+            ])
         #expect(try warnings(warm + "expect: [p90(response) < 5ms]\n") == [])
     }
 
     @Test func phasesNeedWarmingUpAndTime() throws {
-        #expect(try warnings(minimal).map { String($0.prefix(39)) } == [
-            "the first phase 'base' is measured: con"
-        ])
-        #expect(try warnings(warm.replacing("for: 2s", with: "for: 500ms")).map { String($0.prefix(40)) } == [
-            "the phase 'base' is measured for 500ms: "
-        ])
+        #expect(
+            try warnings(minimal).map { String($0.prefix(39)) } == [
+                "the first phase 'base' is measured: con"
+            ])
+        #expect(
+            try warnings(warm.replacing("for: 2s", with: "for: 500ms")).map {
+                String($0.prefix(40))
+            } == [
+                "the phase 'base' is measured for 500ms: "
+            ])
     }
 
     @Test func closedLoopsHideWaiting() throws {

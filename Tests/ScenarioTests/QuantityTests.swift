@@ -3,11 +3,12 @@ import Scenario
 import Testing
 
 @Suite struct QuantityTests {
-    @Test(arguments: [
-        ("0s", 0), ("1ns", 1), ("5us", 5_000), ("5µs", 5_000), ("5μs", 5_000),
-        ("1.5ms", 1_500_000), ("1.1s", 1_100_000_000), ("2m", 120_000_000_000),
-        ("1h", 3_600_000_000_000), ("0.4ns", 0), ("0.6ns", 1),
-    ] as [(String, Int64)])
+    @Test(
+        arguments: [
+            ("0s", 0), ("1ns", 1), ("5us", 5_000), ("5µs", 5_000), ("5μs", 5_000),
+            ("1.5ms", 1_500_000), ("1.1s", 1_100_000_000), ("2m", 120_000_000_000),
+            ("1h", 3_600_000_000_000), ("0.4ns", 0), ("0.6ns", 1),
+        ] as [(String, Int64)])
     func durations(text: String, nanoseconds: Int64) throws {
         #expect(try Quantity.duration(text) == .nanoseconds(nanoseconds))
     }
@@ -15,7 +16,7 @@ import Testing
     @Test(arguments: [
         ("0B", 0), ("1KiB", 1024), ("1KB", 1000), ("1.5MiB", 1_572_864), ("2GiB", 2_147_483_648),
         ("3GB", 3_000_000_000), ("1MB", 1_000_000),
-    ])
+    ] as [(String, Int)])
     func sizes(text: String, bytes: Int) throws {
         #expect(try Quantity.size(text) == bytes)
     }
@@ -29,7 +30,10 @@ import Testing
         ("", "a duration such as 250ms is needed, not ''"),
         ("ms", "a duration such as 250ms is needed, not 'ms'"),
         ("-5ms", "a duration such as 250ms is needed, not '-5ms'"),
-        ("1e3s", "a duration such as 250ms is needed: 'e3s' is no unit of it (known: ns, us, µs, μs, ms, s, m, h)"),
+        (
+            "1e3s",
+            "a duration such as 250ms is needed: 'e3s' is no unit of it (known: ns, us, µs, μs, ms, s, m, h)"
+        ),
         (".5s", "a duration such as 250ms is needed, not '.5s'"),
         ("1.2.3s", "a duration such as 250ms is needed, not '1.2.3s'"),
         ("inf", "a duration such as 250ms is needed, not 'inf'"),
@@ -37,16 +41,17 @@ import Testing
         ("5 ms", "a duration such as 250ms is needed: ' ms' is no unit of it; did you mean 'ms'?"),
         ("5mss", "a duration such as 250ms is needed: 'mss' is no unit of it; did you mean 'ms'?"),
         ("999999999999999h", "'999999999999999h' is longer than 73 years"),
-    ])
+    ] as [(String, String)])
     func wrongDurations(text: String, message: String) {
         let error = #expect(throws: QuantityError.self) { try Quantity.duration(text) }
         #expect(error?.message == message)
     }
 
-    @Test(arguments: [
-        (0, "0s"), (1, "1ns"), (1_500, "1us 500ns"), (250_000_000, "250ms"),
-        (80_000_000_000, "1m 20s"), (3_600_000_000_000, "1h"), (-5_000_000, "-5ms"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (0, "0s"), (1, "1ns"), (1_500, "1us 500ns"), (250_000_000, "250ms"),
+            (80_000_000_000, "1m 20s"), (3_600_000_000_000, "1h"), (-5_000_000, "-5ms"),
+        ] as [(Int64, String)])
     func durationsForPeople(nanoseconds: Int64, text: String) {
         #expect(Duration.nanoseconds(nanoseconds).text == text)
     }
@@ -58,7 +63,7 @@ import Testing
     @Test(arguments: [
         ("roudns", "rounds"), ("ruonds", "rounds"), ("round", "rounds"), ("Rounds", "rounds"),
         ("refrence", "reference"), ("rte", "rate"), ("mseh", "mesh"),
-    ])
+    ] as [(String, String)])
     func misspelt(word: String, meant: String) {
         #expect(nearest(to: word, in: words) == meant)
     }

@@ -95,7 +95,7 @@ private func measure(_ arguments: Arguments, _ signals: consuming Signals)
     let began = Clock.wallNanoseconds()
     let result: LoadResult?
     do throws(LoadRunError) {
-        var session = try LoadSession(
+        var session = try JobSession(
             request.job, allowRemote: arguments.has(.allowRemote), signals: signals)
         var none: LineReader?
         result = try session.run(input: &none, inputDescriptor: -1) { event in
@@ -138,7 +138,7 @@ private func doJob(_ arguments: Arguments, _ signals: consuming Signals)
             tell(.failed("not a load job: \(error)"))
             return .badScenario
         }
-        var session = try LoadSession(
+        var session = try JobSession(
             job, allowRemote: arguments.has(.allowRemote), signals: signals)
         let result = try session.run(input: &input, inputDescriptor: descriptor, tell: tell)
         return result.map { $0.partial } == false ? .success : .interrupted

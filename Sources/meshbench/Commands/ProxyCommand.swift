@@ -2,6 +2,7 @@ import Base
 import Model
 import Posix
 import Runtime
+import Scenario
 
 extension Command {
     static let proxy = Command(
@@ -14,20 +15,30 @@ extension Command {
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP reads \
             the configuration file again.
             """,
-        flags: [.listen, .upstream, .workers],
+        flags: [.config, .listen, .upstream, .workers],
         run: runProxy)
 }
 
 extension Flag {
+    static let config = Flag("--config", "FILE", about: "the configuration, YAML or JSON")
     static let listen = Flag("--listen", "HOST:PORT", about: "where clients connect")
     static let upstream = Flag("--upstream", "HOST:PORT", about: "where requests go")
     static let workers = Flag("--workers", "N", standard: "1", about: "worker threads")
 }
 
 private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
-    let configuration = try oneHop(arguments)
+    let file = arguments.value(.config)
+    let configuration: ProxyConfiguration
+    if let file {
+        guard arguments.value(.listen) == nil, arguments.value(.upstream) == nil else {
+            throw .usage("meshbench proxy: --config goes without --listen and --upstream")
+        }
+        configuration = try read(file, workers: arguments)
+    } else {
+        configuration = try oneHop(arguments)
+    }
     do throws(SystemError) {
-        let server = try ProxyServer(configuration, reload: { nil })
+        let server = try ProxyServer(configuration) { reread(file, workers: arguments) }
         try server.start()
         announceReady(server)
         try server.run()
@@ -37,14 +48,51 @@ private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode
     }
 }
 
+/// More than a machine has cores is a mistake.
+private let workerRange = 1...256
+
+/// The configuration in `file`, with the number of workers that the command line asks for.
+private func read(_ file: String, workers arguments: Arguments) throws(CommandFailure)
+    -> ProxyConfiguration
+{
+    var configuration: ProxyConfiguration
+    do throws(ScenarioError) {
+        configuration = try ProxyFile.read(path: file)
+    } catch {
+        throw CommandFailure(error)
+    }
+    if let workers = try arguments.integer(.workers, in: workerRange) {
+        configuration.workers = workers
+    }
+    return configuration
+}
+
+/// The same at SIGHUP: an error is told, and the old configuration stays.
+private func reread(_ file: String?, workers arguments: Arguments) -> ProxyConfiguration? {
+    guard let file else { return nil }
+    do throws(CommandFailure) {
+        return try read(file, workers: arguments)
+    } catch {
+        complain(error.message)
+        complain("meshbench proxy: the old configuration stays in force")
+        return nil
+    }
+}
+
 private func oneHop(_ arguments: Arguments) throws(CommandFailure) -> ProxyConfiguration {
     guard let listen = arguments.value(.listen), let upstream = arguments.value(.upstream) else {
-        throw .usage("meshbench proxy: give --listen and --upstream")
+        throw .usage("meshbench proxy: give --config, or --listen and --upstream")
+    }
+    for (flag, address) in [(Flag.listen, listen), (Flag.upstream, upstream)]
+    where SocketAddress(address) == nil {
+        throw .usage(
+            "meshbench proxy: '\(address)' for \(flag.name) is no numeric address with a port, "
+                + "such as 127.0.0.1:8080")
     }
     return ProxyConfiguration(
         listeners: [.init(name: "main", address: listen)], routes: [.init(cluster: "upstream")],
         clusters: [.init(name: "upstream", endpoints: [upstream])],
-        workers: Int(arguments.value(.workers) ?? "1") ?? 1,
+        workers: try arguments.integer(.workers, in: workerRange) ?? 1,
         timeouts: .init(request: .zero))
 }
 

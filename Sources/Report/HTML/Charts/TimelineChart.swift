@@ -1,0 +1,211 @@
+// Latency, rate and errors on one clock, with the phases as bands: what happened when. Three panels
+// share the axis of time, each with a scale of its own, as an error a second is invisible beside a
+// thousand requests.
+
+import Model
+
+/// The timeline of all arms.
+struct TimelineChart {
+    let arms: [TimelineData]
+    /// Names of the phases that were measured.
+    let measured: Set<String>
+
+    private static let width = 1140.0
+    private static let left = 70.0
+    private static let right = 110.0
+
+    /// The chart; nil where there is nothing to draw.
+    var chart: Chart? {
+        guard let last = arms.flatMap(\.points).map(\.seconds).max() else { return nil }
+        let step = Double(arms.map(\.step).max() ?? 1)
+        let x = Scale(.linear, lower: 0, upper: last + step)
+        let latencies = arms.flatMap(\.points).flatMap { [$0.p50Ns, $0.p99Ns] }.compactMap { $0 }
+        let each = arms.flatMap(\.rounds).joined().compactMap(\.p99Ns)
+        let top = panel(x, .logarithmic(around: latencies + each), top: 46, height: 230)
+        let rates = arms.flatMap(\.points).flatMap { [$0.offered, $0.achieved] }
+        let middle = panel(x, .fromZero(to: rates), top: 320, height: 116)
+        let errors = arms.flatMap(\.points).map(\.errors)
+        let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
+        var drawing = bands(top, through: bottom.bottom)
+        drawing +=
+            latencies.isEmpty
+            ? label(
+                "no answers in any second", top.left + top.width / 2, top.top + top.height / 2,
+                anchor: "middle", class: "tick")
+            : latency(top)
+        drawing += rate(middle)
+        drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
+        drawing += bottom.horizontalAxis(
+            x.ticks(about: 10).map { .init(value: $0, label: fixed($0, 0) + " s") },
+            title: "seconds since the arm's first phase began")
+        return Chart(
+            id: "timeline", title: "Latency, rate and errors over time",
+            description: description, caption: caption(step), key: key, width: Self.width,
+            height: 582, leastWidth: 760, drawing: drawing)
+    }
+
+    private func panel(_ x: Scale, _ y: Scale, top: Double, height: Double) -> Plot {
+        Plot(
+            x: x, y: y, left: Self.left, top: top, width: Self.width - Self.left - Self.right,
+            height: height)
+    }
+
+    /// The phases, behind everything.
+    private func bands(_ plot: Plot, through bottom: Double) -> Markup {
+        guard let points = arms.max(by: { $0.points.count < $1.points.count })?.points else {
+            return .none
+        }
+        var spans: [(phase: String, start: Double)] = []
+        for point in points where spans.last?.phase != point.phase {
+            spans.append((point.phase, point.seconds))
+        }
+        var drawing = Markup.none
+        for (index, span) in spans.enumerated() {
+            let start = plot.placeX(span.start)
+            let end =
+                index + 1 < spans.count ? plot.placeX(spans[index + 1].start) : plot.right
+            let isMeasured = measured.contains(span.phase)
+            drawing += box(
+                isMeasured ? "band-\(index % 2)" : "band-unmeasured", start, plot.top - 26,
+                end - start, bottom - plot.top + 26)
+            drawing += line("band-edge", start, plot.top - 26, start, bottom)
+            // About eight units a letter: what does not fit would run into its neighbour.
+            let room = Int((end - start - 8) / 8)
+            if room >= 3 {
+                let shown =
+                    span.phase.count > room ? span.phase.prefix(room - 1) + "…" : span.phase
+                drawing += label(
+                    String(shown), start + 6, plot.top - 11, anchor: "start", class: "phase")
+            }
+        }
+        return drawing
+    }
+
+    private func latency(_ plot: Plot) -> Markup {
+        var drawing = plot.verticalAxis(
+            plot.y.ticks(about: 6).map(Quantity.time.tick), title: "")
+        drawing += label(
+            "response", 4, plot.top - 11, anchor: "start", class: "axis-title")
+        for arm in arms {
+            for round in arm.rounds where arm.rounds.count > 1 {
+                drawing += plot.curve(
+                    round.map { ($0.seconds + half, $0.p99Ns) },
+                    class: "curve round \(arm.arm.style)")
+            }
+        }
+        var ends: [(String, Double, String)] = []
+        for arm in arms {
+            let style = arm.arm.style
+            drawing += plot.curve(
+                arm.points.map { ($0.seconds + half, $0.p50Ns) }, class: "curve dashed \(style)")
+            drawing += plot.curve(
+                arm.points.map { ($0.seconds + half, $0.p99Ns) }, class: "curve solid \(style)")
+            if let p99 = arm.points.last(where: { $0.p99Ns != nil })?.p99Ns {
+                ends.append(("\(style) p99", p99, style))
+            }
+            if let p50 = arm.points.last(where: { $0.p50Ns != nil })?.p50Ns {
+                ends.append(("\(style) p50", p50, style))
+            }
+            for point in arm.points { drawing += mark(of: point, arm.arm, plot) }
+        }
+        return drawing + plot.endLabels(ends.map { (text: $0.0, y: $0.1, class: $0.2) })
+    }
+
+    /// Points stand in the middle of the second that they sum up.
+    private var half: Double { Double(arms.map(\.step).max() ?? 1) / 2 }
+
+    private func mark(of point: TimelineData.Moment, _ arm: Arm, _ plot: Plot) -> Markup {
+        guard let p99 = point.p99Ns, let p50 = point.p50Ns else { return .none }
+        var tip = "\(arm.rawValue), \(fixed(point.seconds, 0)) s, \(point.phase): "
+        tip += "p50 \(Quantity.time.text(p50)), p99 \(Quantity.time.text(p99)), "
+        tip += "\(Quantity.rate.text(point.achieved)) of \(Quantity.rate.text(point.offered))"
+        if point.errors > 0 { tip += ", \(Quantity.rate.text(point.errors)) errors" }
+        return Report.mark(
+            .circle(5), plot.placeX(point.seconds + half), plot.placeY(p99), class: "hit",
+            says: tip)
+    }
+
+    private func rate(_ plot: Plot) -> Markup {
+        var drawing = plot.verticalAxis(
+            plot.y.ticks(about: 3).map(Quantity.rate.tick), title: "requests")
+        if let offered = arms.first {
+            drawing += plot.curve(
+                offered.points.map { ($0.seconds + half, $0.offered) }, class: "curve offered")
+        }
+        var ends: [(text: String, y: Double, class: String)] = []
+        for arm in arms {
+            drawing += plot.curve(
+                arm.points.map { ($0.seconds + half, $0.achieved) },
+                class: "curve solid \(arm.arm.style)")
+            if let last = arm.points.last {
+                ends.append((arm.arm.style, last.achieved, arm.arm.style))
+            }
+        }
+        if let last = arms.first?.points.last { ends.append(("offered", last.offered, "offered")) }
+        return drawing + plot.endLabels(ends)
+    }
+
+    private func errorBars(_ plot: Plot, step: Double, none: Bool) -> Markup {
+        var drawing = label(
+            "errors", 4, plot.top - 12, anchor: "start", class: "axis-title")
+        if none {
+            return drawing + line("axis", plot.left, plot.bottom, plot.right, plot.bottom)
+                + label(
+                    "no errors in any second", plot.left + plot.width / 2, plot.bottom - 22,
+                    anchor: "middle", class: "tick")
+        }
+        drawing += plot.verticalAxis(plot.y.ticks(about: 2).map(Quantity.rate.tick), title: "")
+        let slot = plot.placeX(step) - plot.placeX(0)
+        let width = max(slot / Double(arms.count + 1), 1)
+        for (index, arm) in arms.enumerated() {
+            for point in arm.points where point.errors > 0 {
+                let y = plot.placeY(point.errors)
+                drawing += box(
+                    "error-bar \(arm.arm.style)",
+                    plot.placeX(point.seconds) + (Double(index) + 0.5) * width, y, width,
+                    plot.bottom - y)
+            }
+        }
+        return drawing
+    }
+
+    private var key: [Chart.KeyEntry] {
+        let lines = arms.flatMap { arm in
+            [
+                Chart.KeyEntry(
+                    sign: .line, style: "curve solid \(arm.arm.style)",
+                    text: "\(arm.arm.rawValue) p99, achieved"),
+                Chart.KeyEntry(
+                    sign: .line, style: "curve dashed \(arm.arm.style)",
+                    text: "\(arm.arm.rawValue) p50"),
+            ]
+        }
+        return lines + [
+            .init(sign: .line, style: "curve offered", text: "offered"),
+            .init(sign: .box, style: "band-unmeasured", text: "not measured"),
+        ]
+    }
+
+    private func caption(_ step: Double) -> Markup {
+        let rounds = arms.map(\.rounds.count).max() ?? 1
+        var words =
+            rounds > 1
+            ? "Bold: the median over \(rounds) rounds. Faint: the p99 of each round. "
+                + "Errors: the mean over rounds. " : "One round. "
+        if step > 1 {
+            words += "Each point spans \(fixed(step, 0)) s and shows the worst p99 within it."
+        }
+        return Markup(words)
+    }
+
+    private var description: String {
+        arms.map { arm in
+            let p99 = arm.points.compactMap(\.p99Ns)
+            guard let least = p99.min(), let most = p99.max() else {
+                return "\(arm.arm.rawValue): no answers"
+            }
+            return "\(arm.arm.rawValue): p99 between \(Quantity.time.text(least)) and "
+                + Quantity.time.text(most)
+        }.joined(separator: ". ") + "."
+    }
+}

@@ -1,0 +1,109 @@
+// On what the figures rest: the checks that the measurement passed or failed, lag beside latency,
+// the machine, the configuration, and how to do it again.
+
+import Model
+
+extension RunResult {
+    var validitySection: Section? {
+        var content = Markup.none
+        if !validity.checks.isEmpty {
+            var table = Table([
+                .init(title: "Check"), .init(title: "Observed", isNumber: true),
+                .init(title: "Limit"), .init(title: "Held"),
+            ])
+            for check in validity.checks {
+                let verdict: Verdict = check.held ? .pass : .fail
+                table.append([
+                    .init(Markup(check.name)), .init(Markup(check.observed), style: "main"),
+                    .init(Markup(check.limit)),
+                    .init(
+                        element(
+                            "span", ["class": "verdict " + verdict.rawValue],
+                            Markup(check.held ? "✓ yes" : "✗ no"))),
+                ])
+            }
+            content += table.markup
+        }
+        let charts = lagCharts
+        if !charts.isEmpty {
+            content += element("h3", [:], "Lag next to latency")
+            content += element(
+                "p", ["class": "note"],
+                """
+                Where lag comes near to latency, the load generator was what was measured. Service \
+                latency leaves lag out; response latency, which a user would feel, holds it.
+                """)
+            content += quotable(element("div", ["class": "grid"], charts))
+        }
+        guard !content.isEmpty else { return nil }
+        return Section(id: "validity", title: "Can it be believed?", content: content)
+    }
+
+    private var lagCharts: [Markup] {
+        let latencies = phases.flatMap { [$0.response, $0.service, $0.lag] }
+        let scale = PercentileChart.scale(of: latencies.filter { $0.count > 0 })
+        return phases.enumerated().compactMap { index, phase in
+            PercentileChart(
+                id: "lag-\(index)", title: "\(phase.arm.rawValue), \(phase.phase)",
+                curves: [
+                    .init(name: "response", arm: phase.arm, dash: "solid", latency: phase.response),
+                    .init(name: "service", arm: phase.arm, dash: "dashed", latency: phase.service),
+                    .init(name: "lag", arm: phase.arm, dash: "dotted", latency: phase.lag),
+                ], height: 300, values: scale
+            ).chart?.markup
+        }
+    }
+
+    var environmentSection: Section? {
+        let hashes = [
+            Fact(group: "run", name: "scenario hash", value: scenario.hash),
+            Fact(group: "run", name: "schedule hash", value: scenario.scheduleHash),
+            Fact(group: "run", name: "exit code", value: String(exit.code)),
+        ]
+        return Section(
+            id: "environment", title: "Environment", content: facts(environment + hashes))
+    }
+
+    var configurationSection: Section? {
+        configuration.isEmpty
+            ? nil
+            : Section(
+                id: "configuration", title: "Configuration in force",
+                content: facts(configuration))
+    }
+
+    var commandSection: Section? {
+        guard !command.isEmpty else { return nil }
+        let line = command.map(shellQuoted).joined(separator: " ")
+        return Section(
+            id: "again", title: "Run it again",
+            content: element("pre", [:], element("code", [:], Markup(line)))
+                + element(
+                    "button", ["class": "copy", "type": "button", "hidden": "hidden"], "copy"))
+    }
+
+    private func facts(_ facts: [Fact]) -> Markup {
+        var groups: [String] = []
+        for fact in facts where !groups.contains(fact.group) { groups.append(fact.group) }
+        let lists = groups.map { group in
+            let items = facts.filter { $0.group == group }.flatMap { fact in
+                [element("dt", [:], Markup(fact.name)), element("dd", [:], Markup(fact.value))]
+            }
+            return element(
+                "div", [:], element("h3", [:], Markup(group)), element("dl", [:], items))
+        }
+        return element("div", ["class": "facts"], lists)
+    }
+}
+
+/// `word` as a POSIX shell reads it back: bare where nothing in it is special, else in single
+/// quotes.
+func shellQuoted(_ word: String) -> String {
+    let isPlain = word.unicodeScalars.allSatisfy { scalar in
+        scalar.isASCII
+            && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+                || "-_./:=,@%+".unicodeScalars.contains(scalar))
+    }
+    if isPlain && !word.isEmpty { return word }
+    return "'" + word.replacing("'", with: "'\\''") + "'"
+}

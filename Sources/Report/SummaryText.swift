@@ -1,0 +1,147 @@
+// What stands on the terminal when a run ends: at most 100 columns, plain text, colour only where
+// the caller knows that someone is looking. The order is that of importance: can it be trusted,
+// what does it say, on what does it rest.
+
+import Model
+
+extension RunResult {
+    /// The summary, its last line ended.
+    ///
+    /// Where the measurement is invalid no latency or cost is claimed: the reasons stand in their
+    /// place.
+    /// - Parameter colour: Whether to mark verdicts with ANSI colours.
+    public func summaryText(colour: Bool) -> String {
+        var page = TextPage(colour: colour)
+        writeHeadline(to: &page)
+        writePhases(to: &page)
+        if validity.valid {
+            writeOverheads(to: &page)
+            writeCosts(to: &page)
+            writeFits(to: &page)
+        } else {
+            page.section("No latency or cost is stated")
+            page.paragraph(
+                "The measurement is invalid, so its figures would mislead. They are in "
+                    + "result.json, for finding out what went wrong.", indent: 2)
+        }
+        writeExpectations(to: &page)
+        return page.text
+    }
+
+    private func writeHeadline(to page: inout TextPage) {
+        let mark = TextPage.mark(verdict)
+        page.line(
+            page.coloured(mark + " " + verdict.rawValue.uppercased(), verdict)
+                + (partial ? " (partial: the run was interrupted)" : "")
+                + "  " + printable(scenario.name))
+        page.paragraph(
+            "\(counted(UInt64(roundCount), "round")), \(span(seconds: durationSeconds)), "
+                + "seed \(scenario.seed), "
+                + "started \(printable(startedAt))", indent: 2)
+        for reason in validity.reasons { page.item("✗", reason, verdict: .invalid) }
+        for reason in exit.reasons where !validity.reasons.contains(reason) {
+            page.item("•", reason)
+        }
+        for warning in validity.warnings { page.item("!", warning, verdict: .inconclusive) }
+    }
+
+    private func writePhases(to page: inout TextPage) {
+        guard !phases.isEmpty else { return }
+        page.section("Load")
+        page.table(
+            header: ["phase", "arm", "offered", "achieved", "planned", "not ok"],
+            rows: phases.map { phase in
+                [
+                    phase.phase, phase.arm.rawValue, Quantity.rate.text(phase.offeredPerSecond),
+                    Quantity.rate.text(phase.achievedPerSecond), grouped(phase.planned),
+                    grouped(phase.failed),
+                ]
+            }, textColumns: 2)
+    }
+
+    private func writeOverheads(to page: inout TextPage) {
+        guard !overheads.isEmpty else { return }
+        page.section("Overhead: mesh less direct, with the 95 % interval over rounds")
+        page.table(
+            header: ["phase", "metric", "direct", "mesh", "overhead", "95 % interval"],
+            rows: overheads.map { overhead in
+                let quantity = Quantity(unit: overhead.unit)
+                return [
+                    overhead.phase, overhead.metric, quantity.value(of: overhead.direct),
+                    quantity.value(of: overhead.mesh),
+                    quantity.value(of: overhead.difference, signed: true),
+                    quantity.interval(of: overhead.difference) ?? "none",
+                ]
+            }, textColumns: 2)
+    }
+
+    private func writeCosts(to page: inout TextPage) {
+        let rows = phases.flatMap { phase in
+            phase.processes.filter { $0.group == .proxies }.map { process in
+                [
+                    phase.phase, process.name,
+                    process.cpuPer1000rpsCores.map { Quantity.cores.value(of: $0) } ?? "none",
+                    process.cpuPer1000rpsCores.flatMap { Quantity.cores.interval(of: $0) }
+                        ?? "none",
+                    Quantity.bytes.text(Double(process.proportionalBytes)),
+                ]
+            }
+        }
+        guard !rows.isEmpty else { return }
+        page.section("Cost of each proxy")
+        page.table(
+            header: ["phase", "process", "per 1000 rps", "95 % interval", "memory (PSS)"],
+            rows: rows, textColumns: 2)
+    }
+
+    private func writeFits(to page: inout TextPage) {
+        guard !fits.isEmpty else { return }
+        page.section("Cost against rate")
+        page.table(
+            header: ["arm", "process", "idle", "95 % interval", "per 1000 rps", "95 % interval"],
+            rows: fits.map { fit in
+                [
+                    fit.arm.rawValue, fit.process, Quantity.cores.value(of: fit.idleCores),
+                    Quantity.cores.interval(of: fit.idleCores) ?? "none",
+                    Quantity.cores.value(of: fit.marginalPer1000rpsCores),
+                    Quantity.cores.interval(of: fit.marginalPer1000rpsCores) ?? "none",
+                ]
+            }, textColumns: 2)
+    }
+
+    private func writeExpectations(to page: inout TextPage) {
+        guard !expectations.isEmpty else { return }
+        page.section("Expectations")
+        for expectation in expectations {
+            page.item(
+                TextPage.mark(expectation.verdict), expectation.source,
+                verdict: expectation.verdict)
+            guard validity.valid && expectation.verdict != .invalid else {
+                page.paragraph(
+                    "not judged: "
+                        + (expectation.reason.isEmpty
+                            ? "the measurement is invalid" : expectation.reason),
+                    indent: 6)
+                continue
+            }
+            var finding = "observed \(expectation.observed)"
+            if let interval = expectation.interval { finding += " (\(interval))" }
+            finding += ", \(counted(expectation.samples, "sample"))"
+            if !expectation.reason.isEmpty { finding += ": " + expectation.reason }
+            page.paragraph(finding, indent: 6)
+        }
+    }
+}
+
+extension RunResult {
+    /// Rounds of which anything was recorded.
+    var roundCount: Int { Set(rounds.map(\.round)).count }
+}
+
+extension RunResult.PhaseResult {
+    /// Planned requests that did not end in `ok`.
+    var failed: UInt64 {
+        let ok = outcomes[Outcome.ok.rawValue] ?? 0
+        return planned > ok ? planned - ok : 0
+    }
+}

@@ -1,0 +1,146 @@
+// Expectations against measured values. The value alone decides between pass and fail; where the interval
+// reaches over the limit the result says so, and a run that may add rounds adds them.
+
+import Base
+import Model
+import Report
+import Stats
+
+/// How one expectation came out.
+struct Judgement: Equatable {
+    var result: RunResult.ExpectationResult
+    /// Whether the interval reaches over the limit, so that more rounds could settle it.
+    var isOpen: Bool
+}
+
+/// Holds expectations against samples.
+struct Evaluation {
+    /// Of all rounds that count.
+    let samples: [Sample]
+    /// Numbers of the rounds that count.
+    let rounds: [Int]
+    let arms: [Arm]
+    let minTailSamples: Int
+    let random: SeededRandom
+
+    func judge(_ expectation: Expectation) -> Judgement {
+        let left = statistic(expectation.left, expectation)
+        let right = statistic(expectation.right, expectation)
+        let label = random.split(expectation.source)
+        let observed = left.estimate(rounds: rounds.count, random: label)
+        let limit = right.value(Array(rounds.indices))
+        let rule = Rule(expectation, limit: limit)
+        let unit = expectation.left.unit.figureUnit
+
+        var result = RunResult.ExpectationResult(
+            source: expectation.source, verdict: .inconclusive, observed: "none",
+            expected: rule.text(limit: limit, unit: unit), interval: nil, samples: left.samples,
+            reason: "")
+        if let problem = left.problem ?? right.problem {
+            result.reason = problem
+            return Judgement(result: result, isOpen: true)
+        }
+        guard observed.value.isFinite, limit.isFinite else {
+            result.reason = "there is no such value in what was measured"
+            return Judgement(result: result, isOpen: false)
+        }
+        result.observed = figure(observed.value, unit: unit)
+        result.interval = observed.interval.map {
+            figureInterval(low: $0.low, high: $0.high, unit: unit)
+        }
+        result.verdict = rule.holds(observed.value - limit) ? .pass : .fail
+        let difference = left.combined(with: right, -).estimate(
+            rounds: rounds.count, random: label)
+        let isOpen = difference.interval.map(rule.isCut) ?? false
+        if isOpen { result.reason = "the interval reaches over the limit" }
+        return Judgement(result: result, isOpen: isOpen)
+    }
+
+    private func statistic(_ term: Term, _ expectation: Expectation) -> Statistic {
+        switch term {
+        case .literal(let value, _): .constant(value)
+        case .metric(let metric): statistic(metric, expectation)
+        case .sum(let a, let b):
+            statistic(a, expectation).combined(with: statistic(b, expectation), +)
+        case .difference(let a, let b):
+            statistic(a, expectation).combined(with: statistic(b, expectation), -)
+        case .product(let a, let b):
+            statistic(a, expectation).combined(with: statistic(b, expectation), *)
+        case .quotient(let a, let b):
+            statistic(a, expectation).combined(with: statistic(b, expectation), /)
+        case .erlangB(let servers, let load):
+            statistic(servers, expectation).combined(with: statistic(load, expectation)) {
+                // What was measured may be no number; a load below zero is none either.
+                $0.isFinite && $0 >= 0 && $1.isFinite && $1 >= 0
+                    ? Queueing.erlangB(servers: Int($0), load: $1) : .nan
+            }
+        }
+    }
+
+    private func statistic(_ metric: Metric, _ expectation: Expectation) -> Statistic {
+        let arm = expectation.arm ?? (arms.contains(.mesh) ? .mesh : .direct)
+        guard case .overhead(let inner) = metric else {
+            return pool(arm, expectation.phase).statistic(metric)
+        }
+        let mesh = pool(arm, expectation.phase).statistic(inner)
+        return mesh.combined(with: pool(.direct, expectation.phase).statistic(inner), -)
+    }
+
+    func pool(_ arm: Arm, _ phase: String?) -> Pool {
+        Pool(
+            samples.filter { $0.arm == arm && (phase == nil || $0.phase == phase) },
+            rounds: rounds, minTailSamples: minTailSamples)
+    }
+}
+
+/// A comparison with its tolerance, as a condition on observed less expected.
+private struct Rule {
+    let comparison: Expectation.Comparison
+    /// Only for `=`; 0 or more.
+    let tolerance: Double
+
+    init(_ expectation: Expectation, limit: Double) {
+        comparison = expectation.comparison
+        switch expectation.tolerance {
+        case nil: tolerance = 0
+        case .absolute(let value): tolerance = value
+        case .relative(let share): tolerance = share * limit.magnitude
+        }
+    }
+
+    func holds(_ difference: Double) -> Bool {
+        switch comparison {
+        case .less: difference < 0
+        case .lessOrEqual: difference <= 0
+        case .greater: difference > 0
+        case .greaterOrEqual: difference >= 0
+        case .equal: difference.magnitude <= tolerance
+        }
+    }
+
+    /// Whether a border between holding and not holding lies within the interval.
+    func isCut(_ interval: Interval) -> Bool {
+        let borders = comparison == .equal ? [-tolerance, tolerance] : [0]
+        return borders.contains { interval.low < $0 && $0 < interval.high }
+    }
+
+    func text(limit: Double, unit: String) -> String {
+        guard limit.isFinite else { return "none" }
+        let text = "\(comparison.rawValue) \(figure(limit, unit: unit))"
+        return comparison == .equal ? text + " ± \(figure(tolerance, unit: unit))" : text
+    }
+}
+
+extension Unit {
+    /// The name of the unit in results.
+    var figureUnit: String {
+        switch self {
+        case .one: "1"
+        case .time: "ns"
+        case .bytes: "bytes"
+        case .rate: "per_second"
+        case .cores: "cores"
+        case .share: "share"
+        }
+    }
+}

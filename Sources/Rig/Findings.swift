@@ -1,0 +1,283 @@
+// From samples to the result: everything that `result.json` states of a run is made here, from the
+// samples of the rounds that count, and from nothing else.
+
+import Base
+import Model
+import Posix
+import Report
+import Stats
+
+/// What was measured, being turned into a result.
+struct Findings {
+    let experiment: Experiment
+    let records: [ArmRecord]
+    let trust: Trust
+    private let evaluation: Evaluation
+
+    /// - Parameter records: of complete rounds only.
+    init(_ experiment: Experiment, _ records: [ArmRecord], warnings: [String]) {
+        self.experiment = experiment
+        self.records = records
+        let samples = records.flatMap(\.samples)
+        let rounds = Set(records.map(\.round)).sorted()
+        trust = Trust(samples, rounds: rounds, experiment: experiment, warnings: warnings)
+        // Where nothing can be trusted, the figures of all rounds are kept for finding out why.
+        let used = trust.validity.valid ? trust.counted : rounds
+        evaluation = Evaluation(
+            samples: samples.filter { used.contains($0.round) }, rounds: used,
+            arms: experiment.arms, minTailSamples: experiment.limits.minTailSamples,
+            random: SeededRandom(seed: experiment.seed).split("bootstrap"))
+    }
+
+    private var measured: [PhasePlan] { experiment.phases.filter(\.measure) }
+    private var samples: [Sample] { records.flatMap(\.samples) }
+
+    /// The samples of each arm in each measured phase.
+    var pools: [(arm: Arm, phase: String, pool: Pool)] {
+        measured.flatMap { phase in
+            experiment.arms.map { ($0, phase.name, evaluation.pool($0, phase.name)) }
+        }
+    }
+
+    /// Every expectation held against the samples.
+    var judgements: [Judgement] {
+        experiment.expectations.map { expectation in
+            guard trust.validity.valid else {
+                return Judgement(
+                    result: .init(
+                        source: expectation.source, verdict: .invalid, observed: "not stated",
+                        expected: expectation.source, samples: 0,
+                        reason: "the measurement is invalid"), isOpen: true)
+            }
+            return evaluation.judge(expectation)
+        }
+    }
+
+    // MARK: Per arm and phase
+
+    var phases: [RunResult.PhaseResult] {
+        measured.flatMap { phase in experiment.arms.map { phaseResult($0, phase) } }
+    }
+
+    private func phaseResult(_ arm: Arm, _ phase: PhasePlan) -> RunResult.PhaseResult {
+        let pool = evaluation.pool(arm, phase.name)
+        let tally = pool.all.reduce(into: Tally()) { $0.merge($1.tally) }
+        let seconds = pool.all.reduce(0) { $0 + $1.span.seconds }
+        func mean(_ part: (Sample) -> Double) -> Double {
+            pool.all.isEmpty ? 0 : pool.all.reduce(0) { $0 + part($1) } / Double(pool.all.count)
+        }
+        func latency(_ kind: LatencyKind) -> RunResult.Latency {
+            RunResult.Latency(
+                tally.histogram(kind), minTailSamples: experiment.limits.minTailSamples,
+                isTrusted: trust.validity.valid)
+        }
+        return RunResult.PhaseResult(
+            arm: arm, phase: phase.name,
+            offeredPerSecond: seconds > 0 ? Double(tally.planned) / seconds : 0,
+            achievedPerSecond: seconds > 0 ? Double(tally.completed) / seconds : 0,
+            planned: tally.planned, sent: tally.sent, completed: tally.completed,
+            outcomes: tally.outcomes, statuses: tally.statuses, flags: tally.flags,
+            response: latency(.response), service: latency(.service), lag: latency(.lag),
+            connect: latency(.connect), firstByte: latency(.firstByte),
+            processes: processes(pool), machineBusy: mean(\.machine.busy),
+            machineSteal: mean(\.machine.stolen), measuredSeconds: seconds,
+            connections: pool.all.map(\.tally.connections).max())
+    }
+
+    /// What each process used: CPU and switches added up over rounds, memory as the mean of the rounds.
+    private func processes(_ pool: Pool) -> [RunResult.ProcessUsage] {
+        guard let first = pool.all.first else { return [] }
+        return first.processes.map { process in
+            let parts = pool.all.map { sample in
+                (sample, sample.processes.first { $0.name == process.name })
+            }
+            let uses = parts.compactMap(\.1)
+            func mean(_ part: (ProcessSample) -> Int64) -> Int64 {
+                uses.reduce(0) { $0 + part($1) } / Int64(max(uses.count, 1))
+            }
+            let cost = pool.ratio(
+                pool.sums { $0.cpuSeconds(ofProcess: process.name) * 1000 },
+                pool.sums { Double($0.tally.completed) },
+                samples: pool.all.reduce(0) { $0 + $1.tally.completed })
+            return RunResult.ProcessUsage(
+                name: process.name, group: process.group,
+                windowNs: parts.reduce(0) { $0 + $1.0.window.nanoseconds },
+                userNs: uses.reduce(0) { $0 + $1.usage.user.nanoseconds },
+                systemNs: uses.reduce(0) { $0 + $1.usage.system.nanoseconds },
+                residentBytes: mean(\.memory.resident),
+                proportionalBytes: mean(\.memory.proportional),
+                voluntarySwitches: uses.reduce(0) { $0 + $1.usage.voluntarySwitches },
+                involuntarySwitches: uses.reduce(0) { $0 + $1.usage.involuntarySwitches },
+                cpuPer1000rpsCores: estimate(cost, pool, label: "cost \(process.name)"))
+        }
+    }
+
+    // MARK: Per round
+
+    var rounds: [RunResult.RoundResult] {
+        samples.map { sample in
+            let complaints = (trust.complaints[sample.round] ?? []).map { complaint in
+                complaint.arm == sample.arm && complaint.phase == sample.phase
+                    ? complaint.sentence
+                    : "\(complaint.arm.rawValue), \(complaint.phase): \(complaint.sentence)"
+            }
+            func quantile(_ kind: LatencyKind, _ quantile: Double) -> Double? {
+                let histogram = sample.tally.histogram(kind)
+                return histogram.count == 0 ? nil : Double(histogram.value(atQuantile: quantile))
+            }
+            var costs: [String: Double] = [:]
+            if sample.tally.completed > 0 {
+                for group in ProcessGroup.allCases where group != .all {
+                    costs[group.rawValue] =
+                        sample.cpuSeconds(of: group) * 1000 / Double(sample.tally.completed)
+                }
+            }
+            return RunResult.RoundResult(
+                round: sample.round, position: sample.position, arm: sample.arm,
+                phase: sample.phase,
+                achievedPerSecond: Double(sample.tally.completed) / sample.span.seconds,
+                errors: sample.tally.errors, responseP50Ns: quantile(.response, 0.5),
+                responseP90Ns: quantile(.response, 0.9), responseP99Ns: quantile(.response, 0.99),
+                responseP999Ns: quantile(.response, 0.999), lagP99Ns: quantile(.lag, 0.99),
+                cpuPer1000rpsCores: costs, invalid: complaints)
+        }
+    }
+
+    var timelines: [RunResult.Timeline] {
+        records.map { record in
+            RunResult.Timeline(
+                arm: record.arm, round: record.round,
+                points: record.seconds.map { second in
+                    func quantile(_ quantile: Double) -> Double? {
+                        second.response.count == 0
+                            ? nil : Double(second.response.value(atQuantile: quantile))
+                    }
+                    return .init(
+                        seconds: second.offset, phase: second.phase,
+                        offeredPerSecond: Double(second.planned),
+                        achievedPerSecond: Double(second.completed),
+                        errorsPerSecond: Double(second.errors), p50Ns: quantile(0.5),
+                        p99Ns: quantile(0.99))
+                })
+        }
+    }
+
+    // MARK: Comparing and fitting
+
+    /// Mesh less direct. None without both arms, and none where the measurement is invalid.
+    var overheads: [RunResult.Overhead] {
+        guard trust.validity.valid, experiment.arms.contains(.mesh),
+            experiment.arms.contains(.direct)
+        else { return [] }
+        var metrics: [(name: String, unit: String, metric: Metric)] = [0.5, 0.9, 0.99, 0.999].map {
+            ("response \(percentileLabel($0))", "ns", .percentile($0, .response))
+        }
+        metrics.append(("response mean", "ns", .mean(.response)))
+        var found: [RunResult.Overhead] = []
+        for phase in measured {
+            let direct = evaluation.pool(.direct, phase.name)
+            let mesh = evaluation.pool(.mesh, phase.name)
+            var pairs = metrics.map { metric in
+                (
+                    metric.name, metric.unit, direct.statistic(metric.metric),
+                    mesh.statistic(metric.metric)
+                )
+            }
+            // The generator's own CPU is not the mesh's cost: it spins while it waits.
+            pairs.append(("cpu per 1000 rps", "cores", direct.servingCost, mesh.servingCost))
+            pairs.append(("memory", "bytes", direct.servingMemory, mesh.servingMemory))
+            for (name, unit, a, b) in pairs {
+                guard a.problem == nil, b.problem == nil else { continue }
+                found.append(
+                    RunResult.Overhead(
+                        phase: phase.name, metric: name, unit: unit,
+                        direct: estimate(a, direct, label: "\(phase.name) \(name) direct"),
+                        mesh: estimate(b, mesh, label: "\(phase.name) \(name) mesh"),
+                        difference: estimate(
+                            b.combined(with: a, -), mesh, label: "\(phase.name) \(name)"),
+                        rounds: mesh.rounds.count))
+            }
+        }
+        return found
+    }
+
+    /// A line through CPU against rate for every process, where at least three rates were measured.
+    var fits: [RunResult.CostFit] {
+        let rates = Set(measured.map { offeredRate($0) })
+        guard trust.validity.valid, rates.count >= 3 else { return [] }
+        return experiment.arms.flatMap { arm in
+            let pool = evaluation.pool(arm, nil)
+            let names = pool.all.first?.processes.filter { $0.group != .load }.map(\.name) ?? []
+            return names.compactMap { fit(arm, $0, pool) }
+        }
+    }
+
+    private func fit(_ arm: Arm, _ process: String, _ pool: Pool) -> RunResult.CostFit? {
+        var points: [RunResult.CostFit.Point] = []
+        let rounds = pool.rounds.map { samples in
+            samples.map { sample in
+                let rate = Double(sample.tally.completed) / sample.span.seconds
+                let cores = sample.cpuSeconds(ofProcess: process) / sample.window.seconds
+                points.append(.init(ratePerSecond: rate, cores: cores, round: sample.round))
+                return LineFit.Point(x: rate / 1000, y: cores)
+            }
+        }
+        let random = SeededRandom(seed: experiment.seed).split("fit").split(arm.rawValue + process)
+        guard let line = LineFit(rounds: rounds, resamples: 2_000, random: random) else {
+            return nil
+        }
+        return RunResult.CostFit(
+            arm: arm, process: process,
+            idleCores: .init(line.intercept, line.interceptInterval),
+            marginalPer1000rpsCores: .init(line.slope, line.slopeInterval), points: points)
+    }
+
+    private func offeredRate(_ phase: PhasePlan) -> Double {
+        experiment.loads.reduce(0) { $0 + ($1.meanRate(in: phase) ?? 0) }
+    }
+
+    private func estimate(
+        _ statistic: Statistic, _ pool: Pool, label: String
+    ) -> RunResult.Estimate {
+        let random = SeededRandom(seed: experiment.seed).split("bootstrap").split(label)
+        let (value, interval) = statistic.estimate(rounds: pool.rounds.count, random: random)
+        return RunResult.Estimate(value.isFinite ? value : 0, interval)
+    }
+}
+
+extension RunResult.Estimate {
+    fileprivate init(_ value: Double, _ interval: Interval?) {
+        self.init(value, low: interval?.low, high: interval?.high)
+    }
+}
+
+extension Sample {
+    func cpuSeconds(ofProcess name: String) -> Double {
+        processes.reduce(0) { $0 + ($1.name == name ? $1.usage.cpu.seconds : 0) }
+    }
+}
+
+extension Pool {
+    /// CPU of applications and proxies for each 1000 requests/s.
+    fileprivate var servingCost: Statistic {
+        ratio(
+            sums { ($0.cpuSeconds(of: .apps) + $0.cpuSeconds(of: .proxies)) * 1000 },
+            sums { Double($0.tally.completed) },
+            samples: all.reduce(0) { $0 + $1.tally.completed })
+    }
+
+    /// Proportional memory of applications and proxies, the mean of the rounds.
+    fileprivate var servingMemory: Statistic {
+        ratio(
+            sums {
+                Double($0.proportionalBytes(of: .apps) + $0.proportionalBytes(of: .proxies))
+            }, sums { _ in 1 }, samples: UInt64(all.count))
+    }
+}
+
+/// `p50`, `p99.9`.
+func percentileLabel(_ quantile: Double) -> String {
+    let thousandths = Int((quantile * 1000).rounded())
+    let rest = thousandths % 10
+    return rest == 0 ? "p\(thousandths / 10)" : "p\(thousandths / 10).\(rest)"
+}

@@ -1,0 +1,220 @@
+// Measured values over rounds. A value is always taken from what several rounds gave together: counts and
+// CPU are added up before they are divided, percentiles come from merged histograms. Its interval comes
+// from a bootstrap that draws whole rounds, so every value is a function of the rounds drawn.
+
+import Base
+import Model
+import Posix
+import Stats
+
+/// A quantile of the histograms of several rounds together, for any choice of rounds.
+///
+/// Merging dense histograms for each of some thousand resamples would take minutes; here each round is a
+/// row of counts over the few values that occur at all.
+struct PooledQuantile {
+    /// The greatest value of each bucket that occurs in any round, rising.
+    private let values: [UInt64]
+    /// The least value of the first of them.
+    private let lowest: UInt64
+    /// For each round its count in each bucket.
+    private let counts: [[UInt64]]
+    private let totals: [UInt64]
+
+    init(_ histograms: [Histogram]) {
+        var all: Set<UInt64> = []
+        for histogram in histograms {
+            for bucket in histogram.buckets { all.insert(bucket.highest) }
+        }
+        values = all.sorted()
+        lowest = histograms.lazy.filter { $0.count > 0 }.map(\.min).min() ?? 0
+        var places: [UInt64: Int] = [:]
+        for (place, value) in values.enumerated() { places[value] = place }
+        counts = histograms.map { histogram in
+            var row = [UInt64](repeating: 0, count: all.count)
+            for bucket in histogram.buckets {
+                if let place = places[bucket.highest] { row[place] = bucket.count }
+            }
+            return row
+        }
+        totals = histograms.map(\.count)
+    }
+
+    /// The quantile of the rounds with these indices, each as often as it is named; NaN of no samples.
+    ///
+    /// The same rank as `Histogram.value(atQuantile:)` of all of them merged.
+    func value(_ quantile: Double, of rounds: [Int]) -> Double {
+        var times = [UInt64](repeating: 0, count: counts.count)
+        for round in rounds { times[round] += 1 }
+        let chosen = times.indices.filter { times[$0] > 0 }
+        let total = chosen.reduce(UInt64(0)) { $0 + totals[$1] * times[$1] }
+        guard total > 0 else { return .nan }
+        if quantile == 0 { return Double(lowest) }
+        let rank = max(1, UInt64((quantile.nextDown * Double(total)).rounded(.up)))
+        var seen: UInt64 = 0
+        for place in values.indices {
+            for round in chosen { seen += counts[round][place] * times[round] }
+            if seen >= rank { return Double(values[place]) }
+        }
+        return .nan
+    }
+}
+
+/// A value that is known for any choice of rounds.
+struct Statistic {
+    /// The value of the rounds with these indices; NaN where there is none.
+    var value: ([Int]) -> Double
+    /// Samples that it rests on.
+    var samples: UInt64
+    /// Why it is not to be quoted; nil where it is.
+    var problem: String?
+
+    static func constant(_ value: Double) -> Statistic {
+        Statistic(value: { _ in value }, samples: 0, problem: nil)
+    }
+
+    /// Joins two statistics of the same rounds.
+    func combined(
+        with other: Statistic, _ join: @escaping (Double, Double) -> Double
+    ) -> Statistic {
+        let (a, b) = (value, other.value)
+        let counts = [samples, other.samples].filter { $0 > 0 }
+        return Statistic(
+            value: { join(a($0), b($0)) }, samples: counts.min() ?? 0,
+            problem: problem ?? other.problem)
+    }
+
+    /// The value over all of `count` rounds, with the interval in which it lies with 95 % confidence;
+    /// none for fewer than two rounds.
+    func estimate(rounds count: Int, random: SeededRandom) -> (value: Double, interval: Interval?) {
+        // Percentiles jump from bucket to bucket, so the plain percentile interval is used throughout.
+        let bootstrap = Bootstrap(
+            count: count, resamples: Self.resamples, random: random, statistic: value)
+        return (bootstrap.estimate, bootstrap.percentileInterval())
+    }
+
+    /// The ends of a 95 % interval are then good to about 3 % of its width.
+    private static let resamples = 2_000
+}
+
+/// The samples of one arm in chosen phases, round by round.
+struct Pool {
+    /// For each round its samples; the same rounds for both arms.
+    let rounds: [[Sample]]
+    let minTailSamples: Int
+
+    init(_ samples: [Sample], rounds: [Int], minTailSamples: Int) {
+        self.rounds = rounds.map { round in samples.filter { $0.round == round } }
+        self.minTailSamples = minTailSamples
+    }
+
+    var all: [Sample] { rounds.flatMap(\.self) }
+
+    /// All samples of a round as one tally.
+    func tally(_ round: Int) -> Tally {
+        rounds[round].reduce(into: Tally()) { $0.merge($1.tally) }
+    }
+
+    /// One histogram of everything.
+    func histogram(_ kind: LatencyKind) -> Histogram {
+        all.reduce(into: Histogram()) { $0.merge($1.tally.histogram(kind)) }
+    }
+
+    /// The value of a metric that concerns this arm alone.
+    /// - Precondition: it is no overhead.
+    func statistic(_ metric: Metric) -> Statistic {
+        switch metric {
+        case .percentile(let quantile, let kind): return percentile(quantile, kind)
+        case .mean(let kind):
+            let histograms = rounds.indices.map { tally($0).histogram(kind) }
+            return ratio(
+                histograms.map { $0.count == 0 ? 0 : $0.mean * Double($0.count) },
+                histograms.map { Double($0.count) },
+                samples: histograms.reduce(0) { $0 + $1.count })
+        case .achievedRate: return perSecond { Double($0.tally.completed) }
+        case .offeredRate: return perSecond { Double($0.tally.planned) }
+        case .shareOfOutcome(let outcome):
+            return share { $0.outcomes[outcome.rawValue] ?? 0 }
+        case .shareOfStatus(let status): return share { $0.statuses[String(status)] ?? 0 }
+        case .shareOfFlag(let flag): return share { $0.flags[flag.rawValue] ?? 0 }
+        case .cpuPer1000(let group):
+            return ratio(
+                sums { $0.cpuSeconds(of: group) * 1000 }, sums { Double($0.tally.completed) },
+                samples: completed)
+        case .cpu(let group):
+            return ratio(
+                sums { $0.cpuSeconds(of: group) }, sums { $0.window.seconds }, samples: completed)
+        case .memory(let group):
+            return ratio(
+                sums { Double($0.proportionalBytes(of: group)) }, sums { _ in 1 },
+                samples: UInt64(all.count))
+        case .overhead: preconditionFailure("an overhead is no value of one arm")
+        }
+    }
+
+    /// Σ `numerators` / Σ `denominators` over the rounds drawn.
+    func ratio(_ numerators: [Double], _ denominators: [Double], samples: UInt64) -> Statistic {
+        Statistic(
+            value: { rounds in
+                let above = rounds.reduce(0) { $0 + numerators[$1] }
+                let below = rounds.reduce(0) { $0 + denominators[$1] }
+                return below > 0 ? above / below : .nan
+            }, samples: samples, problem: samples == 0 ? "nothing was recorded" : nil)
+    }
+
+    /// For each round the sum over its samples.
+    func sums(_ part: (Sample) -> Double) -> [Double] {
+        rounds.map { $0.reduce(0) { $0 + part($1) } }
+    }
+
+    private var completed: UInt64 { all.reduce(0) { $0 + $1.tally.completed } }
+
+    private func percentile(_ quantile: Double, _ kind: LatencyKind) -> Statistic {
+        let histograms = rounds.indices.map { tally($0).histogram(kind) }
+        let table = PooledQuantile(histograms)
+        let count = histograms.reduce(0) { $0 + $1.count }
+        return Statistic(
+            value: { table.value(quantile, of: $0) }, samples: count,
+            problem: tailProblem(quantile, count: count, least: minTailSamples))
+    }
+
+    private func perSecond(_ part: (Sample) -> Double) -> Statistic {
+        ratio(
+            sums(part), sums { $0.span.seconds }, samples: all.reduce(0) { $0 + $1.tally.planned })
+    }
+
+    private func share(_ part: (Tally) -> UInt64) -> Statistic {
+        ratio(
+            sums { Double(part($0.tally)) }, sums { Double($0.tally.planned) },
+            samples: all.reduce(0) { $0 + $1.tally.planned })
+    }
+}
+
+/// Samples that lie beyond a quantile of `count`.
+func samplesBeyond(_ quantile: Double, count: UInt64) -> UInt64 {
+    count - min(count, UInt64((quantile.nextDown * Double(count)).rounded(.up)))
+}
+
+/// Why a quantile of `count` samples is not to be quoted; nil where it is. The least and the greatest
+/// value are what they are: nothing can lie beyond them.
+func tailProblem(_ quantile: Double, count: UInt64, least: Int) -> String? {
+    if count == 0 { return "nothing was recorded" }
+    if quantile <= 0 || quantile >= 1 { return nil }
+    let beyond = samplesBeyond(quantile, count: count)
+    return beyond >= UInt64(least)
+        ? nil : "only \(beyond) samples lie beyond it, \(least) are needed to state it"
+}
+
+extension Sample {
+    func isPart(_ process: ProcessSample, of group: ProcessGroup) -> Bool {
+        group == .all || process.group == group
+    }
+
+    /// CPU of a group of processes in this window.
+    func cpuSeconds(of group: ProcessGroup) -> Double {
+        processes.reduce(0) { $0 + (isPart($1, of: group) ? $1.usage.cpu.seconds : 0) }
+    }
+
+    func proportionalBytes(of group: ProcessGroup) -> Int64 {
+        processes.reduce(0) { $0 + (isPart($1, of: group) ? $1.memory.proportional : 0) }
+    }
+}

@@ -1,0 +1,75 @@
+import Base
+import Glibc
+import Model
+import Posix
+
+/// A port that nobody else is given while this lives.
+///
+/// It is let go of right before the process that is to have the port starts: some servers do not set
+/// SO_REUSEADDR and could not bind beside it.
+final class ReservedPort {
+    let number: UInt16
+    private let listener: Descriptor
+
+    init() throws(RigError) {
+        do throws(SystemError) {
+            listener = try Socket.listen(on: .loopback(port: 0), sharing: false, backlog: 1)
+            number = try Socket.localAddress(of: listener.number).port
+        } catch {
+            throw RigError(.start, "no port can be reserved: \(error)")
+        }
+    }
+}
+
+extension CommandPlan.Readiness {
+    /// Whether a server on this machine's `port` is ready now. Takes at most some two seconds.
+    func holds(port: UInt16) -> Bool {
+        guard let socket = connect(to: port) else { return false }
+        defer { Socket.close(socket) }
+        switch self {
+        case .tcp: return true
+        case .http(let path):
+            let request =
+                "GET \(path) HTTP/1.1\r\nhost: 127.0.0.1:\(port)\r\nconnection: close\r\n\r\n"
+            let answer = exchange(Array(request.utf8), on: socket)
+            // `HTTP/1.1 200`: the status is the second word of the first line.
+            let words = answer.prefix(64).split(separator: UInt8(ascii: " "))
+            guard words.count > 1, let status = Int(String(decoding: words[1], as: UTF8.self))
+            else {
+                return false
+            }
+            return status < 400
+        }
+    }
+}
+
+/// A connection with a limit on every wait; nil if it was refused.
+private func connect(to port: UInt16) -> Int32? {
+    guard let socket = try? Socket.connect(to: .loopback(port: port)) else { return nil }
+    // To this machine, a connection is settled within the call itself.
+    guard Socket.error(of: socket) == 0, (try? Socket.peerAddress(of: socket)) != nil else {
+        Socket.close(socket)
+        return nil
+    }
+    _ = fcntl(socket, F_SETFL, 0)
+    var limit = timeval(tv_sec: 1, tv_usec: 0)
+    let size = socklen_t(MemoryLayout<timeval>.size)
+    unsafe setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+    unsafe setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+    return socket
+}
+
+/// Sends `request` and reads the first bytes of the answer, enough for the status line of any server
+/// that is ready.
+private func exchange(_ request: [UInt8], on socket: Int32) -> [UInt8] {
+    guard unsafe send(socket, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
+    else { return [] }
+    var answer: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 256)
+    while answer.count < 12 {
+        let count = unsafe recv(socket, &buffer, buffer.count, 0)
+        if count <= 0 { break }
+        answer += buffer[..<count]
+    }
+    return answer
+}

@@ -1,0 +1,129 @@
+// A folder of results is whole or absent: it grows under a name that begins with a dot and carries this
+// process's number, and is renamed when the last file is in it. What a killed run left under such a name
+// is removed by the next run of the same scenario.
+
+import FoundationEssentials
+import Glibc
+import Posix
+
+/// The folder in which one run leaves all that it knows.
+public final class ResultsFolder {
+    /// Where the run writes until `publish()`.
+    public let path: String
+    /// Where the finished folder will be, unless something is there already.
+    private let finalPath: String
+    private var isPublished = false
+
+    /// Creates the folder for a run under `parent`.
+    /// - Parameter name: of the scenario; characters that have no place in a file name become `-`.
+    /// - Parameter moment: of the start, nanoseconds since 1970.
+    /// - Parameter commit: a short one, or what stands for it.
+    public init(parent: String, name: String, moment: Int64, commit: String) throws(RigError) {
+        let scenario = parent + "/" + fileName(name)
+        let stamp = compactTime(moment) + "-" + fileName(commit)
+        finalPath = scenario + "/" + stamp
+        path = scenario + "/.\(stamp).\(getpid())"
+        try makeFolder(path)
+        removeLeftovers(in: scenario)
+    }
+
+    deinit {
+        if !isPublished { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    /// A folder within, created if need be.
+    public func folder(_ name: String) throws(RigError) -> String {
+        let folder = path + "/" + name
+        try makeFolder(folder)
+        return folder
+    }
+
+    /// Writes one file within.
+    public func write(_ bytes: [UInt8], to name: String) throws(RigError) {
+        try writeFile(bytes, to: path + "/" + name)
+    }
+
+    public func write(_ text: String, to name: String) throws(RigError) {
+        try write(Array(text.utf8), to: name)
+    }
+
+    /// Removes what services needed while they ran and nobody needs to read.
+    func removeScratch() throws(RigError) {
+        let scratch = path + "/scratch"
+        guard FileManager.default.fileExists(atPath: scratch) else { return }
+        do {
+            try FileManager.default.removeItem(atPath: scratch)
+        } catch {
+            throw RigError(.file, "\(scratch) cannot be removed: \(error)")
+        }
+    }
+
+    /// Gives the folder its final name; nothing is written after that.
+    /// - Returns: where it is.
+    public func publish() throws(RigError) -> String {
+        precondition(!isPublished, "results are published once")
+        // A second run within the same second gets a number. Bound: some run fails before the hundredth.
+        for attempt in 1...100 {
+            let target = attempt == 1 ? finalPath : "\(finalPath)-\(attempt)"
+            // Renaming onto a folder with files in it fails, so no result is ever overwritten.
+            if unsafe rename(path, target) == 0 {
+                isPublished = true
+                return target
+            }
+            guard errno == ENOTEMPTY || errno == EEXIST else { break }
+        }
+        throw RigError(.file, "\(SystemError("rename \(path) to \(finalPath)"))")
+    }
+
+    private func removeLeftovers(in scenario: String) {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: scenario)) ?? []
+        for name in names where name.hasPrefix(".") {
+            guard let owner = name.split(separator: ".").last.flatMap({ Int32($0) }) else {
+                continue
+            }
+            if kill(owner, 0) != 0 && errno == ESRCH {
+                try? FileManager.default.removeItem(atPath: scenario + "/" + name)
+            }
+        }
+    }
+}
+
+/// A folder with all above it.
+func makeFolder(_ path: String) throws(RigError) {
+    do {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+        throw RigError(.file, "the folder \(path) cannot be made: \(error)")
+    }
+}
+
+func writeFile(_ bytes: [UInt8], to path: String) throws(RigError) {
+    do {
+        try Data(bytes).write(to: URL(filePath: path))
+    } catch {
+        throw RigError(.file, "\(path) cannot be written: \(error)")
+    }
+}
+
+/// `name` with everything but letters, digits, `.`, `_` and `-` replaced; never empty or hidden.
+func fileName(_ name: String) -> String {
+    let kept = name.unicodeScalars.map { scalar -> Character in
+        let isPlain =
+            scalar.isASCII
+            && (scalar.properties.isAlphabetic || ("0"..."9").contains(Character(scalar))
+                || scalar == "." || scalar == "_" || scalar == "-")
+        return isPlain ? Character(scalar) : "-"
+    }
+    let text = String(kept)
+    return text.isEmpty || text.hasPrefix(".") ? "_" + text : text
+}
+
+/// `20261123T081243Z`.
+func compactTime(_ nanoseconds: Int64) -> String {
+    isoTime(nanoseconds).filter { $0 != "-" && $0 != ":" }
+}
+
+/// `2026-11-23T08:12:43Z`.
+func isoTime(_ nanoseconds: Int64) -> String {
+    Date(timeIntervalSince1970: Double(nanoseconds / 1_000_000_000)).ISO8601Format()
+}

@@ -1,0 +1,37 @@
+import Base
+import FoundationEssentials
+import Glibc
+import Model
+import Posix
+
+/// One started process of an arm: its addresses, its log and what it uses.
+final class Role {
+    let node: Topology.Node
+    let process: Process
+    let log: String
+    /// By the name of the listener; an application's one address has the name "".
+    var addresses: [String: String]
+    var admin: String?
+    var meter: UsageMeter
+
+    init(node: Topology.Node, process: Process, log: String, addresses: [String: String]) {
+        self.node = node
+        self.process = process
+        self.log = log
+        self.addresses = addresses
+        if case .command = node.kind {
+            meter = UsageMeter(root: process.pid, scope: .descendants)
+        } else {
+            meter = UsageMeter(root: process.pid, scope: .process)
+        }
+    }
+
+    /// - Throws: `.died` if the process has ended: nobody has asked it to.
+    func checkAlive() throws(RigError) {
+        if let end = process.poll() { throw died(.died, end) }
+    }
+
+    func died(_ kind: RigError.Kind, _ end: ProcessEnd) -> RigError {
+        RigError(kind, "\(node.name) \(end)", log: tail(of: log, lines: 20))
+    }
+}

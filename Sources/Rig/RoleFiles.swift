@@ -1,0 +1,52 @@
+// The configuration files of our own roles, in the forms that docs/PROXY.md and docs/APP.md describe.
+
+import Base
+import FoundationEssentials
+import Model
+
+/// `meshbench app --config FILE`.
+struct AppFile: Encodable, Equatable {
+    var name: String
+    var listen: String
+    var behaviour: AppBehaviour
+    /// For each service it calls, the addresses to choose from.
+    var calls: [String: [String]]
+}
+
+extension Topology.Proxy {
+    /// The proxy's configuration, once the addresses behind it are known.
+    /// - Parameter longest: the longest that any load waits: the proxy must not give up before it.
+    func configuration(
+        longest: Duration, resolve: (Topology.Endpoint) throws(RigError) -> String
+    ) throws(RigError) -> ProxyConfiguration {
+        var clusters: [ProxyConfiguration.Cluster] = []
+        for cluster in self.clusters {
+            var endpoints: [String] = []
+            for endpoint in cluster.endpoints { endpoints.append(try resolve(endpoint)) }
+            clusters.append(.init(name: cluster.name, endpoints: endpoints))
+        }
+        var timeouts = ProxyTimeouts()
+        timeouts.request = max(timeouts.request, longest * 2)
+        return ProxyConfiguration(
+            listeners: listeners.map { .init(name: $0, address: "127.0.0.1:0") },
+            routes: routes.map { .init(hosts: $0.host.map { [$0] } ?? [], cluster: $0.cluster) },
+            clusters: clusters, admin: "127.0.0.1:0", workers: workers, timeouts: timeouts)
+    }
+}
+
+/// The one line that a role of ours writes to standard output when it serves.
+struct Announcement: Decodable, Equatable {
+    var event: String
+    var listeners: [String: String]
+    var admin: String?
+}
+
+func json(_ value: some Encodable) throws(RigError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    do {
+        return [UInt8](try encoder.encode(value))
+    } catch {
+        throw RigError(.file, "\(type(of: value)) cannot be written as JSON: \(error)")
+    }
+}

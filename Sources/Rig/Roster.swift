@@ -1,0 +1,213 @@
+// The processes of one arm: started leaf first, watched while they live, ended together.
+
+import Base
+import FoundationEssentials
+import Model
+import Posix
+import Scenario
+
+/// All running processes of one arm.
+final class Roster {
+    /// How long a role of ours may take to say that it is ready. It takes some 25 ms; a debug build on a
+    /// busy machine may take much longer.
+    private static let patience = Duration.seconds(20)
+    private static let grace = Duration.seconds(2)
+
+    let topology: Topology
+    private(set) var roles: [Role] = []
+    private let place: Workplace
+    private var ports: [String: ReservedPort] = [:]
+
+    /// Starts everything that `topology` names; returns when all of it is ready.
+    init(_ topology: Topology, in place: Workplace) throws(RigError) {
+        self.topology = topology
+        self.place = place
+        for node in topology.nodes where node.isAddressedEarly {
+            ports[node.name] = try ReservedPort()
+        }
+        for node in topology.nodes { try start(node) }
+    }
+
+    /// - Throws: `.died` if one of the processes has ended.
+    func checkAlive() throws(RigError) {
+        for role in roles { try role.checkAlive() }
+    }
+
+    /// Ends all processes, those that call before those that are called.
+    func stop() {
+        for role in roles.reversed() { _ = role.process.terminate(grace: Self.grace) }
+        roles = []
+    }
+
+    /// `host:port` of an endpoint.
+    /// - Precondition: it is part of the topology.
+    func address(of endpoint: Topology.Endpoint) throws(RigError) -> String {
+        let (name, listener) =
+            switch endpoint {
+            case .application(let name): (name, "")
+            case .listener(let process, let name): (process, name)
+            }
+        if let role = roles.first(where: { $0.node.name == name }) {
+            guard let address = role.addresses[listener] else {
+                throw RigError(
+                    .speech,
+                    "\(name) announced no listener '\(listener)', but: "
+                        + role.addresses.keys.sorted().joined(separator: ", "))
+            }
+            return address
+        }
+        guard let port = ports[name] else {
+            preconditionFailure("\(name) is needed before it has an address")
+        }
+        return "127.0.0.1:\(port.number)"
+    }
+
+    private func start(_ node: Topology.Node) throws(RigError) {
+        try place.interrupts.check()
+        let label = "\(topology.arm.rawValue)-\(fileName(node.name))"
+        let log = try place.folder.folder("logs") + "/\(label).log"
+        place.journal.note("start", ["arm": topology.arm.rawValue, "process": node.name])
+        switch node.kind {
+        case .application(let application):
+            var calls: [String: [String]] = [:]
+            for (callee, endpoints) in application.calls {
+                calls[callee] = try endpoints.map { endpoint throws(RigError) in
+                    try address(of: endpoint)
+                }
+            }
+            let file = AppFile(
+                name: node.name, listen: "127.0.0.1:\(release(node.name)?.number ?? 0)",
+                behaviour: application.behaviour, calls: calls)
+            try startOurs(node, "app", try json(file), label: label, log: log)
+        case .proxy(let proxy):
+            let configuration = try proxy.configuration(longest: topology.longestTimeout) {
+                endpoint throws(RigError) in try address(of: endpoint)
+            }
+            let file = Array(ProxyFile.text(configuration).utf8)
+            try startOurs(node, "proxy", file, label: label, log: log)
+        case .command(let plan):
+            try startCommand(node, plan, label: label, log: log)
+        case .generator: preconditionFailure("a generator is started for each turn")
+        }
+        let addresses = roles.last?.addresses.map { "\($0.key)=\($0.value)" }.sorted() ?? []
+        place.journal.note(
+            "ready",
+            [
+                "arm": topology.arm.rawValue, "process": node.name,
+                "listeners": addresses.joined(separator: " "),
+            ])
+    }
+
+    /// The port reserved for a process, free from now on.
+    private func release(_ name: String) -> ReservedPort? { ports.removeValue(forKey: name) }
+
+    // MARK: Our own roles
+
+    private func startOurs(
+        _ node: Topology.Node, _ command: String, _ file: [UInt8], label: String, log: String
+    ) throws(RigError) {
+        let path = try place.folder.folder("configuration") + "/\(label).json"
+        try writeFile(file, to: path)
+        let process = try launch(
+            ProcessCommand(
+                name: node.name, program: place.program, arguments: [command, "--config", path],
+                output: .pipe, errorLog: log))
+        let role = Role(node: node, process: process, log: log, addresses: [:])
+        let deadline = Clock.now() + Self.patience
+        while true {
+            if let line = try nextLine(of: role) {
+                let told = try announcement(line, of: role)
+                role.admin = told.admin
+                role.addresses = told.listeners
+                if command == "app" { role.addresses[""] = told.listeners.values.first }
+                break
+            }
+            try role.checkStarted()
+            guard Clock.now() < deadline else {
+                throw RigError(
+                    .start, "\(node.name) was not ready within \(Self.patience.seconds) s",
+                    log: tail(of: log, lines: 20))
+            }
+            try place.wait(
+                for: [process.outputDescriptor, process.ending],
+                until: min(deadline, Clock.now() + .seconds(1)))
+        }
+        roles.append(role)
+    }
+
+    private func nextLine(of role: Role) throws(RigError) -> [UInt8]? {
+        do throws(SystemError) {
+            return try role.process.nextLine()
+        } catch {
+            throw RigError(.speech, "\(role.node.name): \(error)")
+        }
+    }
+
+    private func announcement(_ line: [UInt8], of role: Role) throws(RigError) -> Announcement {
+        guard let told = try? JSONDecoder().decode(Announcement.self, from: Data(line)),
+            told.event == "ready", !told.listeners.isEmpty
+        else {
+            throw RigError(
+                .speech,
+                "\(role.node.name) did not announce itself, but said: "
+                    + String(decoding: line.prefix(200), as: UTF8.self))
+        }
+        return told
+    }
+
+    private func launch(_ command: ProcessCommand) throws(RigError) -> Process {
+        do throws(SystemError) {
+            return try Process(command)
+        } catch {
+            throw RigError(.start, "\(command.name): \(error)")
+        }
+    }
+
+    // MARK: Programs of the user's
+
+    private func startCommand(
+        _ node: Topology.Node, _ plan: CommandPlan, label: String, log: String
+    ) throws(RigError) {
+        guard let reserved = release(node.name)?.number else {
+            preconditionFailure("no port was reserved for \(node.name)")
+        }
+        let scratch = try place.folder.folder("scratch/\(label)")
+        func filled(_ text: String) -> String {
+            text.replacing("{port}", with: String(reserved)).replacing("{dir}", with: scratch)
+        }
+        for (name, text) in plan.files.sorted(by: { $0.key < $1.key }) {
+            let bytes = Array(filled(text).utf8)
+            try writeFile(bytes, to: scratch + "/" + name)
+            let kept = try place.folder.folder("configuration/\(label)")
+            try writeFile(bytes, to: kept + "/" + fileName(name))
+        }
+        // The keeper is not tied to this process by a signal: it has to live on to end the others.
+        let process = try launch(
+            ProcessCommand(
+                name: node.name, program: place.program,
+                arguments: ["keeper", "--"] + plan.arguments.map(filled),
+                environment: plan.environment.mapValues(filled), directory: scratch,
+                output: .file(log), errorLog: log, diesWithParent: false, hasLifeline: true))
+        let role = Role(
+            node: node, process: process, log: log, addresses: ["": "127.0.0.1:\(reserved)"])
+        let deadline = Clock.now() + plan.readyWithin
+        while !plan.ready.holds(port: reserved) {
+            try role.checkStarted()
+            guard Clock.now() < deadline else {
+                throw RigError(
+                    .start, "\(node.name) was not ready within \(plan.readyWithin.seconds) s",
+                    log: tail(of: log, lines: 20))
+            }
+            try place.wait(for: [process.ending], until: Clock.now() + .milliseconds(20))
+        }
+        role.meter.refresh()
+        roles.append(role)
+    }
+}
+
+extension Role {
+    /// - Throws: `.start` if the process has ended before it was ready.
+    fileprivate func checkStarted() throws(RigError) {
+        if let end = process.poll() { throw died(.start, end) }
+    }
+}

@@ -1,0 +1,131 @@
+// What one arm gave in one measured phase of one round: the atom from which all results are made.
+// Samples are pooled, never averaged: counts are added up, histograms merged.
+
+import Base
+import LoadCore
+import Model
+import Posix
+import Stats
+
+/// One arm in one measured phase of one round.
+struct Sample: Sendable {
+    var round: Int
+    /// Place in the round's order of arms, from 0.
+    var position: Int
+    var arm: Arm
+    var phase: String
+    /// All loads together.
+    var tally: Tally
+    var processes: [ProcessSample]
+    var machine: MachineUsage.Shares
+    /// How long the phase was planned to take.
+    var span: Duration
+    /// The window of CPU accounting: the same, but as the readings were really taken.
+    var window: Duration
+    /// The busiest thread of all generators, spinning apart, 0 to 1.
+    var generatorBusy: Double
+    /// Wall clock against monotonic clock over the window, beyond what slewing explains.
+    var clockStepped: Bool
+    /// Workers of `command` services that were there at the start of the window and not at its end.
+    var lostWorkers: [String]
+    /// Whether any load has a schedule that can be missed.
+    var isOpenLoop: Bool
+    /// Of the offered schedules of all loads.
+    var scheduleHash: String
+}
+
+/// What one process used in one window.
+struct ProcessSample: Sendable, Equatable {
+    var name: String
+    var group: ProcessGroup
+    var usage: Usage.Window
+    var memory: MemoryUse
+}
+
+/// Counts and histograms of one phase: `LoadResult.PhaseTally` without what belongs to one generator.
+struct Tally: Sendable {
+    var planned: UInt64 = 0
+    var sent: UInt64 = 0
+    var completed: UInt64 = 0
+    var outcomes: [String: UInt64] = [:]
+    var statuses: [String: UInt64] = [:]
+    var flags: [String: UInt64] = [:]
+    var connections = 0
+    var response = Histogram()
+    var service = Histogram()
+    var lag = Histogram()
+    var connect = Histogram()
+    var firstByte = Histogram()
+
+    init() {}
+
+    init(_ phase: LoadResult.PhaseTally) {
+        planned = phase.planned
+        sent = phase.sent
+        completed = phase.completed
+        outcomes = phase.outcomes
+        statuses = phase.statuses
+        flags = phase.flags
+        response = phase.response
+        service = phase.service
+        lag = phase.lag
+        connect = phase.connect
+        firstByte = phase.firstByte
+    }
+
+    mutating func merge(_ other: Tally) {
+        planned += other.planned
+        sent += other.sent
+        completed += other.completed
+        outcomes.merge(other.outcomes, uniquingKeysWith: +)
+        statuses.merge(other.statuses, uniquingKeysWith: +)
+        flags.merge(other.flags, uniquingKeysWith: +)
+        response.merge(other.response)
+        service.merge(other.service)
+        lag.merge(other.lag)
+        connect.merge(other.connect)
+        firstByte.merge(other.firstByte)
+    }
+
+    /// The histograms in the form that takes little memory: samples are kept for the whole run.
+    mutating func compact() {
+        response = response.compacted()
+        service = service.compacted()
+        lag = lag.compacted()
+        connect = connect.compacted()
+        firstByte = firstByte.compacted()
+    }
+
+    func histogram(_ kind: LatencyKind) -> Histogram {
+        switch kind {
+        case .response: response
+        case .service: service
+        case .lag: lag
+        case .connect: connect
+        case .firstByte: firstByte
+        }
+    }
+
+    /// Requests that did not end in `ok`.
+    var errors: UInt64 { planned - min(planned, outcomes[Outcome.ok.rawValue] ?? 0) }
+}
+
+/// One arm in one round: all its measured phases, and its course second by second.
+struct ArmRecord: Sendable {
+    var round: Int
+    var position: Int
+    var arm: Arm
+    var samples: [Sample]
+    var seconds: [Second]
+
+    /// One second of all loads together.
+    struct Second: Sendable {
+        var phase: String
+        /// From the start of the arm's first phase.
+        var offset: Double
+        var planned: UInt64
+        var completed: UInt64
+        var errors: UInt64
+        var response: Histogram
+    }
+}

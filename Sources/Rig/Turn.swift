@@ -1,0 +1,179 @@
+// One arm's turn in one round: quiet, generators made ready, all phases, results. One thread waits for
+// everything: for what generators say, for processes that end, for the user, and for the next boundary,
+// whichever comes first. Shortly before a boundary it stops waiting for the others and sleeps to the very
+// instant, as the generators do on the same clock.
+
+import Base
+import LoadCore
+import Model
+import Posix
+
+/// Something to do at an instant of a turn that is not part of measuring: stopping a server, for one.
+struct TurnAction {
+    /// From the start of the first phase.
+    var offset: Duration
+    var perform: () -> Void
+}
+
+/// One arm in one round, under way.
+struct Turn {
+    /// From sending the start order to the first phase: time for every generator to read it.
+    private static let headStart = Duration.milliseconds(100)
+    /// Before a boundary, nothing else is looked at for so long.
+    private static let hush = Duration.milliseconds(3)
+    /// How often members of families are looked for within a phase.
+    private static let refreshEvery = Duration.milliseconds(250)
+
+    let experiment: Experiment
+    let roster: Roster
+    let round: Int
+    let position: Int
+    let place: Workplace
+    let progress: Progress
+    /// At most so long before each intended instant is spent spinning by the generators.
+    let spin: Duration
+    var actions: [TurnAction] = []
+
+    private var arm: Arm { roster.topology.arm }
+
+    /// Runs the turn.
+    /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an unfinished
+    ///   turn has measured is not used.
+    func run() throws(RigError) -> ArmRecord {
+        place.journal.note("turn", ["round": "\(round)", "arm": arm.rawValue])
+        let sessions = try startGenerators()
+        try awaitReady(sessions)
+        try settle()
+        let start = Clock.now() + Self.headStart
+        for session in sessions { try session.begin(at: start) }
+        let timeline = Timeline(experiment.phases, from: start)
+        let readings = try follow(timeline, sessions)
+        let results = try collect(sessions)
+        for session in sessions { _ = session.role.process.wait(until: Clock.now() + .seconds(5)) }
+        place.journal.note("turn ended", ["round": "\(round)", "arm": arm.rawValue])
+        return record(results, readings, sessions)
+    }
+
+    private func startGenerators() throws(RigError) -> [LoadSession] {
+        var sessions: [LoadSession] = []
+        for load in experiment.loads {
+            var targets: [LoadJob.Target] = []
+            for endpoint in roster.topology.targets[load.name] ?? [] {
+                targets.append(
+                    .init(address: try roster.address(of: endpoint), host: load.to, weight: 1))
+            }
+            let random = SeededRandom(seed: experiment.seed).split("schedule").split(round)
+            var generator = random.split(load.name)
+            let job = LoadJob(
+                plan: load, targets: targets, phases: experiment.phases, start: nil,
+                seed: generator.next(), spin: spin)
+            let label = "\(arm.rawValue)-load-\(load.name)"
+            sessions.append(try LoadSession(job, label: label, in: place))
+        }
+        return sessions
+    }
+
+    private func awaitReady(_ sessions: [LoadSession]) throws(RigError) {
+        let deadline = Clock.now() + .seconds(20)
+        while true {
+            for session in sessions { try session.listen() }
+            try roster.checkAlive()
+            guard let waiting = sessions.first(where: { !$0.isReady }) else { return }
+            guard Clock.now() < deadline else {
+                throw RigError(
+                    .start, "\(waiting.role.node.name) was not ready within 20 s",
+                    log: tail(of: waiting.role.log, lines: 20))
+            }
+            try place.wait(for: sessions.map(\.role.process.outputDescriptor), until: deadline)
+        }
+    }
+
+    /// Waits until the machine is quiet, at most two seconds: what the last turn or the start of
+    /// processes left to do must not be charged to this turn.
+    private func settle() throws(RigError) {
+        let deadline = Clock.now() + .seconds(2)
+        while Clock.now() < deadline {
+            let before = MachineUsage()
+            // 20 ticks of each core: enough to tell 5 % from 15 %.
+            try place.wait(for: [], until: Clock.now() + .milliseconds(200))
+            guard let before, let after = MachineUsage() else { return }
+            let busy = MachineUsage.shares(from: before, to: after).busy
+            if busy <= 0.1 { return }
+            place.journal.note("not yet quiet", ["busy": "\(busy)"])
+        }
+    }
+
+    /// Lives through all phases; the readings at those boundaries that matter.
+    private func follow(
+        _ timeline: Timeline, _ sessions: [LoadSession]
+    ) throws(RigError) -> [Reading?] {
+        var accountant = Accountant(accounts(sessions))
+        var readings: [Reading?] = []
+        var pending = actions.sorted { $0.offset < $1.offset }[...]
+        for (index, boundary) in timeline.boundaries.enumerated() {
+            var refreshed = Clock.now()
+            while true {
+                let action = pending.first.map { timeline.boundaries[0] + $0.offset }
+                let next = min(boundary, action ?? boundary)
+                let now = Clock.now()
+                if now >= next - Self.hush {
+                    Clock.sleep(until: next)
+                    if let action, action < boundary {
+                        pending.removeFirst().perform()
+                        continue
+                    }
+                    break
+                }
+                try watch(sessions, until: min(next - Self.hush, refreshed + Self.refreshEvery))
+                if Clock.now() - refreshed >= Self.refreshEvery {
+                    accountant.refresh()
+                    refreshed = Clock.now()
+                    report(timeline, sessions)
+                }
+            }
+            readings.append(timeline.isRead[index] ? accountant.read() : nil)
+            accountant.refresh()
+            if index < experiment.phases.count {
+                place.journal.note("phase", ["name": experiment.phases[index].name])
+            }
+        }
+        return readings
+    }
+
+    private func watch(_ sessions: [LoadSession], until deadline: Instant) throws(RigError) {
+        let processes = roster.roles.map(\.process.ending)
+        let outputs = sessions.filter { $0.result == nil }.map(\.role.process.outputDescriptor)
+        try place.wait(for: outputs + processes, until: deadline)
+        for session in sessions { try session.listen() }
+        try roster.checkAlive()
+    }
+
+    private func report(_ timeline: Timeline, _ sessions: [LoadSession]) {
+        let phase = timeline.phase(at: Clock.now())
+        progress.show(
+            round: round, arm: arm, phase: experiment.phases[phase].name,
+            left: timeline.end - Clock.now(), seconds: sessions.compactMap(\.second))
+    }
+
+    /// Waits for every generator's last requests and its result.
+    private func collect(_ sessions: [LoadSession]) throws(RigError) -> [LoadResult] {
+        let longest = experiment.loads.map(\.timeout).max() ?? .zero
+        let deadline = Clock.now() + longest + .seconds(20)
+        while true {
+            for session in sessions { try session.listen() }
+            guard let waiting = sessions.first(where: { $0.result == nil }) else {
+                return sessions.compactMap(\.result)
+            }
+            guard Clock.now() < deadline else {
+                throw RigError(.speech, "\(waiting.role.node.name) gave no result")
+            }
+            try watch(sessions, until: deadline)
+        }
+    }
+
+    private func accounts(_ sessions: [LoadSession]) -> [Accountant.Account] {
+        (roster.roles + sessions.map(\.role)).map {
+            .init(name: $0.node.name, group: $0.node.group, meter: $0.meter)
+        }
+    }
+}

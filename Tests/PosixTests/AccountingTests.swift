@@ -1,0 +1,141 @@
+import Base
+import Glibc
+import Posix
+import Testing
+
+@Suite struct AccountingTests {
+    private func shell(_ script: String) throws -> Process {
+        try Process(
+            ProcessCommand(
+                name: "shell", program: "sh", arguments: ["-c", script], pipesInput: true,
+                output: .pipe))
+    }
+
+    private func awaitLine(_ process: Process) throws -> String {
+        while true {
+            if let line = try process.nextLine() { return String(decoding: line, as: UTF8.self) }
+            _ = waitReadable([process.outputDescriptor], for: .seconds(20))
+        }
+    }
+
+    @Test func cpuOfAChildIsWhatTheKernelChargesItInTheEnd() throws {
+        // The child burns CPU and then says by `times` what it has used; both come from the kernel,
+        // by ways that have nothing in common but the scheduler.
+        let process = try shell(
+            """
+            i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; times; read wait
+            """)
+        var meter = UsageMeter(root: process.pid, scope: .process)
+        let own = try awaitLine(process)
+        let seconds = own.split(separator: " ").compactMap { word -> Double? in
+            let parts = word.dropLast().split(separator: "m")
+            guard parts.count == 2, let m = Double(parts[0]), let s = Double(parts[1]) else {
+                return nil
+            }
+            return m * 60 + s
+        }
+        #expect(seconds.count == 2)
+        let used = meter.read()
+        // `times` rounds user and system each to 10 ms.
+        #expect(abs(used.cpu.seconds - seconds.reduce(0, +)) < 0.025, "\(own) \(used)")
+        #expect(used.cpu > .milliseconds(10))
+    }
+
+    @Test func aWindowCountsOnlyWhatLiesWithinIt() throws {
+        let process = try shell(
+            """
+            read go; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; read wait
+            """)
+        var meter = UsageMeter(root: process.pid, scope: .process)
+        let first = meter.read()
+        let second = meter.read()
+        #expect((second.cpu - first.cpu) < .milliseconds(5), "waiting uses no CPU")
+        try process.write(Array("go\n".utf8))
+        _ = try awaitLine(process)
+        let third = meter.read()
+        let window = Usage.window(from: second, to: third)
+        #expect(window.cpu > .milliseconds(5))
+        #expect(window.cpu.nanoseconds == third.cpu.nanoseconds - second.cpu.nanoseconds)
+        let after = meter.read()
+        #expect((after.cpu - third.cpu) < .milliseconds(5))
+    }
+
+    @Test func cpuOfDescendantsThatHaveEndedIsKept() throws {
+        // A keeper's place is taken by the outer shell; the worker below the service ends within the window.
+        let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+        let process = try shell("sh -c '(\(burn)) & wait; echo done; read wait'; exit 0")
+        var meter = UsageMeter(root: process.pid, scope: .descendants)
+        let before = meter.read()
+        _ = try awaitLine(process)
+        meter.refresh()
+        let after = meter.read()
+        #expect(after.cpu - before.cpu > .milliseconds(20), "\(before) \(after)")
+    }
+
+    @Test func readingsNeverFall() throws {
+        let process = try shell("while :; do (:); done")
+        var meter = UsageMeter(root: process.pid, scope: .descendants)
+        var last = meter.read()
+        for _ in 0..<50 {
+            meter.refresh()
+            let now = meter.read()
+            #expect(now.cpu >= last.cpu)
+            last = now
+        }
+        _ = process.terminate(grace: .zero)
+        meter.refresh()
+        #expect(meter.read().cpu >= last.cpu)
+    }
+
+    @Test func theSplitAddsUpAndFollowsTheTicks() {
+        var start = Usage()
+        start.cpu = .milliseconds(100)
+        start.userTicks = 5
+        start.systemTicks = 5
+        var end = start
+        end.cpu = .milliseconds(137)
+        end.userTicks = 8
+        end.systemTicks = 6
+        let window = Usage.window(from: start, to: end)
+        #expect(window.user == Duration(nanoseconds: 27_750_000))
+        #expect(window.cpu == .milliseconds(37))
+        // No tick in the window: the proportion of the whole life.
+        end.userTicks = 5
+        end.systemTicks = 5
+        #expect(Usage.window(from: start, to: end).user == Duration(nanoseconds: 18_500_000))
+    }
+
+    @Test func memoryIsThere() throws {
+        let own = try #require(MemoryUse(pid: getpid()))
+        #expect(own.resident >= own.proportional)
+        #expect(own.proportional > 100 * 1024)
+        #expect(MemoryUse(pid: -1) == nil)
+    }
+
+    @Test func machineSharesFromTheText() throws {
+        let before = try #require(
+            MachineUsage(Array("cpu  100 0 50 800 40 4 6 0 0 0\ncpu0 1 1 1\n".utf8)))
+        let after = try #require(
+            MachineUsage(Array("cpu  130 10 60 820 50 5 10 15 0 0\ncpu0 1 1 1\n".utf8)))
+        let shares = MachineUsage.shares(from: before, to: after)
+        #expect(shares.busy == 0.55)
+        #expect(shares.stolen == 0.15)
+        #expect(shares.softInterrupts == 0.04)
+        #expect(MachineUsage(Array("intr 1 2\n".utf8)) == nil)
+        #expect(MachineUsage() != nil)
+    }
+
+    @Test(arguments: [
+        (0, false), (4_000_000, false), (14_000_000, false), (16_000_000, true),
+        (-16_000_000, true), (3_600_000_000_000, true),
+    ])
+    func clockSteps(drift: Int64, stepped: Bool) {
+        // 10 s apart: 10 ms of slewing and 5 ms of slack are allowed.
+        let start = ClockPair(monotonic: Instant(nanoseconds: 7), wall: 1_000_000)
+        let end = ClockPair(
+            monotonic: Instant(nanoseconds: 10_000_000_007), wall: 10_001_000_000 + drift)
+        #expect(ClockPair.drift(from: start, to: end).nanoseconds == drift)
+        #expect(ClockPair.stepped(from: start, to: end) == stepped)
+        #expect(!ClockPair.stepped(from: .now(), to: .now()))
+    }
+}

@@ -1,0 +1,143 @@
+import FoundationEssentials
+import Model
+import Testing
+
+@testable import Report
+
+@Suite("report.html")
+struct ReportPageTests {
+    @Test("Well-formed, and nothing is fetched", arguments: SampleVariant.allCases)
+    func wellFormed(variant: SampleVariant) throws {
+        let page = variant.result.reportHTML()
+        // For whoever works on the page: MESHBENCH_KEEP_REPORTS=DIR leaves each sample there to
+        // look at.
+        if let folder = ProcessInfo.processInfo.environment["MESHBENCH_KEEP_REPORTS"] {
+            try Data(page.utf8).write(to: URL(filePath: "\(folder)/\(variant.rawValue).html"))
+        }
+        let elements = try readXML(page)
+        #expect(elements.first?.name == "html")
+        for element in elements {
+            for key in ["src", "srcset", "xlink:href", "action", "data", "poster"] {
+                #expect(element.attributes[key] == nil)
+            }
+            if let target = element.attributes["href"] {
+                #expect(target.hasPrefix("#") || target == "data:,", "\(target)")
+            }
+            #expect(!["iframe", "img", "object", "embed", "base", "form"].contains(element.name))
+            for name in element.attributes.keys { #expect(!name.hasPrefix("on")) }
+        }
+        let style = Markup.styleSheet.text
+        #expect(!style.contains("@import") && !style.contains("http"))
+        #expect(style.ranges(of: "url(").count == style.ranges(of: "url(#hatch-").count)
+        #expect(!Markup.script.text.contains("fetch") && !Markup.script.text.contains("http"))
+    }
+
+    @Test(
+        "Identifiers are unique, links and labels lead somewhere", arguments: SampleVariant.allCases
+    )
+    func identifiers(variant: SampleVariant) throws {
+        let elements = try readXML(variant.result.reportHTML())
+        let names = elements.compactMap { $0.attributes["id"] }
+        #expect(Set(names).count == names.count)
+        for element in elements {
+            if let target = element.attributes["href"], target.hasPrefix("#") {
+                #expect(names.contains(String(target.dropFirst())))
+            }
+            for label in element.attributes["aria-labelledby"]?.split(separator: " ") ?? [] {
+                #expect(names.contains(String(label)))
+            }
+        }
+    }
+
+    @Test("Every chart has a title and a description", arguments: SampleVariant.allCases)
+    func accessible(variant: SampleVariant) throws {
+        let elements = try readXML(variant.result.reportHTML())
+        for (index, element) in elements.enumerated()
+        where element.name == "svg" && element.attributes["class"] == "chart" {
+            #expect(elements[index + 1].name == "title")
+            #expect(elements[index + 2].name == "desc")
+        }
+    }
+
+    @Test("The user's words stay words")
+    func escaping() throws {
+        let page = SampleVariant.hostile.result.reportHTML()
+        #expect(!page.contains("alert(1)</script>"))
+        #expect(!page.contains("<b "))
+        #expect(page.contains("&lt;script&gt;alert(1)"))
+        #expect(try readXML(page).filter { $0.name == "script" }.count == 1)
+    }
+
+    @Test(
+        "The banner says what happened",
+        arguments: [
+            (SampleVariant.whole, "Fail"), (.oneRound, "Pass"), (.invalid, "Invalid"),
+            (.partial, "Inconclusive"), (.inconclusive, "Inconclusive"),
+        ])
+    func banner(variant: SampleVariant, word: String) {
+        let result = variant.result
+        let banner = result.banner.text
+        #expect(banner.contains(" \(word)"))
+        #expect(banner.contains("class=\"partial\"") == result.partial)
+        for reason in result.validity.reasons + result.exit.reasons {
+            #expect(banner.contains(escaped(reason)))
+        }
+    }
+
+    @Test("An invalid run claims no overhead and stamps its latencies")
+    func invalid() throws {
+        let result = SampleVariant.invalid.result
+        let page = result.reportHTML()
+        for overhead in result.overheads {
+            let quantity = Quantity(unit: overhead.unit)
+            let claim = quantity.value(of: overhead.difference, signed: true)
+            #expect(!page.contains(escaped(claim)))
+        }
+        #expect(!page.contains("class=\"card\""))
+        for section in [result.latencySection, result.timelineSection, result.roundsSection] {
+            #expect(section?.content.text.contains("Not to be quoted") == true)
+        }
+        #expect(!SampleVariant.whole.result.reportHTML().contains("Not to be quoted"))
+    }
+
+    @Test("The page has all that it promises")
+    func complete() {
+        let result = SampleVariant.whole.result
+        let page = result.reportHTML()
+        for id in [
+            "expectations", "overhead", "latency", "time", "cpu", "fit", "rounds", "validity",
+            "outcomes", "environment", "configuration", "again",
+        ] {
+            #expect(page.contains("<section id=\"\(id)\""))
+        }
+        for fact in result.environment + result.configuration {
+            #expect(page.contains(escaped(fact.value)))
+        }
+        #expect(page.contains("scripts/meshbench run scenarios/istio-reference-point.yaml"))
+        #expect(page.utf8.count < 600_000)
+    }
+
+    @Test("A long run is thinned out, and no spike is lost")
+    func longRun() throws {
+        var result = SampleVariant.oneArm.result
+        let points = (0..<36_000).map { second in
+            RunResult.Timeline.Point(
+                seconds: Double(second), phase: "base", offeredPerSecond: 100,
+                achievedPerSecond: 100, errorsPerSecond: 0, p50Ns: 1e6,
+                p99Ns: second == 20_001 ? 9e9 : 2e6)
+        }
+        result.timelines = [.init(arm: .mesh, round: 0, points: points)]
+        let data = try #require(TimelineData(arm: .mesh, timelines: result.timelines))
+        #expect(data.points.count <= TimelineData.pointLimit)
+        #expect(data.points.compactMap(\.p99Ns).max() == 9e9)
+        #expect(result.reportHTML().utf8.count < 600_000)
+    }
+
+    @Test(
+        "Words of a command read back as they were",
+        arguments: [
+            ("plain-word_1.yaml", "plain-word_1.yaml"), ("", "''"), ("two words", "'two words'"),
+            ("it's", "'it'\\''s'"), ("$HOME", "'$HOME'"), ("ümlaut", "'ümlaut'"), ("a;b", "'a;b'"),
+        ])
+    func quoting(word: String, expected: String) { #expect(shellQuoted(word) == expected) }
+}

@@ -1,0 +1,252 @@
+import Model
+import Scenario
+import Testing
+
+@Suite struct ExpectationTests {
+    private let base =
+        minimal.replacing(
+            "- name: base", with: "- {name: warm-1, for: 1s, measure: false}\n  - name: base-1")
+
+    private func parse(_ line: String) throws -> Model.Expectation {
+        let file = try scenario(base + "expect:\n  - >-\n    \(line)\n")
+        return try #require(file.experiment.expectations.first)
+    }
+
+    @Test(
+        arguments: [
+            (
+                "p99(response) < 5ms", .metric(.percentile(0.99, .response)), .less,
+                .literal(5e6, .time)
+            ),
+            (
+                "p99.9(lag) <= 1.5us", .metric(.percentile(0.999, .lag)), .lessOrEqual,
+                .literal(1500, .time)
+            ),
+            (
+                "p50(first_byte)>1ns", .metric(.percentile(0.5, .firstByte)), .greater,
+                .literal(1, .time)
+            ),
+            (
+                "min(connect) >= 0s", .metric(.percentile(0, .connect)), .greaterOrEqual,
+                .literal(0, .time)
+            ),
+            ("max(service) < 1s", .metric(.percentile(1, .service)), .less, .literal(1e9, .time)),
+            ("mean(response) < 1s", .metric(.mean(.response)), .less, .literal(1e9, .time)),
+            ("rate(achieved) > 10/s", .metric(.achievedRate), .greater, .literal(10, .rate)),
+            (
+                "share(status = 503) < 1%", .metric(.shareOfStatus(503)), .less,
+                .literal(0.01, .share)
+            ),
+            ("share(flag=UO) < 1%", .metric(.shareOfFlag(.UO)), .less, .literal(0.01, .share)),
+            (
+                "share(outcome = error) = 0%", .metric(.shareOfOutcome(.error)), .equal,
+                .literal(0, .share)
+            ),
+            (
+                "cpu_per_1000rps(proxies) < 60m", .metric(.cpuPer1000(.proxies)), .less,
+                .literal(0.06, .cores)
+            ),
+            ("cpu(all) < 1.5cores", .metric(.cpu(.all)), .less, .literal(1.5, .cores)),
+            ("memory(apps) < 8MiB", .metric(.memory(.apps)), .less, .literal(8_388_608, .bytes)),
+            (
+                "overhead(p99(response)) > -1ms", .metric(.overhead(.percentile(0.99, .response))),
+                .greater, .literal(-1e6, .time)
+            ),
+            (
+                "5ms > p99(response)", .literal(5e6, .time), .greater,
+                .metric(.percentile(0.99, .response))
+            ),
+        ] as [(String, Term, Model.Expectation.Comparison, Term)])
+    func comparisons(
+        line: String, left: Term, comparison: Model.Expectation.Comparison, right: Term
+    ) throws {
+        let expectation = try parse(line)
+        #expect(expectation.left == left)
+        #expect(expectation.comparison == comparison)
+        #expect(expectation.right == right)
+        #expect(expectation.source == line)
+        #expect(expectation.tolerance == nil && expectation.phase == nil && expectation.arm == nil)
+    }
+
+    @Test(
+        arguments: [
+            ("p99(response) = 5ms ± 1ms", .absolute(1e6)),
+            ("p99(response) = 5ms +- 1ms", .absolute(1e6)),
+            ("p99(response) = 5ms+/-5%", .relative(0.05)),
+            ("share(outcome = error) = 10% ± 1.5pp", .absolute(0.015)),
+            ("rate(achieved) / rate(offered) = 100% ± 1pp", .absolute(0.01)),
+        ] as [(String, Model.Expectation.Tolerance)])
+    func tolerances(line: String, tolerance: Model.Expectation.Tolerance) throws {
+        #expect(try parse(line).tolerance == tolerance)
+    }
+
+    @Test func phasesAndArms() throws {
+        let both = try parse("p99(response) < 5ms during base-1 on direct")
+        #expect(both.phase == "base-1" && both.arm == .direct)
+        let arm = try parse("p99(response) < 5ms on mesh")
+        #expect(arm.phase == nil && arm.arm == .mesh)
+    }
+
+    @Test func timesBindTighterThanPlus() throws {
+        let p50 = Term.metric(.percentile(0.5, .response))
+        let p99 = Term.metric(.percentile(0.99, .response))
+        #expect(
+            try parse("p99(response) < 1ms + 2 * p50(response)").right
+                == .sum(.literal(1e6, .time), .product(.literal(2, .one), p50)))
+        #expect(
+            try parse("p99(response) - p50(response) - 1ms < 1ms").left
+                == .difference(.difference(p99, p50), .literal(1e6, .time)))
+        #expect(
+            try parse("(p99(response) - p50(response)) / 2 < 1ms").left
+                == .quotient(.difference(p99, p50), .literal(2, .one)))
+        #expect(try parse("p99(response) / p50(response) < 3").right == .literal(3, .one))
+        #expect(
+            try parse("rate(achieved) = 10/s * 2 ± 1%").right
+                == .product(.literal(10, .rate), .literal(2, .one)))
+        #expect(
+            try parse("rate(achieved)/2 < 10/s").left
+                == .quotient(.metric(.achievedRate), .literal(2, .one)))
+    }
+
+    @Test func erlangB() throws {
+        #expect(
+            try parse("share(flag = UO) = erlang_b(servers = 10, load = 20) ± 1.5pp").right
+                == .erlangB(servers: .literal(10, .one), load: .literal(20, .one)))
+    }
+
+    /// Columns count from the beginning of the line.
+    @Test(arguments: [
+        (
+            "",
+            "1: a number or a function such as p99(response) is expected, not the end of the line"
+        ),
+        (
+            "p99(response)",
+            "14: a comparison (<, <=, >, >=, =) is expected, not the end of the line"
+        ),
+        (
+            "p99(response) < ",
+            "17: a number or a function such as p99(response) is expected, not the end of the line"
+        ),
+        ("p99(respons) < 5ms", "5: unknown word 'respons'; did you mean 'response'?"),
+        (
+            "p99(p50) < 5ms",
+            "5: unknown word 'p50' (known: response, service, lag, connect, first_byte)"
+        ),
+        ("p99 response < 5ms", "5: '(' is expected, not 'response'"),
+        ("p99(response < 5ms", "14: ')' is expected, not '<'"),
+        ("q99(response) < 5ms", "1: unknown function 'q99'; did you mean 'p99'?"),
+        ("p100(response) < 5ms", "1: unknown function 'p100'"),
+        ("shar(outcome = ok) < 5%", "1: unknown function 'shar'; did you mean 'share'?"),
+        ("share(outcom = ok) < 5%", "7: unknown word 'outcom'; did you mean 'outcome'?"),
+        ("share(outcome = eror) < 5%", "17: unknown word 'eror'; did you mean 'error'?"),
+        (
+            "share(flag = XX) < 5%",
+            "14: unknown word 'XX' (known: \(ResponseFlag.allCases.map(\.rawValue).joined(separator: ", ")))"
+        ),
+        ("share(status = 5xx) < 5%", "16: '5' is no status from 100 to 599"),
+        ("share(status = 600) < 5%", "16: '600' is no status from 100 to 599"),
+        ("cpu(proxy) < 5m", "5: unknown word 'proxy' (known: proxies, apps, load, all)"),
+        (
+            "p99(response) < 5",
+            "17: a time cannot be compared with a plain number: the number needs its unit, such as 5ms"
+        ),
+        ("p99(response) < 3%", "17: a time cannot be compared with a share"),
+        (
+            "p99(response) < 1m",
+            "17: a time cannot be compared with CPU: 'm' is a thousandth of a core here, 60s is a minute"
+        ),
+        (
+            "cpu(proxies) < 60",
+            "16: CPU cannot be compared with a plain number: the number needs its unit, such as 60m"
+        ),
+        (
+            "share(outcome = ok) > 0.9",
+            "23: a share cannot be compared with a plain number: the number needs its unit, such as 1%"
+        ),
+        ("p99(response) < 5mss", "18: unknown unit 'mss'; did you mean 'ms'?"),
+        ("p99(response) < 5pp", "18: unknown unit 'pp': percentage points are for tolerances (±)"),
+        ("p99(response) + 3% < 5ms", "17: a share cannot be added to a time"),
+        ("p99(response) * p50(response) < 5ms", "17: a time times a time has no meaning here"),
+        ("1 / p99(response) < 5ms", "5: a plain number over a time has no meaning here"),
+        ("p99(response) == 5ms", "15: equality is written with one '='"),
+        (
+            "p99(response) = 5ms",
+            "20: '=' needs a tolerance, as in ± 5%: no measured value is exact"
+        ),
+        ("p99(response) < 5ms ± 1ms", "21: a tolerance goes with '=' only"),
+        ("p99(response) = 5ms ± 1pp", "23: 'pp' (percentage points) is for shares, not for a time"),
+        ("p99(response) = 5ms ± 1/s", "23: a tolerance of a rate on a time"),
+        ("p99(response) = 5ms ± fast", "23: a number with its unit is expected, not 'fast'"),
+        ("p99(response) < 5ms during bass-1", "28: unknown phase 'bass-1'; did you mean 'base-1'?"),
+        (
+            "p99(response) < 5ms during warm-1",
+            "28: the phase 'warm-1' is not measured (measure: false)"
+        ),
+        ("p99(response) < 5ms on mess", "24: unknown arm 'mess'; did you mean 'mesh'?"),
+        (
+            "p99(response) < 5ms durng base-1",
+            "21: 'during', 'on' or the end of the line is expected, not 'durng'; did you mean 'during'?"
+        ),
+        (
+            "p99(response) < 5ms on mesh during base-1",
+            "29: 'during', 'on' or the end of the line is expected, not 'during'"
+        ),
+        (
+            "overhead(overhead(p99(response))) < 5ms",
+            "10: an overhead of an overhead has no meaning"
+        ),
+        ("overhead(5ms) < 5ms", "10: a function such as p99(response) is expected, not '5ms'"),
+        (
+            "overhead(p99(response)) < 5ms on direct",
+            "34: overhead(…) is the mesh arm less the direct arm: 'on direct' has no meaning"
+        ),
+        ("1ms < 2ms", "1: nothing measured is compared here"),
+        (
+            "share(flag = UO) = erlang_b(servers = 1.5, load = 2) ± 1pp",
+            "39: servers is a whole number from 1 to 100000"
+        ),
+        (
+            "share(flag = UO) = erlang_b(serves = 1, load = 2) ± 1pp",
+            "29: 'servers =' is expected, not 'serves'; did you mean 'servers'?"
+        ),
+        (
+            "share(flag = UO) = erlang_b(servers = 5ms, load = 2) ± 1pp",
+            "39: servers is a plain number, not a time"
+        ),
+        ("p99(response) < 5..5ms", "17: '5..5' is no number"),
+        ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
+    ] as [(String, String)])
+    func wrongLines(line: String, error: String) {
+        let text = base + "expect:\n- \"\(line)\"\n"
+        let place = "13:\(4 - 1 + (Int(error.prefix { $0 != ":" }) ?? 0))"
+        let message = error.drop { $0 != ":" }
+        #expect(errors(text) == [place + message])
+    }
+
+    @Test func overheadNeedsBothArms() {
+        let text = base + "arms: [mesh]\nexpect: [overhead(p99(response)) < 1ms]\n"
+        #expect(errors(text) == ["13:10: overhead(…) needs both arms, direct and mesh"])
+    }
+
+    @Test func nestingIsBounded() {
+        let deep = String(repeating: "(", count: 200) + "p99(response) < 1ms"
+        #expect(
+            errors(base + "expect: [\"\(deep)\"]\n").first?.hasSuffix(
+                "nested deeper than 32 levels") == true)
+        let long = String(repeating: " ", count: 600)
+        #expect(
+            errors(base + "expect: [\"p99(response)\(long)< 1ms\"]\n").first?.hasSuffix(
+                "longer than 500 characters") == true)
+    }
+
+    /// Where the text does not stand in the file as it is, the error is at the scalar's beginning.
+    @Test func foldedLinesAndVariablesPointAtTheirBeginning() {
+        #expect(
+            errors(base + "expect:\n  - >-\n    p99(response)\n    < 5\n").first?.hasPrefix(
+                "13:5: ") == true)
+        #expect(
+            errors(base + "vars: {limit: '5'}\nexpect:\n  - p99(response) < ${limit}\n").first?
+                .hasPrefix("14:5: ") == true)
+    }
+}

@@ -1,0 +1,169 @@
+import Base
+import Model
+import Scenario
+import Testing
+
+@Suite struct ProxyFileTests {
+    private let least = """
+        listeners:
+          - {name: in, address: "127.0.0.1:8080"}
+        routes:
+          - cluster: app
+        clusters:
+          - {name: app, endpoints: ["127.0.0.1:9000"]}
+
+        """
+
+    private func errors(_ text: String) -> [String] {
+        do throws(ScenarioError) {
+            _ = try ProxyFile.parse(text, file: "f")
+            return []
+        } catch {
+            return error.description.split(separator: "\n").map { String($0.dropFirst(2)) }
+        }
+    }
+
+    /// The defaults of the file are those of the model.
+    @Test func defaultsAreTheModels() throws {
+        #expect(
+            try ProxyFile.parse(least, file: "f")
+                == ProxyConfiguration(
+                    listeners: [.init(name: "in", address: "127.0.0.1:8080")],
+                    routes: [.init(cluster: "app")],
+                    clusters: [.init(name: "app", endpoints: ["127.0.0.1:9000"])]))
+    }
+
+    private var full: ProxyConfiguration {
+        ProxyConfiguration(
+            listeners: [
+                .init(name: "in", address: "127.0.0.1:0"), .init(name: "in-6", address: "[::1]:80"),
+            ],
+            routes: [
+                .init(
+                    hosts: ["a.example", "*.example.org"], path: .exact("/a?b"),
+                    methods: ["GET", "HEAD"],
+                    headers: [
+                        .init(name: "x-canary", value: "1"), .init(name: "x-debug", value: nil),
+                    ],
+                    cluster: "app", timeout: .microseconds(1500)),
+                .init(path: .prefix("/b"), cluster: "app", timeout: .zero),
+            ],
+            clusters: [
+                .init(
+                    name: "app", endpoints: ["127.0.0.1:9000", "[fe80::1]:1"],
+                    connectTimeout: .milliseconds(1), maxConnections: 7, maxPending: 0)
+            ],
+            admin: "127.0.0.1:9901", accessLog: "-", workers: 4,
+            limits: .init(headBytes: 2048, headerCount: 3, targetBytes: 300, connections: 9),
+            timeouts: .init(
+                request: .zero, idle: .seconds(1), head: .seconds(2), streamIdle: .seconds(3),
+                drain: .nanoseconds(1_000_000_001)),
+            headers: .init(via: "mb", forwardedFor: true, requestID: true))
+    }
+
+    @Test func everythingSaidArrives() throws {
+        let text = """
+            {
+              "listeners": [
+                {"name": "in", "address": "127.0.0.1:0"}, {"name": "in-6", "address": "[::1]:80"}
+              ],
+              "routes": [
+                {"hosts": ["a.example", "*.example.org"], "path": "/a?b", "methods": ["GET", "HEAD"],
+                 "headers": {"X-Canary": "1", "x-debug": {"present": true}},
+                 "cluster": "app", "timeout": "1.5ms"},
+                {"prefix": "/b", "cluster": "app", "timeout": "0s"}
+              ],
+              "clusters": [
+                {"name": "app", "endpoints": ["127.0.0.1:9000", "[fe80::1]:1"],
+                 "connect_timeout": "1ms", "max_connections": 7, "max_pending": 0}
+              ],
+              "admin": "127.0.0.1:9901", "access_log": "-", "workers": 4,
+              "limits": {"head": "2KiB", "headers": 3, "target": "300B", "connections": 9},
+              "timeouts": {"request": "0s", "idle": "1s", "head": "2s", "stream_idle": "3s",
+                           "drain": "1000000001ns"},
+              "headers": {"via": "mb", "forwarded_for": true, "request_id": true}
+            }
+            """
+        #expect(try ProxyFile.parse(text, file: "f") == full)
+    }
+
+    @Test func whatIsWrittenReadsBack() throws {
+        #expect(try ProxyFile.parse(ProxyFile.text(full), file: "f") == full)
+        let other = try ProxyFile.parse(least, file: "f")
+        #expect(try ProxyFile.parse(ProxyFile.text(other), file: "f") == other)
+    }
+
+    @Test(arguments: [
+        (
+            "127.0.0.1:8080", "localhost:8080",
+            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not 'localhost:8080'"
+        ),
+        (
+            "127.0.0.1:8080", "127.0.0.1",
+            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.1'"
+        ),
+        (
+            "127.0.0.1:8080", "127.0.0.1:65536",
+            "2:25: a port from 0 to 65535 is needed, not '65536'"
+        ),
+        (
+            "127.0.0.1:8080", "::1:80",
+            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '::1:80'"
+        ),
+        ("127.0.0.1:9000", "127.0.0.1:0", "6:29: a port from 1 to 65535 is needed, not '0'"),
+        (
+            "127.0.0.1:9000", "127.0.0.300:1",
+            "6:29: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.300:1'"
+        ),
+        ("cluster: app", "cluster: ap", "4:14: unknown cluster 'ap'; did you mean 'app'?"),
+        (
+            "cluster: app", "clusters: app",
+            "4:5: unknown key 'clusters'; did you mean 'cluster'?\n4:5: the key 'cluster' is missing"
+        ),
+        (
+            "cluster: app", "{cluster: app, path: /a, prefix: /b}",
+            "4:30: 'prefix' has no meaning beside 'path'"
+        ),
+        (
+            "cluster: app", "{cluster: app, hosts: [A.example]}",
+            "4:28: a host in lower case, without port, is needed, not 'A.example'"
+        ),
+        (
+            "cluster: app", "{cluster: app, hosts: ['a:80']}",
+            "4:28: a host in lower case, without port, is needed, not 'a:80'"
+        ),
+        (
+            "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
+            "4:33: only `present: true` can be asked"
+        ),
+        (
+            "clusters:", "clusters:\n  - {name: app, endpoints: []}",
+            "7:12: there is already a cluster 'app', on line 6"
+        ),
+        (
+            "routes:", "  - {name: b, address: \"127.0.0.1:8080\"}\nroutes:",
+            "3:24: there is already a listener at '127.0.0.1:8080', on line 2"
+        ),
+        ("routes:", "workers: 0\nroutes:", "3:10: '0' is less than 1, the least allowed here"),
+        (
+            "routes:", "limits: {head: 1B}\nroutes:",
+            "3:16: '1B' is less than 1024B, the least allowed here"
+        ),
+        (
+            "routes:", "timeouts: {idle: 0s}\nroutes:",
+            "3:18: '0s' is less than 1ms, the least allowed here"
+        ),
+        (
+            "routes:", "timeouts: {idel: 1s}\nroutes:",
+            "3:12: unknown key 'idel'; did you mean 'idle'?"
+        ),
+        (
+            "routes:", "headers: {via: 'a b'}\nroutes:",
+            "3:16: a name of letters, digits, . - and _ is needed, not 'a b'"
+        ),
+    ] as [(String, String, String)])
+    func wrongFiles(part: String, other: String, error: String) {
+        let text = least.replacing(part, with: other)
+        #expect(errors(text).joined(separator: "\n") == error)
+    }
+}
