@@ -78,8 +78,6 @@ int mb_signal_next(int descriptor) {
 
 void mb_set_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }
 
-void mb_set_timer_slack(unsigned long nanoseconds) { prctl(PR_SET_TIMERSLACK, nanoseconds); }
-
 const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m) {
     return memmem(haystack, n, needle, m);
 }

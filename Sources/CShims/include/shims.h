@@ -45,9 +45,6 @@ int mb_signal_next(int descriptor);
 
 void mb_set_thread_name(const char *name);
 
-// How late the kernel may wake this thread from a timed wait, in nanoseconds (by default 50000).
-void mb_set_timer_slack(unsigned long nanoseconds);
-
 const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m);
 
 // Asks the kernel to send `signal` to this process when its parent thread dies.

@@ -113,7 +113,7 @@ final class AppWorker: @unchecked Sendable {
 
     /// Serves until drained.
     func run() {
-        Thread.wakePrecisely()
+        TimerSlack.minimize()
         while !isDraining || openConnections > 0 {
             let count = wait()
             for index in 0..<count { handle(reactor.ready(index)) }
