@@ -3,7 +3,6 @@
 #ifndef MESHBENCH_PROCESS_H
 #define MESHBENCH_PROCESS_H
 
-#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

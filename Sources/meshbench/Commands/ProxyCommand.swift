@@ -59,7 +59,7 @@ private func read(_ file: String, workers arguments: Arguments) throws(CommandFa
     do throws(ScenarioError) {
         configuration = try ProxyFile.read(path: file)
     } catch {
-        throw CommandFailure(code: .badScenario, message: error.description)
+        throw CommandFailure(error)
     }
     if let workers = try arguments.integer(.workers, in: workerRange) {
         configuration.workers = workers
