@@ -178,8 +178,10 @@ struct Findings {
             let direct = evaluation.pool(.direct, phase.name)
             let mesh = evaluation.pool(.mesh, phase.name)
             var pairs = metrics.map { metric in
-                (metric.name, metric.unit, direct.statistic(metric.metric),
-                    mesh.statistic(metric.metric))
+                (
+                    metric.name, metric.unit, direct.statistic(metric.metric),
+                    mesh.statistic(metric.metric)
+                )
             }
             // The generator's own CPU is not the mesh's cost: it spins while it waits.
             pairs.append(("cpu per 1000 rps", "cores", direct.servingCost, mesh.servingCost))
@@ -221,7 +223,9 @@ struct Findings {
             }
         }
         let random = SeededRandom(seed: experiment.seed).split("fit").split(arm.rawValue + process)
-        guard let line = LineFit(rounds: rounds, resamples: 2_000, random: random) else { return nil }
+        guard let line = LineFit(rounds: rounds, resamples: 2_000, random: random) else {
+            return nil
+        }
         return RunResult.CostFit(
             arm: arm, process: process,
             idleCores: .init(line.intercept, line.interceptInterval),

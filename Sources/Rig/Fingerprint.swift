@@ -29,7 +29,9 @@ public struct Fingerprint: Sendable {
         var facts: [RunResult.Fact] = []
         var warnings: [String] = []
         func add(_ group: String, _ name: String, _ value: String?) {
-            if let value, !value.isEmpty { facts.append(.init(group: group, name: name, value: value)) }
+            if let value, !value.isEmpty {
+                facts.append(.init(group: group, name: name, value: value))
+            }
         }
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         add("machine", "CPU", cpuModel())
@@ -61,7 +63,8 @@ public struct Fingerprint: Sendable {
         if let average = load?.split(separator: " ").first.flatMap({ Double($0) }),
             average > Double(cores) / 2
         {
-            warnings.append("The machine was busy before the start: its load average was \(average).")
+            warnings.append(
+                "The machine was busy before the start: its load average was \(average).")
         }
         return Fingerprint(facts: facts, commit: commit, warnings: warnings)
     }
@@ -146,10 +149,13 @@ private func repositoryCommit(above path: String) -> String? {
     var folder = path
     while let slash = folder.lastIndex(of: "/"), slash > folder.startIndex {
         folder = String(folder[..<slash])
-        guard let git = gitFolder(folder + "/.git"), let head = firstLine(git + "/HEAD") else { continue }
+        guard let git = gitFolder(folder + "/.git"), let head = firstLine(git + "/HEAD") else {
+            continue
+        }
         guard head.hasPrefix("ref: ") else { return String(head.prefix(7)) }
         let name = String(head.dropFirst(5))
-        let common = firstLine(git + "/commondir").map { $0.hasPrefix("/") ? $0 : git + "/" + $0 } ?? git
+        let common =
+            firstLine(git + "/commondir").map { $0.hasPrefix("/") ? $0 : git + "/" + $0 } ?? git
         if let commit = firstLine(common + "/" + name) { return String(commit.prefix(7)) }
         let packed = (text(common + "/packed-refs") ?? "").split(separator: "\n")
         return packed.first { $0.hasSuffix(" " + name) }.map { String($0.prefix(7)) }

@@ -64,7 +64,8 @@ final class LoadSession {
         case .second(let second): self.second = second
         case .result(let result): self.result = result
         case .failed(let message):
-            throw RigError(.died, "\(role.node.name): \(message)", log: tail(of: role.log, lines: 20))
+            throw RigError(
+                .died, "\(role.node.name): \(message)", log: tail(of: role.log, lines: 20))
         }
     }
 

@@ -178,7 +178,8 @@ struct Pool {
     }
 
     private func perSecond(_ part: (Sample) -> Double) -> Statistic {
-        ratio(sums(part), sums { $0.span.seconds }, samples: all.reduce(0) { $0 + $1.tally.planned })
+        ratio(
+            sums(part), sums { $0.span.seconds }, samples: all.reduce(0) { $0 + $1.tally.planned })
     }
 
     private func share(_ part: (Tally) -> UInt64) -> Statistic {

@@ -34,7 +34,8 @@ extension CommandPlan.Readiness {
             let answer = exchange(Array(request.utf8), on: socket)
             // `HTTP/1.1 200`: the status is the second word of the first line.
             let words = answer.prefix(64).split(separator: UInt8(ascii: " "))
-            guard words.count > 1, let status = Int(String(decoding: words[1], as: UTF8.self)) else {
+            guard words.count > 1, let status = Int(String(decoding: words[1], as: UTF8.self))
+            else {
                 return false
             }
             return status < 400

@@ -78,7 +78,9 @@ public final class ResultsFolder {
     private func removeLeftovers(in scenario: String) {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: scenario)) ?? []
         for name in names where name.hasPrefix(".") {
-            guard let owner = name.split(separator: ".").last.flatMap({ Int32($0) }) else { continue }
+            guard let owner = name.split(separator: ".").last.flatMap({ Int32($0) }) else {
+                continue
+            }
             if kill(owner, 0) != 0 && errno == ESRCH {
                 try? FileManager.default.removeItem(atPath: scenario + "/" + name)
             }

@@ -76,7 +76,9 @@ public func run(
 
     let (records, failure) = try measure(order, place, progress, warnings: fingerprint.warnings)
     progress.finish()
-    if interrupts.isAborting { throw RigError(.interrupted, "stopped by the user, without a report") }
+    if interrupts.isAborting {
+        throw RigError(.interrupted, "stopped by the user, without a report")
+    }
 
     let findings = Findings(
         order.experiment, records, warnings: order.warnings + fingerprint.warnings)
@@ -85,7 +87,8 @@ public func run(
         isPartial: interrupts.isStopping || failure != nil, failure: failure,
         isInterrupted: interrupts.isStopping)
     try folder.write(result, findings, started: started)
-    place.journal.note("judged", ["verdict": result.verdict.rawValue, "exit": "\(result.exit.code)"])
+    place.journal.note(
+        "judged", ["verdict": result.verdict.rawValue, "exit": "\(result.exit.code)"])
     return RunOutcome(result: result, folder: try folder.publish())
 }
 

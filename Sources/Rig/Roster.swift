@@ -50,7 +50,8 @@ final class Roster {
         if let role = roles.first(where: { $0.node.name == name }) {
             guard let address = role.addresses[listener] else {
                 throw RigError(
-                    .speech, "\(name) announced no listener '\(listener)', but: "
+                    .speech,
+                    "\(name) announced no listener '\(listener)', but: "
                         + role.addresses.keys.sorted().joined(separator: ", "))
             }
             return address
@@ -147,7 +148,8 @@ final class Roster {
             told.event == "ready", !told.listeners.isEmpty
         else {
             throw RigError(
-                .speech, "\(role.node.name) did not announce itself, but said: "
+                .speech,
+                "\(role.node.name) did not announce itself, but said: "
                     + String(decoding: line.prefix(200), as: UTF8.self))
         }
         return told

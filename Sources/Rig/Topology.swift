@@ -206,7 +206,8 @@ private func leavesFirst(_ services: [ServicePlan]) throws(RigError) -> [Service
         guard !ready.isEmpty else {
             let circle = waiting.map(\.name).joined(separator: ", ")
             throw RigError(
-                .layout, "services call each other in a circle, or one that is not there: \(circle)")
+                .layout, "services call each other in a circle, or one that is not there: \(circle)"
+            )
         }
         placed += ready
         waiting.removeAll { service in ready.contains { $0.name == service.name } }

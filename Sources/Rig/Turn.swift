@@ -116,7 +116,7 @@ struct Turn {
                 let action = pending.first.map { timeline.boundaries[0] + $0.offset }
                 let next = min(boundary, action ?? boundary)
                 let now = Clock.now()
-                if now >= next - Self.hush { 
+                if now >= next - Self.hush {
                     Clock.sleep(until: next)
                     if let action, action < boundary {
                         pending.removeFirst().perform()

@@ -157,7 +157,8 @@ struct Trust {
             }
         } else {
             reasons.append(
-                "only \(counted.count) of \(rounds.count) rounds can be trusted, \(needed) are needed")
+                "only \(counted.count) of \(rounds.count) rounds can be trusted, \(needed) are needed"
+            )
             reasons += sentences
         }
         validity = RunResult.Validity(

@@ -104,16 +104,16 @@ struct ExpectationParser {
         let unit = scanner.unit()
         let value = try self.value(number)
         switch unit?.text {
-        case "%": return .relative(value / 100)
+        case "%": return .relative(scaled(number.text, value, by: 0.01))
         case "pp":
             guard left.unit == .share || left.unit == .one else {
                 throw .init(
                     message: "'pp' (percentage points) is for shares, not for \(left.unit.noun)",
                     offset: start)
             }
-            return .absolute(value / 100)
+            return .absolute(scaled(number.text, value, by: 0.01))
         default:
-            let term = try literal(number, value, unit)
+            let term = try literal(number, unit)
             guard term.unit == left.unit else {
                 let message = "a tolerance of \(term.unit.noun) on \(left.unit.noun)"
                 throw .init(message: message, offset: start)
@@ -185,7 +185,8 @@ struct ExpectationParser {
     mutating func unexpected(_ needed: String, known: [String] = []) -> ExpectationError {
         let offset = scanner.start()
         var ahead = scanner
-        let hint = ahead.word().map { suggestion(for: $0.text, in: known) } ?? ""
+        let word = ahead.word()?.text
+        let hint = word.map { known.contains($0) ? "" : suggestion(for: $0, in: known) } ?? ""
         let found = scanner.upcoming()
         return .init(message: "\(needed) is expected, not \(found)\(hint)", offset: offset)
     }

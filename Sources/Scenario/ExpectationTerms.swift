@@ -53,8 +53,8 @@ extension ExpectationParser {
         let isNegative = scanner.symbol(["-"]) != nil
         if let number = scanner.number() {
             let unit = scanner.unit()
-            let sign = isNegative ? -1.0 : 1
-            return .init(term: try literal(number, sign * value(number), unit), offset: offset)
+            let term = try literal(number, unit, isNegative: isNegative)
+            return .init(term: term, offset: offset)
         }
         guard !isNegative, let word = scanner.word() else {
             throw unexpected("a number or a function such as p99(response)")
@@ -74,9 +74,12 @@ extension ExpectationParser {
 
     /// A number in the base unit of its kind.
     func literal(
-        _ number: ExpectationScanner.Piece, _ value: Double, _ unit: ExpectationScanner.Piece?
+        _ number: ExpectationScanner.Piece, _ unit: ExpectationScanner.Piece?,
+        isNegative: Bool = false
     ) throws(ExpectationError) -> Term {
-        guard let unit else { return .literal(value, .one) }
+        let value = try self.value(number)
+        let sign = isNegative ? -1.0 : 1
+        guard let unit else { return .literal(sign * value, .one) }
         guard let known = Self.units.first(where: { $0.name == unit.text }) else {
             let names = Self.units.map(\.name)
             let hint =
@@ -86,7 +89,7 @@ extension ExpectationParser {
             throw .init(
                 message: "unknown unit '\(abbreviated(unit.text))'\(hint)", offset: unit.offset)
         }
-        return .literal(value * known.worth, known.unit)
+        return .literal(sign * scaled(number.text, value, by: known.worth), known.unit)
     }
 
     /// As everywhere in a scenario, but that `m` is a thousandth of a core and not a minute: latencies of

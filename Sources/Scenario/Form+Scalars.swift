@@ -148,6 +148,7 @@ extension Form {
         _ parse: @escaping @Sendable (String) throws(FormError) -> Value
     ) -> Form {
         .init(outline: outline) { node, decoding in
+            guard !decoding.unresolved.contains(node.place) else { return nil }
             guard let text = node.text, !node.isNull else {
                 decoding.report(node.place, "\(kind) is needed, not \(node.kind)")
                 return nil

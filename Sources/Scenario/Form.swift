@@ -53,6 +53,8 @@ struct Decoding: Sendable {
     private(set) var settings: [Setting] = []
     /// Keys and names from the root to the value being read.
     var path: [String] = []
+    /// Where a scalar's variables could not be put in: what it says then is not held against it.
+    var unresolved: Set<Place> = []
 
     mutating func report(_ place: Place, _ message: String) {
         let diagnostic = Diagnostic(place, message)
@@ -62,16 +64,19 @@ struct Decoding: Sendable {
         diagnostics.append(diagnostic)
     }
 
-    /// Notes a value in force for `explain`; a long collection item by item.
+    /// Notes a value in force for `explain`; a collection that is long or of several sources item by item.
     mutating func note(_ node: Node) {
-        if case .sequence(let items) = node.content, node.flowText.count > 60 {
+        let isWhole = node.flowText.count <= 60 && node.isAll(from: node.place.source)
+        switch node.content {
+        case .sequence(let items) where !isWhole:
             for (index, item) in items.enumerated() { note(item, under: "\(index)") }
-            return
-        }
-        if case .mapping(let entries) = node.content, node.flowText.count > 60 {
+        case .mapping(let entries) where !isWhole:
             for entry in entries { note(entry.value, under: entry.key) }
-            return
+        default: append(node)
         }
+    }
+
+    private mutating func append(_ node: Node) {
         settings.append(
             .init(
                 path: path.joined(separator: "."), value: node.flowText, origin: node.place.source,

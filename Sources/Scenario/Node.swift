@@ -33,6 +33,16 @@ struct Node: Sendable {
         }
     }
 
+    /// Whether this node and all below it were written in the same text.
+    func isAll(from source: Place.Source) -> Bool {
+        guard place.source == source else { return false }
+        return switch content {
+        case .scalar: true
+        case .sequence(let items): items.allSatisfy { $0.isAll(from: source) }
+        case .mapping(let entries): entries.allSatisfy { $0.value.isAll(from: source) }
+        }
+    }
+
     /// The text of a scalar.
     var text: String? {
         if case .scalar(let scalar) = content { scalar.text } else { nil }

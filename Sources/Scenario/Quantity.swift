@@ -47,7 +47,9 @@ public enum Quantity: String, CaseIterable, Sendable {
         guard number.count <= 18, let value = Double(number), number.first != "." else {
             throw QuantityError("\(example) is needed, not '\(abbreviated(text))'")
         }
-        if let known = units.first(where: { $0.name == unit }) { return value * known.worth }
+        if let known = units.first(where: { $0.name == unit }) {
+            return scaled(number, value, by: known.worth)
+        }
         guard !unit.isEmpty else {
             throw QuantityError("\(example) is needed: '\(number)' has no unit")
         }
@@ -81,6 +83,16 @@ public enum Quantity: String, CaseIterable, Sendable {
     /// The share of 1 that `text` says, 0 to 1 for 0% to 100%; more is not refused here.
     public static func percent(_ text: String) throws(QuantityError) -> Double {
         try Quantity.percent.parse(text)
+    }
+}
+
+/// `digits`, whose value is `value`, times `worth`. Hundredths and thousandths are shifted in decimal, as
+/// 99.9 % is to be the same number as 0.999, which 99.9 / 100 is not.
+func scaled(_ digits: some StringProtocol, _ value: Double, by worth: Double) -> Double {
+    switch worth {
+    case 0.01: Double("\(digits)e-2") ?? value * worth
+    case 0.001: Double("\(digits)e-3") ?? value * worth
+    default: value * worth
     }
 }
 

@@ -169,7 +169,7 @@ func quantile(_ word: String) -> Double? {
         digits.utf8.allSatisfy({ isAlphanumeric($0) && $0 < UInt8(ascii: "A") || $0 == 0x2E }),
         digits.first != ".", digits.last != ".", let percent = Double(digits), percent <= 100
     else { return nil }
-    return percent / 100
+    return scaled(digits, percent, by: 0.01)
 }
 
 extension Form where Value == [AppBehaviour.StatusShare] {

@@ -42,6 +42,7 @@ extension Node {
             let place = place(ofCharacter: offset - opening.count)
             guard let end = rest.firstIndex(of: "}") else {
                 decoding.report(place, "'${' is not closed; '$${' is a plain '${'")
+                decoding.unresolved.insert(self.place)
                 return scalar
             }
             let name = String(take(to: end))
@@ -51,6 +52,7 @@ extension Node {
             } else {
                 let hint = suggestion(for: name, in: variables.keys.sorted())
                 decoding.report(place, "unknown variable '\(abbreviated(name))'\(hint)")
+                decoding.unresolved.insert(self.place)
             }
             // Bound: a few variables of 10 000 characters each must not fill the memory.
             guard result.utf8.count <= Limits.fileBytes else {
@@ -58,7 +60,8 @@ extension Node {
                 return scalar
             }
         }
-        return .init(text: result + rest, isPlain: scalar.isPlain, textOffset: nil)
+        // Not plain: a variable that is empty is an empty text, not nothing.
+        return .init(text: result + rest, isPlain: false, textOffset: nil)
     }
 }
 

@@ -58,8 +58,8 @@ import Testing
             "expect: [p99(response) < 5ms during bass]",
             "11:37: unknown phase 'bass'; did you mean 'base'?"
         ),
-        ("expect: ['p99(response) < 3%']", "11:26: a time cannot be compared with a share"),
-    ])
+        ("expect: ['p99(response) < 3%']", "11:27: a time cannot be compared with a share"),
+    ] as [(String, String)])
     func appended(line: String, error: String) {
         #expect(errors(replacing: "", with: line) == [error])
     }
@@ -95,7 +95,7 @@ import Testing
             "7:11: a rate that varies has `from` and `to`, or `steps`"
         ),
         (
-            "rate: 100/s", "rate: {from: 1/s, to: 2/s, steps: [1/s]}",
+            "rate: 100/s", "rate: {from: 1/s, steps: [1/s]}",
             "7:12: 'from' has no meaning beside 'steps'"
         ),
         (
@@ -141,19 +141,19 @@ import Testing
         ),
         (
             "- name: echo", "- name: echo\n    respond: {delay: {p50: 5ms, p99: 1ms}}",
-            "4:37: percentiles must not fall: p50 is longer"
+            "4:38: percentiles must not fall: p50 is longer"
         ),
         (
             "- name: echo", "- name: echo\n    respond: {delay: {p50: 5ms, p50.0: 5ms}}",
-            "4:32: 'p50.0' is 'p50' again"
+            "4:33: 'p50.0' is 'p50' again"
         ),
         (
             "- name: echo", "- name: echo\n    respond: {delay: {p101: 5ms}}",
-            "4:22: 'p101' is no percentile such as p99.9"
+            "4:23: 'p101' is no percentile such as p99.9"
         ),
         (
             "- name: echo", "- name: echo\n    respond: {delay: {}}",
-            "4:21: at least one percentile is needed, such as p50"
+            "4:22: at least one percentile is needed, such as p50"
         ),
         (
             "- name: echo", "- name: echo\n    respond: {status: {503: 60%, 504: 60%}}",
@@ -185,7 +185,7 @@ import Testing
         ),
         (
             "- name: echo", "- name: echo\n    command: [x]\n    ready: udp",
-            "5:12: unknown word 'udp'; did you mean 'tcp'?"
+            "5:12: unknown word 'udp' (known: tcp)"
         ),
         (
             "- name: echo", "- name: echo\n    command: [x]\n    ready: {}",
@@ -212,7 +212,7 @@ import Testing
             "- name: echo", "- name: echo\n  - name: echo",
             "4:11: there is already a service 'echo', on line 3"
         ),
-    ])
+    ] as [(String, String, String)])
     func replaced(line: String, other: String, error: String) {
         #expect(errors(replacing: line, with: other) == [error])
     }

@@ -56,7 +56,7 @@ import Testing
             "arms=[direct",
             "--set arms=[direct: did not find expected ',' or ']' while parsing a flow sequence that begins on line 1"
         ),
-    ])
+    ] as [(String, String)])
     func wrongFlags(flag: String, error: String) {
         // A variable's value stands where the variable does: its error is at that place in the file.
         let expected =

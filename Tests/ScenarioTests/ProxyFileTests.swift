@@ -110,31 +110,31 @@ import Testing
             "127.0.0.1:8080", "::1:80",
             "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '::1:80'"
         ),
-        ("127.0.0.1:9000", "127.0.0.1:0", "6:28: a port from 1 to 65535 is needed, not '0'"),
+        ("127.0.0.1:9000", "127.0.0.1:0", "6:29: a port from 1 to 65535 is needed, not '0'"),
         (
             "127.0.0.1:9000", "127.0.0.300:1",
-            "6:28: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.300:1'"
+            "6:29: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.300:1'"
         ),
         ("cluster: app", "cluster: ap", "4:14: unknown cluster 'ap'; did you mean 'app'?"),
         (
             "cluster: app", "clusters: app",
-            "4:5: the key 'cluster' is missing\n4:5: unknown key 'clusters'; did you mean 'cluster'?"
+            "4:5: unknown key 'clusters'; did you mean 'cluster'?\n4:5: the key 'cluster' is missing"
         ),
         (
             "cluster: app", "{cluster: app, path: /a, prefix: /b}",
-            "4:28: 'prefix' has no meaning beside 'path'"
+            "4:30: 'prefix' has no meaning beside 'path'"
         ),
         (
             "cluster: app", "{cluster: app, hosts: [A.example]}",
-            "4:26: a host in lower case, without port, is needed, not 'A.example'"
+            "4:28: a host in lower case, without port, is needed, not 'A.example'"
         ),
         (
             "cluster: app", "{cluster: app, hosts: ['a:80']}",
-            "4:26: a host in lower case, without port, is needed, not 'a:80'"
+            "4:28: a host in lower case, without port, is needed, not 'a:80'"
         ),
         (
             "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
-            "4:31: only `present: true` can be asked"
+            "4:33: only `present: true` can be asked"
         ),
         (
             "clusters:", "clusters:\n  - {name: app, endpoints: []}",
@@ -161,7 +161,7 @@ import Testing
             "routes:", "headers: {via: 'a b'}\nroutes:",
             "3:16: a name of letters, digits, . - and _ is needed, not 'a b'"
         ),
-    ])
+    ] as [(String, String, String)])
     func wrongFiles(part: String, other: String, error: String) {
         let text = least.replacing(part, with: other)
         #expect(errors(text).joined(separator: "\n") == error)

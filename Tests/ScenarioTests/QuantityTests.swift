@@ -16,7 +16,7 @@ import Testing
     @Test(arguments: [
         ("0B", 0), ("1KiB", 1024), ("1KB", 1000), ("1.5MiB", 1_572_864), ("2GiB", 2_147_483_648),
         ("3GB", 3_000_000_000), ("1MB", 1_000_000),
-    ])
+    ] as [(String, Int)])
     func sizes(text: String, bytes: Int) throws {
         #expect(try Quantity.size(text) == bytes)
     }
@@ -41,7 +41,7 @@ import Testing
         ("5 ms", "a duration such as 250ms is needed: ' ms' is no unit of it; did you mean 'ms'?"),
         ("5mss", "a duration such as 250ms is needed: 'mss' is no unit of it; did you mean 'ms'?"),
         ("999999999999999h", "'999999999999999h' is longer than 73 years"),
-    ])
+    ] as [(String, String)])
     func wrongDurations(text: String, message: String) {
         let error = #expect(throws: QuantityError.self) { try Quantity.duration(text) }
         #expect(error?.message == message)
@@ -63,7 +63,7 @@ import Testing
     @Test(arguments: [
         ("roudns", "rounds"), ("ruonds", "rounds"), ("round", "rounds"), ("Rounds", "rounds"),
         ("refrence", "reference"), ("rte", "rate"), ("mseh", "mesh"),
-    ])
+    ] as [(String, String)])
     func misspelt(word: String, meant: String) {
         #expect(nearest(to: word, in: words) == meant)
     }

@@ -39,10 +39,14 @@ func scenario(_ text: String, _ overrides: [String] = []) throws -> ScenarioFile
 /// The root of the package, from the place of this file.
 let packageRoot = String(#filePath.split(separator: "/").dropLast(3).reduce("") { "\($0)/\($1)" })
 
+/// A file of the package that cannot be opened.
+struct MissingFile: Error { var path: String }
+
 /// A text file of the package.
 func packageText(_ path: String) throws -> String {
-    let file = try #require(
-        unsafe fopen("\(packageRoot)/\(path)", "r"), "cannot open \(path)")
+    guard let file = unsafe fopen("\(packageRoot)/\(path)", "r") else {
+        throw MissingFile(path: path)
+    }
     defer { unsafe fclose(file) }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
@@ -60,7 +64,9 @@ func expectGolden(
     _ text: String, _ path: String, _ location: SourceLocation = #_sourceLocation
 ) throws {
     if unsafe getenv("MESHBENCH_RECORD") != nil {
-        let file = try #require(unsafe fopen("\(packageRoot)/\(path)", "w"))
+        guard let file = unsafe fopen("\(packageRoot)/\(path)", "w") else {
+            throw MissingFile(path: path)
+        }
         unsafe fputs(text, file)
         unsafe fclose(file)
         return

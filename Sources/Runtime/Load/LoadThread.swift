@@ -48,8 +48,10 @@ struct LoadThread: ~Copyable {
     init(job: LoadJob, thread: Int, addresses: [SocketAddress], inbox: LoadInbox)
         throws(SystemError)
     {
+        let reactor = try Reactor()
+        try reactor.add(reading: inbox.descriptor(of: thread), token: Self.inboxToken)
+        self.reactor = reactor
         generator = Generator(job: job, thread: thread)
-        reactor = try Reactor()
         self.inbox = inbox
         number = thread
         self.addresses = addresses
@@ -58,7 +60,6 @@ struct LoadThread: ~Copyable {
         unsafe buffer = .allocate(byteCount: Self.bufferSize, alignment: 4096)
         policy = WaitPolicy(limit: job.spin)
         now = Clock.now()
-        try reactor.add(reading: inbox.descriptor(of: thread), token: Self.inboxToken)
     }
 
     deinit {

@@ -1,0 +1,53 @@
+public import Model
+
+/// What one process of the built-in workload serves: the file of `meshbench app --config`.
+public struct AppConfiguration: Codable, Equatable, Sendable {
+    /// The service's name, for people.
+    public var name: String
+    /// `host:port`, numeric. Port 0: any free one.
+    public var listen: String
+    public var behaviour: AppBehaviour
+    /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in turn.
+    public var calls: [String: [String]]
+    /// Threads, each with a listening socket of its own. 1 to 64.
+    public var workers: Int
+    /// The seed from which delays and statuses are drawn.
+    public var seed: UInt64
+
+    public init(
+        name: String = "app", listen: String, behaviour: AppBehaviour = .init(),
+        calls: [String: [String]] = [:], workers: Int = 1, seed: UInt64 = 1
+    ) {
+        self.name = name
+        self.listen = listen
+        self.behaviour = behaviour
+        self.calls = calls
+        self.workers = workers
+        self.seed = seed
+    }
+
+    /// Everything but `listen` may be absent.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        listen = try fields.decode(String.self, forKey: .listen)
+        name = try fields.decodeIfPresent(String.self, forKey: .name) ?? "app"
+        behaviour = try fields.decodeIfPresent(AppBehaviour.self, forKey: .behaviour) ?? .init()
+        calls = try fields.decodeIfPresent([String: [String]].self, forKey: .calls) ?? [:]
+        workers = try fields.decodeIfPresent(Int.self, forKey: .workers) ?? 1
+        seed = try fields.decodeIfPresent(UInt64.self, forKey: .seed) ?? 1
+    }
+}
+
+/// Why the workload could not start.
+public enum AppError: Error, Equatable, CustomStringConvertible {
+    /// What is wrong with the configuration, for people.
+    case configuration(String)
+    /// A system call failed; for people.
+    case system(String)
+
+    public var description: String {
+        switch self {
+        case .configuration(let text), .system(let text): text
+        }
+    }
+}

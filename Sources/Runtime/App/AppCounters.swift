@@ -1,0 +1,92 @@
+import Synchronization
+
+/// What the workload has seen: requests, how many at once, attempts and statuses. Shared by all workers.
+///
+/// Counts are atomic and relaxed: each is exact, and a reader may see one ahead of another.
+@safe
+final class AppCounters: @unchecked Sendable {
+    /// The highest attempt number told apart; those above count with it.
+    static let attempts = 8
+    private static let statuses = 600
+
+    private let requests = Atomic<UInt64>(0)
+    private let current = Atomic<Int>(0)
+    private let highest = Atomic<Int>(0)
+    private let refused = Atomic<UInt64>(0)
+    private let table: UnsafeMutablePointer<Atomic<UInt64>>
+
+    // Safety: `table` is initialized here, lives as long as the object, and holds atomics only; indices
+    // are checked by `cell`.
+    init() {
+        let count = Self.statuses + Self.attempts + 1
+        unsafe table = .allocate(capacity: count)
+        for index in 0..<count { unsafe (table + index).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+        unsafe table.deinitialize(count: Self.statuses + Self.attempts + 1)
+        unsafe table.deallocate()
+    }
+
+    /// A request has come. `attempt` is 0 where no proxy told one.
+    func begin(attempt: Int) {
+        requests.add(1, ordering: .relaxed)
+        let now = current.add(1, ordering: .relaxed).newValue
+        var seen = highest.load(ordering: .relaxed)
+        while now > seen {
+            let (done, original) = highest.weakCompareExchange(
+                expected: seen, desired: now, ordering: .relaxed)
+            if done { break }
+            seen = original
+        }
+        if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
+    }
+
+    /// A request has ended; `status` is nil where its connection ended before the answer was written.
+    func end(status: Int?) {
+        current.subtract(1, ordering: .relaxed)
+        if let status { add(status) }
+    }
+
+    /// Something came that is no request.
+    func refuse() { refused.add(1, ordering: .relaxed) }
+
+    private func add(_ index: Int) {
+        precondition(index >= 0 && index <= Self.statuses + Self.attempts, "no such counter")
+        unsafe table[index].add(1, ordering: .relaxed)
+    }
+
+    private func value(_ index: Int) -> UInt64 { unsafe table[index].load(ordering: .relaxed) }
+
+    /// The counters as JSON.
+    func json(name: String) -> String {
+        let attempts = (1...Self.attempts).map { "\"\($0)\":\(value(Self.statuses + $0))" }
+        let statuses = (0..<Self.statuses).filter { value($0) > 0 }
+            .map { "\"\($0)\":\(value($0))" }
+        return "{\"name\":\(jsonQuoted(name)),\"requests\":\(requests.load(ordering: .relaxed)),"
+            + "\"refused\":\(refused.load(ordering: .relaxed)),"
+            + "\"concurrency\":{\"now\":\(current.load(ordering: .relaxed)),"
+            + "\"max\":\(highest.load(ordering: .relaxed))},"
+            + "\"attempts\":{\(attempts.joined(separator: ","))},"
+            + "\"status\":{\(statuses.joined(separator: ","))}}\n"
+    }
+}
+
+/// `text` as a JSON string, quotes included.
+func jsonQuoted(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"": quoted += "\\\""
+        case "\\": quoted += "\\\\"
+        case "\n": quoted += "\\n"
+        case "\r": quoted += "\\r"
+        case "\t": quoted += "\\t"
+        case _ where scalar.value < 0x20:
+            let hex = String(scalar.value, radix: 16)
+            quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
+}

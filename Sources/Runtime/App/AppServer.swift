@@ -1,0 +1,94 @@
+import Base
+import Model
+public import Posix
+import Wire
+
+/// The built-in workload: an HTTP/1.1 server that answers with set sizes, delays, CPU cost and errors,
+/// and calls other services. Runs from `init` until `stop`.
+public final class AppServer {
+    /// Where it listens, with the port that was chosen.
+    public let address: SocketAddress
+    private let workers: [AppWorker]
+    private var threads: [JoinableThread] = []
+
+    /// A `Thread` can be in no array, as it cannot be copied.
+    private final class JoinableThread {
+        private var thread: Thread?
+
+        init(_ thread: consuming Thread) { self.thread = consume thread }
+
+        func join() {
+            guard let thread = thread.take() else { return }
+            thread.join()
+        }
+    }
+
+    /// Binds, and starts a thread for each worker. When it returns, connections are accepted.
+    public init(_ configuration: AppConfiguration) throws(AppError) {
+        try Self.validate(configuration)
+        guard var address = SocketAddress(configuration.listen) else {
+            throw .configuration("listen: '\(configuration.listen)' is no numeric host:port")
+        }
+        let counters = AppCounters()
+        let filler = AppFiller()
+        let services = try AppServices(configuration)
+        let random = SeededRandom(seed: configuration.seed)
+        var workers: [AppWorker] = []
+        do throws(SystemError) {
+            for index in 0..<configuration.workers {
+                let listener = try Socket.listen(on: address, sharing: configuration.workers > 1)
+                // The first takes a free port, the others the same.
+                address = try Socket.localAddress(of: listener.number)
+                workers.append(
+                    try AppWorker(
+                        configuration: configuration, services: services, listener: listener,
+                        random: random.split(index), counters: counters, filler: filler))
+            }
+            self.address = address
+            self.workers = workers
+            for (index, worker) in workers.enumerated() {
+                threads.append(
+                    JoinableThread(try Thread(name: "app-\(index)") { worker.run() }))
+            }
+        } catch {
+            // A worker that runs already serves nobody: the process ends, or the test fails.
+            for worker in workers { worker.drain() }
+            throw .system(error.description)
+        }
+    }
+
+    /// Accepts no more, lets requests end (for at most 10 s), and returns when all workers have ended.
+    public func stop() {
+        for worker in workers { worker.drain() }
+        for thread in threads { thread.join() }
+        threads = []
+    }
+
+    private static func validate(_ configuration: AppConfiguration) throws(AppError) {
+        func check(_ condition: Bool, _ text: String) throws(AppError) {
+            if !condition { throw .configuration(text) }
+        }
+        let behaviour = configuration.behaviour
+        try check((1...64).contains(configuration.workers), "workers: 1 to 64")
+        try check((0...1 << 40).contains(behaviour.size), "size: 0 to 1TiB")
+        try check(
+            behaviour.burn >= .zero && behaviour.burn <= .seconds(60), "burn: 0 to 60s")
+        try check(behaviour.calls.count <= 64, "calls: at most 64")
+        try check(
+            behaviour.statuses.allSatisfy { (200...599).contains($0.status) },
+            "status: 200 to 599")
+        try check(
+            behaviour.statuses.allSatisfy { (0...1).contains($0.share) }
+                && behaviour.statuses.reduce(0) { $0 + $1.share } <= 1 + 1e-9,
+            "status: shares from 0 to 1 that sum to at most 1")
+        let points = behaviour.delay.points
+        try check(
+            points.allSatisfy {
+                (0...1).contains($0.quantile) && $0.delay >= .zero && $0.delay <= .seconds(3600)
+            }, "delay: quantiles from 0 to 1, delays from 0 to 1h")
+        try check(
+            zip(points, points.dropFirst()).allSatisfy {
+                $0.quantile < $1.quantile && $0.delay <= $1.delay
+            }, "delay: quantiles rise, and delays do not fall")
+    }
+}

@@ -1,0 +1,156 @@
+// Answers: composed, sent as far as the socket takes them, and finished.
+
+import Base
+import Glibc
+import Posix
+
+extension AppWorker {
+    /// Answers with a body of the planned size.
+    func replyBody(_ slot: Int) {
+        let plan = connections[slot].plan
+        if plan.close { connections[slot].keepAlive = false }
+        var form = form(slot, status: plan.status)
+        form.size = plan.size
+        form.chunked = plan.chunked && !form.isOld
+        connections[slot].reply = composer.compose(form, filler: filler, now: now)
+        send(slot)
+    }
+
+    /// Answers with a short text.
+    func replyText(_ slot: Int, status: Int, _ write: (inout ByteWriter) -> Void) {
+        connections[slot].plan.status = status
+        connections[slot].reply = composer.composeText(
+            form(slot, status: status), now: now, write)
+        send(slot)
+    }
+
+    /// Answers with a page that was made whole.
+    func replyPage(_ slot: Int, type: StaticString, _ body: [UInt8]) {
+        let plan = connections[slot].plan
+        if plan.close { connections[slot].keepAlive = false }
+        var form = form(slot, status: plan.status)
+        form.type = type
+        form.size = body.count
+        var page: [UInt8] = []
+        unsafe page.append(contentsOf: composer.composeHead(form, now: now).raw)
+        if !form.isHead, form.allowsBody { page += body }
+        connections[slot].reply = AppReply(head: page.count)
+        pages[slot] = page
+        send(slot)
+    }
+
+    /// Answers what is no request, or one that cannot be served, and ends the connection: where the next
+    /// request would begin is not known.
+    func refuse(_ slot: Int, status: Int, _ write: (inout ByteWriter) -> Void) {
+        if !connections[slot].isCounted { counters.refuse() }
+        connections[slot].keepAlive = false
+        // Of a head that does not parse nothing is known.
+        if connections[slot].state == .head {
+            connections[slot].isHead = false
+            connections[slot].isOld = false
+        }
+        // The rest of the request may still come, so that closing at once could destroy the answer.
+        connections[slot].mustLinger = true
+        replyText(slot, status: status, write)
+    }
+
+    private func form(_ slot: Int, status: Int) -> AppComposer.Form {
+        AppComposer.Form(
+            status: status, size: 0, isHead: connections[slot].isHead,
+            keepAlive: connections[slot].keepAlive, isOld: connections[slot].isOld)
+    }
+
+    /// Sends an answer that has just been composed.
+    private func send(_ slot: Int) {
+        connections[slot].state = .writing
+        let count = connections[slot].reply.head
+        let sent =
+            if let page = pages[slot], connections[slot].plan.page != .body {
+                page.withBytes { push(slot, head: $0) }
+            } else {
+                push(slot, head: composer.bytes(count))
+            }
+        if sent { finish(slot) } else if connections[slot].state == .writing { keepHead(slot) }
+    }
+
+    /// Goes on with an answer of which a part was sent.
+    /// - Returns: whether it is out.
+    func write(_ slot: Int) -> Bool {
+        let count = connections[slot].reply.head
+        let sent: Bool
+        if connections[slot].output >= 0 {
+            sent = push(slot, head: buffers.bytes(connections[slot].output, 0..<count))
+        } else if let page = pages[slot], connections[slot].plan.page != .body {
+            sent = page.withBytes { push(slot, head: $0) }
+        } else {
+            sent = push(slot, head: Bytes(""))
+        }
+        if sent { finish(slot) }
+        return sent
+    }
+
+    /// Hands the kernel as much as it takes.
+    /// - Parameter head: the head's memory; may be empty where the head is out.
+    /// - Returns: whether all is sent. If the connection failed, it is closed.
+    private func push(_ slot: Int, head: Bytes) -> Bool {
+        while true {
+            guard spendBudget(slot) else { return false }
+            let transfer = sendOnce(connections[slot].socket, connections[slot].reply, head)
+            switch transfer {
+            case .bytes(let count):
+                connections[slot].reply.sent += count
+                if connections[slot].reply.isComplete { return true }
+            case .wouldBlock: return false
+            case .closed, .failed:
+                close(slot)
+                return false
+            }
+        }
+    }
+
+    private func sendOnce(_ socket: Int32, _ reply: AppReply, _ head: Bytes) -> Transfer {
+        if reply.total == reply.head {
+            return Socket.send(socket, head[reply.sent..<reply.head])
+        }
+        // Bound: about 1 MiB in one call.
+        return unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 6) { vector in
+            let memory = reply.sent < reply.head ? unsafe head.raw : nil
+            let count = unsafe filler.gather(reply, head: memory, into: vector)
+            return unsafe Socket.send(
+                socket, vector: UnsafeMutableBufferPointer(rebasing: vector[0..<count]))
+        }
+    }
+
+    /// The composer's memory serves the next answer: what is left of this head moves to a buffer.
+    private func keepHead(_ slot: Int) {
+        let reply = connections[slot].reply
+        guard reply.sent < reply.head, connections[slot].output < 0, pages[slot] == nil else {
+            return
+        }
+        guard let buffer = buffers.take() else {
+            preconditionFailure("more buffers in use than connections can hold")
+        }
+        var writer = unsafe ByteWriter(buffers.memory(buffer))
+        writer.append(composer.bytes(reply.head))
+        precondition(!writer.overflowed, "a head longer than a buffer")
+        connections[slot].output = buffer
+    }
+
+    /// The answer is out: the connection is ready for the next request, or ends.
+    private func finish(_ slot: Int) {
+        if connections[slot].isCounted {
+            counters.end(status: connections[slot].plan.status)
+            connections[slot].isCounted = false
+        }
+        releaseReply(slot)
+        connections[slot].plan = .none
+        connections[slot].keepsBody = false
+        if connections[slot].keepAlive, !isDraining {
+            connections[slot].state = .head
+        } else if connections[slot].mustLinger || unread(slot).count > 0 {
+            beginLingering(slot)
+        } else {
+            close(slot)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+// From the first byte of a request to the instant at which its answer may be written.
+
+import Base
+import Posix
+import Wire
+
+extension AppWorker {
+    /// Parses the next head if it is there, and reads more if not.
+    /// - Returns: whether there is more to do at once.
+    func readHead(_ slot: Int) -> Bool {
+        let bytes = unread(slot)
+        let isNew = connections[slot].search.position == 0
+        // A full buffer is parsed in any case: the parser then says that the head is too large.
+        let isFull = bytes.count == Self.bufferBytes
+        if bytes.count > 0, isNew || isFull || connections[slot].search.mayBeComplete(bytes) {
+            switch head.parseRequest(bytes) {
+            case .complete:
+                connections[slot].search = HeadSearch()
+                begin(slot, bytes)
+                return true
+            case .invalid(let error):
+                refuse(slot, status: error.status) { $0.append(error.detail) }
+                return true
+            case .incomplete:
+                if isNew { _ = connections[slot].search.mayBeComplete(bytes) }
+            }
+        }
+        return spendBudget(slot) && fill(slot)
+    }
+
+    /// A whole head has been parsed out of `bytes`.
+    private func begin(_ slot: Int, _ bytes: Bytes) {
+        connections[slot].isHead = head.isHead
+        connections[slot].keepAlive = head.keepAlive && !isDraining
+        connections[slot].isOld = head.minorVersion == 0
+        do throws(AppRefusal) {
+            connections[slot].plan = try decider.decide(head, bytes, &random)
+        } catch {
+            return refuse(slot, status: 400) { $0.append(error.text) }
+        }
+        if bytes[head.method] == "CONNECT" {
+            return refuse(slot, status: 501) { $0.append("CONNECT is for proxies\n") }
+        }
+        let plan = connections[slot].plan
+        if plan.isWork {
+            counters.begin(attempt: plan.attempt)
+            connections[slot].isCounted = true
+            if !services.order.isEmpty { tracing[slot] = tracingFields(bytes) }
+        }
+        connections[slot].keepsBody = plan.page == .echo
+        if plan.page == .echo { echoes[slot] = AppEcho(head, bytes) }
+        connections[slot].inputStart += head.length
+        connections[slot].isChunkedBody = false
+        connections[slot].bodyLeft = 0
+        switch head.framing {
+        case .none, .untilClose: return start(slot)
+        case .length(let count): connections[slot].bodyLeft = count
+        case .chunked:
+            connections[slot].isChunkedBody = true
+            connections[slot].chunks = ChunkedBody()
+        }
+        connections[slot].state = .body
+        if head.expectsContinue, unread(slot).count == 0 { sendContinue(slot) }
+    }
+
+    /// Says that the body is welcome (RFC 9110, 10.1.1).
+    private func sendContinue(_ slot: Int) {
+        let text = Bytes("HTTP/1.1 100 Continue\r\n\r\n")
+        // All answers before it are with the kernel; if even these few bytes do not fit behind them, the
+        // client does not read.
+        if Socket.send(connections[slot].socket, text) != .bytes(text.count) { close(slot) }
+    }
+
+    /// Uses up what has come of a request's body.
+    /// - Returns: whether there is more to do at once.
+    func readBody(_ slot: Int) -> Bool {
+        let bytes = unread(slot)
+        if connections[slot].isChunkedBody {
+            if bytes.count > 0, !readChunks(slot, bytes) { return true }
+            if connections[slot].chunks.isComplete {
+                start(slot)
+                return true
+            }
+        } else {
+            let count = min(bytes.count, connections[slot].bodyLeft)
+            if count > 0, !keep(slot, bytes[0..<count]) { return true }
+            connections[slot].inputStart += count
+            connections[slot].bodyLeft -= count
+            if connections[slot].bodyLeft == 0 {
+                start(slot)
+                return true
+            }
+        }
+        return spendBudget(slot) && fill(slot)
+    }
+
+    /// - Returns: false where the request was refused.
+    private func readChunks(_ slot: Int, _ bytes: Bytes) -> Bool {
+        do throws(HeadError) {
+            var used = 0
+            repeat {
+                let rest = bytes[used..<bytes.count]
+                let (data, count) = try connections[slot].chunks.nextData(rest)
+                if !data.isEmpty, !keep(slot, rest[data]) { return false }
+                used += count
+                // An empty run with all used up: more must come, or the body is complete.
+                if data.isEmpty { break }
+            } while used < bytes.count
+            connections[slot].inputStart += used
+            return true
+        } catch {
+            refuse(slot, status: error.status) { $0.append(error.detail) }
+            return false
+        }
+    }
+
+    /// Keeps a part of the body for an echo.
+    /// - Returns: false where the request was refused, because it is too long to be kept.
+    private func keep(_ slot: Int, _ bytes: Bytes) -> Bool {
+        guard connections[slot].keepsBody else { return true }
+        if echoes[slot]?.append(bytes) == true { return true }
+        refuse(slot, status: 413) { $0.append("an echo takes at most 1MiB\n") }
+        return false
+    }
+
+    /// The whole request has come.
+    private func start(_ slot: Int) {
+        let plan = connections[slot].plan
+        switch plan.page {
+        case .body, .echo:
+            connections[slot].nextCall = 0
+            services.order.isEmpty ? delay(slot) : callNext(slot)
+        case .stats:
+            replyPage(
+                slot, type: "application/json", Array(counters.json(name: name).utf8))
+        case .stall:
+            Clock.sleep(until: now + plan.delay)
+            now = Clock.now()
+            replyText(slot, status: 200) { $0.append("stalled\n") }
+        case .health:
+            replyText(slot, status: 200) { $0.append("ok\n") }
+        }
+    }
+
+    /// Lets the answer's delay pass, counted from the instant at which the request was seen to be complete.
+    func delay(_ slot: Int) {
+        let delay = connections[slot].plan.delay
+        guard delay > .zero else { return answer(slot) }
+        connections[slot].state = .delayed
+        deadlines.set(slot, at: now + delay)
+    }
+
+    /// Burns what is to be burnt, and answers.
+    func answer(_ slot: Int) {
+        let burn = connections[slot].plan.burn
+        if burn > .zero {
+            let end = Clock.threadCPU() + burn
+            while Clock.threadCPU() < end {}
+            now = Clock.now()
+        }
+        if connections[slot].keepsBody, let echo = echoes[slot] {
+            replyPage(slot, type: echo.type, echo.page())
+        } else {
+            replyBody(slot)
+        }
+    }
+}

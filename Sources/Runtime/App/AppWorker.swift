@@ -1,0 +1,217 @@
+// One thread of the workload: a reactor, a listener, and the connections it accepted. The backend under
+// measurement must cost less than what is measured in front of it: a plain request is one read, one parse
+// in place, one write, and allocates nothing.
+
+import Base
+import Glibc
+import Posix
+import Synchronization
+import Wire
+
+@safe
+final class AppWorker: @unchecked Sendable {
+    // Safety: after `init` only its own thread touches it, but for `drain`, which is made for others.
+
+    /// Bound: clients at once, in each worker. Past it, connections wait in the listener's queue.
+    static let connectionLimit = 8192
+    /// Bound: calls to other services under way or pooled, in each worker. Past it, answers are 502.
+    static let callLimit = 4096
+    /// Also the longest head: a head that does not fit is refused.
+    static let bufferBytes = 32 * 1024
+    /// Reads and writes for one connection before others have their turn.
+    static let turnBudget = 32
+    static let lingerTime = Duration.seconds(1)
+    static let drainTime = Duration.seconds(10)
+    static let acceptPause = Duration.milliseconds(100)
+
+    /// What the descriptors that are no connections are known by; and timers that belong to none.
+    static let listenerToken = UInt64(UInt32.max)
+    static let wakeupToken = UInt64(UInt32.max) - 1
+    static let acceptTimer = connectionLimit + callLimit
+    static let drainTimer = connectionLimit + callLimit + 1
+
+    let name: String
+    let reactor: Reactor
+    var listener: Descriptor?
+    let wakeup: Wakeup
+    let drainRequested = Atomic<Bool>(false)
+    var isDraining = false
+    var isAccepting = false
+
+    let connections: Slab<AppConnection>
+    var freeConnection: Int32 = 0
+    var openConnections = 0
+    let calls: Slab<AppCall>
+    var freeCall: Int32 = 0
+    let services: AppServices
+    /// Idle connections to each endpoint, the last used first; -1: none.
+    let idleCalls: Slab<Int32>
+    /// The endpoint of each service that was called last.
+    let turns: Slab<Int>
+
+    /// Bound: an input and an output for each connection, an input for each call.
+    let buffers = BufferPool(size: bufferBytes, limit: 2 * connectionLimit + callLimit)
+    var deadlines = DeadlineHeap(capacity: connectionLimit + callLimit + 2)
+    var head = Head(limits: HeadLimits(headBytes: bufferBytes))
+    let decider: AppDecider
+    var random: SeededRandom
+    let counters: AppCounters
+    let filler: AppFiller
+    let composer = AppComposer()
+
+    /// Answers that were made whole: echoes and counters. Only while they are being sent.
+    var pages: [Int: [UInt8]] = [:]
+    /// Requests that will be sent back. Only while they are read. Bound: `AppEcho.bodyLimit` each.
+    var echoes: [Int: AppEcho] = [:]
+    /// Fields to pass on to the services that a request calls. Only while it calls.
+    var tracing: [Int: [UInt8]] = [:]
+
+    /// The clock, read once each turn.
+    var now = Clock.now()
+    var alarm = AppAlarm()
+    var budget = 0
+
+    init(
+        configuration: AppConfiguration, services: AppServices, listener: consuming Descriptor,
+        random: SeededRandom, counters: AppCounters, filler: AppFiller
+    ) throws(SystemError) {
+        name = configuration.name
+        reactor = try Reactor()
+        wakeup = try Wakeup()
+        self.listener = consume listener
+        self.services = services
+        self.random = random
+        self.counters = counters
+        self.filler = filler
+        decider = AppDecider(configuration.behaviour)
+        connections = Slab(count: Self.connectionLimit, repeating: AppConnection())
+        for index in 0..<Self.connectionLimit {
+            connections[index].nextFree = index + 1 < Self.connectionLimit ? Int32(index + 1) : -1
+        }
+        calls = Slab(count: Self.callLimit, repeating: AppCall())
+        for index in 0..<Self.callLimit {
+            calls[index].next = index + 1 < Self.callLimit ? Int32(index + 1) : -1
+        }
+        idleCalls = Slab(count: services.endpoints.count, repeating: -1)
+        turns = Slab(count: services.order.count, repeating: -1)
+        try reactor.add(reading: wakeup.descriptor, token: Self.wakeupToken)
+        resumeAccepting()
+    }
+
+    deinit {
+        connections.deallocate()
+        calls.deallocate()
+        idleCalls.deallocate()
+        turns.deallocate()
+    }
+
+    /// Makes the worker end its requests and return from `run`. From any thread.
+    func drain() {
+        drainRequested.store(true, ordering: .releasing)
+        wakeup.wake()
+    }
+
+    /// Serves until drained.
+    func run() {
+        TimerSlack.minimize()
+        while !isDraining || openConnections > 0 {
+            let count = wait()
+            for index in 0..<count { handle(reactor.ready(index)) }
+            while let timer = deadlines.popExpired(now) { expire(timer) }
+            // Behind the events: a request that has arrived is answered, not cut off.
+            if !isDraining, drainRequested.load(ordering: .acquiring) { beginDraining() }
+        }
+    }
+
+    private func wait() -> Int {
+        let deadline = deadlines.earliest
+        let wake = deadline.map { alarm.wake(for: $0) }
+        let count = reactor.wait(until: wake, now: now)
+        let before = now
+        now = Clock.now()
+        if count == 0, let wake, wake > before { alarm.woke(at: now, planned: wake) }
+        return count
+    }
+
+    private func handle(_ readiness: Readiness) {
+        switch readiness.token {
+        case Self.listenerToken: accept()
+        case Self.wakeupToken: wakeup.clear()
+        default:
+            let slot = Int(UInt32(truncatingIfNeeded: readiness.token))
+            let generation = UInt32(truncatingIfNeeded: readiness.token >> 32)
+            if slot >= Self.connectionLimit {
+                handleCall(slot - Self.connectionLimit, generation, readiness)
+            } else {
+                handleConnection(slot, generation, readiness)
+            }
+        }
+    }
+
+    private func handleConnection(_ slot: Int, _ generation: UInt32, _ readiness: Readiness) {
+        // An event left over for whoever had the slot before.
+        guard connections[slot].generation == generation else { return }
+        if readiness.failed { return close(slot) }
+        if readiness.readable { connections[slot].canRead = true }
+        if readiness.ended { connections[slot].sawEnd = true }
+        advance(slot)
+    }
+
+    private func expire(_ timer: Int) {
+        switch timer {
+        case Self.acceptTimer: resumeAccepting()
+        case Self.drainTimer: closeAll()
+        case Self.connectionLimit...: callTimedOut(timer - Self.connectionLimit)
+        default:
+            switch connections[timer].state {
+            case .delayed: answer(timer)
+            case .lingering: return close(timer)
+            default: break
+            }
+            advance(timer)
+        }
+    }
+
+    /// Does all that can be done for a connection without waiting.
+    func advance(_ slot: Int) {
+        budget = Self.turnBudget
+        var goesOn = true
+        while goesOn {
+            switch connections[slot].state {
+            case .free, .calling, .delayed: goesOn = false
+            case .head: goesOn = readHead(slot)
+            case .body: goesOn = readBody(slot)
+            case .writing: goesOn = write(slot)
+            case .lingering: goesOn = linger(slot)
+            }
+        }
+    }
+
+    /// Takes one from the turn's budget.
+    /// - Returns: false where none is left: the connection then goes on in the next turn.
+    func spendBudget(_ slot: Int) -> Bool {
+        if budget > 0 {
+            budget -= 1
+            return true
+        }
+        deadlines.set(slot, at: now + .nanoseconds(1))
+        return false
+    }
+}
+
+/// When to wake for a deadline. The kernel wakes a sleeper late, by some tens of microseconds on most
+/// machines, which would be added to every delay that the workload promises. So it asks to be woken
+/// earlier by as much as it has lately been late, and polls for what is left.
+struct AppAlarm {
+    /// Bound: what may be polled away before each deadline.
+    static let limit = Duration.microseconds(150)
+    private(set) var lateness = Duration.zero
+
+    func wake(for deadline: Instant) -> Instant { deadline - lateness }
+
+    /// An eighth of each new reading goes into the mean, as in TCP's round-trip estimate (RFC 6298).
+    mutating func woke(at now: Instant, planned: Instant) {
+        let late = min(max(now - planned, .zero), Self.limit)
+        lateness = lateness + (late - lateness) / 8
+    }
+}

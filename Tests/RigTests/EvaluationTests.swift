@@ -1,0 +1,161 @@
+import Base
+import Model
+import Report
+import Stats
+import Testing
+
+@testable import Rig
+
+@Suite struct EvaluationTests {
+    /// Two rounds; through the mesh 2 ms and 2.2 ms, direct 1 ms and 1.1 ms.
+    private func evaluation(rounds: Int = 2, minTailSamples: Int = 10) -> Evaluation {
+        var samples: [Sample] = []
+        for round in 0..<rounds {
+            let factor = Int64(10 + round)
+            samples.append(
+                Made.sample(round: round, arm: .mesh, latency: .microseconds(200 * factor)))
+            samples.append(
+                Made.sample(
+                    round: round, arm: .direct, latency: .microseconds(100 * factor),
+                    cpu: [.apps: .milliseconds(200)]))
+        }
+        return Evaluation(
+            samples: samples, rounds: Array(0..<rounds), arms: [.direct, .mesh],
+            minTailSamples: minTailSamples, random: SeededRandom(seed: 1))
+    }
+
+    private func expectation(
+        _ left: Term, _ comparison: Expectation.Comparison, _ right: Term,
+        tolerance: Expectation.Tolerance? = nil, phase: String? = nil, arm: Arm? = nil
+    ) -> Expectation {
+        Expectation(
+            source: "\(left) \(comparison) \(right)", left: left, comparison: comparison,
+            right: right, tolerance: tolerance, phase: phase, arm: arm)
+    }
+
+    private static let ms = 1e6
+    private static func time(_ milliseconds: Double) -> Term {
+        .literal(milliseconds * ms, .time)
+    }
+    private static let p50 = Term.metric(.percentile(0.5, .response))
+    private static let ok = Term.metric(.shareOfOutcome(.ok))
+
+    @Test(arguments: [
+        (p50, Expectation.Comparison.less, time(5), RunResult.Verdict.pass),
+        (p50, .less, time(1), .fail),
+        (p50, .greater, time(1), .pass),
+        (.metric(.percentile(0.99, .response)), .less, time(50), .pass),
+        (.metric(.percentile(0.99, .response)), .less, time(5), .fail),
+        (.metric(.overhead(.percentile(0.5, .response))), .less, time(1.5), .pass),
+        (.metric(.overhead(.percentile(0.5, .response))), .less, time(0.5), .fail),
+        (.metric(.achievedRate), .greaterOrEqual, .literal(999.9, .rate), .pass),
+        (
+            .quotient(.metric(.achievedRate), .metric(.offeredRate)), .greaterOrEqual,
+            .literal(1, .share), .pass
+        ),
+        // 0.5 s of CPU for 10 000 requests: 50 µs each, 50 m per 1000/s.
+        (.metric(.cpuPer1000(.proxies)), .lessOrEqual, .literal(0.05, .cores), .pass),
+        (.metric(.cpuPer1000(.proxies)), .less, .literal(0.049, .cores), .fail),
+        (.metric(.cpu(.all)), .less, .literal(0.0701, .cores), .pass),
+        (.metric(.overhead(.cpu(.apps))), .less, .literal(0.001, .cores), .pass),
+        (.metric(.memory(.proxies)), .lessOrEqual, .literal(8 * 1_048_576, .bytes), .pass),
+        (ok, .greaterOrEqual, .literal(1, .share), .pass),
+        (.metric(.shareOfStatus(503)), .greater, .literal(0, .share), .fail),
+        (
+            .erlangB(servers: .literal(1, .one), load: .literal(1, .one)), .less,
+            .literal(0.51, .share), .pass
+        ),
+        (.sum(p50, time(10)), .greater, time(12), .pass),
+        (.product(p50, .literal(2, .one)), .greater, time(3.9), .pass),
+    ])
+    func verdicts(
+        left: Term, comparison: Expectation.Comparison, right: Term, verdict: RunResult.Verdict
+    ) {
+        let judgement = evaluation().judge(expectation(left, comparison, right))
+        #expect(judgement.result.verdict == verdict, "\(judgement.result)")
+        #expect(!judgement.result.observed.isEmpty)
+    }
+
+    @Test(arguments: [
+        (Expectation.Tolerance.absolute(0.3e6), RunResult.Verdict.pass), (.absolute(0.05e6), .fail),
+        (.relative(0.15), .pass), (.relative(0.01), .fail),
+    ])
+    func tolerances(tolerance: Expectation.Tolerance, verdict: RunResult.Verdict) {
+        // The median of 2 ms and 2.2 ms, half of the samples each, is 2 ms; 2.2 ms is 0.2 ms away.
+        let judgement = evaluation().judge(
+            expectation(Self.p50, .equal, Self.time(2.2), tolerance: tolerance))
+        #expect(judgement.result.verdict == verdict, "\(judgement.result)")
+    }
+
+    @Test func anIntervalOverTheLimitIsFlaggedAndTheValueDecides() {
+        let judgement = evaluation(rounds: 4).judge(
+            expectation(Self.p50, .less, Self.time(2.3)))
+        #expect(judgement.result.verdict == .pass)
+        #expect(judgement.isOpen)
+        #expect(judgement.result.reason == "the interval reaches over the limit")
+        #expect(judgement.result.interval != nil)
+    }
+
+    @Test func oneRoundHasNoInterval() {
+        let judgement = evaluation(rounds: 1).judge(expectation(Self.p50, .less, Self.time(5)))
+        #expect(judgement.result.verdict == .pass)
+        #expect(judgement.result.interval == nil)
+        #expect(!judgement.isOpen)
+    }
+
+    @Test func aPercentileWithTooFewSamplesBeyondItIsNotStated() {
+        let far = Term.metric(.percentile(0.9999, .response))
+        let judgement = evaluation().judge(expectation(far, .less, Self.time(500)))
+        #expect(judgement.result.verdict == .inconclusive)
+        #expect(judgement.result.observed == "none")
+        #expect(judgement.result.reason.contains("only 2 samples"))
+        let stated = evaluation(minTailSamples: 2).judge(expectation(far, .less, Self.time(500)))
+        #expect(stated.result.verdict == .pass)
+    }
+
+    @Test func theDefaultArmIsTheMesh() {
+        let limit = Self.time(1.5)
+        #expect(evaluation().judge(expectation(Self.p50, .less, limit)).result.verdict == .fail)
+        let direct = expectation(Self.p50, .less, limit, arm: .direct)
+        #expect(evaluation().judge(direct).result.verdict == .pass)
+    }
+
+    @Test func whatWasNotMeasuredIsInconclusive() {
+        let judgement = evaluation().judge(
+            expectation(Self.p50, .less, Self.time(5), phase: "absent"))
+        #expect(judgement.result.verdict == .inconclusive)
+    }
+}
+
+@Suite struct PoolTests {
+    @Test(arguments: [UInt64(1), 2, 3, 4, 5])
+    func aPooledQuantileIsTheQuantileOfTheMergedHistogram(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let histograms = (0..<5).map { _ in
+            var histogram = Histogram()
+            for _ in 0..<random.below(2000) { histogram.record(UInt64(random.below(50_000_000))) }
+            return histogram
+        }
+        let table = PooledQuantile(histograms)
+        for _ in 0..<20 {
+            let rounds = (0..<5).map { _ in random.below(5) }
+            let merged = rounds.reduce(into: Histogram()) { $0.merge(histograms[$1]) }
+            for quantile in [0, 0.001, 0.5, 0.9, 0.99, 0.999, 1, random.unit()] {
+                let value = table.value(quantile, of: rounds)
+                if merged.count == 0 {
+                    #expect(value.isNaN)
+                } else {
+                    #expect(value == Double(merged.value(atQuantile: quantile)))
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (0.5, UInt64(20), UInt64(10)), (0.99, 1000, 10), (0.99, 999, 9), (0.999, 1000, 1),
+        (1.0, 5, 0), (0.5, 0, 0),
+    ])
+    func samplesBeyondAQuantile(quantile: Double, count: UInt64, beyond: UInt64) {
+        #expect(samplesBeyond(quantile, count: count) == beyond)
+    }
+}

@@ -1,0 +1,123 @@
+import Base
+import Model
+import Report
+import Testing
+
+@testable import Rig
+
+@Suite struct FindingsTests {
+    private func findings(
+        phases: [PhasePlan]? = nil, _ samples: [Sample]
+    ) -> Findings {
+        Findings(Made.experiment(phases: phases), samples.map(Made.record), warnings: [])
+    }
+
+    private func pair(_ round: Int, phase: String = "base") -> [Sample] {
+        [
+            Made.sample(
+                round: round, arm: .direct, phase: phase, latency: .milliseconds(1),
+                cpu: [.apps: .milliseconds(200), .load: .milliseconds(900)]),
+            Made.sample(
+                round: round, arm: .mesh, phase: phase, latency: .milliseconds(2),
+                cpu: [
+                    .apps: .milliseconds(200), .proxies: .milliseconds(500),
+                    .load: .milliseconds(100),
+                ]),
+        ]
+    }
+
+    @Test func phasesArePooledOverRounds() throws {
+        let found = findings(pair(0) + pair(1))
+        let mesh = try #require(found.phases.first { $0.arm == .mesh })
+        #expect(mesh.planned == 20_000)
+        #expect(mesh.response.count == 20_000)
+        #expect(mesh.achievedPerSecond == 1000)
+        #expect(mesh.measuredSeconds == 20)
+        let proxies = try #require(mesh.processes.first { $0.group == .proxies })
+        #expect(proxies.userNs == 750_000_000)
+        #expect(proxies.systemNs == 250_000_000)
+        #expect(proxies.windowNs == 20_000_000_000)
+        #expect(proxies.proportionalBytes == 8 << 20, "memory is not added up over rounds")
+        #expect(proxies.cpuPer1000rpsCores?.value == 0.05)
+    }
+
+    @Test func overheadsLeaveTheGeneratorOut() throws {
+        let found = findings(pair(0) + pair(1))
+        let names = found.overheads.map(\.metric)
+        #expect(
+            names == [
+                "response p50", "response p90", "response p99", "response p99.9", "response mean",
+                "cpu per 1000 rps", "memory",
+            ])
+        let cpu = try #require(found.overheads.first { $0.metric == "cpu per 1000 rps" })
+        #expect(abs(cpu.difference.value - 0.05) < 1e-12)
+        #expect(cpu.rounds == 2)
+        let p50 = try #require(found.overheads.first { $0.metric == "response p50" })
+        #expect(abs(p50.difference.value - 1e6) < 2e3)
+        #expect(p50.difference.low != nil)
+    }
+
+    @Test func aFitNeedsThreeRates() throws {
+        func plan(_ rates: [Double]) -> [PhasePlan] {
+            rates.map {
+                PhasePlan(name: "at-\(Int($0))", duration: .seconds(10), measure: true, rate: $0)
+            }
+        }
+        func samples(_ rates: [Double]) -> [Sample] {
+            (0..<2).flatMap { round in
+                rates.flatMap { rate in
+                    Arm.allCases.map { arm in
+                        // 5 ms a second idle and 50 µs a request.
+                        let cpu = Duration.fractionalSeconds(10 * (0.005 + rate * 50e-6))
+                        var sample = Made.sample(
+                            round: round, arm: arm, phase: "at-\(Int(rate))", cpu: [.proxies: cpu])
+                        sample.tally.completed = UInt64(rate * 10)
+                        return sample
+                    }
+                }
+            }
+        }
+        #expect(findings(phases: plan([500, 1000]), samples([500, 1000])).fits.isEmpty)
+        let rates = [500.0, 1000, 2000]
+        let fits = findings(phases: plan(rates), samples(rates)).fits
+        let fit = try #require(fits.first { $0.arm == .mesh })
+        #expect(abs(fit.idleCores.value - 0.005) < 1e-9)
+        #expect(abs(fit.marginalPer1000rpsCores.value - 0.05) < 1e-9)
+        #expect(fit.points.count == 6)
+    }
+
+    @Test func sameSamplesSameResult() {
+        let a = findings(pair(0) + pair(1) + pair(2))
+        let b = findings(pair(0) + pair(1) + pair(2))
+        #expect(a.overheads == b.overheads)
+        #expect(a.phases == b.phases)
+    }
+
+    @Test(arguments: [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")])
+    func percentileLabels(quantile: Double, label: String) {
+        #expect(percentileLabel(quantile) == label)
+    }
+}
+
+@Suite struct TimelineTests {
+    private let phases = [
+        PhasePlan(name: "warm", duration: .seconds(1), measure: false, rate: nil),
+        PhasePlan(name: "base", duration: .seconds(2), measure: true, rate: nil),
+        PhasePlan(name: "rest", duration: .seconds(1), measure: false, rate: nil),
+        PhasePlan(name: "idle", duration: .seconds(1), measure: false, rate: nil),
+    ]
+
+    @Test func boundariesFollowTheStartOrder() {
+        let timeline = Timeline(phases, from: Instant(nanoseconds: 5_000_000_000))
+        #expect(
+            timeline.boundaries.map(\.nanoseconds) == [5, 6, 8, 9, 10].map { $0 * 1_000_000_000 })
+        #expect(timeline.isRead == [false, true, true, false, false])
+        #expect(timeline.end == Instant(nanoseconds: 10_000_000_000))
+    }
+
+    @Test(arguments: [(0, 0), (5, 0), (6, 1), (7, 1), (8, 2), (9, 3), (10, 3), (99, 3)])
+    func phaseAtAnInstant(second: Int64, phase: Int) {
+        let timeline = Timeline(phases, from: Instant(nanoseconds: 5_000_000_000))
+        #expect(timeline.phase(at: Instant(nanoseconds: second * 1_000_000_000)) == phase)
+    }
+}

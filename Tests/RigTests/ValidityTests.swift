@@ -1,0 +1,144 @@
+import Base
+import Model
+import Posix
+import Report
+import Testing
+
+@testable import Rig
+
+@Suite struct ValidityTests {
+    struct Case: CustomTestStringConvertible, Sendable {
+        var testDescription: String
+        var broken: Finding.Rule?
+        var change: @Sendable (inout Sample) -> Void
+    }
+
+    private static let cases = [
+        Case(testDescription: "all is well", broken: nil) { _ in },
+        Case(testDescription: "just enough was sent", broken: nil) { $0.tally.sent = 9_900 },
+        Case(testDescription: "too little was sent", broken: .achieved) { $0.tally.sent = 9_899 },
+        Case(testDescription: "late within the limit", broken: nil) {
+            $0.tally.lag.record(2_000_000, count: 90)
+        },
+        Case(testDescription: "late", broken: .lag) { $0.tally.lag.record(2_000_000, count: 200) },
+        Case(testDescription: "a closed loop has no schedule to miss", broken: nil) {
+            $0.isOpenLoop = false
+            $0.tally.sent = 1
+            $0.tally.lag.record(2_000_000, count: 200)
+        },
+        Case(testDescription: "generator saturated", broken: .generator) {
+            $0.generatorBusy = 0.81
+        },
+        Case(testDescription: "machine saturated", broken: .machine) {
+            $0.machine = .init(busy: 0.91, stolen: 0, softInterrupts: 0)
+        },
+        Case(testDescription: "steal", broken: .steal) {
+            $0.machine = .init(busy: 0.3, stolen: 0.021, softInterrupts: 0)
+        },
+        Case(testDescription: "clock set", broken: .clock) { $0.clockStepped = true },
+        Case(testDescription: "a worker was replaced", broken: .workers) {
+            $0.lostWorkers = ["web/0"]
+        },
+        Case(testDescription: "no answers", broken: .samples) { $0.tally.completed = 0 },
+    ]
+
+    @Test(arguments: cases)
+    func rules(_ test: Case) {
+        var sample = Made.sample()
+        test.change(&sample)
+        let broken = Made.limits.findings(sample).filter { !$0.holds }
+        #expect(broken.map(\.rule) == (test.broken.map { [$0] } ?? []))
+        for finding in broken { #expect(!finding.sentence.isEmpty && !finding.observed.isEmpty) }
+    }
+
+    private func trust(rounds: Int, bad: Set<Int>, min: Int, max: Int) -> Trust {
+        var samples: [Sample] = []
+        for round in 0..<rounds {
+            samples.append(Made.sample(round: round, arm: .direct))
+            var mesh = Made.sample(round: round, arm: .mesh)
+            if bad.contains(round) { mesh.clockStepped = true }
+            samples.append(mesh)
+        }
+        return Trust(
+            samples, rounds: Array(0..<rounds),
+            experiment: Made.experiment(rounds: RoundsPlan(min: min, max: max)), warnings: ["w"])
+    }
+
+    @Test func aDisturbedRoundDoesNotCountAndIsReplaced() {
+        let trust = trust(rounds: 4, bad: [1], min: 3, max: 5)
+        #expect(trust.counted == [0, 2, 3])
+        #expect(trust.validity.valid)
+        #expect(trust.validity.reasons.isEmpty)
+        #expect(trust.validity.warnings.first == "w")
+        #expect(trust.validity.warnings.contains { $0.contains("round 2, mesh, base") })
+        #expect(trust.validity.checks.allSatisfy(\.held), "of the rounds that count")
+    }
+
+    @Test func tooFewCountedRoundsAreInvalidWithEveryReason() {
+        let trust = trust(rounds: 4, bad: [0, 3], min: 3, max: 4)
+        #expect(!trust.validity.valid)
+        #expect(trust.validity.reasons.count == 3)
+        #expect(trust.validity.checks.contains { !$0.held && $0.name == "clock steps, mesh, base" })
+    }
+
+    @Test func nothingMeasuredIsInvalid() {
+        #expect(!trust(rounds: 0, bad: [], min: 1, max: 1).validity.valid)
+    }
+
+    @Test func anInvalidRunClaimsNothing() throws {
+        var samples: [Sample] = []
+        for round in 0..<2 {
+            for arm in Arm.allCases {
+                var sample = Made.sample(round: round, arm: arm)
+                sample.clockStepped = true
+                samples.append(sample)
+            }
+        }
+        let expectation = Expectation(
+            source: "p50(response) < 1s", left: .metric(.percentile(0.5, .response)),
+            comparison: .less, right: .literal(1e9, .time), tolerance: nil, phase: nil, arm: nil)
+        let findings = Findings(
+            Made.experiment(expectations: [expectation]), samples.map(Made.record), warnings: [])
+        #expect(!findings.trust.validity.valid)
+        #expect(findings.overheads.isEmpty)
+        #expect(findings.judgements.map(\.result.verdict) == [.invalid])
+        for phase in findings.phases {
+            #expect(!phase.response.percentiles.contains(where: \.supported))
+        }
+        #expect(findings.rounds.allSatisfy { !$0.invalid.isEmpty })
+    }
+}
+
+@Suite struct VerdictTests {
+    private func expectation(_ verdict: RunResult.Verdict) -> RunResult.ExpectationResult {
+        .init(source: "x", verdict: verdict, observed: "", expected: "", samples: 1, reason: "")
+    }
+
+    @Test(
+        arguments: [
+            (true, [], false, false, Int32(0), RunResult.Verdict.pass),
+            (true, [.pass, .pass], false, false, 0, .pass),
+            (true, [.pass, .inconclusive], false, false, 0, .inconclusive),
+            (true, [.pass, .inconclusive, .fail], false, false, 99, .fail),
+            (false, [.invalid], false, false, 4, .invalid),
+            (false, [.fail], false, false, 4, .invalid),
+            (true, [.fail], true, false, 1, .fail),
+            (false, [.fail], true, false, 1, .invalid),
+            (true, [.fail], false, true, 130, .fail),
+            (false, [.fail], true, true, 130, .invalid),
+        ] as [(Bool, [RunResult.Verdict], Bool, Bool, Int32, RunResult.Verdict)])
+    func theGravestCauseDecides(
+        valid: Bool, verdicts: [RunResult.Verdict], failed: Bool, interrupted: Bool, code: Int32,
+        verdict: RunResult.Verdict
+    ) {
+        let validity = RunResult.Validity(valid: valid, reasons: [], warnings: [])
+        let results = verdicts.map(expectation)
+        let exit = RunResult.Exit(
+            validity: validity, expectations: results,
+            failure: failed ? RigError(.died, "echo/0 exited with 3") : nil,
+            isInterrupted: interrupted)
+        #expect(exit.code == code)
+        #expect(exit.code == 0 || !exit.reasons.isEmpty)
+        #expect(RunResult.Verdict(validity: validity, expectations: results) == verdict)
+    }
+}
