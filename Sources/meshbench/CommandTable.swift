@@ -14,6 +14,7 @@ let commands: [Command] = [
     .help,
     .version,
     .proxy,
+    .app,
 ]
 
 /// The version that `meshbench version` prints and that results carry.
