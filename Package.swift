@@ -76,6 +76,7 @@ let package = Package(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
         tests("IntegrationTests", ["Base", "Posix", "Report"]),
+        tests("CommandTests", ["Base", "Model", "meshbench"]),
         tests("TidyTests", []),
     ]
 )

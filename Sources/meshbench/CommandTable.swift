@@ -13,6 +13,7 @@ let commands: [Command] = [
     .help,
     .version,
     .proxy,
+    .app,
 ]
 
 /// The version that `meshbench version` prints and that results carry.
