@@ -16,7 +16,7 @@ import Testing
         init() throws {
             folder = try Scratch()
             // Its worker may be another user than this one.
-            chmod(folder.root, 0o755)
+            unsafe chmod(folder.root, 0o755)
             let address = try freeAddress()
             self.address = address
             try """

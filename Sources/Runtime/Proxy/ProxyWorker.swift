@@ -207,6 +207,8 @@ final class ProxyWorker {
                 let socket = sockets[slot] - 1
                 sockets[slot] = 0
                 if socket >= 0 { Socket.close(socket, reset: reset) }
+                // A descriptor is free for whoever waits.
+                if resumeAccepting != nil { resumeAccepting = now }
             }
         }
     }
