@@ -17,11 +17,12 @@ let settings: [SwiftSetting] = [
 
 // The toolchain's own linker packs the relocations of the release binary: each process reads 1 MB less
 // at its start and has that much less resident. glibc before 2.36 cannot load such a binary.
-let loader = unsafe String(cString: gnu_get_libc_version()).split(separator: ".").compactMap {
-    Int($0)
-}
+var glibc = [CChar](repeating: 0, count: 64)
+_ = unsafe confstr(Int32(_CS_GNU_LIBC_VERSION), &glibc, glibc.count)
+let version = String(decoding: glibc.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    .split { !$0.isNumber }.compactMap { Int($0) }
 let packing: [LinkerSetting] =
-    loader.lexicographicallyPrecedes([2, 36])
+    version.lexicographicallyPrecedes([2, 36])
     ? []
     : [
         .unsafeFlags(
