@@ -141,13 +141,14 @@ extension Shape where Whole == ProxyLimits {
             ProxyLimits(),
             [
                 .init(
-                    "head", \.headBytes, .size(1024...(1 << 20)), standard: "32KiB",
+                    "head", \.headBytes, .size(1024...ProxyLimits.headBytesMost), standard: "32KiB",
                     about: "bytes of one head, start line included"),
                 .init(
                     "headers", \.headerCount, .integer(1...10_000), standard: "100",
                     about: "fields in one head"),
                 .init(
-                    "target", \.targetBytes, .size(256...(1 << 20)), standard: "8KiB",
+                    "target", \.targetBytes, .size(256...ProxyLimits.headBytesMost),
+                    standard: "8KiB",
                     about: "bytes of one request target"),
                 .init(
                     "connections", \.connections, .integer(2...1_000_000), standard: "20000",
