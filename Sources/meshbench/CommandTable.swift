@@ -5,6 +5,7 @@ import Scenario
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
 let commands: [Command] = [
     .run,
+    .selftest,
     .load,
     .validate,
     .plan,
