@@ -44,8 +44,8 @@ indirect enum JSON: Equatable, Sendable {
         return "\(open)\n\(body)\n\(indent)\(close)"
     }
 
-    /// RFC 8259, section 7. Non-ASCII text stands as it is; DEL and the C1 controls, which YAML refuses
-    /// to read raw, are escaped too.
+    /// RFC 8259, section 7. Non-ASCII text stands as it is; DEL and the C1 controls, which YAML
+    /// refuses to read raw, are escaped too.
     private static func quote(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {

@@ -4,7 +4,8 @@ import Base
 import Model
 
 extension ScenarioFile {
-    /// The services, loads, timeline and order of arms, the requests to be offered and the time needed.
+    /// The services, loads, timeline and order of arms, the requests to be offered and the time
+    /// needed.
     public var plan: String {
         let sections = [
             headline, servicesPlan, loadsPlan, timelinePlan, roundsPlan, expectationsPlan,

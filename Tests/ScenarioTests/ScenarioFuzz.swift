@@ -2,9 +2,9 @@ import Base
 import Scenario
 import Testing
 
-// Random damage to the shipped scenarios. Whatever comes out, it is read or refused with at least one
-// error, at places that exist, within bounds; what is read gives the same experiment when its resolved
-// form is read again.
+// Random damage to the shipped scenarios. Whatever comes out, it is read or refused with at least
+// one error, at places that exist, within bounds; what is read gives the same experiment when its
+// resolved form is read again.
 
 /// Reads `steps` damaged scenarios, all from one seed.
 func fuzzScenarios(seed: UInt64, steps: Int, corpus: [String]) throws {
