@@ -36,13 +36,10 @@ struct HeadWriter {
             writer.append("\r\n")
         }
         let appendsForwarded = policy.forwardedFor && client.count > 0
-        var forwarded = -1
         var hasID = false
-        copyFields(head, bytes, to: &writer) { field, index in
+        copyFields(head, bytes, to: &writer) { field, _ in
             switch field.name {
-            case .forwardedFor where appendsForwarded && forwarded < 0:
-                forwarded = index
-                return false
+            case .forwardedFor where appendsForwarded: return false
             case .requestID:
                 hasID = true
                 return true
@@ -51,8 +48,11 @@ struct HeadWriter {
         }
         if appendsForwarded {
             writer.append("x-forwarded-for: ")
-            if forwarded >= 0 {
-                writer.append(bytes[head.fields[forwarded].valueRange])
+            // One field instead of several: the order of the addresses is what they mean.
+            for i in 0..<head.fieldCount where head.fields[i].name == .forwardedFor {
+                let value = bytes[head.fields[i].valueRange]
+                guard value.count > 0 else { continue }
+                writer.append(value)
                 writer.append(", ")
             }
             writer.append(client)

@@ -224,6 +224,29 @@ import Testing
         #expect(stats["meshbench_proxy_response_flags_total{flag=\"UO\"}"] == 1)
     }
 
+    @Test func linesOfSeveralWorkersDoNotMix() throws {
+        let server = try TestServer.named("b")
+        let proxy = try Self.logging(server.address, "workers: 2")
+        let target = "/" + String(repeating: "a", count: 700)
+        let clients = try (0..<16).map { _ in try proxy.connect() }
+        let rounds = 20
+        for client in clients {
+            try client.send(
+                String(
+                    repeating: "GET \(target) HTTP/1.1\r\nhost: a\r\n\r\n", count: rounds))
+        }
+        for _ in 0..<(clients.count * rounds) {
+            let line = try proxy.nextLogLine()
+            #expect(line.path == target)
+            #expect(line.status == 200)
+            #expect(line.client == "127.0.0.1")
+            #expect(line.cluster == "b" && line.upstream == "\(server.address)")
+        }
+        for client in clients {
+            for _ in 0..<rounds { #expect(try client.readAnswer().text == "b") }
+        }
+    }
+
     @Test func idleConnectionsAreClosed() throws {
         let server = try TestServer.named("b")
         let proxy = try Self.logging(server.address, "timeouts: {idle: 150ms}")

@@ -102,26 +102,39 @@ import Testing
         #expect(try client.discard(64 << 20) == 64 << 20)
     }
 
-    @Test func descriptorExhaustionIsSurvived() throws {
+    /// Descriptors run out: who is in is served, new clients wait, and get in when others leave.
+    @Test(arguments: [1, 2])
+    func descriptorExhaustionIsSurvived(workers: Int) throws {
         let server = try TestServer.named("ok")
         let proxy = try RunningProxy(
-            configuration: Self.configuration(server.address), descriptors: 40)
-        let first = try proxy.connect()
+            configuration: Self.configuration(server.address, "workers: \(workers)"),
+            descriptors: 50)
         func ask(_ client: RawConnection) throws -> String {
             try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             return try client.readAnswer().text
         }
+        let first = try proxy.connect()
         #expect(try ask(first) == "ok")
-        let crowd = try (0..<100).map { _ in try proxy.connect() }
-        // The admin listener may find no descriptor either, so the proof is that this one is served.
+        var crowd = try (0..<200).map { _ in
+            let client = try proxy.connect()
+            try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            return client
+        }
+        // There is always a descriptor for the admin listener.
+        try proxy.wait(for: "accept_pauses_total") { $0 >= 1 }
         for _ in 0..<50 { #expect(try ask(first) == "ok") }
-        #expect(proxy.process.poll() == nil)
-        for client in crowd.dropLast() { client.close(reset: true) }
-        // The last of the crowd waited in the kernel's queue all the time.
-        #expect(try ask(try #require(crowd.last)) == "ok")
-        #expect(try ask(try proxy.connect()) == "ok")
+        let served = crowd.filter { $0.isReadable(within: .zero) }
+        #expect(served.count < 50)
+        // Whoever leaves makes room for one who waited, and nobody was turned away.
+        while let client = crowd.first {
+            #expect(try client.readAnswer().text == "ok")
+            client.close()
+            crowd.removeFirst()
+        }
+        #expect(try ask(first) == "ok")
         let stats = try proxy.stats()
-        #expect(try #require(stats["meshbench_proxy_accept_pauses_total"]) >= 1)
+        #expect(stats["meshbench_proxy_responses_5xx_total"] == 0)
+        #expect(stats["meshbench_proxy_downstream_connections_refused_total"] == 0)
     }
 
     /// Room for clients, none for upstreams: a request is refused with a reason, and later ones are served.
@@ -131,8 +144,9 @@ import Testing
             configuration: Self.configuration(server.address, "limits: {connections: 4}"))
         let clients = try (0..<4).map { _ in try proxy.connect() }
         try proxy.wait(for: "downstream_connections") { $0 == 4 }
-        let fifth = try proxy.connect()
-        #expect(fifth.endsWithoutMore())
+        // It may be gone before it knows that it was connected.
+        if let fifth = try? proxy.connect() { #expect(fifth.endsWithoutMore()) }
+        try proxy.wait(for: "downstream_connections_refused_total") { $0 == 1 }
         try clients[0].send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         let answer = try clients[0].readAnswer()
         #expect(answer.status == 503)
@@ -141,7 +155,6 @@ import Testing
         try proxy.wait(for: "downstream_connections") { $0 == 3 }
         try clients[0].send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         #expect(try clients[0].readAnswer().text == "ok")
-        #expect(try proxy.stats()["meshbench_proxy_downstream_connections_refused_total"] == 1)
     }
 
     @Test func aHalfClosedClientIsAnswered() throws {

@@ -15,6 +15,8 @@ import Testing
 
         init() throws {
             folder = try Scratch()
+            // Its worker may be another user than this one.
+            unsafe chmod(folder.root, 0o755)
             let address = try freeAddress()
             self.address = address
             try """
