@@ -27,7 +27,7 @@ struct HeadWriter {
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
-        writer.append(bytes[head.path])
+        writePath(head, bytes, to: &writer)
         writer.append(" HTTP/1.1\r\n")
         if head.hostField < 0 {
             // HTTP/1.0 without a host: the empty one is what RFC 9112, 3.2, prescribes.
@@ -36,13 +36,12 @@ struct HeadWriter {
             writer.append("\r\n")
         }
         let appendsForwarded = policy.forwardedFor && client.count > 0
-        var forwarded = -1
+        // Of several lines the last is the one to go on with: together they are one list (RFC 9110, 5.3).
+        let forwarded = appendsForwarded ? lastForwarded(head, bytes) : -1
         var hasID = false
         copyFields(head, bytes, to: &writer) { field, index in
             switch field.name {
-            case .forwardedFor where appendsForwarded && forwarded < 0:
-                forwarded = index
-                return false
+            case .forwardedFor where index == forwarded: return false
             case .requestID:
                 hasID = true
                 return true
@@ -63,6 +62,20 @@ struct HeadWriter {
         if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if head.wantsUpgrade { writeUpgrade(head, bytes, to: &writer) }
         writer.append("\r\n")
+    }
+
+    /// The target in origin form; an absolute one may have had no path (RFC 9112, 3.2.1 and 3.2.4).
+    @inline(__always)
+    private func writePath(
+        _ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter
+    ) {
+        let path = bytes[head.path]
+        if path.count == 0 {
+            writer.append(bytes[head.method] == "OPTIONS" ? "*" : "/")
+        } else if path[0] == UInt8(ascii: "?") {
+            writer.append(UInt8(ascii: "/"))
+        }
+        writer.append(path)
     }
 
     /// How an answer is delimited on the client's connection.
@@ -139,6 +152,15 @@ struct HeadWriter {
             }
         }
         return false
+    }
+
+    private func lastForwarded(_ head: borrowing Head, _ bytes: Bytes) -> Int {
+        var last = -1
+        for i in 0..<head.fieldCount
+        where head.fields[i].name == .forwardedFor && !isHopByHop(head.fields[i], head, bytes) {
+            last = i
+        }
+        return last
     }
 
     private func writeUpgrade(_ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter) {

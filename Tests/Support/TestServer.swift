@@ -1,6 +1,6 @@
 // A server that does what a test tells it, one thread a connection, and records what it is sent.
 
-public import Base
+import Base
 import Glibc
 public import Posix
 import Synchronization
