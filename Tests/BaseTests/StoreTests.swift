@@ -59,7 +59,9 @@ import Testing
         unsafe pool.memory(buffer)[0] = byte
     }
 
-    private func first(_ pool: BufferPool, _ buffer: Int32) -> UInt8 { pool.bytes(buffer, 0..<1)[0] }
+    private func first(_ pool: BufferPool, _ buffer: Int32) -> UInt8 {
+        pool.bytes(buffer, 0..<1)[0]
+    }
 
     @Test func misuseIsCaught() async {
         await #expect(processExitsWith: .failure) {
