@@ -3,7 +3,7 @@
 
 public import Base
 internal import CShims
-import Glibc
+public import Glibc
 
 /// What a transfer on a non-blocking socket came to.
 @frozen
@@ -126,14 +126,20 @@ public enum Socket {
                     iov_len: bytes.count)
                 offered += bytes.count
             }
-            var message = unsafe msghdr()
-            unsafe message.msg_iov = vector.baseAddress
-            unsafe message.msg_iovlen = count
-            while true {
-                let n = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL))
-                if n >= 0 { return (.bytes(n), offered) }
-                if let settled = settle(errno) { return (settled, offered) }
-            }
+            return unsafe (send(socket, vector: vector), offered)
+        }
+    }
+
+    /// Sends the regions of `vector` in one call.
+    @inline(__always)
+    public static func send(_ socket: Int32, vector: UnsafeMutableBufferPointer<iovec>) -> Transfer {
+        var message = unsafe msghdr()
+        unsafe message.msg_iov = vector.baseAddress
+        unsafe message.msg_iovlen = vector.count
+        while true {
+            let n = unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL))
+            if n >= 0 { return .bytes(n) }
+            if let settled = settle(errno) { return settled }
         }
     }
 

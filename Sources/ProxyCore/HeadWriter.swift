@@ -36,12 +36,10 @@ struct HeadWriter {
             writer.append("\r\n")
         }
         let appendsForwarded = policy.forwardedFor && client.count > 0
-        // Of several lines the last is the one to go on with: together they are one list (RFC 9110, 5.3).
-        let forwarded = appendsForwarded ? lastForwarded(head, bytes) : -1
         var hasID = false
-        copyFields(head, bytes, to: &writer) { field, index in
+        copyFields(head, bytes, to: &writer) { field, _ in
             switch field.name {
-            case .forwardedFor where index == forwarded: return false
+            case .forwardedFor where appendsForwarded: return false
             case .requestID:
                 hasID = true
                 return true
@@ -50,8 +48,12 @@ struct HeadWriter {
         }
         if appendsForwarded {
             writer.append("x-forwarded-for: ")
-            if forwarded >= 0 {
-                writer.append(bytes[head.fields[forwarded].valueRange])
+            // One field instead of several: the order of the addresses is what they mean.
+            for i in 0..<head.fieldCount where head.fields[i].name == .forwardedFor {
+                let field = head.fields[i]
+                let value = bytes[field.valueRange]
+                guard value.count > 0, !isHopByHop(field, head, bytes) else { continue }
+                writer.append(value)
                 writer.append(", ")
             }
             writer.append(client)
@@ -152,15 +154,6 @@ struct HeadWriter {
             }
         }
         return false
-    }
-
-    private func lastForwarded(_ head: borrowing Head, _ bytes: Bytes) -> Int {
-        var last = -1
-        for i in 0..<head.fieldCount
-        where head.fields[i].name == .forwardedFor && !isHopByHop(head.fields[i], head, bytes) {
-            last = i
-        }
-        return last
     }
 
     private func writeUpgrade(_ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter) {

@@ -150,6 +150,11 @@ public final class Proxy {
     /// Open connections of both sides.
     public var openConnections: Int { openSlots }
 
+    /// Open connections of clients.
+    public var openClients: Int {
+        Int(counters[.downstreamConnectionsTotal] - counters[.downstreamConnectionsClosed])
+    }
+
     /// Buffers that hold bytes at this moment.
     public var buffersInUse: Int { pool.inUse }
 

@@ -1,5 +1,5 @@
-// The keys of a proxy's configuration file: one table for reading, errors, defaults, the JSON Schema
-// and the reference in docs/PROXY.md.
+// The keys of a proxy's configuration file: one table for reading, errors, defaults, the JSON
+// Schema and the reference in docs/PROXY.md.
 
 import Base
 import Glibc
@@ -141,13 +141,14 @@ extension Shape where Whole == ProxyLimits {
             ProxyLimits(),
             [
                 .init(
-                    "head", \.headBytes, .size(1024...(1 << 20)), standard: "32KiB",
+                    "head", \.headBytes, .size(1024...ProxyLimits.headBytesMost), standard: "32KiB",
                     about: "bytes of one head, start line included"),
                 .init(
                     "headers", \.headerCount, .integer(1...10_000), standard: "100",
                     about: "fields in one head"),
                 .init(
-                    "target", \.targetBytes, .size(256...(1 << 20)), standard: "8KiB",
+                    "target", \.targetBytes, .size(256...ProxyLimits.headBytesMost),
+                    standard: "8KiB",
                     about: "bytes of one request target"),
                 .init(
                     "connections", \.connections, .integer(2...1_000_000), standard: "20000",
@@ -221,7 +222,10 @@ extension Form where Value == String {
                 ports.contains(port)
             else {
                 throw FormError(
-                    "a port from \(ports.lowerBound) to \(ports.upperBound) is needed, not '\(abbreviated(String(digits)))'"
+                    """
+                    a port from \(ports.lowerBound) to \(ports.upperBound) is needed, not \
+                    '\(abbreviated(String(digits)))'
+                    """
                 )
             }
             return text

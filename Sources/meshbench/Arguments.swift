@@ -1,3 +1,4 @@
+import Base
 import Model
 import Scenario
 
@@ -10,7 +11,8 @@ struct Arguments: Sendable {
     private(set) var wantsHelp = false
 
     /// Sorts `words` by the table of `command`.
-    /// - Throws: a usage failure for an unknown flag, a missing or needless value, a flag given twice,
+    /// - Throws: a usage failure for an unknown flag, a missing or needless value, a flag given
+    ///   twice,
     ///   and for too few or too many words.
     init(parsing words: [String], for command: Command) throws(CommandFailure) {
         self.command = command.name
@@ -84,6 +86,35 @@ struct Arguments: Sendable {
                     + "to \(range.upperBound) is needed")
         }
         return number
+    }
+
+    /// The flag's value as a span of time; nil where the flag was not given.
+    /// - Throws: a usage failure where it is none.
+    func duration(_ flag: Flag) throws(CommandFailure) -> Duration? {
+        try quantity(flag, Quantity.duration)
+    }
+
+    /// The flag's value as bytes; nil where the flag was not given.
+    /// - Throws: a usage failure where it is none.
+    func size(_ flag: Flag) throws(CommandFailure) -> Int? {
+        try quantity(flag, Quantity.size)
+    }
+
+    /// The flag's value per second; nil where the flag was not given.
+    /// - Throws: a usage failure where it is none.
+    func rate(_ flag: Flag) throws(CommandFailure) -> Double? {
+        try quantity(flag, Quantity.rate)
+    }
+
+    private func quantity<Value>(
+        _ flag: Flag, _ parse: (String) throws(QuantityError) -> Value
+    ) throws(CommandFailure) -> Value? {
+        guard let text = value(flag) else { return nil }
+        do throws(QuantityError) {
+            return try parse(text)
+        } catch {
+            throw usage("'\(flag.name) \(text)': \(error.message)")
+        }
     }
 
     /// A usage failure in the words of this command.

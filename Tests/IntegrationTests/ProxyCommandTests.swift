@@ -51,6 +51,79 @@ import Testing
         #expect(taken.end == .exited(1))
     }
 
+    @Test func aLogThatCannotBeWrittenIsAFailure() throws {
+        let file = try ConfigurationFile()
+        try file.write(
+            Self.configuration(.loopback(port: 9), "access_log: /nonexistent/folder/log"))
+        let run = try Program.run(Program.meshbench(), ["proxy", "--config", file.path])
+        #expect(run.end == .exited(1))
+        #expect(run.lines.isEmpty)
+    }
+
+    @Test(arguments: ["head: 61KiB", "target: 1MiB", "connections: 1", "headers: 0"])
+    func limitsHaveLimits(limit: String) throws {
+        let file = try ConfigurationFile()
+        try file.write(Self.configuration(.loopback(port: 9), "limits: {\(limit)}"))
+        let run = try Program.run(Program.meshbench(), ["proxy", "--config", file.path])
+        #expect(run.end == .exited(65))
+    }
+
+    /// Whoever trickles at the admin listener is cut off: signals are read by the same thread.
+    @Test func aDawdlerAtTheAdminListenerHoldsNobodyUp() throws {
+        let server = try TestServer.named("backend")
+        let proxy = try RunningProxy(configuration: Self.configuration(server.address))
+        let dawdler = try RawConnection(to: try #require(proxy.admin))
+        try dawdler.send("GET /st")
+        proxy.process.send(SIGTERM)
+        // A byte now and then must not begin the time anew.
+        var bytes = 0
+        while proxy.process.poll() == nil, bytes < 100 {
+            try? dawdler.send("a")
+            bytes += 1
+            _ = waitReadable([proxy.process.ending], for: .milliseconds(100))
+        }
+        #expect(proxy.process.poll() == .exited(0))
+    }
+
+    @Test func theLogIsReopenedAtHangUp() throws {
+        let server = try TestServer.named("backend")
+        let folder = try Scratch()
+        let log = folder.path("log")
+        let proxy = try RunningProxy(
+            configuration: Self.configuration(server.address, "access_log: \(log)"))
+        func waitForLine(_ path: String, _ text: String) throws {
+            let deadline = Clock.now() + RawConnection.patience
+            while !tail(of: path, lines: 1).contains(where: { $0.contains(text) }) {
+                try #require(Clock.now() < deadline)
+                Clock.sleep(until: Clock.now() + .milliseconds(2))
+            }
+        }
+        _ = try proxy.get("/before")
+        try waitForLine(log, "\"/before\"")
+        let renamed = unsafe rename(log, folder.path("log.1"))
+        #expect(renamed == 0)
+        proxy.process.send(SIGHUP)
+        let deadline = Clock.now() + RawConnection.patience
+        while unsafe access(log, F_OK) != 0 { try #require(Clock.now() < deadline) }
+        _ = try proxy.get("/after")
+        try waitForLine(log, "\"/after\"")
+        #expect(tail(of: folder.path("log.1"), lines: 9).count == 1)
+    }
+
+    @Test(arguments: [
+        "workers: 2", "limits: {headers: 50}", "access_log: \"-\"",
+    ])
+    func whatCannotChangeIsSaid(change: String) throws {
+        let server = try TestServer.named("backend")
+        let file = try ConfigurationFile()
+        let proxy = try RunningProxy(
+            configuration: Self.configuration(server.address), file: file)
+        try file.write(Self.configuration(server.address, change))
+        proxy.process.send(SIGHUP)
+        try proxy.waitForError("only with a restart")
+        #expect(try proxy.get("/").text == "backend")
+    }
+
     @Test(arguments: [false, true])
     func filesAreReadInBothForms(json: Bool) throws {
         let server = try TestServer.named("backend")

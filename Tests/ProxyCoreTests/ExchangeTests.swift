@@ -91,7 +91,7 @@ import Testing
         ("X-Forwarded-For: b\r\n", "x-forwarded-for: b, 192.0.2.1\r\n"),
         (
             "X-Forwarded-For: b\r\nx-forwarded-for: c\r\n",
-            "X-Forwarded-For: b\r\nx-forwarded-for: c, 192.0.2.1\r\n"
+            "x-forwarded-for: b, c, 192.0.2.1\r\n"
         ),
         (
             "X-Forwarded-For: b\r\nConnection: x-forwarded-for\r\n",

@@ -27,7 +27,8 @@ struct Layer {
         "LoadCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire"]),
         "Runtime": Layer(
             level: 5,
-            mayImport: ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
+            mayImport: ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"],
+            system: ["FoundationEssentials"]),
         "Rig": Layer(
             level: 6,
             mayImport: [

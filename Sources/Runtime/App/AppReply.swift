@@ -7,7 +7,6 @@
 // they stand ready with their framing. Where an answer stands is one number, however large it is.
 
 import Base
-import Glibc
 
 /// How far one answer has come. A plain value.
 struct AppReply: BitwiseCopyable {
@@ -39,71 +38,51 @@ final class AppFiller: @unchecked Sendable {
     private static let chunksBytes = chunkCount * chunkBytes
 
     // Safety: both are initialized here and only read afterwards, until `deinit`.
-    private let data: UnsafeMutableRawBufferPointer
-    private let chunks: UnsafeMutableRawBufferPointer
+    private let memory: UnsafeMutableRawBufferPointer
+    private let data: Bytes
+    private let chunks: Bytes
 
     init() {
-        unsafe data = .allocate(byteCount: Self.dataBytes, alignment: 4096)
-        unsafe chunks = .allocate(
-            byteCount: Self.chunksBytes, alignment: 4096)
+        unsafe memory = .allocate(byteCount: Self.dataBytes + Self.chunksBytes, alignment: 4096)
         // Letters and line ends: readable in a terminal, and not all the same byte.
         let line = Bytes("the quick brown fox jumps over the lazy dog, and over the mesh.\n")
-        for index in 0..<Self.dataBytes { unsafe data[index] = line[index % line.count] }
-        var writer = unsafe ByteWriter(chunks)
+        for index in 0..<Self.dataBytes { unsafe memory[index] = line[index % line.count] }
+        unsafe data = Bytes(UnsafeRawBufferPointer(rebasing: memory[0..<Self.dataBytes]))
+        var writer = unsafe ByteWriter(memory, count: Self.dataBytes)
         for _ in 0..<Self.chunkCount {
             writer.append("\r\n4000\r\n")
-            writer.append(bytes(Self.chunkData))
+            writer.append(data[0..<Self.chunkData])
         }
-        precondition(!writer.overflowed && writer.count == Self.chunksBytes)
+        precondition(
+            !writer.overflowed && writer.count == writer.capacity, "chunks that do not fit")
+        unsafe chunks = Bytes(UnsafeRawBufferPointer(rebasing: memory[Self.dataBytes...]))
     }
 
-    deinit {
-        unsafe data.deallocate()
-        unsafe chunks.deallocate()
-    }
+    deinit { unsafe memory.deallocate() }
 
     /// The first `count` bytes of a body.
-    func bytes(_ count: Int) -> Bytes {
-        unsafe Bytes(UnsafeRawBufferPointer(rebasing: data[0..<count]))
+    func bytes(_ count: Int) -> Bytes { data[0..<count] }
+
+    /// The bytes of `reply` from `position` on that stand together in memory.
+    /// - Parameter head: the memory of the head; empty where the head is out.
+    /// - Precondition: `position` is within the answer.
+    func region(_ reply: AppReply, from position: Int, head: Bytes) -> Bytes {
+        precondition(position >= 0 && position < reply.total, "past the answer")
+        var offset = position
+        if offset < reply.head { return head[offset..<reply.head] }
+        offset -= reply.head
+        if offset < reply.data {
+            return part(data, from: offset % Self.dataBytes, atMost: reply.data - offset)
+        }
+        offset -= reply.data
+        if offset < reply.chunks {
+            return part(chunks, from: offset % Self.chunksBytes, atMost: reply.chunks - offset)
+        }
+        offset += reply.lastStart - reply.chunks
+        return Bytes(Self.lastChunk)[offset..<reply.lastStart + reply.last]
     }
 
-    /// Adds what comes next of `reply` to `vector`, behind its head.
-    /// - Parameter head: the memory of the head; nil where none of it is left to send.
-    /// - Returns: how many places of `vector` are used, 1 or more.
-    func gather(
-        _ reply: AppReply, head: UnsafeRawBufferPointer?,
-        into vector: UnsafeMutableBufferPointer<iovec>
-    ) -> Int {
-        var count = 0
-        var position = reply.sent
-        func add(_ memory: UnsafeRawBufferPointer, _ offset: Int, _ length: Int) {
-            unsafe vector[count] = iovec(
-                iov_base: UnsafeMutableRawPointer(
-                    mutating: memory.baseAddress.unsafelyUnwrapped + offset), iov_len: length)
-            count += 1
-            position += length
-        }
-        if position < reply.head, let head = unsafe head {
-            unsafe add(head, position, reply.head - position)
-        }
-        var end = reply.head + reply.data
-        while position < end, count < vector.count {
-            let offset = (position - reply.head) % Self.dataBytes
-            unsafe add(
-                UnsafeRawBufferPointer(data), offset, min(end - position, Self.dataBytes - offset))
-        }
-        let start = end
-        end += reply.chunks
-        while position >= start, position < end, count < vector.count {
-            let offset = (position - start) % Self.chunksBytes
-            unsafe add(
-                UnsafeRawBufferPointer(chunks), offset,
-                min(end - position, Self.chunksBytes - offset))
-        }
-        if position >= end, position < reply.total, count < vector.count {
-            let offset = reply.lastStart + position - end
-            unsafe add(Bytes(Self.lastChunk).raw, offset, reply.total - position)
-        }
-        return count
+    private func part(_ memory: Bytes, from offset: Int, atMost count: Int) -> Bytes {
+        memory[offset..<min(offset + count, memory.count)]
     }
 }

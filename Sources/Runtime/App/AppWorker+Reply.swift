@@ -1,7 +1,6 @@
 // Answers: composed, sent as far as the socket takes them, and finished.
 
 import Base
-import Glibc
 import Posix
 
 extension AppWorker {
@@ -112,13 +111,19 @@ extension AppWorker {
         if reply.total == reply.head {
             return Socket.send(socket, head[reply.sent..<reply.head])
         }
-        // Bound: about 1 MiB in one call.
-        return unsafe withUnsafeTemporaryAllocation(of: iovec.self, capacity: 6) { vector in
-            let memory = reply.sent < reply.head ? unsafe head.raw : nil
-            let count = unsafe filler.gather(reply, head: memory, into: vector)
-            return unsafe Socket.send(
-                socket, vector: UnsafeMutableBufferPointer(rebasing: vector[0..<count]))
+        // Bound: 6 regions, about 1 MiB in one call.
+        var end = reply.sent
+        var count = 0
+        while end < reply.total, count < 6 {
+            end += filler.region(reply, from: end, head: head).count
+            count += 1
         }
+        var position = reply.sent
+        return Socket.send(socket, regions: count) { _ in
+            let region = filler.region(reply, from: position, head: head)
+            position += region.count
+            return region
+        }.transfer
     }
 
     /// The composer's memory serves the next answer: what is left of this head moves to a buffer.

@@ -18,49 +18,68 @@ struct AdminExchange {
     /// Bound: a request without fields to speak of.
     private static let requestBytes = 8 * 1024
 
+    /// From the accept to the end. Bound: while one client dawdles, signals wait.
+    private static let patience = Duration.seconds(1)
+
     /// Reads the request, answers and closes.
     func serve(_ socket: consuming Descriptor) {
-        var second = timeval(tv_sec: 1, tv_usec: 0)
-        let size = socklen_t(MemoryLayout<timeval>.size)
         let number = socket.number
-        unsafe setsockopt(number, SOL_SOCKET, SO_RCVTIMEO, &second, size)
-        unsafe setsockopt(number, SOL_SOCKET, SO_SNDTIMEO, &second, size)
-        _ = fcntl(number, F_SETFL, fcntl(number, F_GETFL) & ~O_NONBLOCK)
+        let deadline = Clock.now() + Self.patience
         var head = Head(limits: HeadLimits(headBytes: Self.requestBytes))
         var request: [UInt8] = []
-        while true {
-            var chunk = [UInt8](repeating: 0, count: 2048)
-            let n = unsafe recv(number, &chunk, chunk.count, 0)
-            guard n > 0, request.count < Self.requestBytes else { return }
-            request += chunk[..<n]
+        var chunk = [UInt8](repeating: 0, count: 2048)
+        while request.count < Self.requestBytes {
+            let transfer = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Socket.receive(number, into: $0)
+            }
+            switch transfer {
+            case .bytes(let count): request += chunk[..<count]
+            case .wouldBlock:
+                guard Self.wait(number, for: POLLIN, until: deadline) else { return }
+                continue
+            case .closed, .failed: return
+            }
             switch request.withBytes({ head.parseRequest($0) }) {
             case .incomplete: continue
             case .invalid(let error):
-                return send(number, error.status, "text/plain", "\(error.detail)\n")
+                return send(number, error.status, "text/plain", "\(error.detail)\n", deadline)
             case .complete:
                 let path = request.withBytes { $0[head.path].text }
                 let method = request.withBytes { $0[head.method].text }
-                return answer(number, method: method, path: path)
+                return answer(number, method: method, path: path, deadline)
             }
         }
     }
 
-    private func answer(_ socket: Int32, method: String, path: String) {
-        guard method == "GET" else { return send(socket, 405, "text/plain", "GET only\n") }
+    /// Whether the socket becomes ready in time.
+    private static func wait(_ socket: Int32, for event: Int32, until deadline: Instant) -> Bool {
+        let left = (deadline - Clock.now()).milliseconds
+        guard left > 0 else { return false }
+        var state = pollfd(fd: socket, events: Int16(event), revents: 0)
+        return unsafe poll(&state, 1, Int32(left) + 1) == 1
+    }
+
+    private func answer(_ socket: Int32, method: String, path: String, _ deadline: Instant) {
+        func send(_ status: Int, _ type: String, _ body: String) {
+            self.send(socket, status, type, body, deadline)
+        }
+        guard method == "GET" else { return send(405, "text/plain", "GET only\n") }
         switch path {
         case "/stats", "/metrics":
-            send(socket, 200, "text/plain; version=0.0.4", ProxyStatistics(counters).prometheus)
+            send(200, "text/plain; version=0.0.4", ProxyStatistics(counters).prometheus)
         case "/ready":
             draining
-                ? send(socket, 503, "text/plain", "draining\n")
-                : send(socket, 200, "text/plain", "ready\n")
+                ? send(503, "text/plain", "draining\n")
+                : send(200, "text/plain", "ready\n")
         case "/config":
-            send(socket, 200, "application/json", JSONText.of(configuration))
-        default: send(socket, 404, "text/plain", "there are /stats, /ready and /config\n")
+            send(200, "application/json", JSONText.of(configuration))
+        default: send(404, "text/plain", "there are /stats, /ready and /config\n")
         }
     }
 
-    private func send(_ socket: Int32, _ status: Int, _ type: String, _ body: String) {
+    private func send(
+        _ socket: Int32, _ status: Int, _ type: String, _ body: String, _ deadline: Instant
+    ) {
         let reason = status == 200 ? "OK" : status == 503 ? "Service Unavailable" : "Error"
         let text =
             "HTTP/1.1 \(status) \(reason)\r\ncontent-type: \(type)\r\n"
@@ -68,8 +87,13 @@ struct AdminExchange {
         let bytes = Array(text.utf8)
         bytes.withBytes { view in
             var rest = view
-            while rest.count > 0, case .bytes(let n) = Socket.send(socket, rest) {
-                rest = rest[n..<rest.count]
+            while rest.count > 0 {
+                switch Socket.send(socket, rest) {
+                case .bytes(let n): rest = rest[n..<rest.count]
+                case .wouldBlock:
+                    guard Self.wait(socket, for: POLLOUT, until: deadline) else { return }
+                case .closed, .failed: return
+                }
             }
         }
         Socket.endSending(socket)

@@ -24,7 +24,24 @@ struct LogFile: ~Copyable {
     deinit { if isOwned { close(descriptor) } }
 
     /// Writes all of `bytes`, which are whole lines. A full disk loses them: serving goes on.
+    ///
+    /// A file takes any amount in one piece (O_APPEND), a pipe only so much (pipe(7)): lines go there in
+    /// groups that fit, so that those of several workers do not mix.
     borrowing func write(_ bytes: Bytes) {
+        guard !isOwned else { return writeAll(bytes) }
+        var start = 0
+        var end = 0
+        for i in 0..<bytes.count where bytes[i] == UInt8(ascii: "\n") {
+            if i + 1 - start > Int(PIPE_BUF), end > start {
+                writeAll(bytes[start..<end])
+                start = end
+            }
+            end = i + 1
+        }
+        writeAll(bytes[start..<bytes.count])
+    }
+
+    private borrowing func writeAll(_ bytes: Bytes) {
         var rest = bytes
         while rest.count > 0 {
             let n = unsafe Glibc.write(descriptor, rest.raw.baseAddress, rest.count)

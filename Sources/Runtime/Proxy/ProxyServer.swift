@@ -34,7 +34,10 @@ public final class ProxyServer {
     /// Binds every listener and starts the workers.
     /// - Throws: where an address cannot be bound.
     public func start() throws(SystemError) {
-        raiseDescriptorLimit()
+        let descriptors = raiseDescriptorLimit()
+        clientsPerWorker = Self.clients(within: descriptors, of: configuration)
+        // A log that cannot be written is an error now, and not when the first worker finds out.
+        _ = try LogFile(configuration.accessLog)
         var perWorker = [[Int32]](repeating: [], count: configuration.workers)
         for listener in configuration.listeners {
             guard var address = SocketAddress(listener.address) else {
@@ -66,39 +69,52 @@ public final class ProxyServer {
         let configuration = self.configuration
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
+        let clients = clientsPerWorker
         running.began()
         let thread = try Thread(name: "proxy-\(mailboxes.count)") {
             do throws(SystemError) {
                 let worker = try ProxyWorker(
-                    configuration, listeners: listeners, mailbox: mailbox, seed: seed)
+                    configuration, listeners: listeners, clients: clients, mailbox: mailbox,
+                    seed: seed)
                 worker.run()
+                running.ended(error: nil)
             } catch {
-                standardError("worker: \(error)")
+                running.ended(error: error)
             }
-            running.ended()
         }
         thread.detach()
         mailboxes.append(mailbox)
     }
 
     /// Serves until SIGTERM or SIGINT, then lets requests in flight end.
-    /// - Throws: where the reactor cannot be made.
+    /// - Throws: where the reactor cannot be made, or a worker could not begin.
     public func run() throws(SystemError) {
         let reactor = try Reactor()
         try reactor.add(reading: signals.descriptor, token: 0)
         try reactor.add(reading: running.descriptor, token: 2)
         if let number = adminListener?.number { try reactor.add(reading: number, token: 1) }
+        var adminResumes: Instant?
         while true {
-            let count = reactor.wait(until: nil, now: .zero)
+            let count = reactor.wait(until: adminResumes, now: Clock.now())
+            if let resume = adminResumes, resume <= Clock.now(), let number = adminListener?.number
+            {
+                adminResumes = nil
+                try reactor.add(reading: number, token: 1)
+            }
             for i in 0..<count {
                 switch reactor.ready(i).token {
                 case 0: handleSignals()
-                case 1: serveAdmin()
+                case 1:
+                    guard !serveAdmin(), let number = adminListener?.number else { continue }
+                    reactor.remove(number)
+                    adminResumes = Clock.now() + ProxyWorker.acceptPause
                 default:
                     // A worker ends when it is drained, or when it could not begin.
                     running.noted()
                     if !draining { drain() }
-                    if running.count == 0 { return }
+                    guard running.count == 0 else { continue }
+                    if let error = running.error { throw error }
+                    return
                 }
             }
         }
@@ -135,43 +151,78 @@ public final class ProxyServer {
         if new.workers != old.workers { return "workers change only with a restart" }
         if new.admin != old.admin { return "the admin listener changes only with a restart" }
         if new.limits != old.limits { return "limits change only with a restart" }
+        if (new.accessLog == nil) != (old.accessLog == nil) {
+            return "the access log is turned on or off only with a restart"
+        }
         return nil
     }
 
-    private func serveAdmin() {
-        guard let listener = adminListener?.number else { return }
-        while case .connection(let socket) = Socket.accept(listener) {
-            AdminExchange(
-                counters: mailboxes.compactMap(\.counters), configuration: configuration,
-                draining: draining, workers: mailboxes.count
-            ).serve(Descriptor(owning: socket))
+    /// False: descriptors have run out, so that nobody can be let in for a while.
+    private func serveAdmin() -> Bool {
+        guard let listener = adminListener?.number else { return true }
+        while true {
+            switch Socket.accept(listener) {
+            case .connection(let socket):
+                AdminExchange(
+                    counters: mailboxes.compactMap(\.counters), configuration: configuration,
+                    draining: draining, workers: mailboxes.count
+                ).serve(Descriptor(owning: socket))
+            case .none: return true
+            case .exhausted: return false
+            }
         }
     }
 
-    /// As many descriptors as the system lets us have: each request in flight takes two.
-    private func raiseDescriptorLimit() {
+    // MARK: Descriptors
+
+    private var clientsPerWorker = Int.max
+
+    /// Takes as many descriptors as the system lets us have, and returns how many.
+    private func raiseDescriptorLimit() -> Int {
         var limit = rlimit()
-        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
-            return
-        }
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard unsafe getrlimit(resource, &limit) == 0 else { return .max }
         limit.rlim_cur = limit.rlim_max
-        unsafe _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        unsafe _ = setrlimit(resource, &limit)
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// How many clients a worker lets in: each may need a second descriptor for its request's way to the
+    /// upstream, so that whoever was let in can be served. HAProxy derives its `maxconn` in the same way.
+    private static func clients(within descriptors: Int, of configuration: ProxyConfiguration)
+        -> Int
+    {
+        // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a log
+        // and the listeners of each worker.
+        let own = 8 + configuration.workers * (3 + configuration.listeners.count)
+        return max(1, (descriptors - own) / 2 / configuration.workers)
     }
 }
 
 /// Counts the worker threads, and tells the main thread when one has ended.
 private final class RunningWorkers: Sendable {
+    private struct State {
+        var count = 0
+        var error: SystemError?
+    }
+
     private let wakeup: Wakeup
-    private let alive = Atomic(0)
+    private let state = Mutex(State())
 
     init() throws(SystemError) { wakeup = try Wakeup() }
 
     var descriptor: Int32 { wakeup.descriptor }
-    var count: Int { alive.load(ordering: .acquiring) }
-    func began() { alive.add(1, ordering: .relaxed) }
+    var count: Int { state.withLock { $0.count } }
+    /// Why a worker could not begin; nil: all could.
+    var error: SystemError? { state.withLock { $0.error } }
+    func began() { state.withLock { $0.count += 1 } }
     func noted() { wakeup.clear() }
-    func ended() {
-        alive.subtract(1, ordering: .releasing)
+
+    func ended(error: SystemError?) {
+        state.withLock {
+            $0.count -= 1
+            $0.error = $0.error ?? error
+        }
         wakeup.wake()
     }
 }

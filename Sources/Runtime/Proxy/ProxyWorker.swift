@@ -28,16 +28,21 @@ final class ProxyWorker {
     /// Accepts of one listener in one turn, likewise.
     private static let acceptsPerTurn = 64
     /// How long accepting pauses when descriptors have run out.
-    private static let acceptPause = Duration.milliseconds(50)
+    static let acceptPause = Duration.milliseconds(50)
+    /// Clients at once. Bound: leaves a descriptor for each one's upstream connection.
+    private let clients: Int
 
     private enum Token {
         static let listener: UInt64 = 1 << 63
         static let mailbox: UInt64 = 1 << 62
     }
 
-    /// - Parameter listeners: listening sockets, which the worker owns from here on.
+    /// - Parameters:
+    ///   - listeners: listening sockets, which the worker owns from here on.
+    ///   - clients: how many may be connected at once; more wait in the kernel's queue.
     init(
-        _ configuration: ProxyConfiguration, listeners: [Int32], mailbox: Mailbox, seed: UInt64
+        _ configuration: ProxyConfiguration, listeners: [Int32], clients: Int, mailbox: Mailbox,
+        seed: UInt64
     ) throws(SystemError) {
         now = Clock.now()
         nextTrim = now + .seconds(1)
@@ -45,6 +50,7 @@ final class ProxyWorker {
         proxy.log.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
         reactor = try Reactor()
         self.mailbox = mailbox
+        self.clients = clients
         self.listeners = listeners
         sockets = Slab(zeroed: configuration.limits.connections)
         log = try LogFile(configuration.accessLog)
@@ -147,6 +153,7 @@ final class ProxyWorker {
 
     private func accept(_ listener: Int32) {
         for _ in 0..<Self.acceptsPerTurn {
+            guard proxy.openClients < clients else { return pauseAccepting() }
             switch Socket.accept(listener) {
             case .connection(let socket): admit(socket)
             case .none: return
@@ -200,6 +207,8 @@ final class ProxyWorker {
                 let socket = sockets[slot] - 1
                 sockets[slot] = 0
                 if socket >= 0 { Socket.close(socket, reset: reset) }
+                // A descriptor is free for whoever waits.
+                if resumeAccepting != nil { resumeAccepting = now }
             }
         }
     }
@@ -285,6 +294,7 @@ final class ProxyWorker {
         for listener in listeners { Glibc.close(listener) }
         listeners = []
         listening = false
+        resumeAccepting = nil
         proxy.drain(now: now)
         drainDeadline = now + proxy.drainTime
     }

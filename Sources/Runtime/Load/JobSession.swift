@@ -8,7 +8,7 @@ public import LoadCore
 public import Posix
 
 /// Runs one job to its end.
-public struct LoadSession: ~Copyable {
+public struct JobSession: ~Copyable {
     private let job: LoadJob
     private let run: LoadRun
     private let reactor: Reactor
@@ -33,18 +33,18 @@ public struct LoadSession: ~Copyable {
     public init(_ job: LoadJob, allowRemote: Bool, signals: consuming Signals)
         throws(LoadRunError)
     {
-        self.job = job
+        let run = try LoadRun(job, allowRemote: allowRemote)
         do throws(SystemError) {
-            reactor = try Reactor()
+            let reactor = try Reactor()
             try reactor.add(reading: signals.descriptor, token: Token.signal.rawValue)
+            try reactor.add(reading: run.newsDescriptor, token: Token.news.rawValue)
+            self.reactor = reactor
         } catch {
             throw .system(error)
         }
+        self.job = job
+        self.run = run
         self.signals = signals
-        run = try LoadRun(job, allowRemote: allowRemote)
-        do { try reactor.add(reading: run.newsDescriptor, token: Token.news.rawValue) } catch {
-            throw .system(error)
-        }
     }
 
     /// Runs to the end.

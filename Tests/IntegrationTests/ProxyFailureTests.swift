@@ -1,0 +1,273 @@
+import Base
+import Glibc
+import Posix
+import Support
+import Testing
+
+/// What goes wrong upstream: the status, the flag in the access log and in the counters.
+@Suite struct ProxyFailureTests {
+    /// A proxy before `endpoint` that logs to standard output.
+    private static func logging(_ endpoint: SocketAddress?, _ more: String = "") throws
+        -> RunningProxy
+    {
+        let list = endpoint.map { "\"\($0)\"" } ?? ""
+        return try RunningProxy(
+            configuration: """
+                listeners: [{name: main, address: "127.0.0.1:0"}]
+                routes: [{prefix: /, cluster: b}]
+                clusters: [{name: b, endpoints: [\(list)], connect_timeout: 200ms}]
+                admin: 127.0.0.1:0
+                access_log: "-"
+                \(more)
+                """)
+    }
+
+    /// The answer to a GET has this status and flag, and so have log and counters.
+    private static func expect(
+        _ status: Int, _ flag: String, _ details: String, from proxy: RunningProxy,
+        _ sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let client = try proxy.connect()
+        try client.send("GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
+        let answer = try client.readAnswer()
+        #expect(answer.status == status, sourceLocation: sourceLocation)
+        #expect(answer["x-response-flags"] == flag, sourceLocation: sourceLocation)
+        // The client's connection is in order and goes on.
+        #expect(answer["connection"] == nil, sourceLocation: sourceLocation)
+        let line = try proxy.nextLogLine()
+        #expect(line.status == status, sourceLocation: sourceLocation)
+        #expect(line.flags == flag, sourceLocation: sourceLocation)
+        #expect(line.details == details, sourceLocation: sourceLocation)
+        #expect(line.path == "/x" && line.method == "GET", sourceLocation: sourceLocation)
+        let stats = try proxy.stats()
+        #expect(
+            stats["meshbench_proxy_response_flags_total{flag=\"\(flag)\"}"] == 1,
+            sourceLocation: sourceLocation)
+        #expect(
+            stats["meshbench_proxy_responses_\(status / 100)xx_total"] == 1,
+            sourceLocation: sourceLocation)
+    }
+
+    @Test func aRefusedConnection() throws {
+        let server = try TestServer.named("gone")
+        server.stopListening()
+        try Self.expect(503, "UF", "connection_failed", from: Self.logging(server.address))
+    }
+
+    /// A listener whose queue is full lets a connection wait for ever.
+    @Test func aConnectionThatIsNotAccepted() throws {
+        let listener = try Socket.listen(on: .loopback(port: 0), sharing: false, backlog: 0)
+        let address = try Socket.localAddress(of: listener.number)
+        var waiting: [Int32] = []
+        defer { waiting.forEach { Socket.close($0) } }
+        for _ in 0..<4 { waiting.append(try Socket.connect(to: address)) }
+        let proxy = try Self.logging(address)
+        try Self.expect(503, "UF", "connect_timeout", from: proxy)
+        #expect(try proxy.stats()["meshbench_proxy_upstream_connect_timeouts_total"] == 1)
+    }
+
+    @Test func aClusterWithoutEndpoints() throws {
+        try Self.expect(503, "UH", "no_endpoint", from: Self.logging(nil))
+    }
+
+    @Test func noRoute() throws {
+        let server = try TestServer.named("b")
+        let proxy = try RunningProxy(
+            configuration: """
+                listeners: [{name: main, address: "127.0.0.1:0"}]
+                routes: [{prefix: /y, cluster: b}]
+                clusters: [{name: b, endpoints: ["\(server.address)"]}]
+                admin: 127.0.0.1:0
+                access_log: "-"
+                """)
+        try Self.expect(404, "NR", "route_not_found", from: proxy)
+    }
+
+    @Test func anAnswerThatDoesNotCome() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            _ = try call.connection.readToEnd()
+        }
+        try Self.expect(
+            504, "UT", "response_timeout",
+            from: Self.logging(server.address, "timeouts: {request: 100ms}"))
+    }
+
+    @Test(arguments: ["", "HTTP/1.1 200 OK\r\ncontent-le"])
+    func aConnectionThatEndsBeforeTheAnswer(sent: String) throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send(sent)
+        }
+        let proxy = try Self.logging(server.address)
+        try Self.expect(503, "UC", "upstream_closed", from: proxy)
+        // A fresh connection was used: there was nothing stale to retry.
+        #expect(server.connections.all.count == 1)
+    }
+
+    @Test func aConnectionThatIsReset() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            call.connection.close(reset: true)
+        }
+        try Self.expect(503, "UC", "upstream_closed", from: Self.logging(server.address))
+    }
+
+    @Test(arguments: [
+        ("garbage\r\n\r\n", "bad_status_line"),
+        ("HTTP/1.1 200 OK\r\nx : y\r\n\r\n", "space_before_colon"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            "several_content_lengths"
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            "length_and_transfer_encoding"
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            "unasked_upgrade"
+        ),
+    ])
+    func anAnswerThatBreaksTheProtocol(answer: String, details: String) throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send(answer)
+            _ = try call.connection.readToEnd()
+        }
+        try Self.expect(502, "UPE", details, from: Self.logging(server.address))
+    }
+
+    /// What has begun cannot be taken back: the client is shown that it is not whole.
+    @Test(arguments: [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n",
+    ])
+    func anAnswerThatStopsHalfWay(sent: String) throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send(sent)
+        }
+        let proxy = try Self.logging(server.address)
+        let client = try proxy.connect()
+        try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        #expect(throws: WireFailure.self) { try client.readAnswer() }
+        let line = try proxy.nextLogLine()
+        #expect(line.status == 200)
+        #expect(["UC", "UPE"].contains(line.flags))
+    }
+
+    @Test func aStalledAnswer() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+            _ = try call.connection.readToEnd()
+        }
+        let proxy = try Self.logging(
+            server.address, "timeouts: {request: 0s, stream_idle: 100ms}")
+        let client = try proxy.connect()
+        try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        #expect(throws: WireFailure.self) { try client.readAnswer() }
+        #expect(try proxy.nextLogLine().flags == "SI")
+    }
+
+    @Test func aClientThatGoesAway() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            _ = try call.connection.readToEnd()
+        }
+        let proxy = try Self.logging(server.address)
+        let client = try proxy.connect()
+        try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        _ = try server.requests.wait(for: 1)
+        client.close(reset: true)
+        let line = try proxy.nextLogLine()
+        #expect(line.flags == "DC")
+        #expect(line.status == 0)
+        try proxy.wait(for: "upstream_connections") { $0 == 0 }
+    }
+
+    @Test func tooManyAtOnceOverflow() throws {
+        let release = try Recorder<Bool>()
+        let server = try TestServer { call throws(WireFailure) in
+            while true {
+                _ = try call.readRequest()
+                _ = try release.wait(for: 1)
+                try call.connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            }
+        }
+        let proxy = try RunningProxy(
+            configuration: """
+                listeners: [{name: main, address: "127.0.0.1:0"}]
+                routes: [{cluster: b}]
+                clusters:
+                  - {name: b, endpoints: ["\(server.address)"], max_connections: 1, max_pending: 1}
+                admin: 127.0.0.1:0
+                """)
+        let clients = try (0..<3).map { number in
+            let client = try proxy.connect()
+            try client.send("GET /\(number) HTTP/1.1\r\nhost: a\r\n\r\n")
+            try proxy.wait(for: "requests_total") { $0 == Double(number + 1) }
+            return client
+        }
+        let overflow = try clients[2].readAnswer()
+        #expect(overflow.status == 503)
+        #expect(overflow["x-response-flags"] == "UO")
+        release.note(true)
+        #expect(try clients[0].readAnswer().text == "ok")
+        #expect(try clients[1].readAnswer().text == "ok")
+        #expect(server.connections.all.count == 1)
+        let stats = try proxy.stats()
+        #expect(stats["meshbench_proxy_pending_overflow_total"] == 1)
+        #expect(stats["meshbench_proxy_response_flags_total{flag=\"UO\"}"] == 1)
+    }
+
+    @Test func linesOfSeveralWorkersDoNotMix() throws {
+        let server = try TestServer.named("b")
+        let proxy = try Self.logging(server.address, "workers: 2")
+        let target = "/" + String(repeating: "a", count: 700)
+        let clients = try (0..<16).map { _ in try proxy.connect() }
+        let rounds = 20
+        for client in clients {
+            try client.send(
+                String(
+                    repeating: "GET \(target) HTTP/1.1\r\nhost: a\r\n\r\n", count: rounds))
+        }
+        for _ in 0..<(clients.count * rounds) {
+            let line = try proxy.nextLogLine()
+            #expect(line.path == target)
+            #expect(line.status == 200)
+            #expect(line.client == "127.0.0.1")
+            #expect(line.cluster == "b" && line.upstream == "\(server.address)")
+        }
+        for client in clients {
+            for _ in 0..<rounds { #expect(try client.readAnswer().text == "b") }
+        }
+    }
+
+    @Test func idleConnectionsAreClosed() throws {
+        let server = try TestServer.named("b")
+        let proxy = try Self.logging(server.address, "timeouts: {idle: 150ms}")
+        let silent = try proxy.connect()
+        let client = try proxy.connect()
+        try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        #expect(try client.readAnswer().status == 200)
+        #expect(silent.endsWithoutMore())
+        #expect(client.endsWithoutMore())
+        // Two of clients, one in the pool.
+        try proxy.wait(for: "idle_timeouts_total") { $0 == 3 }
+        try proxy.wait(for: "upstream_connections") { $0 == 0 }
+    }
+
+    @Test func aHeadThatDoesNotEndInTime() throws {
+        let server = try TestServer.named("b")
+        let proxy = try Self.logging(server.address, "timeouts: {head: 100ms}")
+        let client = try proxy.connect()
+        try client.send("GET / HTTP/1.1\r\nhost:")
+        #expect(try client.readAnswer().status == 408)
+        #expect(client.endsWithoutMore())
+        #expect(try proxy.nextLogLine().details == "request_head_timeout")
+    }
+}
