@@ -364,6 +364,19 @@ import Testing
         #expect(scene.proxy.counters[.UT] == 2)
     }
 
+    @Test func theBodyOfARequestThatWaitedIsReadOn() {
+        let scene = Scene(Scene.configuration(maxConnections: 1))
+        let first = scene.get("/1").client
+        let client = scene.client()
+        scene.send("PUT /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab", by: client)
+        scene.send("cd", by: client)
+        let server = scene.servers[0]
+        _ = scene.received(server)
+        scene.send(okAnswer, by: server)
+        #expect(scene.received(first) == okAnswer)
+        #expect(scene.received(server).hasSuffix("\r\n\r\nabcd"))
+    }
+
     @Test func aWaitingClientThatGoesAwayLeavesTheQueue() {
         let scene = Scene(Scene.configuration(maxConnections: 1))
         let first = scene.get("/1").client
