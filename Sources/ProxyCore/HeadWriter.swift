@@ -50,8 +50,9 @@ struct HeadWriter {
             writer.append("x-forwarded-for: ")
             // One field instead of several: the order of the addresses is what they mean.
             for i in 0..<head.fieldCount where head.fields[i].name == .forwardedFor {
-                let value = bytes[head.fields[i].valueRange]
-                guard value.count > 0 else { continue }
+                let field = head.fields[i]
+                let value = bytes[field.valueRange]
+                guard value.count > 0, !isHopByHop(field, head, bytes) else { continue }
                 writer.append(value)
                 writer.append(", ")
             }

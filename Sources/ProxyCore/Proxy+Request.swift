@@ -184,6 +184,8 @@ extension Proxy {
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
         keepForReplay(slot, upstream)
+        // Reading stopped while the request waited for its turn.
+        if !connections[slot].body.isComplete, connections[slot].readPaused { askRead(slot) }
         arm(slot)
     }
 

@@ -23,7 +23,9 @@ import Testing
     @Test func wordsAreLittleEndianAtAnyOffset() {
         let bytes = (0..<20).map { UInt8($0) }
         for i in 0...12 {
-            let expected = (0..<8).reduce(UInt64(0)) { $0 | UInt64(bytes[i + $1]) << UInt64(8 * $1) }
+            let expected = (0..<8).reduce(UInt64(0)) {
+                $0 | UInt64(bytes[i + $1]) << UInt64(8 * $1)
+            }
             #expect(bytes.withBytes { $0.word(at: i) } == expected)
         }
     }

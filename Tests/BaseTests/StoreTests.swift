@@ -29,7 +29,7 @@ import Testing
     }
 
     /// Takes, gives and trims at random; what is written in a buffer stays while it is out.
-    @Test func fuzzPoolKeepsWhatIsOut() {
+    @Test func poolFuzzKeepsWhatIsOut() {
         let budget = FuzzBudget.current(seed: 6, steps: 3000)
         var random = SeededRandom(seed: budget.seed)
         let pool = BufferPool(size: 4096, limit: 32)
@@ -49,7 +49,7 @@ import Testing
             pool.checkInvariants(held: out)
             let kept = out.allSatisfy { first(pool, $0) == UInt8($0 + 1) }
             if !kept {
-                Issue.record("step \(step): a buffer changed\n\(budget.rerun("fuzzPool"))")
+                Issue.record("step \(step): a buffer changed\n\(budget.rerun("poolFuzz"))")
                 return
             }
         }
@@ -59,7 +59,9 @@ import Testing
         unsafe pool.memory(buffer)[0] = byte
     }
 
-    private func first(_ pool: BufferPool, _ buffer: Int32) -> UInt8 { pool.bytes(buffer, 0..<1)[0] }
+    private func first(_ pool: BufferPool, _ buffer: Int32) -> UInt8 {
+        pool.bytes(buffer, 0..<1)[0]
+    }
 
     @Test func misuseIsCaught() async {
         await #expect(processExitsWith: .failure) {
@@ -96,7 +98,7 @@ import Testing
     }
 
     /// Against a dictionary that is searched.
-    @Test func fuzzHeapAgreesWithADictionary() {
+    @Test func heapFuzzAgreesWithADictionary() {
         let budget = FuzzBudget.current(seed: 7, steps: 4000)
         var random = SeededRandom(seed: budget.seed)
         var heap = DeadlineHeap(capacity: 64)
@@ -117,7 +119,7 @@ import Testing
                 let least = model.values.min() ?? .max
                 let fits = popped.map { model[$0] == least && least <= now } ?? (least > now)
                 if !fits {
-                    Issue.record("step \(step): \(popped ?? -1)\n\(budget.rerun("fuzzHeap"))")
+                    Issue.record("step \(step): \(popped ?? -1)\n\(budget.rerun("heapFuzz"))")
                     return
                 }
                 if let popped { model[popped] = nil }
@@ -125,7 +127,7 @@ import Testing
             heap.checkInvariants()
             let earliest = model.values.min().map { at($0) }
             if heap.count != model.count || heap.earliest != earliest {
-                Issue.record("step \(step): another heap\n\(budget.rerun("fuzzHeap"))")
+                Issue.record("step \(step): another heap\n\(budget.rerun("heapFuzz"))")
                 return
             }
         }

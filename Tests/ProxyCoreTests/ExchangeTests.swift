@@ -57,18 +57,28 @@ import Testing
         ("\r\nGET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"),
         ("GET / HTTP/1.0\r\n", "GET / HTTP/1.1\r\nhost: \r\n"),
         ("GET http://a/ HTTP/1.0\r\n", "GET / HTTP/1.1\r\nhost: a\r\n"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nx:  \u{e9} y\t\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nx:  \u{e9} y\t\r\n"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x-a, x-c\r\nX-A: 1\r\nx-b: 2\r\nX-C: 3\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nx-b: 2\r\n"),
-        ("GET / HTTP/1.1\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nHost: a\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\n"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nx:  \u{e9} y\t\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nx:  \u{e9} y\t\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-a, x-c\r\nX-A: 1\r\nx-b: 2\r\nX-C: 3\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nx-b: 2\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\nHost: a\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n"
+        ),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"),
         ("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        ),
     ])
     func requestHeads(_ sent: String, _ expected: String) {
         let scene = Scene()
@@ -79,10 +89,14 @@ import Testing
     @Test(arguments: [
         ("", "x-forwarded-for: 192.0.2.1\r\n"),
         ("X-Forwarded-For: b\r\n", "x-forwarded-for: b, 192.0.2.1\r\n"),
-        ("X-Forwarded-For: b\r\nx-forwarded-for: c\r\n",
-            "X-Forwarded-For: b\r\nx-forwarded-for: c, 192.0.2.1\r\n"),
-        ("X-Forwarded-For: b\r\nConnection: x-forwarded-for\r\n",
-            "x-forwarded-for: 192.0.2.1\r\n"),
+        (
+            "X-Forwarded-For: b\r\nx-forwarded-for: c\r\n",
+            "x-forwarded-for: b, c, 192.0.2.1\r\n"
+        ),
+        (
+            "X-Forwarded-For: b\r\nConnection: x-forwarded-for\r\n",
+            "x-forwarded-for: 192.0.2.1\r\n"
+        ),
     ])
     func theClientsAddressEndsTheList(_ sent: String, _ expected: String) {
         let scene = Scene(Scene.configuration(headers: HeaderPolicy(forwardedFor: true)))
@@ -112,26 +126,42 @@ import Testing
 
     @Test(arguments: [
         // Answer of the server; what the client of HTTP/1.1 gets; whether it is kept.
-        ("HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 1\r\n\r\nx",
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", true),
-        ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\nx",
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", true),
-        ("HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n",
-            "HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n", true),
-        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
-            "HTTP/1.1 204 No Content\r\n\r\n", true),
-        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
-            "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", true),
-        ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nX-A: 1\r\nConnection: x-a\r\n"
-            + "content-length: 0\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n"
-            + "2;e=1\r\nab\r\n0\r\nx: y\r\n\r\n",
+        (
+            "HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", true
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx", true
+        ),
+        (
+            "HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n", true
+        ),
+        (
+            "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n", true
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", true
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nX-A: 1\r\nConnection: x-a\r\n"
+                + "content-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n"
+                + "2;e=1\r\nab\r\n0\r\nx: y\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTrailer: x\r\ntransfer-encoding: chunked\r\n\r\n"
-                + "2;e=1\r\nab\r\n0\r\nx: y\r\n\r\n", true),
-        ("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                + "2;e=1\r\nab\r\n0\r\nx: y\r\n\r\n", true
+        ),
+        (
+            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
-                + "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
+                + "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true
+        ),
     ])
     func answers(_ sent: String, _ expected: String, _ kept: Bool) {
         let scene = Scene()
@@ -230,7 +260,9 @@ import Testing
         let scene = Scene()
         let (client, server) = scene.get()
         let hint = "HTTP/1.1 103 Early Hints\r\nx: \(String(repeating: "a", count: 30_000))\r\n\r\n"
-        scene.send(hint + hint + "HTTP/1.1 200 OK\r\ny: \(String(repeating: "b", count: 3000))", by: server)
+        scene.send(
+            hint + hint + "HTTP/1.1 200 OK\r\ny: \(String(repeating: "b", count: 3000))", by: server
+        )
         scene.send(String(repeating: "b", count: 6000), by: server)
         scene.send("\r\ncontent-length: 2\r\n\r\nok", by: server)
         var all = scene.received(client)

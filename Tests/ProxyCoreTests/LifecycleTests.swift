@@ -88,7 +88,8 @@ import Testing
         let scene = Scene()
         scene.simulation.socketCapacity = 4000
         let (client, server) = scene.get()
-        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 7000\r\n\r\n"
+        let answer =
+            "HTTP/1.1 200 OK\r\ncontent-length: 7000\r\n\r\n"
             + String(repeating: "x", count: 7000)
         var left = Array(answer.utf8)[...]
         while !left.isEmpty {
@@ -115,9 +116,9 @@ import Testing
             var status: Int
             var flags: String
             var details: String
-            var duration_us: Int
-            var request_bytes: Int
-            var response_bytes: Int
+            var durationUs: Int
+            var requestBytes: Int
+            var responseBytes: Int
             var attempts: Int
             var client: String
             var cluster: String?
@@ -134,8 +135,10 @@ import Testing
         scene.send(okAnswer, by: scene.servers[0])
         scene.send("GET /none HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
         scene.send("GET /a HTTP/1.1\r\nHost: a\r\nb : c\r\n\r\n", by: client)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
         let lines = try scene.simulation.logLines.map {
-            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+            try decoder.decode(Line.self, from: Data($0.utf8))
         }
         #expect(lines.count == 3)
         #expect(lines.map(\.status) == [200, 404, 400])
@@ -144,9 +147,9 @@ import Testing
         #expect(lines.map(\.method) == ["PUT", "GET", nil])
         #expect(lines[0].path == "/a\"\\?q")
         #expect(lines[0].authority == "a:80")
-        #expect(lines[0].duration_us == 7000)
-        #expect(lines[0].request_bytes == 3)
-        #expect(lines[0].response_bytes == 2)
+        #expect(lines[0].durationUs == 7000)
+        #expect(lines[0].requestBytes == 3)
+        #expect(lines[0].responseBytes == 2)
         #expect(lines.map(\.attempts) == [1, 0, 0])
         #expect(lines[0].client == "192.0.2.1")
         #expect(lines[0].cluster == configuration.clusters[0].name)
@@ -169,7 +172,7 @@ import Testing
         }
         #expect(server.peerRoom == 0)
         #expect(scene.proxy.buffersInUse <= OutputQueue.capacity + 1)
-        #expect(pushed < 6 * Proxy.bufferSize)
+        #expect(pushed < 7 * Proxy.bufferSize)
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200 OK\r\n"))
         scene.pass(.zero)
         #expect(server.peerRoom > 0, "read on as soon as the client has read")
@@ -195,20 +198,23 @@ import Testing
             peak = max(peak, proxy.buffersInUse)
             return sent
         }
-        func receive(_ slot: Int, _ bytes: [UInt8]) throws {
-            let space = try unsafe #require(proxy.space(slot))
+        func receive(_ slot: Int, _ bytes: [UInt8]) {
+            guard let space = unsafe proxy.space(slot) else {
+                Issue.record("no room")
+                return
+            }
             unsafe space.copyBytes(from: bytes)
             proxy.received(slot, bytes.count, now: now)
         }
         let head = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: \(total)\r\n\r\n"
-        try receive(client, Array(head.utf8))
+        receive(client, Array(head.utf8))
         guard case .connect(let server, _)? = proxy.nextEffect() else {
             Issue.record("no connection was asked for")
             return
         }
         proxy.connected(server, now: now)
         var sent = settle()
-        try receive(server, Array("HTTP/1.1 200 OK\r\nContent-Length: \(total)\r\n\r\n".utf8))
+        receive(server, Array("HTTP/1.1 200 OK\r\nContent-Length: \(total)\r\n\r\n".utf8))
         sent += settle()
         var rest = [client: total, server: total]
         while rest.values.contains(where: { $0 > 0 }) {
@@ -228,19 +234,27 @@ import Testing
     }
 
     @Test func connectionsWithoutABufferGoOnWhenOneIsFree() {
-        let scene = Scene(Scene.configuration(connections: 80))
-        // Each holds a buffer with the beginning of a head: the pool has 80.
-        var clients: [SimulatedSocket] = []
-        for _ in 0..<79 {
-            let client = scene.client()
-            scene.send("GET / HTT", by: client)
-            clients.append(client)
+        // 80 buffers; thirty bodies that nobody takes want four each.
+        let scene = Scene(Scene.configuration(maxConnections: 64, connections: 80))
+        let size = 1 << 20
+        let clients = (0..<30).map { _ in scene.client() }
+        for client in clients {
+            scene.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n", by: client)
         }
-        #expect(scene.proxy.buffersInUse == 79)
-        scene.send("P/1.1\r\nHost: a\r\n\r\n", by: clients[0])
+        for client in clients { scene.send([UInt8](repeating: 7, count: size), by: client) }
+        #expect(scene.proxy.counters[.buffersExhausted] > 0)
+        #expect(scene.proxy.starved.count <= 30)
+        #expect(scene.proxy.buffersInUse == 80)
+        var got = 0
+        for _ in 0..<20 {
+            for server in scene.servers {
+                got += server.peerRead(.max).count { $0 == 7 }
+                scene.pass(.zero)
+            }
+        }
+        #expect(got == 30 * size)
         for server in scene.servers { scene.send(okAnswer, by: server) }
-        #expect(scene.received(clients[0]) == okAnswer)
-        for client in clients { scene.close(client) }
+        for client in clients { #expect(scene.received(client) == okAnswer) }
         #expect(scene.proxy.buffersInUse == 0)
     }
 }

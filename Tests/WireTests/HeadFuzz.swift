@@ -94,7 +94,9 @@ import Testing
         case (.partial, .unfinished): return isValid ? "a valid body is partial" : nil
         case (.invalid, .refused): return isValid ? "a valid body is refused" : nil
         case (.invalid(let error), .unfinished):
-            for end in ["\r\n\r\n", "\n\r\n", "0\r\n\r\n", "\r\n0\r\n\r\n", ":\r\n\r\n", "\"\r\n\r\n"] {
+            for end in [
+                "\r\n\r\n", "\n\r\n", "0\r\n\r\n", "\r\n0\r\n\r\n", ":\r\n\r\n", "\"\r\n\r\n",
+            ] {
                 if case .accepted = ReferenceParser.chunked(bytes + Array(end.utf8)) {
                     return "\(error), but accepted with \(visible(end.utf8)) behind it"
                 }

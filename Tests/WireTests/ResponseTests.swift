@@ -57,10 +57,14 @@ struct AnswerRow: Sendable, CustomTestStringConvertible {
     ]
 
     static let refused: [(String, HeadError)] = [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            .lengthAndTransferEncoding),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-            .severalContentLengths),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            .lengthAndTransferEncoding
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+            .severalContentLengths
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5,6\r\n\r\n", .badContentLength),
         ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", .badContentLength),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", .badTransferEncoding),

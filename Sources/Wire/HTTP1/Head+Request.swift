@@ -72,6 +72,11 @@ extension Head {
 
     /// `HTTP/1.0` or `HTTP/1.1` at `i`. False: its bytes are not all there.
     mutating func version(_ bytes: Bytes, at i: Int) throws(HeadError) -> Bool {
+        // `HTTP/1.1` as one little-endian word: what nearly every message says.
+        if bytes.count - i >= 8, bytes.word(at: i) == 0x312E_312F_5054_5448 {
+            minorVersion = 1
+            return true
+        }
         let there = min(bytes.count - i, 8)
         for j in 0..<there {
             let byte = bytes[i + j]

@@ -102,7 +102,9 @@ public struct MessageGenerator {
         switch random.below(4) {
         case 0, 1: return ([], nil)
         case 2 where chunkedAllowed:
-            return (chunkedBody(), ("Transfer-Encoding", pick(["chunked", "Chunked", ",chunked,"])))
+            return (
+                chunkedBody(), ("Transfer-Encoding", pick(["chunked", "Chunked", ",chunked,"]))
+            )
         default:
             let data = data(chance(3) ? 3000 : 40)
             return (data, ("Content-Length", pick(["", "0", "000"]) + String(data.count)))
