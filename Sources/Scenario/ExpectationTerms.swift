@@ -288,11 +288,8 @@ extension ExpectationParser {
         let bare = a.isBareNumber ? a : b.isBareNumber ? b : nil
         var hint = ""
         if let bare {
-            hint =
-                """
-                : the number needs its unit, such as \((bare.offset == a.offset ? b : \
-                a).unit.example)
-                """
+            let other = bare.offset == a.offset ? b : a
+            hint = ": the number needs its unit, such as \(other.unit.example)"
         } else if (a.unit, b.unit) == (.time, .cores) || (a.unit, b.unit) == (.cores, .time) {
             hint = ": 'm' is a thousandth of a core here, 60s is a minute"
         }

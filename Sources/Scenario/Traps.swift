@@ -23,10 +23,11 @@ extension Experiment {
                 let beyond = Int((samples * (1 - quantile)).rounded(.down))
                 guard beyond < limits.minTailSamples else { return nil }
                 let needed = Double(limits.minTailSamples) / (1 - quantile)
-                return
-                    "'\(expectation.source)' needs \(decimal(needed, digits: 0)) requests to have "
-                    + "\(limits.minTailSamples) beyond its percentile; "
-                    + "\(decimal(samples, digits: 0)) are planned"
+                return """
+                    '\(expectation.source)' needs \(decimal(needed, digits: 0)) requests to have \
+                    \(limits.minTailSamples) beyond its percentile; \
+                    \(decimal(samples, digits: 0)) are planned
+                    """
             }
         }
     }
@@ -67,10 +68,9 @@ extension Experiment {
         }
         .map {
             """
-            '\($0.source)': with closed arrivals no request is sent while one is slow, so \
-            response 
+            '\($0.source)': with closed arrivals no request is sent while one is slow, so response \
+            latency hides what users would wait
             """
-                + "latency hides what users would wait"
         }
     }
 
@@ -81,10 +81,9 @@ extension Experiment {
         guard compares, rounds.min < 4 else { return [] }
         return [
             """
-            \(rounds.min) rounds give no useful interval for an overhead: the bootstrap over \
-            rounds 
+            \(rounds.min) rounds give no useful interval for an overhead: the bootstrap over rounds \
+            needs at least 4, better 6
             """
-                + "needs at least 4, better 6"
         ]
     }
 
@@ -99,16 +98,11 @@ extension Experiment {
             let reachable = Double(load.connections) / delay.seconds
             let peak = phases.map { $0.rate ?? load.rate.peak }.max() ?? 0
             guard peak > reachable else { return nil }
-            return
+            return """
+                the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) connections, \
+                which a delay of \(delay.text) lets through at \
+                \(decimal(reachable, digits: 0))/s at most: requests will wait
                 """
-                the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) \
-                connections, 
-                """
-                + """
-                which a delay of \(delay.text) lets through at \(decimal(reachable, digits: \
-                0))/s 
-                """
-                + "at most: requests will wait"
         }
     }
 }

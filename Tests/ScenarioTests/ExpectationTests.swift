@@ -3,6 +3,7 @@ import Scenario
 import Testing
 
 @Suite struct ExpectationTests {
+    private static let flags = ResponseFlag.allCases.map(\.rawValue).joined(separator: ", ")
     private let base =
         minimal.replacing(
             "- name: base", with: "- {name: warm-1, for: 1s, measure: false}\n  - name: base-1")
@@ -149,7 +150,7 @@ import Testing
             ("share(outcome = eror) < 5%", "17: unknown word 'eror'; did you mean 'error'?"),
             (
                 "share(flag = XX) < 5%",
-                "14: unknown word 'XX' (known: \(ResponseFlag.allCases.map(\.rawValue).joined(separator: ", ")))"
+                "14: unknown word \'XX\' (known: \(flags))"
             ),
             ("share(status = 5xx) < 5%", "16: '5' is no status from 100 to 599"),
             ("share(status = 600) < 5%", "16: '600' is no status from 100 to 599"),

@@ -68,7 +68,8 @@ import Testing
                 {"name": "in", "address": "127.0.0.1:0"}, {"name": "in-6", "address": "[::1]:80"}
               ],
               "routes": [
-                {"hosts": ["a.example", "*.example.org"], "path": "/a?b", "methods": ["GET", "HEAD"],
+                {"hosts": ["a.example", "*.example.org"], "path": "/a?b",
+                 "methods": ["GET", "HEAD"],
                  "headers": {"X-Canary": "1", "x-debug": {"present": true}},
                  "cluster": "app", "timeout": "1.5ms"},
                 {"prefix": "/b", "cluster": "app", "timeout": "0s"}
