@@ -98,4 +98,14 @@ public final class BufferPool {
         }
         lowWater = freeCount
     }
+
+    /// Holds the pool against what its users say that they hold: each buffer once, and all that are out.
+    public func checkInvariants(held: [Int32]) {
+        precondition(held.count == inUse, "\(held.count) buffers held, \(inUse) out")
+        var owners = [UInt8](repeating: 0, count: untouched)
+        for buffer in held { owners[Int(buffer)] += 1 }
+        for i in 0..<freeCount { owners[Int(free[i])] += 1 }
+        precondition(owners.allSatisfy { $0 == 1 }, "a buffer is lost, or has two owners")
+        precondition(lowWater <= freeCount && released <= freeCount, "the low water mark is high")
+    }
 }

@@ -72,6 +72,19 @@ public struct DeadlineHeap: ~Copyable {
         return id
     }
 
+    /// Checks the order of the heap and that every number knows its place.
+    public func checkInvariants() {
+        for place in 0..<count {
+            let entry = entries[place]
+            precondition(Int(places[Int(entry.id)]) == place + 1, "a number is lost")
+            let parent = entries[max(0, place - 1) / 4]
+            precondition(parent.deadline <= entry.deadline, "a deadline stands before its parent")
+        }
+        var placed = 0
+        for id in 0..<places.count where places[id] != 0 { placed += 1 }
+        precondition(placed == count, "\(placed) numbers placed, \(count) deadlines")
+    }
+
     private func put(_ entry: Entry, at place: Int) {
         entries[place] = entry
         places[Int(entry.id)] = Int32(place + 1)

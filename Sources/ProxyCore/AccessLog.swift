@@ -7,14 +7,19 @@ import Wire
 
 /// Finished lines of one worker, waiting to be written.
 public final class AccessLog {
-    let enabled: Bool
+    private(set) var enabled = false
     /// Bound: what may wait between two turns of the reactor. A line that does not fit is counted and lost.
     static let capacity = 256 * 1024
     private var waiting: [UInt8]
 
     init(enabled: Bool) {
-        self.enabled = enabled
         waiting = []
+        adopt(enabled: enabled)
+    }
+
+    /// Begins or ceases to take lines, for requests whose head comes from now on.
+    func adopt(enabled: Bool) {
+        self.enabled = enabled
         if enabled { waiting.reserveCapacity(Self.capacity) }
     }
 
@@ -128,7 +133,7 @@ extension Proxy {
         let cluster = Int(exchange.cluster)
         if upstreams.clusterNames.indices.contains(cluster) {
             out.append("\"")
-            out.append(upstreams.clusterNames[cluster])
+            Self.writeEscaped(upstreams.clusterNames[cluster], to: &out)
             out.append("\"")
         } else {
             out.append("null")
@@ -143,6 +148,22 @@ extension Proxy {
         }
     }
 
+    /// A name of the configuration's, which is valid UTF-8.
+    private static func writeEscaped(_ name: String, to out: inout ByteWriter) {
+        for byte in name.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                out.append(UInt8(ascii: "\\"))
+                out.append(byte)
+            case ..<0x20:
+                out.append("\\u00")
+                out.append(hex: UInt64(byte), digits: 2)
+            default: out.append(byte)
+            }
+        }
+    }
+
+    /// Bytes of a request, each shown as itself or as its number.
     private static func writeEscaped(_ bytes: Bytes, to out: inout ByteWriter) {
         for i in 0..<min(bytes.count, shownBytes) {
             let byte = bytes[i]

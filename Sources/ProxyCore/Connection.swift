@@ -95,6 +95,8 @@ struct Connection: BitwiseCopyable {
     var readQueued = false
     /// Reading stopped although more may be there: for lack of room, or because nothing is wanted now.
     var readPaused = false
+    /// It stands among those that found no buffer.
+    var isStarved = false
     /// The peer has ended its sending side.
     var inputEnded = false
     /// Our sending side has ended, or will when the output is sent.

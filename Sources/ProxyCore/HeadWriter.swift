@@ -27,7 +27,7 @@ struct HeadWriter {
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
-        writer.append(bytes[head.path])
+        writePath(head, bytes, to: &writer)
         writer.append(" HTTP/1.1\r\n")
         if head.hostField < 0 {
             // HTTP/1.0 without a host: the empty one is what RFC 9112, 3.2, prescribes.
@@ -63,6 +63,20 @@ struct HeadWriter {
         if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if head.wantsUpgrade { writeUpgrade(head, bytes, to: &writer) }
         writer.append("\r\n")
+    }
+
+    /// The target in origin form; an absolute one may have had no path (RFC 9112, 3.2.1 and 3.2.4).
+    @inline(__always)
+    private func writePath(
+        _ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter
+    ) {
+        let path = bytes[head.path]
+        if path.count == 0 {
+            writer.append(bytes[head.method] == "OPTIONS" ? "*" : "/")
+        } else if path[0] == UInt8(ascii: "?") {
+            writer.append(UInt8(ascii: "/"))
+        }
+        writer.append(path)
     }
 
     /// How an answer is delimited on the client's connection.

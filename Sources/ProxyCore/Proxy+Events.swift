@@ -34,7 +34,10 @@ extension Proxy {
             guard let buffer = pool.take() else {
                 counters.add(.buffersExhausted)
                 connections[slot].readPaused = true
-                starved.append(slot)
+                if !connections[slot].isStarved {
+                    connections[slot].isStarved = true
+                    starved.append(slot)
+                }
                 return nil
             }
             connections[slot].input = buffer
@@ -69,7 +72,10 @@ extension Proxy {
 
     /// There was nothing to read after all.
     @inline(__always)
-    public func nothingRead(_ slot: Int) { releaseEmptyInput(slot) }
+    public func nothingRead(_ slot: Int) {
+        releaseEmptyInput(slot)
+        feedStarved()
+    }
 
     /// There may be more, but others have their turn first.
     public func readLater(_ slot: Int) {
@@ -113,7 +119,7 @@ extension Proxy {
         switch (connections[slot].role, connections[slot].stage) {
         case (.downstream, .awaitingRequest): requestEnded(slot, now: now)
         case (.downstream, .exchange) where !connections[slot].body.isComplete:
-            abandon(slot, now: now)
+            relayRequest(slot, now: now)
         case (.downstream, .lingering): close(slot)
         case (.upstream, .pooled):
             unpool(slot)
@@ -202,14 +208,22 @@ extension Proxy {
             connections[slot].outputEnded = true
             ask(.endSending(slot: slot))
             closeTunnelIfDone(slot, now: now)
+        case .awaitingRequest where draining:
+            // The answer is sent; what is left is the moment for a request that is on its way.
+            connections[slot].since = now
+            arm(slot)
         default: break
         }
     }
 
     /// Reads on where no buffer was to be had, now that some may be.
-    private func feedStarved() {
+    @inline(__always)
+    func feedStarved() {
         guard !starved.isEmpty, pool.inUse < pool.limit else { return }
-        for slot in starved where connections[slot].role != .free { askRead(slot) }
+        for slot in starved {
+            connections[slot].isStarved = false
+            askRead(slot)
+        }
         starved.removeAll(keepingCapacity: true)
     }
 

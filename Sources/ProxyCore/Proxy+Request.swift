@@ -37,15 +37,13 @@ extension Proxy {
 
     private func headIncomplete(_ slot: Int, now: Instant) {
         if connections[slot].inputEnded { return requestEnded(slot, now: now) }
-        // Room for the rest of the head: the buffer's end may be near behind pipelined requests.
-        if pool.size - Int(connections[slot].inputStart) < head.limits.headBytes {
-            compactInput(slot)
-        }
+        makeRoomForHead(slot)
         arm(slot)
     }
 
-    /// Moves what is left in the input buffer to its start.
-    private func compactInput(_ slot: Int) {
+    /// Moves an incomplete head to the start of its buffer if the end may be too near behind what came before.
+    func makeRoomForHead(_ slot: Int) {
+        guard pool.size - Int(connections[slot].inputStart) < head.limits.headBytes else { return }
         let bytes = input(slot)
         let memory = unsafe pool.memory(connections[slot].input)
         unsafe memory.copyMemory(from: bytes.raw)
@@ -57,7 +55,7 @@ extension Proxy {
     func requestEnded(_ slot: Int, now: Instant) {
         guard connections[slot].output.isEmpty else {
             connections[slot].stage = .finishing
-            return
+            return arm(slot)
         }
         close(slot)
     }
@@ -72,12 +70,14 @@ extension Proxy {
         exchange.isHead = head.isHead
         exchange.idempotent = Self.isIdempotent(bytes[head.method])
         exchange.wantsUpgrade = head.wantsUpgrade
-        connections[slot].exchange = exchange
+        begin(exchange, slot)
         connections[slot].search = HeadSearch()
         connections[slot].since = now
         connections[slot].body = BodyProgress(head.framing)
         noteRequest(slot, bytes)
         if bytes[head.method] == "CONNECT" {
+            // What follows may be meant for the tunnel: it is no request.
+            connections[slot].exchange.keepAlive = false
             return reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
         }
         guard let match = router.match(head, bytes) else {
@@ -89,6 +89,13 @@ extension Proxy {
             return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
         }
         forward(slot, bytes, cluster: Int(match.cluster), now: now)
+    }
+
+    /// Makes `exchange` the one in hand.
+    func begin(_ exchange: Exchange, _ slot: Int) {
+        // A request that is routed anew after a reload has its note already.
+        dropNote(slot)
+        connections[slot].exchange = exchange
     }
 
     /// RFC 9110, 9.2.2.
@@ -136,21 +143,28 @@ extension Proxy {
 
     /// Lets the first waiting request of a cluster go on, now that a connection may be had.
     func serveNextPending(_ cluster: Int, now: Instant) {
-        guard let slot = popPending(cluster) else { return }
-        let bytes = input(slot)
-        guard head.parseRequest(bytes) == .complete else {
-            preconditionFailure("a head that was complete no longer is")
+        while let slot = popPending(cluster) {
+            let bytes = input(slot)
+            guard head.parseRequest(bytes) == .complete else {
+                preconditionFailure("a head that was complete no longer is")
+            }
+            connections[slot].stage = .awaitingRequest
+            connections[slot].since = now
+            forward(slot, bytes, cluster: cluster, now: now)
+            // One that was answered from here has left the connection to the next.
+            let limits = upstreams.clusters[cluster]
+            guard connections[slot].peer == nil, limits.connections < limits.maxConnections else {
+                return
+            }
         }
-        connections[slot].stage = .awaitingRequest
-        connections[slot].since = now
-        forward(slot, bytes, cluster: cluster, now: now)
     }
 
     /// Writes the request to `upstream` and pairs the two.
     private func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) {
         guard writeRequest(slot, bytes, to: upstream) else {
-            discardUpstream(upstream, now: now)
-            return reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            // In this order: closing lets others go on, whose heads are parsed in the place of this one.
+            reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return discardUpstream(upstream, now: now)
         }
         let headLength = head.length
         connections[slot].stage = .exchange
@@ -221,7 +235,7 @@ extension Proxy {
                 connections[slot].exchange.requestEnded = now
                 arm(slot)
             }
-        } else if connections[slot].inputEnded {
+        } else if connections[slot].inputEnded, !connections[slot].hasInput {
             abandon(slot, now: now)
         }
     }
@@ -233,7 +247,7 @@ extension Proxy {
         var exchange = Exchange()
         exchange.started = now
         exchange.keepAlive = false
-        connections[slot].exchange = exchange
+        begin(exchange, slot)
         connections[slot].body = BodyProgress()
         noteMalformed(slot)
         reply(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)

@@ -13,7 +13,11 @@ extension Proxy {
             releaseReplay(slot)
         }
         while !connections[client].exchange.headSent {
-            guard connections[slot].hasInput, !connections[client].output.isFull else { return }
+            guard !connections[client].output.isFull else { return }
+            guard connections[slot].hasInput else {
+                if connections[slot].inputEnded { responseEnded(slot, now: now) }
+                return
+            }
             guard responseHead(slot, client, now: now) else { return }
         }
         relayResponse(slot, client, now: now)
@@ -36,12 +40,19 @@ extension Proxy {
         if connections[slot].search.position > 0,
             !connections[slot].search.mayBeComplete(bytes), bytes.count < head.limits.headBytes
         {
+            if connections[slot].inputEnded { responseEnded(slot, now: now) }
             return false
         }
         switch head.parseResponse(bytes, toHead: connections[client].exchange.isHead) {
         case .incomplete:
             if connections[slot].search.position == 0 {
                 _ = connections[slot].search.mayBeComplete(bytes)
+            }
+            if connections[slot].inputEnded {
+                responseEnded(slot, now: now)
+            } else {
+                // Interim heads before it may have left too little room.
+                makeRoomForHead(slot)
             }
             return false
         case .invalid(let error):
@@ -167,7 +178,10 @@ extension Proxy {
     func responseEnded(_ slot: Int, failed: Bool = false, now: Instant) {
         guard let client = connections[slot].peer else { return close(slot, reset: true) }
         let exchange = connections[client].exchange
-        if exchange.headSent, connections[slot].hasInput, !failed { return }
+        // What has come is passed on first, when the client's side takes it again.
+        if connections[slot].hasInput, !failed, exchange.headSent || connections[client].output.isFull {
+            return
+        }
         if exchange.headSent, connections[slot].body.kind == .untilClose, !failed {
             connections[slot].body.kind = .complete
             return finish(slot, client, now: now)
@@ -196,7 +210,9 @@ extension Proxy {
             let fresh = open(endpoint, now: now)
         else {
             pool.give(segment.buffer)
-            return abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
+            abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
+            if cluster >= 0 { serveNextPending(cluster, now: now) }
+            return
         }
         counters.add(.staleRetries)
         connections[fresh].output.push(segment)

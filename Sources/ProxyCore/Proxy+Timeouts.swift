@@ -23,11 +23,13 @@ extension Proxy {
         let timeouts = configuration.timeouts
         switch (connection.role, connection.stage) {
         case (.free, _): return nil
-        case (.downstream, .awaitingRequest) where draining:
-            return connection.since + Self.lingerTime
+        case (.downstream, .awaitingRequest) where connection.search.position > 0:
+            return connection.since + (draining ? Self.lingerTime : timeouts.head)
+        case (.downstream, .awaitingRequest) where !connection.output.isEmpty:
+            // The last answer is still being read.
+            return connection.active + min(timeouts.idle, timeouts.streamIdle)
         case (.downstream, .awaitingRequest):
-            return connection.since
-                + (connection.search.position > 0 ? timeouts.head : timeouts.idle)
+            return connection.since + (draining ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending): return requestDeadline(connection)
         case (.downstream, .exchange):
             let idle = lastActive(connection) + timeouts.streamIdle
@@ -74,7 +76,7 @@ extension Proxy {
         case (.downstream, .awaitingRequest), (.upstream, .pooled):
             counters.add(.idleTimeouts)
             if connection.stage == .pooled { unpool(slot) }
-            close(slot)
+            close(slot, reset: !connection.output.isEmpty)
         case (.downstream, .pending):
             removePending(slot, Int(connection.exchange.cluster))
             connections[slot].stage = .awaitingRequest
@@ -106,7 +108,7 @@ extension Proxy {
         var exchange = Exchange()
         exchange.started = connections[slot].since
         exchange.keepAlive = false
-        connections[slot].exchange = exchange
+        begin(exchange, slot)
         noteMalformed(slot)
         reply(slot, status: 408, flag: .SI, detail: "request_head_timeout", now: now)
     }

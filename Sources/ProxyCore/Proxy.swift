@@ -28,14 +28,14 @@ public final class Proxy {
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
 
-    private var freeSlots: Int32 = -1
-    private var touchedSlots = 0
+    private(set) var freeSlots: Int32 = -1
+    private(set) var touchedSlots = 0
     private var openSlots = 0
     private(set) var draining = false
     /// Clients' addresses as text, 48 bytes a slot, the length first.
     private let clients: Slab<UInt8>
     static let clientBytes = 48
-    /// Connections that found no buffer. Bound: each slot stands in it once between two feedings.
+    /// Connections that found no buffer. Bound: each slot stands in it at most once.
     var starved: [Int] = []
     private let effects: Slab<Effect>
     private var effectHead = 0
@@ -100,9 +100,15 @@ public final class Proxy {
             connections[slot].next = freeSlots
             freeSlots = Int32(slot)
             openSlots -= 1
+            feedStarved()
         default: break
         }
         return effect
+    }
+
+    /// What the owner has not yet taken, first come first.
+    var waitingEffects: [Effect] {
+        (0..<effectCount).map { effects[(effectHead + $0) % effects.count] }
     }
 
     func ask(_ effect: Effect) {
@@ -201,6 +207,7 @@ public final class Proxy {
             upstreams.count(-1, at: endpoint)
             counters.add(.upstreamConnectionsClosed)
         }
+        if connections[slot].isStarved { starved.removeAll { $0 == slot } }
         deadlines.clear(slot)
         connections[slot].role = .free
         ask(.close(slot: slot, reset: reset))
@@ -259,13 +266,27 @@ public final class Proxy {
         for c in upstreams.clusters.indices {
             while let slot = popPending(c) { waiting.append(slot) }
         }
+        let oldNames = upstreams.clusterNames
         upstreams.adopt(new)
+        renumberClusters(oldNames)
+        log.adopt(enabled: new.accessLog != nil)
         for e in upstreams.endpoints.indices where upstreams.endpoints[e].removed {
             while let slot = popPooled(e) { close(slot) }
         }
         for slot in waiting {
             connections[slot].stage = .awaitingRequest
             askRead(slot)
+        }
+    }
+
+    /// Lets exchanges in hand know their cluster by its new number; -1: it is gone.
+    private func renumberClusters(_ oldNames: [String]) {
+        let numbers = oldNames.map { name in
+            Int32(upstreams.clusterNames.firstIndex(of: name) ?? -1)
+        }
+        for slot in 0..<touchedSlots where connections[slot].role == .downstream {
+            let old = Int(connections[slot].exchange.cluster)
+            if old >= 0 { connections[slot].exchange.cluster = numbers[old] }
         }
     }
 

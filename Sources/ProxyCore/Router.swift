@@ -220,7 +220,9 @@ struct Router: ~Copyable {
     }
 
     private static func withoutQuery(_ path: Bytes) -> Bytes {
-        path[0..<(path.firstIndex(of: UInt8(ascii: "?")) ?? path.count)]
+        let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
+        // An absolute target without a path asks for the root.
+        return end == 0 ? Bytes("/") : path[0..<end]
     }
 
     private static func withoutPort(_ host: Bytes) -> Bytes {

@@ -60,6 +60,14 @@ struct Upstreams {
         clusters = []
         clusterNames = configuration.clusters.map(\.name)
         turns = []
+        // All that stay are claimed before the first new one looks for a number nobody has.
+        for plan in configuration.clusters {
+            for address in plan.endpoints {
+                if let number = numbers["\(plan.name) \(address)"] {
+                    endpoints[Int(number)].removed = false
+                }
+            }
+        }
         for (c, plan) in configuration.clusters.enumerated() {
             var cluster = Cluster()
             cluster.firstTurn = Int32(turns.count)
@@ -71,10 +79,13 @@ struct Upstreams {
                 let number = numbers["\(plan.name) \(address)"] ?? makeEndpoint(address)
                 endpoints[Int(number)].cluster = Int32(c)
                 endpoints[Int(number)].removed = false
-                cluster.connections += endpoints[Int(number)].connections
                 turns.append(number)
             }
             clusters.append(cluster)
+        }
+        // Counted by endpoint, not by turn: an address that stands twice in a cluster is one endpoint.
+        for endpoint in endpoints where endpoint.cluster >= 0 {
+            clusters[Int(endpoint.cluster)].connections += endpoint.connections
         }
     }
 

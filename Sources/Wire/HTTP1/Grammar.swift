@@ -19,16 +19,17 @@ enum Grammar {
         (byte >= 0x20 && byte != 0x7F) || byte == 0x09
     }
 
-    /// What a request target may hold: visible ASCII. Anything else is sent escaped.
+    /// What a request target may hold: visible ASCII without `#`, which begins a fragment and is never sent
+    /// (RFC 9112, 3.2). Anything else is sent escaped.
     @inlinable @inline(__always)
-    static func isTarget(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
+    static func isTarget(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F && byte != 0x23 }
 
-    /// What a host may hold besides its port (RFC 3986, 3.2.2), percent-escapes and literals included.
+    /// What a registered name may hold besides percent-escapes (RFC 3986, 3.2.2).
     @inlinable @inline(__always)
-    static func isHost(_ byte: UInt8) -> Bool {
-        // ! $ & ' ( ) * + , - . 0-9 : ; =  and  A-Z [ ] _ a-z ~ and %
-        let low: UInt64 = 0x2FFF_7FF2_0000_0000
-        let high: UInt64 = 0x47FF_FFFE_AFFF_FFFE
+    static func isRegisteredName(_ byte: UInt8) -> Bool {
+        // ! $ & ' ( ) * + , - . 0-9 ; =  and  A-Z _ a-z ~
+        let low: UInt64 = 0x2BFF_7FD2_0000_0000
+        let high: UInt64 = 0x47FF_FFFE_87FF_FFFE
         let set = byte < 64 ? low : byte < 128 ? high : 0
         return (set >> UInt64(byte & 63)) & 1 != 0
     }

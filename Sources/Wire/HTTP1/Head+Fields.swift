@@ -190,11 +190,14 @@ extension Head {
     private mutating func conclude(_ meaning: FieldMeaning, isRequest: Bool) throws(HeadError) {
         keepAlive = !meaning.closes && (minorVersion >= 1 || meaning.keepsAlive)
         // Both or neither: an `upgrade` field that `connection` does not name is a hop field to drop.
-        wantsUpgrade = meaning.namesUpgrade && meaning.hasUpgrade
+        // HTTP/1.0 knows no upgrade (RFC 9110, 7.8).
+        wantsUpgrade = meaning.namesUpgrade && meaning.hasUpgrade && minorVersion >= 1
         if meaning.transferEncodings > 0 {
             if meaning.contentLength >= 0 { throw .lengthAndTransferEncoding }
             if minorVersion == 0 { throw .transferEncodingInHTTP10 }
             if meaning.transferEncodings > 1 { throw .badTransferEncoding }
+            // Where a request's last coding is not chunked, nobody can tell where it ends.
+            if !meaning.lastCodingIsChunked { throw .badTransferEncoding }
             if meaning.otherCodings { throw .unknownTransferCoding }
             framing = .chunked
         } else if meaning.contentLength >= 0 {

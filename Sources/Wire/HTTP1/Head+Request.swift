@@ -51,19 +51,13 @@ extension Head {
         }
         target = targetStart..<i
         i &+= 1
-        // `HTTP/1.x` CR LF.
-        guard i + 10 <= bytes.count else {
-            // Refuse early what can no longer become a version.
-            let prefix = Bytes("HTTP/")
-            for j in 0..<min(bytes.count - i, prefix.count) where bytes[i + j] != prefix[j] {
-                throw lineError(bytes[i + j], .badVersion)
-            }
-            return nil
-        }
-        try version(bytes, at: i)
+        // `HTTP/1.x` CR LF, refused at the first wrong byte, so that pieces are judged as the whole is.
+        guard try version(bytes, at: i) else { return nil }
         i &+= 8
+        guard i < bytes.count else { return nil }
         if bytes[i] == Ascii.lf { throw .bareLF }
         guard bytes[i] == Ascii.cr else { throw .badVersion }
+        guard i &+ 1 < bytes.count else { return nil }
         guard bytes[i + 1] == Ascii.lf else { throw .bareCR }
         return i + 2
     }
@@ -76,19 +70,26 @@ extension Head {
         }
     }
 
-    /// `HTTP/1.0` or `HTTP/1.1` at `i`.
-    mutating func version(_ bytes: Bytes, at i: Int) throws(HeadError) {
-        guard bytes[i..<i + 5] == "HTTP/" else { throw .badVersion }
-        let major = bytes[i + 5]
-        let minor = bytes[i + 7]
-        guard Grammar.isDigit(major), bytes[i + 6] == UInt8(ascii: "."), Grammar.isDigit(minor)
-        else {
-            throw .badVersion
+    /// `HTTP/1.0` or `HTTP/1.1` at `i`. False: its bytes are not all there.
+    mutating func version(_ bytes: Bytes, at i: Int) throws(HeadError) -> Bool {
+        let there = min(bytes.count - i, 8)
+        for j in 0..<there {
+            let byte = bytes[i + j]
+            let fits: Bool
+            switch j {
+            case 0..<5: fits = byte == Bytes("HTTP/")[j]
+            case 6: fits = byte == UInt8(ascii: ".")
+            default: fits = Grammar.isDigit(byte)
+            }
+            guard fits else { throw .badVersion }
         }
-        guard major == UInt8(ascii: "1"), minor <= UInt8(ascii: "1") else {
+        guard there == 8 else { return false }
+        let minor = bytes[i + 7]
+        guard bytes[i + 5] == UInt8(ascii: "1"), minor <= UInt8(ascii: "1") else {
             throw .unsupportedVersion
         }
         minorVersion = minor - UInt8(ascii: "0")
+        return true
     }
 
     /// The form of the target and the host it is for (RFC 9112, 3.2; RFC 9110, 7.2).
@@ -140,15 +141,53 @@ extension Head {
             }
         }
         authority = target.lowerBound + scheme..<target.lowerBound + end
-        // `http://host?query` has an empty path, which no origin form can say without a slash.
-        guard end < whole.count, whole[end] == UInt8(ascii: "/") else { throw .badTarget }
+        // May be empty or begin with the query: `http://host?query` (RFC 9112, 3.2.2).
         path = target.lowerBound + end..<target.upperBound
     }
 
+    /// `uri-host [":" port]` (RFC 3986, 3.2.2): what is anything else, two parsers may read as two hosts.
     private static func checkHost(_ host: Bytes, emptyAllowed: Bool) throws(HeadError) {
-        guard host.count > 0 || emptyAllowed else { throw .badHost }
+        if host.count == 0, emptyAllowed { return }
         // 255 for a DNS name, 6 for the port.
-        guard host.count <= 261 else { throw .badHost }
-        for i in 0..<host.count where !Grammar.isHost(host[i]) { throw .badHost }
+        guard host.count > 0, host.count <= 261 else { throw .badHost }
+        var i = host[0] == UInt8(ascii: "[") ? try literalEnd(host) : try nameEnd(host)
+        guard i < host.count else { return }
+        guard host[i] == UInt8(ascii: ":"), host.count - i <= 6 else { throw .badHost }
+        i += 1
+        while i < host.count {
+            guard Grammar.isDigit(host[i]) else { throw .badHost }
+            i += 1
+        }
+    }
+
+    /// Where a registered name or IPv4 address ends: at the port's colon, or with the host.
+    private static func nameEnd(_ host: Bytes) throws(HeadError) -> Int {
+        var i = 0
+        while i < host.count, host[i] != UInt8(ascii: ":") {
+            if host[i] == UInt8(ascii: "%") {
+                guard i + 2 < host.count, Grammar.hexDigit(host[i + 1]) != nil,
+                    Grammar.hexDigit(host[i + 2]) != nil
+                else { throw .badHost }
+                i += 3
+            } else {
+                guard Grammar.isRegisteredName(host[i]) else { throw .badHost }
+                i += 1
+            }
+        }
+        guard i > 0 else { throw .badHost }
+        return i
+    }
+
+    /// Where an IP literal in brackets ends.
+    private static func literalEnd(_ host: Bytes) throws(HeadError) -> Int {
+        var i = 1
+        while i < host.count, host[i] != UInt8(ascii: "]") {
+            guard Grammar.isRegisteredName(host[i]) || host[i] == UInt8(ascii: ":") else {
+                throw .badHost
+            }
+            i += 1
+        }
+        guard i > 1, i < host.count else { throw .badHost }
+        return i + 1
     }
 }

@@ -28,21 +28,18 @@ extension Head {
 
     /// `HTTP/1.x SP 3DIGIT [SP reason] CRLF`. Returns where the fields begin.
     private mutating func statusLine(_ bytes: Bytes) throws(HeadError) -> Int? {
-        guard bytes.count >= 13 else {
-            let prefix = Bytes("HTTP/1.")
-            for i in 0..<min(bytes.count, prefix.count) where bytes[i] != prefix[i] {
+        // Refused at the first wrong byte, so that pieces are judged as the whole is.
+        guard try version(bytes, at: 0) else { return nil }
+        for i in 8..<min(bytes.count, 12) {
+            guard i == 8 ? bytes[i] == Ascii.space : Grammar.isDigit(bytes[i]) else {
                 throw .badStatusLine
             }
-            return nil
         }
-        try version(bytes, at: 0)
-        guard bytes[8] == Ascii.space, Grammar.isDigit(bytes[9]), Grammar.isDigit(bytes[10]),
-            Grammar.isDigit(bytes[11])
-        else { throw .badStatusLine }
+        guard bytes.count >= 12 else { return nil }
         status = Int(bytes[9] - 0x30) * 100 + Int(bytes[10] - 0x30) * 10 + Int(bytes[11] - 0x30)
         guard status >= 100, status <= 599 else { throw .badStatusLine }
         var i = 12
-        guard bytes[i] == Ascii.space || bytes[i] == Ascii.cr else { throw .badStatusLine }
+        guard i < bytes.count else { return nil }
         if bytes[i] == Ascii.space { i += 1 }
         let reasonStart = i
         while i < bytes.count, Grammar.isFieldValue(bytes[i]) { i &+= 1 }

@@ -68,7 +68,8 @@ public struct Head: ~Copyable {
     // Requests.
     public internal(set) var method: Range<Int> = 0..<0
     public internal(set) var target: Range<Int> = 0..<0
-    /// Path and query: the target, or its part behind the authority in absolute form.
+    /// Path and query: the target, or its part behind the authority in absolute form, where the path may be
+    /// missing.
     public internal(set) var path: Range<Int> = 0..<0
     /// The host with its port, from `host` or an absolute target; empty if there is none.
     public internal(set) var authority: Range<Int> = 0..<0

@@ -1,0 +1,154 @@
+// What must hold between any two calls into a proxy. Called by the simulation after every step; a broken
+// invariant is a bug, so each is a precondition. Too slow for anything but tests.
+
+import Base
+import Wire
+
+extension Proxy {
+    /// Checks every invariant.
+    /// - Complexity: O(slots + effects).
+    func checkInvariants() {
+        checkSlots()
+        checkBuffers()
+        checkLists()
+        checkEffects()
+        deadlines.checkInvariants()
+    }
+
+    private func checkSlots() {
+        var open = 0
+        for slot in 0..<touchedSlots {
+            let connection = connections[slot]
+            guard connection.role != .free else { continue }
+            open += 1
+            checkPairing(slot, connection)
+            precondition(
+                connection.input >= 0 || connection.inputStart == 0 && connection.inputEnd == 0,
+                "bytes without a buffer")
+            precondition(
+                connection.inputStart <= connection.inputEnd
+                    && Int(connection.inputEnd) <= pool.size, "input bytes out of order")
+            precondition(connection.search.position <= Int(connection.inputEnd), "searched ahead")
+        }
+        var closing = 0
+        for effect in waitingEffects { if case .close = effect { closing += 1 } }
+        precondition(open + closing == openConnections, "\(open) slots open, \(closing) closing")
+        var free = 0
+        var next = freeSlots
+        while next >= 0 {
+            precondition(connections[Int(next)].role == .free, "a slot in use is on the free list")
+            free += 1
+            precondition(free <= touchedSlots, "the free list is a ring")
+            next = connections[Int(next)].next
+        }
+        precondition(free + open + closing == touchedSlots, "a slot is lost")
+    }
+
+    private func checkPairing(_ slot: Int, _ connection: Connection) {
+        if let peer = connection.peer {
+            precondition(connections[peer].peer == slot, "a pair that is not mutual")
+            precondition(connections[peer].role != connection.role, "a pair of one side")
+            precondition(connections[peer].role != .free, "a closed peer")
+        }
+        switch (connection.role, connection.stage) {
+        case (.downstream, .exchange), (_, .tunnel), (.upstream, .exchange):
+            precondition(connection.peer != nil, "half an exchange")
+        case (.downstream, .awaitingRequest), (.downstream, .pending), (.downstream, .finishing),
+            (.downstream, .lingering), (.upstream, .pooled):
+            precondition(connection.peer == nil, "a peer in \(connection.stage)")
+        case (.upstream, .connecting): break
+        default: preconditionFailure("\(connection.role) in \(connection.stage)")
+        }
+        if connection.stage == .pooled {
+            precondition(connection.input < 0, "a pooled connection holds a buffer")
+            precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
+        }
+        if connection.stage == .pending || connection.stage == .exchange, connection.peer == nil {
+            precondition(connection.hasInput, "a pending request without its head")
+        }
+    }
+
+    /// Every buffer out of the pool is referred to exactly once.
+    private func checkBuffers() {
+        var held: [Int32] = []
+        for slot in 0..<touchedSlots where connections[slot].role != .free {
+            let connection = connections[slot]
+            if connection.input >= 0 { held.append(connection.input) }
+            for i in 0..<connection.output.count {
+                let segment = connection.output[i]
+                precondition(segment.start <= segment.end, "a segment ends before it starts")
+                if segment.borrowed {
+                    precondition(
+                        connection.hasReplay && connection.replay.buffer == segment.buffer,
+                        "a buffer borrowed from nobody")
+                } else {
+                    held.append(segment.buffer)
+                }
+            }
+            if connection.hasReplay { held.append(connection.replay.buffer) }
+            if connection.exchange.note >= 0 { held.append(connection.exchange.note) }
+        }
+        pool.checkInvariants(held: held)
+    }
+
+    private func checkLists() {
+        var listed = 0
+        var perEndpoint = [Int32](repeating: 0, count: upstreams.endpoints.count)
+        var waiting = 0
+        for slot in 0..<touchedSlots {
+            let connection = connections[slot]
+            if connection.role == .upstream { perEndpoint[Int(connection.endpoint)] += 1 }
+            if connection.role == .upstream, connection.stage == .pooled { waiting += 1 }
+            if connection.role == .downstream, connection.stage == .pending { waiting += 1 }
+        }
+        for (i, endpoint) in upstreams.endpoints.enumerated() {
+            precondition(endpoint.connections == perEndpoint[i], "endpoint \(i) miscounted")
+            listed += check(endpoint.pooled) { $0.stage == .pooled && $0.endpoint == Int32(i) }
+        }
+        for (i, cluster) in upstreams.clusters.enumerated() {
+            let connections = upstreams.endpoints.filter { $0.cluster == Int32(i) }
+                .reduce(0) { $0 + $1.connections }
+            precondition(cluster.connections == connections, "cluster \(i) miscounted")
+            precondition(cluster.pending.count <= cluster.maxPending, "too many wait")
+            listed += check(cluster.pending) {
+                $0.stage == .pending && $0.exchange.cluster == Int32(i)
+            }
+        }
+        precondition(listed == waiting, "\(listed) listed, \(waiting) that should be")
+    }
+
+    /// Walks a list both ways; returns its length.
+    private func check(_ list: ConnectionList, _ belongs: (Connection) -> Bool) -> Int {
+        var count: Int32 = 0
+        var previous: Int32 = -1
+        var slot = list.first
+        while slot >= 0 {
+            let connection = connections[Int(slot)]
+            precondition(connection.role != .free && belongs(connection), "a stranger in a list")
+            precondition(connection.previous == previous, "a list that does not lead back")
+            count += 1
+            precondition(count <= list.count, "a list longer than its count")
+            previous = slot
+            slot = connection.next
+        }
+        precondition(list.last == previous && list.count == count, "a list's end is wrong")
+        return Int(count)
+    }
+
+    private func checkEffects() {
+        var flushes = [Int](repeating: 0, count: touchedSlots)
+        var reads = flushes
+        for effect in waitingEffects {
+            switch effect {
+            case .flush(let slot): flushes[slot] += 1
+            case .read(let slot): reads[slot] += 1
+            default: break
+            }
+        }
+        for slot in 0..<touchedSlots where connections[slot].role != .free {
+            precondition(flushes[slot] == (connections[slot].flushQueued ? 1 : 0), "flushes asked")
+            precondition(reads[slot] == (connections[slot].readQueued ? 1 : 0), "reads asked")
+        }
+        precondition(starved.count <= connections.count, "the starved list outgrows the slots")
+    }
+}

@@ -1,0 +1,204 @@
+import Base
+import Model
+import Support
+
+@testable import ProxyCore
+
+/// A few clients and servers around one proxy, everything drawn from a seed, and the judgement on it.
+struct ProxyTraffic {
+    struct Verdict {
+        var failure: String?
+        var trace: UInt64
+    }
+
+    private var random: SeededRandom
+    private let seed: UInt64
+    /// Nobody misbehaves: every request must get its own whole answer.
+    private let isSound: Bool
+
+    init(seed: UInt64) {
+        self.seed = seed
+        random = SeededRandom(seed: seed)
+        isSound = random.below(2) == 0
+    }
+
+    private mutating func chance(_ percent: Int) -> Bool { random.below(100) < percent }
+
+    static let refusedTails = [
+        "GET /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
+        "GET /bad HTTP/1.1\nHost: a\n\n", "GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /bad HTTP/1.1\r\nHost: a\r\nx: y\r\n z\r\n\r\n", "GET /bad HTTP/1.1\r\n\r\n",
+        "GET /bad HTTP/1.1\r\nHost: a\r\nx : y\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\u{0}\r\n\r\n",
+        "GET http://b/bad HTTP/1.1\r\nHost: a\r\n\r\n", "GET /bad HTTP/2.0\r\nHost: a\r\n\r\n",
+        "POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ]
+
+    mutating func run(clients count: Int) -> Verdict {
+        let simulation = ProxySimulation(configuration(), seed: seed)
+        simulation.socketCapacity = [700, 1 << 12, 1 << 16, 1 << 18][random.below(4)]
+        let record = ServerRecord()
+        simulation.serve = { socket, _ in SimulatedServer(socket, record) }
+        let sound = SimulatedExchange.Answer.allCases.filter(\.isSound)
+        let kinds = isSound ? sound : sound + SimulatedExchange.Answer.allCases
+        var clients: [SimulatedClient] = []
+        for number in 0..<count {
+            guard let socket = simulation.connect() else { continue }
+            let client = makeClient(socket, number, kinds)
+            clients.append(client)
+            simulation.peers.append(client)
+        }
+        if !isSound, chance(20) {
+            simulation.run(until: simulation.now + .milliseconds(Int64(random.below(30))))
+            if chance(50) {
+                simulation.proxy.adopt(configuration())
+            } else {
+                simulation.proxy.drain(now: simulation.now)
+            }
+            simulation.settle()
+        }
+        simulation.run()
+        return Verdict(
+            failure: judge(simulation, clients, record), trace: simulation.trace)
+    }
+
+    private mutating func makeClient(
+        _ socket: SimulatedSocket, _ number: Int, _ kinds: [SimulatedExchange.Answer]
+    ) -> SimulatedClient {
+        var exchanges: [SimulatedExchange] = []
+        for i in 0...random.below(8) {
+            exchanges.append(
+                SimulatedExchange(tag: number * 1000 + i, answers: kinds, &random))
+        }
+        var manner = SimulatedClient.Manner()
+        manner.pipelines = chance(50)
+        if chance(20) { manner.writeLimit = 1 + random.below(30) }
+        if chance(20) { manner.readLimit = 1 + random.below(2000) }
+        manner.halfCloses = chance(20)
+        if !isSound, chance(20) { manner.leavesAfter = random.below(3000) }
+        if chance(20) { exchanges[exchanges.count - 1].keepsAlive = false }
+        let refused = exchanges.last?.keepsAlive == true && chance(20)
+        let tail = refused ? Self.refusedTails[random.below(Self.refusedTails.count)] : ""
+        return SimulatedClient(socket, exchanges, manner, tail: Array(tail.utf8))
+    }
+
+    private mutating func configuration() -> ProxyConfiguration {
+        let endpoints = (0...random.below(3)).map { "127.0.0.1:\(1000 + $0)" }
+        return ProxyConfiguration(
+            listeners: [], routes: [.init(cluster: "c")],
+            clusters: [
+                .init(name: "c", endpoints: endpoints, maxConnections: 1 + random.below(6))
+            ],
+            accessLog: chance(50) ? "-" : nil, limits: ProxyLimits(connections: 64),
+            timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
+            headers: HeaderPolicy(
+                via: chance(50) ? "x" : nil, forwardedFor: chance(50), requestID: chance(50)))
+    }
+
+    // MARK: Judgement
+
+    private func judge(
+        _ simulation: ProxySimulation, _ clients: [SimulatedClient], _ record: ServerRecord
+    ) -> String? {
+        if let violation = record.violations.first { return violation }
+        for client in clients {
+            if let failure = judge(client) { return failure }
+            if isSound, client.finishedAt > Instant(nanoseconds: 50_000_000_000) {
+                return "a client was done only at \(client.finishedAt)"
+            }
+        }
+        if let failure = judgeOrder(clients, record) { return failure }
+        let proxy = simulation.proxy
+        if proxy.openConnections != 0 { return "\(proxy.openConnections) connections left open" }
+        if proxy.buffersInUse != 0 { return "\(proxy.buffersInUse) buffers left in use" }
+        if proxy.nextDeadline != nil { return "a deadline is left" }
+        return nil
+    }
+
+    private func judgeOrder(_ clients: [SimulatedClient], _ record: ServerRecord) -> String? {
+        for (number, client) in clients.enumerated() {
+            var last = -1
+            for tag in record.seen where tag / 1000 == number || tag < 0 {
+                guard tag >= 0 else { return "a refused request reached a server" }
+                guard client.exchanges.indices.contains(tag % 1000) else { return "unknown \(tag)" }
+                if tag < last { return "\(tag) came behind \(last)" }
+                if tag == last, !client.exchanges[tag % 1000].isIdempotent {
+                    return "\(tag) was sent twice"
+                }
+                last = tag
+            }
+        }
+        return nil
+    }
+
+    private func judge(_ client: SimulatedClient) -> String? {
+        var position = 0
+        for exchange in client.exchanges {
+            let found = AnswerReader.read(
+                client.received, at: position, exchange, atEnd: !client.wasReset && !client.left)
+            switch found {
+            case .broken(let why): return why
+            case .partial(let head):
+                if isSound, !(client.wasReset && exchange.answer == .early) {
+                    return "\(exchange.tag) \(exchange.answer) unanswered, \(head?.status ?? 0) "
+                        + "\(client.wasReset) \(client.expectsRefusal) at \(position)"
+                }
+                return nil
+            case .whole(let head, let body, let end, let interim):
+                position = end
+                if let failure = judge(exchange, head, body, interim) { return failure }
+                if !head.keepAlive { return behindLast(client, position) }
+            }
+        }
+        if client.expectsRefusal { return judgeRefusal(client, position) }
+        return behindLast(client, position)
+    }
+
+    private func behindLast(_ client: SimulatedClient, _ position: Int) -> String? {
+        position == client.received.count
+            ? nil : "behind the last answer: \(visible(client.received[position...].prefix(200)))"
+    }
+
+    private func judgeRefusal(_ client: SimulatedClient, _ position: Int) -> String? {
+        let found = AnswerReader.read(client.received, at: position, nil, atEnd: true)
+        guard case .whole(let head, _, let end, _) = found else {
+            return isSound ? "a malformed request got no answer" : nil
+        }
+        guard (400..<600).contains(head.status), !head.keepAlive else {
+            return "a malformed request got \(head.status)"
+        }
+        return behindLast(client, end)
+    }
+
+    private func judge(
+        _ exchange: SimulatedExchange, _ head: ReferenceHead, _ body: [UInt8], _ interim: Int
+    ) -> String? {
+        if let flag = head.values("x-response-flags").first {
+            return allows(exchange, text(flag)) ? nil : "\(exchange) got \(text(flag))"
+        }
+        guard head.values("x-tag") == [Array("\(exchange.tag)".utf8)] else {
+            return "\(exchange.tag) got the answer \(head)"
+        }
+        // Close-delimited, and cut: only a reset would have told.
+        guard exchange.answer.isSound || exchange.answer == .stale else {
+            return exchange.answer == .truncated || exchange.answer == .reset
+                ? "\(exchange.tag) passed for whole" : "\(exchange) was answered"
+        }
+        if body != exchange.answerBody { return "\(exchange.tag) \(exchange.answer): wrong body" }
+        let expected = exchange.answer == .interim && exchange.minorVersion == 1 ? 1 : 0
+        if interim != expected { return "\(exchange.tag) got \(interim) interim answers" }
+        return nil
+    }
+
+    /// Whether the proxy may answer this exchange itself.
+    private func allows(_ exchange: SimulatedExchange, _ flag: String) -> Bool {
+        guard !isSound else { return false }
+        switch exchange.answer {
+        case .garbage: return flag == "UPE" || flag == "UC"
+        case .silent: return flag == "UT" || flag == "UC"
+        case .truncated, .reset: return flag == "UC"
+        // The connection it was sent on may have been stale.
+        default: return flag == "UC"
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Base
+import Model
+import Support
+
+@testable import ProxyCore
+
+/// A proxy whose clients and servers are played by hand, line by line.
+final class Scene {
+    let simulation: ProxySimulation
+    /// The servers' ends of the connections that the proxy opened, in order.
+    private(set) var servers: [SimulatedSocket] = []
+    /// The address each was opened to.
+    private(set) var addresses: [String] = []
+    /// What becomes of connections that the proxy opens from now on.
+    var opening = SimulatedSocket.Opening.open
+
+    var proxy: Proxy { simulation.proxy }
+
+    init(_ configuration: ProxyConfiguration = Scene.configuration()) {
+        simulation = ProxySimulation(configuration, seed: 1)
+        simulation.serve = { [unowned self] socket, address in
+            servers.append(socket)
+            addresses.append(address)
+            socket.opening = opening
+            socket.writable = opening != .never
+            return opening == .refused ? nil : Bystander()
+        }
+    }
+
+    private final class Bystander: SimulatedPeer {
+        func act(_ simulation: ProxySimulation) -> Bool { false }
+        let wakeAt: Instant? = nil
+        let isDone = true
+    }
+
+    static func configuration(
+        endpoints: [String] = ["127.0.0.1:1"], maxConnections: Int = 8, maxPending: Int = 8,
+        connections: Int = 64, accessLog: Bool = false, timeouts: ProxyTimeouts = .init(),
+        headers: HeaderPolicy = .init()
+    ) -> ProxyConfiguration {
+        ProxyConfiguration(
+            listeners: [], routes: [.init(cluster: "c")],
+            clusters: [
+                .init(
+                    name: "c", endpoints: endpoints, maxConnections: maxConnections,
+                    maxPending: maxPending)
+            ],
+            accessLog: accessLog ? "-" : nil, limits: ProxyLimits(connections: connections),
+            timeouts: timeouts, headers: headers)
+    }
+
+    /// A new client.
+    func client() -> SimulatedSocket {
+        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
+        return socket
+    }
+
+    /// Has a peer send, and lets the proxy do all it can at once.
+    func send(_ bytes: some Sequence<UInt8>, by peer: SimulatedSocket) {
+        peer.peerWrite(Array(bytes)[...])
+        pass(.zero)
+    }
+
+    func send(_ text: String, by peer: SimulatedSocket) { send(text.utf8, by: peer) }
+
+    /// What a peer has received since it last looked.
+    func received(_ peer: SimulatedSocket) -> String { text(Array(peer.peerRead(.max))) }
+
+    func end(_ peer: SimulatedSocket) {
+        peer.peerEnd()
+        pass(.zero)
+    }
+
+    func close(_ peer: SimulatedSocket, reset: Bool = false) {
+        peer.peerClose(reset: reset)
+        pass(.zero)
+    }
+
+    /// Lets time pass.
+    func pass(_ duration: Duration) { simulation.run(until: simulation.now + duration) }
+
+    /// A GET by a new client, as far as the server that gets it.
+    func get(_ path: String = "/") -> (client: SimulatedSocket, server: SimulatedSocket) {
+        let client = client()
+        send("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+        return (client, servers[servers.count - 1])
+    }
+}
+
+let okAnswer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
