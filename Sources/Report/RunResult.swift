@@ -202,6 +202,9 @@ public struct RunResult: Codable, Equatable, Sendable {
         /// Share of all the machine's cores that was busy, 0 to 1, and that the hypervisor took.
         public var machineBusy: Double
         public var machineSteal: Double
+        /// Share of all cores that softirqs took, the kernel's part of the network mostly; part of
+        /// `machineBusy`, and charged to no process in particular. Nil where it is not known.
+        public var machineSoftirq: Double?
 
         public init(
             arm: Arm, phase: String, offeredPerSecond: Double, achievedPerSecond: Double,
@@ -209,7 +212,7 @@ public struct RunResult: Codable, Equatable, Sendable {
             statuses: [String: UInt64], flags: [String: UInt64], response: Latency,
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
             processes: [ProcessUsage], machineBusy: Double, machineSteal: Double,
-            measuredSeconds: Double? = nil, connections: Int? = nil
+            measuredSeconds: Double? = nil, connections: Int? = nil, machineSoftirq: Double? = nil
         ) {
             self.arm = arm
             self.phase = phase
@@ -231,6 +234,7 @@ public struct RunResult: Codable, Equatable, Sendable {
             self.processes = processes
             self.machineBusy = machineBusy
             self.machineSteal = machineSteal
+            self.machineSoftirq = machineSoftirq
         }
     }
 

@@ -81,7 +81,8 @@ struct Findings {
             connect: latency(.connect), firstByte: latency(.firstByte),
             processes: processes(pool), machineBusy: mean(\.machine.busy),
             machineSteal: mean(\.machine.stolen), measuredSeconds: seconds,
-            connections: pool.all.map(\.tally.connections).max())
+            connections: pool.all.map(\.tally.connections).max(),
+            machineSoftirq: pool.all.isEmpty ? nil : mean(\.machine.softInterrupts))
     }
 
     /// What each process used: CPU and switches added up over rounds, memory as the mean of the rounds.

@@ -14,8 +14,8 @@ import Stats
 struct PooledQuantile {
     /// The greatest value of each bucket that occurs in any round, rising.
     private let values: [UInt64]
-    /// The least value of the first of them.
-    private let lowest: UInt64
+    /// The least value of each round.
+    private let least: [UInt64]
     /// For each round its count in each bucket.
     private let counts: [[UInt64]]
     private let totals: [UInt64]
@@ -26,7 +26,7 @@ struct PooledQuantile {
             for bucket in histogram.buckets { all.insert(bucket.highest) }
         }
         values = all.sorted()
-        lowest = histograms.lazy.filter { $0.count > 0 }.map(\.min).min() ?? 0
+        least = histograms.map(\.min)
         var places: [UInt64: Int] = [:]
         for (place, value) in values.enumerated() { places[value] = place }
         counts = histograms.map { histogram in
@@ -48,7 +48,9 @@ struct PooledQuantile {
         let chosen = times.indices.filter { times[$0] > 0 }
         let total = chosen.reduce(UInt64(0)) { $0 + totals[$1] * times[$1] }
         guard total > 0 else { return .nan }
-        if quantile == 0 { return Double(lowest) }
+        if quantile == 0 {
+            return Double(chosen.filter { totals[$0] > 0 }.map { least[$0] }.min() ?? 0)
+        }
         let rank = max(1, UInt64((quantile.nextDown * Double(total)).rounded(.up)))
         var seen: UInt64 = 0
         for place in values.indices {
