@@ -6,6 +6,7 @@ import Scenario
 /// line here.
 let commands: [Command] = [
     .run,
+    .selftest,
     .load,
     .validate,
     .plan,
