@@ -28,8 +28,8 @@ extension LoadResult {
             let limit = max(Self.tolerableLag, Self.tolerableShare * Double(response))
             if Double(lag) > limit {
                 complaints.append(
-                    "The generator was the bottleneck in phase \(phases[i].name): it took up 1 % of "
-                        + "the requests \(lag / 1000) µs late or more "
+                    "The generator was the bottleneck in phase \(phases[i].name): it took up 1 % "
+                        + "of the requests \(lag / 1000) µs late or more "
                         + "(limit \(UInt64(limit / 1000)) µs), which is part of their response "
                         + "latency.")
             }

@@ -65,14 +65,11 @@ import Testing
                 "name of a header"
             ),
             (
-                testJob(
-                    testPlan(request: RequestPlan(headers: [.init(name: "a", value: "b\r\nc: d")]))),
+                testJob(testPlan(request: withHeader("a", "b\r\nc: d"))),
                 "control characters"
             ),
             (
-                testJob(
-                    testPlan(
-                        request: RequestPlan(headers: [.init(name: "Content-Length", value: "1")]))),
+                testJob(testPlan(request: withHeader("Content-Length", "1"))),
                 "frames the request"
             ),
             (testJob(testPlan(request: RequestPlan(bodySize: -1))), "body"),
@@ -112,4 +109,8 @@ import Testing
         let job = testJob(testPlan(request: request))
         #expect(String(decoding: job.requestBytes(for: job.targets[0]), as: UTF8.self) == expected)
     }
+}
+
+private func withHeader(_ name: String, _ value: String) -> RequestPlan {
+    RequestPlan(headers: [.init(name: name, value: value)])
 }

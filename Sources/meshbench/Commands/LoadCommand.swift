@@ -12,9 +12,9 @@ extension Command {
         name: "load",
         about: "Offer load to any HTTP/1.1 server and measure it honestly",
         detail: """
-            Requests are sent at the instants of a schedule, whether or not the server keeps up, and \
-            response latency counts from those instants (docs/METHOD.md). Every planned request ends \
-            in exactly one outcome. Hosts are numeric or localhost.
+            Requests are sent at the instants of a schedule, whether or not the server keeps up, \
+            and response latency counts from those instants (docs/METHOD.md). Every planned \
+            request ends in exactly one outcome. Hosts are numeric or localhost.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output.

@@ -60,7 +60,8 @@ struct LoadSummary {
 
     private static let closedNote =
         "Closed arrivals wait for each answer before the next request: a stall is met by as many "
-        + "requests as there are connections, so these latencies say little of what users would see."
+        + "requests as there are connections, so these latencies say little of what users would "
+        + "see."
 
     private var heading: String {
         let plan = job.plan
