@@ -91,7 +91,7 @@ let package = Package(
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
-        tests("IntegrationTests", ["Base", "Posix", "Report"]),
+        tests("IntegrationTests", ["Base", "Model", "Posix", "Report"]),
         tests("CommandTests", ["Base", "Model", "meshbench"]),
         tests("TidyTests", []),
     ]

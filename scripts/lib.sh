@@ -136,16 +136,22 @@ build_release() {
     mv "$stamp.$$" "$stamp"
 }
 
+# Makes the Python environment NAME with the packages of a requirements file, unless it is there as
+# wanted. Sets `venv` to its folder.
+prepare_venv() {
+    local wanted=$2
+    venv="${XDG_CACHE_HOME:-$HOME/.cache}/meshbench/$1"
+    cmp -s "$wanted" "$venv/installed.txt" && return
+    say "Preparing Python packages in $venv ..."
+    python3 -m venv --clear "$venv" >&2 || die "python3 could not make a venv in $venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        -r "$wanted" >&2 || die "pip could not install the packages of $wanted"
+    cp "$wanted" "$venv/installed.txt"
+}
+
 # A Python with what the tests compare against; its path is exported as MESHBENCH_PYTHON.
 prepare_python() {
-    local venv="${XDG_CACHE_HOME:-$HOME/.cache}/meshbench/venv"
-    local wanted="$root/scripts/test-requirements.txt"
-    if ! cmp -s "$wanted" "$venv/installed.txt"; then
-        say "Preparing Python packages in $venv ..."
-        python3 -m venv --clear "$venv" >&2 || die "python3 could not make a venv in $venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-            -r "$wanted" >&2 || die "pip could not install the packages of $wanted"
-        cp "$wanted" "$venv/installed.txt"
-    fi
+    local venv
+    prepare_venv venv "$root/scripts/test-requirements.txt"
     export MESHBENCH_PYTHON="$venv/bin/python"
 }

@@ -1,7 +1,7 @@
 /// How a command ends, for the shell and for CI. docs/RESULTS.md explains each to users.
 ///
-/// 64 and 65 are those of BSD's sysexits.h (EX_USAGE, EX_DATAERR); 99 is k6's for a failed threshold;
-/// 130 is the shell's for SIGINT.
+/// 64 and 65 are those of BSD's sysexits.h (EX_USAGE, EX_DATAERR); 99 is k6's for a failed
+/// threshold; 130 is the shell's for SIGINT.
 public enum ExitCode: Int32, CaseIterable, Sendable {
     /// All held.
     case success = 0
@@ -24,8 +24,8 @@ public enum ExitCode: Int32, CaseIterable, Sendable {
     /// Stopped by the user.
     case interrupted = 130
 
-    /// Gravest first. What stopped the run comes before what the run found, and a measurement that is
-    /// not to be believed before anything that was concluded from it.
+    /// Gravest first. What stopped the run comes before what the run found, and a measurement that
+    /// is not to be believed before anything that was concluded from it.
     private static let byGravity: [ExitCode] = [
         .usage, .badScenario, .interrupted, .failed, .invalid, .expectationFailed, .regressed,
         .baselineMissing, .inconclusive, .success,

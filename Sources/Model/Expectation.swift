@@ -54,8 +54,9 @@ public indirect enum Term: Codable, Equatable, Sendable {
     case difference(Term, Term)
     case product(Term, Term)
     case quotient(Term, Term)
-    /// `erlang_b(servers = 10, load = 20)`: the share of arrivals that find every server taken, where
-    /// `load` is arrivals per mean service time (erlangs). Both are plain numbers; `servers` is whole.
+    /// `erlang_b(servers = 10, load = 20)`: the share of arrivals that find every server taken,
+    /// where `load` is arrivals per mean service time (erlangs). Both are plain numbers; `servers`
+    /// is whole.
     ///
     /// Source: Erlang 1917; Stats has the recursion.
     case erlangB(servers: Term, load: Term)

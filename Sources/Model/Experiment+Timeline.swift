@@ -6,10 +6,10 @@ public import Base
 extension Experiment {
     /// The arms in the order in which this round runs them.
     ///
-    /// A drift of the machine within a round must not always meet the same arm, so the order is drawn
-    /// from the seed. It is drawn once for each pair of rounds, of which the second runs the other way
-    /// round (permuted blocks): with few rounds, independent draws too often put one arm first nearly
-    /// every time.
+    /// A drift of the machine within a round must not always meet the same arm, so the order is
+    /// drawn from the seed. It is drawn once for each pair of rounds, of which the second runs the
+    /// other way round (permuted blocks): with few rounds, independent draws too often put one arm
+    /// first nearly every time.
     /// - Parameter round: from 0.
     public func order(ofRound round: Int) -> [Arm] {
         precondition(round >= 0, "the round \(round)")
@@ -28,8 +28,8 @@ extension Experiment {
         armDuration * Int64(rounds * arms.count)
     }
 
-    /// Requests that all loads together plan for one phase of one arm of one round; nil where a load
-    /// has closed arrivals, which follow no plan.
+    /// Requests that all loads together plan for one phase of one arm of one round; nil where a
+    /// load has closed arrivals, which follow no plan.
     public func plannedRequests(in phase: PhasePlan) -> Double? {
         var total = 0.0
         for load in loads {

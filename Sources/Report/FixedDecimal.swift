@@ -1,10 +1,12 @@
-/// A number with a fixed count of decimals, rounded half up from its shortest decimal form, as Java prints
-/// it: 0.9997802734375 with 12 decimals is 0.999780273438, where C's exact half-to-even gives ...437.
+/// A number with a fixed count of decimals, rounded half up from its shortest decimal form, as Java
+/// prints it: 0.9997802734375 with 12 decimals is 0.999780273438, where C's exact half-to-even
+/// gives ...437.
 /// - Precondition: `value` is finite.
 func fixedDecimal(_ value: Double, decimals: Int, width: Int = 0) -> String {
     precondition(value.isFinite && decimals >= 0, "\(value) with \(decimals) decimals")
     var (digits, point) = decimalDigits(of: value.magnitude)
-    // Zeros up to the decimals wanted, and one before the point, so that cutting and carrying stay within.
+    // Zeros up to the decimals wanted, and one before the point, so that cutting and carrying stay
+    // within.
     if point < 1 {
         digits.insert(contentsOf: repeatElement(0, count: 1 - point), at: 0)
         point = 1
@@ -25,8 +27,8 @@ func fixedDecimal(_ value: Double, decimals: Int, width: Int = 0) -> String {
     return String(repeating: " ", count: max(width - text.utf8.count, 0)) + text
 }
 
-/// The digits of the shortest decimal that is told from every other `Double`, and how many of them stand
-/// before the point (0 or less: so many zeros follow the point first).
+/// The digits of the shortest decimal that is told from every other `Double`, and how many of them
+/// stand before the point (0 or less: so many zeros follow the point first).
 private func decimalDigits(of magnitude: Double) -> (digits: [Int], point: Int) {
     // "123.25", "5e-324", "1.25e+20".
     let parts = magnitude.description.split(separator: "e")

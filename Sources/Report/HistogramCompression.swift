@@ -18,8 +18,8 @@ public enum HistogramCompressionError: Error, Equatable, Sendable {
 extension Histogram {
     static let compressedCookie: UInt32 = 0x1C84_9304 | 0x10
     private static let envelopeSize = 8
-    /// Bound: no V2 encoding is longer. A header and 9 bytes for each slot of the largest scale; what
-    /// would inflate to more is refused unread.
+    /// Bound: no V2 encoding is longer. A header and 9 bytes for each slot of the largest scale;
+    /// what would inflate to more is refused unread.
     static let inflatedLimit = 512 * 1024
 
     /// The histogram in the compressed V2 encoding.

@@ -2,11 +2,12 @@ import Base
 import Stats
 
 extension HistogramLog {
-    /// Reads a whole log. Starts are given relative to the log's start time, whether the log has them so or
-    /// since 1970.
+    /// Reads a whole log. Starts are given relative to the log's start time, whether the log has
+    /// them so or since 1970.
     ///
     /// Source: HdrHistogram 2.1, `HistogramLogReader`.
-    // Bound: as long as the text. Each histogram is kept packed, in no more bytes than it inflates to.
+    // Bound: as long as the text. Each histogram is kept packed, in no more bytes than it inflates
+    // to.
     public init(reading text: String) throws(HistogramLogError) {
         self.init(startTime: nil, intervals: [])
         var baseTime: Double?
@@ -39,7 +40,8 @@ extension HistogramLog {
     private mutating func makeRelative(baseTime: Double?) {
         guard let first = intervals.first?.start else { return }
         let start = startTime ?? first
-        // The rule of the original: a start more than a year before the start time is not since 1970.
+        // The rule of the original: a start more than a year before the start time is not since
+        // 1970.
         let isRelative = first < start - 365 * 24 * 3600
         let base = baseTime ?? (isRelative ? start : 0)
         startTime = start

@@ -1,5 +1,6 @@
-// HdrHistogram's log, version 1.3: a line for each interval of each series, the histogram compressed and
-// in base64. The Java, Python, C and Go tools read it, and so can this program, offline, later.
+// HdrHistogram's log, version 1.3: a line for each interval of each series, the histogram
+// compressed and in base64. The Java, Python, C and Go tools read it, and so can this program,
+// offline, later.
 
 import Base
 public import Stats
@@ -58,7 +59,7 @@ public struct HistogramLog: Equatable, Sendable {
 
 extension HistogramLog {
     private static let legend =
-        "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
+        #""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""# + "\n"
 
     /// The lines before the first interval.
     ///

@@ -1,7 +1,7 @@
 public import Stats
 
-/// The percentile distribution of a histogram as text, `.hgrm`: what HdrHistogram's plotter and wrk2's
-/// readers take.
+/// The percentile distribution of a histogram as text, `.hgrm`: what HdrHistogram's plotter and
+/// wrk2's readers take.
 public enum HistogramText {
     /// The distribution as HdrHistogram prints it, line for line.
     ///

@@ -25,13 +25,18 @@ struct Accountant {
     }
 
     private(set) var accounts: [Account]
+    /// Of generators, which may end the moment that the last phase does.
+    private var lastMemory: [String: MemoryUse] = [:]
 
     init(_ accounts: [Account]) { self.accounts = accounts }
 
-    /// Looks for new workers of `command` services. Slow: not right at a boundary.
+    /// Looks for new workers of `command` services, and at what may be gone at the next boundary. Slow:
+    /// not right at a boundary.
     mutating func refresh() {
-        for index in accounts.indices where accounts[index].meter.scope == .descendants {
-            accounts[index].meter.refresh()
+        for index in accounts.indices {
+            let account = accounts[index]
+            if account.meter.scope == .descendants { accounts[index].meter.refresh() }
+            if account.group == .load { lastMemory[account.name] = account.meter.memory() }
         }
     }
 
@@ -46,7 +51,9 @@ struct Accountant {
         let machine = MachineUsage()
         let clocks = ClockPair.now()
         var memory: [String: MemoryUse] = [:]
-        for account in accounts { memory[account.name] = account.meter.memory() }
+        for account in accounts {
+            memory[account.name] = lastMemory[account.name] ?? account.meter.memory()
+        }
         return Reading(
             taken: taken, usage: usage, memory: memory, endedWorkers: ended, machine: machine,
             clocks: clocks)

@@ -8,6 +8,8 @@ import Model
 struct AppFile: Encodable, Equatable {
     var name: String
     var listen: String
+    /// What its delays and statuses derive from: the same in both arms.
+    var seed: UInt64
     var behaviour: AppBehaviour
     /// For each service it calls, the addresses to choose from.
     var calls: [String: [String]]

@@ -75,9 +75,10 @@ final class Roster {
                     try address(of: endpoint)
                 }
             }
+            var random = SeededRandom(seed: topology.seed).split("app").split(node.name)
             let file = AppFile(
                 name: node.name, listen: "127.0.0.1:\(release(node.name)?.number ?? 0)",
-                behaviour: application.behaviour, calls: calls)
+                seed: random.next(), behaviour: application.behaviour, calls: calls)
             try startOurs(node, "app", try json(file), label: label, log: log)
         case .proxy(let proxy):
             let configuration = try proxy.configuration(longest: topology.longestTimeout) {
@@ -89,12 +90,12 @@ final class Roster {
             try startCommand(node, plan, label: label, log: log)
         case .generator: preconditionFailure("a generator is started for each turn")
         }
-        let addresses = roles.last?.addresses.map { "\($0.key)=\($0.value)" }.sorted() ?? []
+        let listeners = (roles.last?.addresses ?? [:]).sorted { $0.key < $1.key }
         place.journal.note(
             "ready",
             [
                 "arm": topology.arm.rawValue, "process": node.name,
-                "listeners": addresses.joined(separator: " "),
+                "listeners": Set(listeners.map(\.value)).sorted().joined(separator: " "),
             ])
     }
 

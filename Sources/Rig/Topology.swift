@@ -70,6 +70,7 @@ struct Topology: Equatable {
     var nodes: [Node]
     /// For each load, by name, where its requests go.
     var targets: [String: [Endpoint]]
+    var seed: UInt64
     /// The longest timeout of any load.
     var longestTimeout: Duration
 
@@ -79,6 +80,7 @@ struct Topology: Equatable {
         self.arm = arm
         nodes = []
         targets = [:]
+        seed = experiment.seed
         longestTimeout = experiment.loads.map(\.timeout).max() ?? .zero
         let services = try leavesFirst(experiment.services)
         let mode: MeshPlan.Mode? =

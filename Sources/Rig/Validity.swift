@@ -126,9 +126,20 @@ struct Trust {
         var sentence: String
     }
 
-    /// - Parameter rounds: numbers of all rounds that were completed.
     init(_ samples: [Sample], rounds: [Int], experiment: Experiment, warnings: [String]) {
-        let limits = experiment.limits
+        self.init(
+            samples, rounds: rounds, limits: experiment.limits, needed: experiment.rounds.min,
+            arms: experiment.arms, phases: experiment.phases.filter(\.measure).map(\.name),
+            warnings: warnings)
+    }
+
+    /// - Parameters:
+    ///   - rounds: numbers of all rounds that were completed.
+    ///   - needed: how many of them must count.
+    init(
+        _ samples: [Sample], rounds: [Int], limits: ValidityLimits, needed: Int, arms: [Arm],
+        phases: [String], warnings: [String]
+    ) {
         var complaints: [Int: [Complaint]] = [:]
         for sample in samples {
             for finding in limits.findings(sample) where !finding.holds {
@@ -139,7 +150,6 @@ struct Trust {
         self.complaints = complaints
         counted = rounds.filter { complaints[$0] == nil }
 
-        let needed = experiment.rounds.min
         let isValid = counted.count >= needed
         var reasons: [String] = []
         var warnings = warnings
@@ -161,37 +171,35 @@ struct Trust {
             )
             reasons += sentences
         }
+        let judged = isValid ? counted : rounds
         validity = RunResult.Validity(
             valid: isValid, reasons: reasons, warnings: warnings,
-            checks: Self.checks(samples, counted: isValid ? counted : rounds, experiment))
+            checks: arms.flatMap { arm in
+                phases.flatMap { phase in
+                    return Self.checks(
+                        samples.filter {
+                            $0.arm == arm && $0.phase == phase && judged.contains($0.round)
+                        }, limits, label: "\(arm.rawValue), \(phase)")
+                }
+            })
     }
 
-    /// For each condition, arm and phase the worst of the rounds that were judged.
+    /// For each condition the worst of the samples.
     private static func checks(
-        _ samples: [Sample], counted: [Int], _ experiment: Experiment
+        _ samples: [Sample], _ limits: ValidityLimits, label: String
     ) -> [RunResult.Validity.Check] {
-        var checks: [RunResult.Validity.Check] = []
-        for arm in experiment.arms {
-            for phase in experiment.phases where phase.measure {
-                let chosen = samples.filter {
-                    $0.arm == arm && $0.phase == phase.name && counted.contains($0.round)
-                }
-                let findings = chosen.flatMap { experiment.limits.findings($0) }
-                for rule in Finding.Rule.allCases {
-                    let same = findings.filter { $0.rule == rule }
-                    let isMoreBetter = rule == .achieved || rule == .samples
-                    let worst =
-                        isMoreBetter
-                        ? same.min { $0.figure < $1.figure } : same.max { $0.figure < $1.figure }
-                    guard let worst else { continue }
-                    checks.append(
-                        .init(
-                            name: "\(rule.rawValue), \(arm.rawValue), \(phase.name)",
-                            observed: worst.observed, limit: worst.limit,
-                            held: same.allSatisfy(\.holds)))
-                }
+        let findings = samples.flatMap { limits.findings($0) }
+        return Finding.Rule.allCases.compactMap { rule in
+            let same = findings.filter { $0.rule == rule }
+            let isMoreBetter = rule == .achieved || rule == .samples
+            let worst =
+                isMoreBetter
+                ? same.min { $0.figure < $1.figure } : same.max { $0.figure < $1.figure }
+            return worst.map {
+                .init(
+                    name: "\(rule.rawValue), \(label)", observed: $0.observed, limit: $0.limit,
+                    held: same.allSatisfy(\.holds))
             }
         }
-        return checks
     }
 }

@@ -1,5 +1,6 @@
-// What no key can tell alone: names that must exist, be unique or make no circle, and sums that must
-// stay within bounds. Where a name is itself wrong, what would follow from it is not reported again.
+// What no key can tell alone: names that must exist, be unique or make no circle, and sums that
+// must stay within bounds. Where a name is itself wrong, what would follow from it is not reported
+// again.
 
 import Base
 import Model
@@ -101,7 +102,10 @@ struct Consistency {
         } else if round * Int64(draft.rounds.value.max) > Bounds.totalDuration {
             decoding.report(
                 draft.phases.place,
-                "\(draft.rounds.value.max) rounds of \(round.text) take more than \(Bounds.totalDuration.text)"
+                """
+                \(draft.rounds.value.max) rounds of \(round.text) take more than \
+                \(Bounds.totalDuration.text)
+                """
             )
         }
     }

@@ -46,7 +46,8 @@ public struct Diagnostic: Hashable, Sendable {
 public enum ScenarioError: Error, Equatable {
     /// The file could not be read: its path and why.
     case unreadable(file: String, reason: String)
-    /// What is wrong with it, in the order of the places: at least one, at most `Limits.diagnostics`.
+    /// What is wrong with it, in the order of the places: at least one, at most
+    /// `Limits.diagnostics`.
     case invalid(file: String, overrides: [String], [Diagnostic])
 
     /// One line for each thing that is wrong: `file:line:column: message`.

@@ -7,7 +7,8 @@
 //     product     = factor { ("*" | "/") factor }
 //     factor      = ["-"] number-with-unit | function "(" arguments ")" | "(" sum ")"
 //
-// Units are checked while parsing: what the rig evaluates later cannot mix milliseconds with percent.
+// Units are checked while parsing: what the rig evaluates later cannot mix milliseconds with
+// percent.
 
 import Model
 

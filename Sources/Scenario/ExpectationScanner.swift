@@ -40,7 +40,8 @@ struct ExpectationScanner {
         return nil
     }
 
-    /// A word of letters, digits, `_` and `.` that begins with a letter, taken: `p99.9`, `first_byte`.
+    /// A word of letters, digits, `_` and `.` that begins with a letter, taken: `p99.9`,
+    /// `first_byte`.
     mutating func word() -> Piece? {
         skipBlanks()
         guard let first = character(), first.isLetter || first == "_" else { return nil }

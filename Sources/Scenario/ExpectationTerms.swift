@@ -92,8 +92,8 @@ extension ExpectationParser {
         return .literal(sign * scaled(number.text, value, by: known.worth), known.unit)
     }
 
-    /// As everywhere in a scenario, but that `m` is a thousandth of a core and not a minute: latencies of
-    /// minutes are not measured here, CPU in cores always is.
+    /// As everywhere in a scenario, but that `m` is a thousandth of a core and not a minute:
+    /// latencies of minutes are not measured here, CPU in cores always is.
     private static let units: [(name: String, worth: Double, unit: Unit)] = {
         let kinds: [(Quantity, Unit)] = [
             (.duration, .time), (.size, .bytes), (.rate, .rate), (.percent, .share),
@@ -276,7 +276,8 @@ extension ExpectationParser {
         try requireUnits(a, b, "\(b.unit.noun) cannot be \(verb) \(a.unit.noun)")
     }
 
-    /// A ratio (rate over rate) goes with shares; a bare number does not, as its `%` may be missing.
+    /// A ratio (rate over rate) goes with shares; a bare number does not, as its `%` may be
+    /// missing.
     private func requireUnits(
         _ a: PlacedTerm, _ b: PlacedTerm, _ message: String
     ) throws(ExpectationError) {
@@ -287,8 +288,8 @@ extension ExpectationParser {
         let bare = a.isBareNumber ? a : b.isBareNumber ? b : nil
         var hint = ""
         if let bare {
-            hint =
-                ": the number needs its unit, such as \((bare.offset == a.offset ? b : a).unit.example)"
+            let other = bare.offset == a.offset ? b : a
+            hint = ": the number needs its unit, such as \(other.unit.example)"
         } else if (a.unit, b.unit) == (.time, .cores) || (a.unit, b.unit) == (.cores, .time) {
             hint = ": 'm' is a thousandth of a core here, 60s is a minute"
         }

@@ -142,7 +142,8 @@ struct FormError: Error {
 }
 
 extension Form {
-    /// A form written as one scalar. `kind` says what is needed, for lists and mappings in its place.
+    /// A form written as one scalar. `kind` says what is needed, for lists and mappings in its
+    /// place.
     static func scalar(
         _ outline: Outline, _ kind: String,
         _ parse: @escaping @Sendable (String) throws(FormError) -> Value

@@ -64,7 +64,8 @@ struct Decoding: Sendable {
         diagnostics.append(diagnostic)
     }
 
-    /// Notes a value in force for `explain`; a collection that is long or of several sources item by item.
+    /// Notes a value in force for `explain`; a collection that is long or of several sources item
+    /// by item.
     mutating func note(_ node: Node) {
         let isWhole = node.flowText.count <= 60 && node.isAll(from: node.place.source)
         switch node.content {

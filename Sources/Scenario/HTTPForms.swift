@@ -18,7 +18,8 @@ extension Form where Value == String {
         }
     }
 
-    /// The value of a field (RFC 9110, 5.5): visible characters with single lines of blanks between.
+    /// The value of a field (RFC 9110, 5.5): visible characters with single lines of blanks
+    /// between.
     static var fieldValue: Form {
         scalar(.text(pattern: nil), "a text") { text throws(FormError) in
             let isClean = text.unicodeScalars.allSatisfy {

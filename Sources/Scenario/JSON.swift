@@ -14,6 +14,8 @@ indirect enum JSON: Equatable, Sendable {
             self.name = name
             self.value = value
         }
+
+        fileprivate var prefix: String { "\(JSON.quote(name)): " }
     }
 
     /// On one line.
@@ -24,7 +26,7 @@ indirect enum JSON: Equatable, Sendable {
         case .boolean(let value): "\(value)"
         case .array(let items): "[\(items.map(\.text).joined(separator: ", "))]"
         case .object(let members):
-            "{\(members.map { "\(Self.quote($0.name)): \($0.value.text)" }.joined(separator: ", "))}"
+            "{\(members.map { $0.prefix + $0.value.text }.joined(separator: ", "))}"
         }
     }
 
@@ -36,7 +38,7 @@ indirect enum JSON: Equatable, Sendable {
         switch self {
         case .array(let items): lines = items.map { $0.document(indent: inner) }
         case .object(let members):
-            lines = members.map { "\(Self.quote($0.name)): \($0.value.document(indent: inner))" }
+            lines = members.map { $0.prefix + $0.value.document(indent: inner) }
         default: return text
         }
         let (open, close) = if case .array = self { ("[", "]") } else { ("{", "}") }
@@ -44,9 +46,9 @@ indirect enum JSON: Equatable, Sendable {
         return "\(open)\n\(body)\n\(indent)\(close)"
     }
 
-    /// RFC 8259, section 7. Non-ASCII text stands as it is; DEL and the C1 controls, which YAML refuses
-    /// to read raw, are escaped too.
-    private static func quote(_ text: String) -> String {
+    /// RFC 8259, section 7. Non-ASCII text stands as it is; DEL and the C1 controls, which YAML
+    /// refuses to read raw, are escaped too.
+    fileprivate static func quote(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {

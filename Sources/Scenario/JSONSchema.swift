@@ -1,5 +1,5 @@
-// A JSON Schema (draft 2020-12) for editors, from the same tables that files are read by. Wherever a
-// number or word is needed a text with `${variable}` may stand too, as it does in the file.
+// A JSON Schema (draft 2020-12) for editors, from the same tables that files are read by. Wherever
+// a number or word is needed a text with `${variable}` may stand too, as it does in the file.
 
 extension ScenarioFile {
     /// The JSON Schema of scenario files.

@@ -19,12 +19,18 @@ extension Shape where Whole == LoadDraft {
             .init(
                 "rate", \.rate, Form<RateShape>.shape.placed.optional,
                 about:
-                    "requests per second: `1000/s`, `{from: 100/s, to: 2000/s}` over each phase, or `{steps: [500/s, 1000/s]}` of equal length"
+                    """
+                    requests per second: `1000/s`, `{from: 100/s, to: 2000/s}` over each phase, \
+                    or `{steps: [500/s, 1000/s]}` of equal length
+                    """
             ),
             .init(
                 "arrivals", \.arrivals, .choice, standard: "constant",
                 about:
-                    "evenly spaced (`constant`), exponential gaps (`poisson`), random within even slots (`uniform`), or as soon as a connection is free (`closed`)"
+                    """
+                    evenly spaced (`constant`), exponential gaps (`poisson`), random within even \
+                    slots (`uniform`), or as soon as a connection is free (`closed`)
+                    """
             ),
             .init(
                 "connections", \.connections, Form<Int>.integer(1...10_000).placed,

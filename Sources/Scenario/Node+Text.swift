@@ -1,5 +1,5 @@
-// Nodes back into YAML: one line for `explain`, a document for the scenario as it was run. Every scalar
-// that could be mistaken for anything else is quoted.
+// Nodes back into YAML: one line for `explain`, a document for the scenario as it was run. Every
+// scalar that could be mistaken for anything else is quoted.
 
 extension Node {
     /// The node on one line.

@@ -17,7 +17,8 @@ struct Node: Sendable {
         /// Written without quotes, on one line or several.
         var isPlain: Bool
         /// Characters from the node's place to the first one of `text`; nil where the text does not
-        /// stand in the file as it is (escapes, folding, variables), so that columns cannot be counted.
+        /// stand in the file as it is (escapes, folding, variables), so that columns cannot be
+        /// counted.
         var textOffset: Int?
     }
 

@@ -1,7 +1,7 @@
-// `--set KEY=VALUE` changes a scenario without touching its file. A key without a dot that names one of
-// `vars` sets that variable. Any other key is a path from the root: keys of mappings, and for items of
-// lists their number from 0 or their `name` (`load.main.rate=500/s`). Missing keys are added, so that a
-// default can be replaced; list items are not. The value is YAML.
+// `--set KEY=VALUE` changes a scenario without touching its file. A key without a dot that names
+// one of `vars` sets that variable. Any other key is a path from the root: keys of mappings, and
+// for items of lists their number from 0 or their `name` (`load.main.rate=500/s`). Missing keys are
+// added, so that a default can be replaced; list items are not. The value is YAML.
 
 /// One `--set` flag.
 struct Override {

@@ -4,7 +4,8 @@ import Base
 import Model
 
 extension ScenarioFile {
-    /// The services, loads, timeline and order of arms, the requests to be offered and the time needed.
+    /// The services, loads, timeline and order of arms, the requests to be offered and the time
+    /// needed.
     public var plan: String {
         let sections = [
             headline, servicesPlan, loadsPlan, timelinePlan, roundsPlan, expectationsPlan,
@@ -41,8 +42,7 @@ extension ScenarioFile {
                     [
                         "\(load.name) → \(load.to)",
                         schedule(of: load),
-                        "\(load.connections) connections, \(load.threads) \(noun("thread", load.threads)),"
-                            + " timeout \(load.timeout.text)",
+                        resources(of: load),
                         "\(load.request.method) \(load.request.path)",
                     ]
                 })
@@ -53,6 +53,12 @@ extension ScenarioFile {
         let isOwn = experiment.phases.contains { $0.rate == nil }
         let rate = isOwn ? load.rate.summary : "each phase's rate"
         return "\(rate), \(load.arrivals.rawValue)"
+    }
+
+    private func resources(of load: LoadPlan) -> String {
+        let threads = "\(load.threads) \(noun("thread", load.threads))"
+        let connections = "\(load.connections) \(noun("connection", load.connections))"
+        return "\(connections), \(threads), timeout \(load.timeout.text)"
     }
 
     private var timelinePlan: [String] {

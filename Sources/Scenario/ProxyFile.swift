@@ -1,5 +1,6 @@
-// The configuration file of the reference proxy (docs/PROXY.md): YAML or JSON, which YAML contains. The
-// rig writes such files for the proxies it starts, so that what a proxy ran with can be read and reused.
+// The configuration file of the reference proxy (docs/PROXY.md): YAML or JSON, which YAML contains.
+// The rig writes such files for the proxies it starts, so that what a proxy ran with can be read
+// and reused.
 
 import Base
 public import Model

@@ -1,5 +1,5 @@
-// The keys of a proxy's configuration file: one table for reading, errors, defaults, the JSON Schema
-// and the reference in docs/PROXY.md.
+// The keys of a proxy's configuration file: one table for reading, errors, defaults, the JSON
+// Schema and the reference in docs/PROXY.md.
 
 import Base
 import Glibc
@@ -222,7 +222,10 @@ extension Form where Value == String {
                 ports.contains(port)
             else {
                 throw FormError(
-                    "a port from \(ports.lowerBound) to \(ports.upperBound) is needed, not '\(abbreviated(String(digits)))'"
+                    """
+                    a port from \(ports.lowerBound) to \(ports.upperBound) is needed, not \
+                    '\(abbreviated(String(digits)))'
+                    """
                 )
             }
             return text

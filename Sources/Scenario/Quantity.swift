@@ -86,8 +86,8 @@ public enum Quantity: String, CaseIterable, Sendable {
     }
 }
 
-/// `digits`, whose value is `value`, times `worth`. Hundredths and thousandths are shifted in decimal, as
-/// 99.9 % is to be the same number as 0.999, which 99.9 / 100 is not.
+/// `digits`, whose value is `value`, times `worth`. Hundredths and thousandths are shifted in
+/// decimal, as 99.9 % is to be the same number as 0.999, which 99.9 / 100 is not.
 func scaled(_ digits: some StringProtocol, _ value: Double, by worth: Double) -> Double {
     switch worth {
     case 0.01: Double("\(digits)e-2") ?? value * worth

@@ -1,5 +1,5 @@
-// The tables of keys in docs/SCENARIOS.md and docs/PROXY.md, from the same outlines that files are read
-// by. A test holds the documents against them.
+// The tables of keys in docs/SCENARIOS.md and docs/PROXY.md, from the same outlines that files are
+// read by. A test holds the documents against them.
 
 extension ScenarioFile {
     /// Every key of a scenario file, in Markdown.

@@ -1,5 +1,6 @@
-// From a file to an experiment: bytes → nodes → overrides → variables → draft → checks → Model. Each
-// step reports what it finds wrong and lets the next one go on, so that one call shows all there is.
+// From a file to an experiment: bytes → nodes → overrides → variables → draft → checks → Model.
+// Each step reports what it finds wrong and lets the next one go on, so that one call shows all
+// there is.
 
 public import Model
 
@@ -10,7 +11,8 @@ public struct ScenarioFile: Equatable, Sendable {
     public let file: String
     /// The file as written.
     public let source: String
-    /// The file as it is run: overrides and variables put in, in YAML that gives the same experiment.
+    /// The file as it is run: overrides and variables put in, in YAML that gives the same
+    /// experiment.
     public let resolved: String
     /// The `--set` flags, as given.
     public let overrides: [String]
@@ -20,7 +22,8 @@ public struct ScenarioFile: Equatable, Sendable {
     public let hash: String
 
     /// Reads a scenario from a file.
-    /// - Parameter overrides: each `KEY=VALUE`, applied in order (docs/SCENARIOS.md, "Changing values").
+    /// - Parameter overrides: each `KEY=VALUE`, applied in order (docs/SCENARIOS.md, "Changing
+    ///   values").
     /// - Throws: `ScenarioError` with everything that is wrong.
     public init(path: String, overrides: [String] = []) throws(ScenarioError) {
         try self.init(text: try readText(path), file: path, overrides: overrides)
@@ -66,7 +69,8 @@ private func apply(
 }
 
 extension Node {
-    /// Without `vars`, whose values have been put in. What is left must not be taken for a variable again.
+    /// Without `vars`, whose values have been put in. What is left must not be taken for a variable
+    /// again.
     fileprivate var withoutVariables: Node {
         guard case .mapping(let entries) = content else { return self }
         let kept = entries.filter { $0.key != "vars" }

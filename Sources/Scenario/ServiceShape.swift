@@ -22,7 +22,10 @@ extension Shape where Whole == ServiceDraft {
                 .init(
                     "command", \.command, list(of: Form<String>.text(), 1...100).optional,
                     about:
-                        "a program of yours in place of the built-in workload; `{port}` and `{dir}` stand for the port to serve and a scratch folder"
+                        """
+                        a program of yours in place of the built-in workload; `{port}` and \
+                        `{dir}` stand for the port to serve and a scratch folder
+                        """
                 ),
                 .init(
                     "environment", \.environment, environment, standard: "{}", .with("command"),
@@ -30,7 +33,10 @@ extension Shape where Whole == ServiceDraft {
                 .init(
                     "files", \.files, files, standard: "{}", .with("command"),
                     about:
-                        "files to write into `{dir}` before the start; `{port}` and `{dir}` are replaced in them"
+                        """
+                        files to write into `{dir}` before the start; `{port}` and `{dir}` are \
+                        replaced in them
+                        """
                 ),
                 .init(
                     "ready", \.ready, .readiness, standard: "tcp", .with("command"),
@@ -88,7 +94,10 @@ extension Shape where Whole == AppBehaviour {
                 .init(
                     "delay", \.delay, .delay, standard: "0s",
                     about:
-                        "waited before each answer: fixed, or percentiles such as `{p50: 1ms, p99: 5ms}`"
+                        """
+                        waited before each answer: fixed, or percentiles such as `{p50: 1ms, \
+                        p99: 5ms}`
+                        """
                 ),
                 .init(
                     "burn", \.burn, .duration(.zero...(.seconds(60))), standard: "0s",

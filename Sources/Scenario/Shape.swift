@@ -1,6 +1,6 @@
-// A mapping with known keys, as a table: name, form, default and meaning of each key stand in one line.
-// A default is written as in a file and read by the very same code, so that what `explain` and the
-// documentation show is what holds.
+// A mapping with known keys, as a table: name, form, default and meaning of each key stand in one
+// line. A default is written as in a file and read by the very same code, so that what `explain`
+// and the documentation show is what holds.
 
 /// How the keys of a mapping fill a value.
 struct Shape<Whole: Sendable>: Sendable {
@@ -13,7 +13,8 @@ struct Shape<Whole: Sendable>: Sendable {
         self.fields = fields
     }
 
-    /// Reads a mapping. Keys that are wrong keep their blank values, so that the rest can be checked too.
+    /// Reads a mapping. Keys that are wrong keep their blank values, so that the rest can be
+    /// checked too.
     var form: Form<Whole> {
         .init(outline: .shape(fields.map(\.outline))) { node, decoding in
             guard case .mapping(let entries) = node.content else {
@@ -44,7 +45,8 @@ struct Field<Whole: Sendable>: Sendable {
     /// Reads the key of a mapping into its part.
     fileprivate let read: @Sendable (Node, inout Whole, inout Decoding) -> Void
 
-    /// - Parameter standard: the default in YAML; nil: the key may be absent and then nothing is set.
+    /// - Parameter standard: the default in YAML; nil: the key may be absent and then nothing is
+    ///   set.
     init<Value>(
         _ name: String, _ part: any WritableKeyPath<Whole, Value> & Sendable, _ form: Form<Value>,
         standard: String? = nil, isRequired: Bool = false, _ condition: KeyCondition = .always,
@@ -66,7 +68,8 @@ struct Field<Whole: Sendable>: Sendable {
 }
 
 extension KeyOutline {
-    /// What stands under this key, else its default; nil where there is neither, reported where it must be.
+    /// What stands under this key, else its default; nil where there is neither, reported where it
+    /// must be.
     fileprivate func node(in mapping: Node, _ decoding: inout Decoding) -> Node? {
         guard case .mapping(let entries) = mapping.content else { return nil }
         let entry = entries.first { $0.key == name }

@@ -1,5 +1,5 @@
-// Scenarios that are right by every rule and yet will not tell what their author hopes. Each trap is
-// one function; `plan` and the report show what they say.
+// Scenarios that are right by every rule and yet will not tell what their author hopes. Each trap
+// is one function; `plan` and the report show what they say.
 
 import Base
 public import Model
@@ -23,10 +23,11 @@ extension Experiment {
                 let beyond = Int((samples * (1 - quantile)).rounded(.down))
                 guard beyond < limits.minTailSamples else { return nil }
                 let needed = Double(limits.minTailSamples) / (1 - quantile)
-                return
-                    "'\(expectation.source)' needs \(decimal(needed, digits: 0)) requests to have "
-                    + "\(limits.minTailSamples) beyond its percentile; "
-                    + "\(decimal(samples, digits: 0)) are planned"
+                return """
+                    '\(expectation.source)' needs \(decimal(needed, digits: 0)) requests to have \
+                    \(limits.minTailSamples) beyond its percentile; \
+                    \(decimal(samples, digits: 0)) are planned
+                    """
             }
         }
     }
@@ -66,8 +67,10 @@ extension Experiment {
             (expectation.left.metrics + expectation.right.metrics).contains(where: \.isResponse)
         }
         .map {
-            "'\($0.source)': with closed arrivals no request is sent while one is slow, so response "
-                + "latency hides what users would wait"
+            """
+            '\($0.source)': with closed arrivals no request is sent while one is slow, so response \
+            latency hides what users would wait
+            """
         }
     }
 
@@ -77,12 +80,15 @@ extension Experiment {
         }
         guard compares, rounds.min < 4 else { return [] }
         return [
-            "\(rounds.min) rounds give no useful interval for an overhead: the bootstrap over rounds "
-                + "needs at least 4, better 6"
+            """
+            \(rounds.min) rounds give no useful interval for an overhead: the bootstrap over rounds \
+            needs at least 4, better 6
+            """
         ]
     }
 
-    /// Each connection carries one request at a time, so an answer's delay bounds what can be reached.
+    /// Each connection carries one request at a time, so an answer's delay bounds what can be
+    /// reached.
     private var pastSaturation: [String] {
         loads.compactMap { load in
             guard
@@ -92,10 +98,11 @@ extension Experiment {
             let reachable = Double(load.connections) / delay.seconds
             let peak = phases.map { $0.rate ?? load.rate.peak }.max() ?? 0
             guard peak > reachable else { return nil }
-            return
-                "the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) connections, "
-                + "which a delay of \(delay.text) lets through at \(decimal(reachable, digits: 0))/s "
-                + "at most: requests will wait"
+            return """
+                the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) connections, \
+                which a delay of \(delay.text) lets through at \
+                \(decimal(reachable, digits: 0))/s at most: requests will wait
+                """
         }
     }
 }

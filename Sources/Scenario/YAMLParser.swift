@@ -1,6 +1,6 @@
-// libyaml turns bytes into events with marks; this file turns events into a tree of nodes. Types are
-// not guessed here (in YAML 1.1 `no` is false and `1:30` is ninety): every scalar stays a text until a
-// key says what it must be.
+// libyaml turns bytes into events with marks; this file turns events into a tree of nodes. Types
+// are not guessed here (in YAML 1.1 `no` is false and `1:30` is ninety): every scalar stays a text
+// until a key says what it must be.
 
 import CYAML
 

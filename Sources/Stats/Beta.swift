@@ -4,9 +4,9 @@ import Glibc
 enum Beta {
     /// The regularized incomplete beta function: the probability of a value up to `x`.
     ///
-    /// By the continued fraction of NIST's Digital Library of Mathematical Functions, 8.17.22, with the
-    /// modified method of Lentz (Thompson and Barnett, 1986). Good to 12 digits up to a million trials, to 8
-    /// at a billion.
+    /// By the continued fraction of NIST's Digital Library of Mathematical Functions, 8.17.22, with
+    /// the modified method of Lentz (Thompson and Barnett, 1986). Good to 12 digits up to a million
+    /// trials, to 8 at a billion.
     static func cumulative(_ x: Double, _ a: Double, _ b: Double) -> Double {
         precondition(a > 0 && b > 0, "beta(\(a), \(b))")
         if x <= 0 { return 0 }
@@ -14,7 +14,8 @@ enum Beta {
         return cumulative(x, 1 - x, a, b)
     }
 
-    /// With `rest` for 1 - `x`: the smaller of the two keeps all its digits when they change places.
+    /// With `rest` for 1 - `x`: the smaller of the two keeps all its digits when they change
+    /// places.
     private static func cumulative(
         _ x: Double, _ rest: Double, _ a: Double, _ b: Double
     ) -> Double {
@@ -25,11 +26,11 @@ enum Beta {
         return density(x, rest, a, b) * fraction(x, a, b) / a
     }
 
-    /// x^a · (1 - x)^b / B(a, b), to about 13 digits also where a or b is a billion: the differences of
-    /// large logarithms are taken before they are large.
+    /// x^a · (1 - x)^b / B(a, b), to about 13 digits also where a or b is a billion: the
+    /// differences of large logarithms are taken before they are large.
     ///
-    /// Source: Loader, "Fast and accurate computation of binomial probabilities", 2000 (the saddle-point
-    /// expansion that R's dbinom uses).
+    /// Source: Loader, "Fast and accurate computation of binomial probabilities", 2000 (the
+    /// saddle-point expansion that R's dbinom uses).
     private static func density(
         _ x: Double, _ rest: Double, _ a: Double, _ b: Double
     ) -> Double {

@@ -36,8 +36,8 @@ extension Bootstrap {
         return median(of: zip(a, b).map { $0 - $1 }, resamples: resamples, random: random)
     }
 
-    /// A ratio pooled over rounds, Σ numerators / Σ denominators: CPU seconds for each request, for one.
-    /// Rounds weigh as much as they measured; a mean of ratios would not.
+    /// A ratio pooled over rounds, Σ numerators / Σ denominators: CPU seconds for each request, for
+    /// one. Rounds weigh as much as they measured; a mean of ratios would not.
     /// - Precondition: as many numerators as denominators.
     public static func ratioOfSums(
         _ numerators: [Double], _ denominators: [Double], resamples: Int = 10_000,

@@ -1,6 +1,6 @@
-// The bootstrap: how much a statistic would vary if the experiment were repeated, judged by drawing the
-// units of the experiment anew from themselves. The unit is a round, never a request: requests of one run
-// depend on one another.
+// The bootstrap: how much a statistic would vary if the experiment were repeated, judged by drawing
+// the units of the experiment anew from themselves. The unit is a round, never a request: requests
+// of one run depend on one another.
 //
 // Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
 
@@ -19,10 +19,11 @@ public struct Bootstrap: Sendable {
     ///
     /// - Parameters:
     ///   - count: the number of units. Fewer than two have no interval.
-    ///   - resamples: how often; 10 000 makes the ends of a 95 % interval good to about 1 % of its width.
+    ///   - resamples: how often; 10 000 makes the ends of a 95 % interval good to about 1 % of its
+    ///     width.
     ///   - random: a generator for this bootstrap alone: the same one gives the same result.
-    ///   - statistic: of the units with these indices, which repeat in a resample. Where it is not a
-    ///     number for some resample (0 / 0), there is no interval.
+    ///   - statistic: of the units with these indices, which repeat in a resample. Where it is not
+    ///     a number for some resample (0 / 0), there is no interval.
     /// - Precondition: `count` ≥ 0, `resamples` ≥ 100.
     public init(
         count: Int, resamples: Int = 10_000, random: SeededRandom, statistic: ([Int]) -> Double
@@ -57,8 +58,8 @@ public struct Bootstrap: Sendable {
         return interval(lowShare: tail, highShare: 1 - tail)
     }
 
-    /// The bias-corrected and accelerated interval; nil where there are fewer than two units, or the
-    /// statistic was not a number for some resample or without one of the units.
+    /// The bias-corrected and accelerated interval; nil where there are fewer than two units, or
+    /// the statistic was not a number for some resample or without one of the units.
     ///
     /// Source: Efron, "Better bootstrap confidence intervals", JASA 82, 1987.
     /// - Precondition: `confidence` is between 0 and 1.

@@ -42,7 +42,8 @@ extension Histogram {
         return clipped
     }
 
-    /// The mean of the recorded values, each taken at the middle of its bucket; 0 where there are none.
+    /// The mean of the recorded values, each taken at the middle of its bucket; 0 where there are
+    /// none.
     ///
     /// Source: HdrHistogram, `getMean`.
     public var mean: Double {
@@ -52,8 +53,8 @@ extension Histogram {
         return sum / Double(count)
     }
 
-    /// The standard deviation of the recorded values (of the population, not of a sample), each taken at
-    /// the middle of its bucket; 0 where there are none.
+    /// The standard deviation of the recorded values (of the population, not of a sample), each
+    /// taken at the middle of its bucket; 0 where there are none.
     ///
     /// Source: HdrHistogram, `getStdDeviation`.
     public var standardDeviation: Double {

@@ -8,8 +8,8 @@ public enum HistogramError: Error, Equatable, Sendable {
     case unknownCookie(UInt32)
     /// The header promises another number of bytes than there are.
     case length(promised: Int, present: Int)
-    /// Another lowest discernible value or number of digits than `Histogram.Scale` has, a shifted array,
-    /// or values that are not whole numbers.
+    /// Another lowest discernible value or number of digits than `Histogram.Scale` has, a shifted
+    /// array, or values that are not whole numbers.
     case otherScale(lowest: UInt64, digits: Int)
     /// Counts beyond the greatest value that any scale can track.
     case tooManySlots
@@ -23,8 +23,8 @@ public enum HistogramError: Error, Equatable, Sendable {
 ///
 /// Source: HdrHistogram, `AbstractHistogram.encodeIntoByteBuffer` and `decodeFromByteBuffer`.
 extension Histogram {
-    /// The most values that a histogram is decoded with: whole numbers up to here are exact as `Double`,
-    /// and a thousand such histograms merge without overflow.
+    /// The most values that a histogram is decoded with: whole numbers up to here are exact as
+    /// `Double`, and a thousand such histograms merge without overflow.
     public static let countLimit: UInt64 = 1 << 53
 
     static let cookie: UInt32 = 0x1C84_9303 | 0x10
@@ -52,8 +52,8 @@ extension Histogram {
 
     /// The histogram that V2 bytes stand for, packed.
     ///
-    /// Any highest trackable value is taken; values above `Scale.highest` are counted as clipped, as if
-    /// they had been recorded here.
+    /// Any highest trackable value is taken; values above `Scale.highest` are counted as clipped,
+    /// as if they had been recorded here.
     public init(decodingV2 bytes: [UInt8]) throws(HistogramError) {
         var header = BigEndian(bytes)
         // The high half of the word-size byte differs between writers.
@@ -126,7 +126,8 @@ extension Histogram: Codable {
         try container.encode(Base64.encode(encodedV2()))
     }
 
-    /// Throws `DecodingError`, with a `HistogramError` underneath, for text that is not a histogram.
+    /// Throws `DecodingError`, with a `HistogramError` underneath, for text that is not a
+    /// histogram.
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         let text = try container.decode(String.self)

@@ -1,5 +1,6 @@
-// The counts of HdrHistogram's V2 encoding: each count as a ZigZag LEB128 number, each run of two or more
-// zeros as one negative number. A histogram of a second of traffic takes a byte or two for each bucket.
+// The counts of HdrHistogram's V2 encoding: each count as a ZigZag LEB128 number, each run of two
+// or more zeros as one negative number. A histogram of a second of traffic takes a byte or two for
+// each bucket.
 
 /// ZigZag LEB128 in at most 9 bytes: seven bits in each of the first eight, all of the ninth.
 ///

@@ -1,8 +1,8 @@
 import Glibc
 
 extension Histogram {
-    /// The value that a share `quantile` of all recorded values does not exceed, rounded up to its bucket
-    /// (down for quantile 0); 0 where nothing was recorded.
+    /// The value that a share `quantile` of all recorded values does not exceed, rounded up to its
+    /// bucket (down for quantile 0); 0 where nothing was recorded.
     ///
     /// The rank is that of the least whole number of values that is at least `quantile` · `count`.
     ///
@@ -10,7 +10,8 @@ extension Histogram {
     /// - Precondition: `quantile` is from 0 to 1.
     public func value(atQuantile quantile: Double) -> UInt64 {
         precondition(quantile >= 0 && quantile <= 1, "quantile \(quantile)")
-        // One unit in the last place less, so that 0.99 · 100, were it 99.00000000000001, is rank 99.
+        // One unit in the last place less, so that 0.99 · 100, were it 99.00000000000001, is rank
+        // 99.
         let exact = Swift.max(quantile.nextDown, 0) * Double(count)
         let rank = Swift.max(UInt64(exact.rounded(.up)), 1)
         guard let slot = slot(ofRank: rank) else { return 0 }
@@ -44,8 +45,8 @@ extension Histogram {
     ///
     /// Source: HdrHistogram, `PercentileIterator`.
     /// - Precondition: `ticksPerHalfDistance` > 0.
-    // Bound: a tick is passed over unless a value lies in it, so there are at most `ticksPerHalfDistance`
-    // levels for each binary digit of `count`, and one: 5 · 64 + 1.
+    // Bound: a tick is passed over unless a value lies in it, so there are at most
+    // `ticksPerHalfDistance` levels for each binary digit of `count`, and one: 5 · 64 + 1.
     public func percentiles(ticksPerHalfDistance: Int = 5) -> [Percentile] {
         precondition(ticksPerHalfDistance > 0, "no ticks")
         var points: [Percentile] = []
@@ -59,7 +60,8 @@ extension Histogram {
                 points.append(
                     Percentile(
                         value: Scale.highest(ofSlot: slot), level: level / 100, countToValue: sum))
-                // The last value reaches every level; the original stops there, with one line for 1.
+                // The last value reaches every level; the original stops there, with one line for
+                // 1.
                 if sum == count { break }
                 level += Self.step(after: level, ticksPerHalfDistance: ticksPerHalfDistance)
             }

@@ -1,10 +1,11 @@
 extension Histogram {
-    /// Where values lie in the array of counts: HdrHistogram's index for a lowest discernible value of 1,
-    /// a highest trackable value of an hour in nanoseconds and 3 significant decimal digits.
+    /// Where values lie in the array of counts: HdrHistogram's index for a lowest discernible value
+    /// of 1, a highest trackable value of an hour in nanoseconds and 3 significant decimal digits.
     ///
-    /// The values 0 ..< 2048 have a slot each; from there on every doubling of the value is split into
-    /// 1024 slots of equal width, so a slot is never wider than a 1024th of its values. Starting at 1 µs
-    /// instead would save 72 KiB of 264 and lose what lies below: lags are often shorter.
+    /// The values 0 ..< 2048 have a slot each; from there on every doubling of the value is split
+    /// into 1024 slots of equal width, so a slot is never wider than a 1024th of its values.
+    /// Starting at 1 µs instead would save 72 KiB of 264 and lose what lies below: lags are often
+    /// shorter.
     ///
     /// Source: HdrHistogram, `AbstractHistogram.countsArrayIndex` and `valueFromIndex`.
     @frozen
@@ -21,8 +22,8 @@ extension Histogram {
         @inlinable public static var buckets: Int { 32 }
         /// The length of the array of counts.
         @inlinable public static var slots: Int { (buckets + 1) * (subBuckets / 2) }
-        /// The last slot, which no value up to `highest` falls into: values above are counted here, so
-        /// that their number survives merging and encoding. Stands for 4.4 · 10¹² ns, 1.2 hours.
+        /// The last slot, which no value up to `highest` falls into: values above are counted here,
+        /// so that their number survives merging and encoding. Stands for 4.4 · 10¹² ns, 1.2 hours.
         @inlinable public static var clippedSlot: Int { slots - 1 }
 
         /// The slot of a value.

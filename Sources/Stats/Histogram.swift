@@ -1,18 +1,18 @@
-// HdrHistogram in Swift (Gil Tene, hdrhistogram.org): constant memory, constant relative error, lossless
-// merging. The scale is fixed (see `Histogram.Scale`), so that any two histograms of a run merge slot by
-// slot and no request ever meets a resize.
+// HdrHistogram in Swift (Gil Tene, hdrhistogram.org): constant memory, constant relative error,
+// lossless merging. The scale is fixed (see `Histogram.Scale`), so that any two histograms of a run
+// merge slot by slot and no request ever meets a resize.
 //
-// A histogram has two forms. The dense one, an array of counts, is what is recorded into; the packed
-// one, the bytes of the HdrHistogram V2 encoding, is what is kept and sent. A second of traffic takes a
-// few kilobytes packed, so an hour of seconds stays in some ten megabytes. Every query works on both.
-// Packed turns to dense by itself at the next record.
+// A histogram has two forms. The dense one, an array of counts, is what is recorded into; the
+// packed one, the bytes of the HdrHistogram V2 encoding, is what is kept and sent. A second of
+// traffic takes a few kilobytes packed, so an hour of seconds stays in some ten megabytes. Every
+// query works on both. Packed turns to dense by itself at the next record.
 
 /// Counts of values in nanoseconds, each kept to 3 significant decimal digits.
 ///
-/// A value: copies are independent, and share their memory until one of them records. Recording checks
-/// for that sharing, finds one slot and adds to it: some 3 ns, no allocation, after the first record or
-/// `prepare()`. In a property of a class the runtime's exclusivity check costs several times that:
-/// a hot loop records through a `HistogramRecorder`.
+/// A value: copies are independent, and share their memory until one of them records. Recording
+/// checks for that sharing, finds one slot and adds to it: some 3 ns, no allocation, after the
+/// first record or `prepare()`. In a property of a class the runtime's exclusivity check costs
+/// several times that: a hot loop records through a `HistogramRecorder`.
 // Bound: `Scale.slots` counts of 8 bytes, 264 KiB, taken once; of these only the pages that values
 // fall into become resident, unless `prepare()` touches them all.
 @frozen
@@ -56,7 +56,8 @@ public struct Histogram: Sendable {
         dense?.touch()
     }
 
-    /// Adds all of another histogram's counts. Nothing is lost: the same as recording both's values.
+    /// Adds all of another histogram's counts. Nothing is lost: the same as recording both's
+    /// values.
     public mutating func merge(_ other: Histogram) {
         if other.count == 0 { return }
         if !isKnownUniquelyReferenced(&dense) { makeDense() }

@@ -2,19 +2,22 @@ import Glibc
 
 /// Counts values on a hot path, and hands them over as a `Histogram`.
 ///
-/// A reference for a `let`: recording neither checks for shared memory nor, in a property of a class, for
-/// exclusive access; it finds one slot and adds to it, 1 to 2 ns. For one thread at a time.
+/// A reference for a `let`: recording neither checks for shared memory nor, in a property of a
+/// class, for exclusive access; it finds one slot and adds to it, 1 to 2 ns. For one thread at a
+/// time.
 // Bound: 264 KiB, as a histogram in use.
 public final class HistogramRecorder {
     @usableFromInline let counts: DenseCounts
 
-    /// A recorder with all its memory taken and touched: recording never allocates or faults a page in.
+    /// A recorder with all its memory taken and touched: recording never allocates or faults a page
+    /// in.
     public init() {
         counts = DenseCounts()
         counts.touch()
     }
 
-    /// Counts one value, in nanoseconds. A value above `Histogram.Scale.highest` is counted as clipped.
+    /// Counts one value, in nanoseconds. A value above `Histogram.Scale.highest` is counted as
+    /// clipped.
     @inlinable
     @inline(__always)
     public func record(_ value: UInt64) {
@@ -38,13 +41,13 @@ public final class HistogramRecorder {
 @usableFromInline
 @safe
 final class DenseCounts: @unchecked Sendable {
-    // Safety: `base` is valid for `Scale.slots` initialized counts for the life of the object. Only its
-    // sole holder writes to it: a recorder, or a histogram that has checked that it is.
+    // Safety: `base` is valid for `Scale.slots` initialized counts for the life of the object. Only
+    // its sole holder writes to it: a recorder, or a histogram that has checked that it is.
     @usableFromInline let base: UnsafeMutablePointer<UInt64>
 
     init() {
-        // calloc rather than allocate and initialize: the pages come zeroed from the kernel, and those
-        // that no value falls into are never touched.
+        // calloc rather than allocate and initialize: the pages come zeroed from the kernel, and
+        // those that no value falls into are never touched.
         let memory = unsafe calloc(Histogram.Scale.slots, MemoryLayout<UInt64>.stride)
         guard let memory = unsafe memory else { preconditionFailure("no memory for a histogram") }
         unsafe base = memory.bindMemory(to: UInt64.self, capacity: Histogram.Scale.slots)

@@ -1,7 +1,7 @@
 public import Base
 
-/// A straight line fitted to points by least squares, with intervals over rounds: CPU against rate, the
-/// intercept the idle cost and the slope the marginal one.
+/// A straight line fitted to points by least squares, with intervals over rounds: CPU against rate,
+/// the intercept the idle cost and the slope the marginal one.
 public struct LineFit: Equatable, Sendable {
     public struct Point: Equatable, Sendable {
         public let x: Double
@@ -21,8 +21,8 @@ public struct LineFit: Equatable, Sendable {
 
     /// Fits a line to the points of all rounds; nil where they have no two different x.
     ///
-    /// The intervals are percentile intervals of a bootstrap that draws whole rounds: the points of one
-    /// round share its disturbances.
+    /// The intervals are percentile intervals of a bootstrap that draws whole rounds: the points of
+    /// one round share its disturbances.
     /// - Precondition: `confidence` is between 0 and 1, `resamples` ≥ 100.
     public init?(
         rounds: [[Point]], confidence: Double = 0.95, resamples: Int = 10_000, random: SeededRandom

@@ -7,8 +7,8 @@ public enum Normal {
 
     /// The value that is not exceeded with this probability, to about 16 digits.
     ///
-    /// Source: Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied
-    /// Statistics 37, 1988 (PPND16).
+    /// Source: Wichura, "Algorithm AS 241: The percentage points of the normal distribution",
+    /// Applied Statistics 37, 1988 (PPND16).
     /// - Precondition: `probability` is above 0 and below 1.
     public static func quantile(_ probability: Double) -> Double {
         precondition(probability > 0 && probability < 1, "probability \(probability)")

@@ -1,5 +1,6 @@
-// How far a sample quantile may be from the true one, whatever the distribution: the number of samples
-// below the true q-quantile is binomial (n, q), so two ranks of the sorted sample enclose it.
+// How far a sample quantile may be from the true one, whatever the distribution: the number of
+// samples below the true q-quantile is binomial (n, q), so two ranks of the sorted sample enclose
+// it.
 
 /// Which samples, counted from the least, enclose the true quantile of what they were drawn from.
 @frozen
@@ -9,12 +10,12 @@ public struct RankInterval: Equatable, Sendable {
     /// Up to the number of samples; nil: even the greatest may lie below it.
     public let high: UInt64?
 
-    /// The ranks for the `quantile` of `samples` independent samples: the true quantile lies below the
-    /// lower, and above the upper, with at most (1 - `confidence`) / 2 each.
+    /// The ranks for the `quantile` of `samples` independent samples: the true quantile lies below
+    /// the lower, and above the upper, with at most (1 - `confidence`) / 2 each.
     ///
-    /// Source: David and Nagaraja, "Order Statistics", 3rd edition, 7.1. Exact by summing the binomial
-    /// where its variance is at most `exactVariance`, else by the normal approximation with a correction
-    /// for skewness, good to a rank where their standard deviation is a thousand.
+    /// Source: David and Nagaraja, "Order Statistics", 3rd edition, 7.1. Exact by summing the
+    /// binomial where its variance is at most `exactVariance`, else by the normal approximation
+    /// with a correction for skewness, good to a rank where their standard deviation is a thousand.
     /// - Precondition: `quantile` is from 0 to 1, `confidence` between 0 and 1.
     public init(quantile: Double, samples: UInt64, confidence: Double = 0.95) {
         precondition(quantile >= 0 && quantile <= 1, "quantile \(quantile)")
@@ -96,8 +97,9 @@ public struct RankInterval: Equatable, Sendable {
 }
 
 extension Histogram {
-    /// The values that enclose a quantile of what the recorded values were drawn from, with `confidence`,
-    /// each rounded outwards to its bucket; nil where the samples are too few for that side.
+    /// The values that enclose a quantile of what the recorded values were drawn from, with
+    /// `confidence`, each rounded outwards to its bucket; nil where the samples are too few for
+    /// that side.
     ///
     /// Holds for independent values. Requests of one run are not quite: over rounds, bootstrap.
     /// - Precondition: `quantile` is from 0 to 1, `confidence` between 0 and 1.

@@ -2,8 +2,8 @@
 public enum Proportion {
     /// The interval of Wilson: near its confidence on average, and short.
     ///
-    /// Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22,
-    /// 1927.
+    /// Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA
+    /// 22, 1927.
     /// - Precondition: 0 ≤ `successes` ≤ `trials`, `trials` > 0, `confidence` between 0 and 1.
     public static func wilson(
         successes: UInt64, trials: UInt64, confidence: Double = 0.95
@@ -23,8 +23,8 @@ public enum Proportion {
 
     /// The exact interval: holds the true share with at least its confidence, always.
     ///
-    /// Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of
-    /// the binomial", Biometrika 26, 1934.
+    /// Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
+    /// case of the binomial", Biometrika 26, 1934.
     /// - Precondition: 0 ≤ `successes` ≤ `trials`, `trials` > 0, `confidence` between 0 and 1.
     public static func clopperPearson(
         successes: UInt64, trials: UInt64, confidence: Double = 0.95

@@ -14,8 +14,8 @@ public enum Queueing {
         blocking(servers: servers, capacity: servers, load: load)
     }
 
-    /// The share of arrivals that must wait where all may, M/M/c; 1 where the load is `servers` or more,
-    /// for then the queue grows without end.
+    /// The share of arrivals that must wait where all may, M/M/c; 1 where the load is `servers` or
+    /// more, for then the queue grows without end.
     /// - Precondition: `servers` > 0, `load` ≥ 0 and finite.
     public static func erlangC(servers: Int, load: Double) -> Double {
         precondition(servers > 0, "\(servers) servers")
@@ -28,10 +28,10 @@ public enum Queueing {
     /// The share of arrivals that find `capacity` requests in service and waiting, and are refused,
     /// M/M/c/K.
     ///
-    /// With B(0) = 1 and k requests served at min(k, c): B(k) = r·B(k - 1) / (1 + r·B(k - 1)), where r is
-    /// load / min(k, c). No term grows, whatever the load.
-    /// - Precondition: 0 ≤ `servers` ≤ `capacity`, and `servers` > 0 unless both are 0; `load` ≥ 0 and
-    ///   finite.
+    /// With B(0) = 1 and k requests served at min(k, c): B(k) = r·B(k - 1) / (1 + r·B(k - 1)),
+    /// where r is load / min(k, c). No term grows, whatever the load.
+    /// - Precondition: 0 ≤ `servers` ≤ `capacity`, and `servers` > 0 unless both are 0; `load` ≥ 0
+    ///   and finite.
     public static func blocking(servers: Int, capacity: Int, load: Double) -> Double {
         precondition(
             servers >= 0 && capacity >= servers && (servers > 0 || capacity == 0),

@@ -1,17 +1,18 @@
 /// Wilcoxon's signed-rank test of paired differences: whether they lie around 0.
 ///
-/// Exact for any number of pairs and with ties: the distribution of the rank sum over all 2ⁿ assignments
-/// of signs is counted, not approximated. Differences of 0 are left out, as Wilcoxon did.
+/// Exact for any number of pairs and with ties: the distribution of the rank sum over all 2ⁿ
+/// assignments of signs is counted, not approximated. Differences of 0 are left out, as Wilcoxon
+/// did.
 ///
-/// Source: Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945; ties by
-/// midranks (Pratt and Gibbons, "Concepts of Nonparametric Theory", 1981).
+/// Source: Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945; ties
+/// by midranks (Pratt and Gibbons, "Concepts of Nonparametric Theory", 1981).
 public struct WilcoxonSignedRank: Equatable, Sendable {
     /// Differences other than 0.
     public let pairs: Int
     /// The sum of the ranks of the positive differences.
     public let positiveRankSum: Double
-    /// The probability, were every sign as likely as the other, of a rank sum at least as far from its
-    /// mean. 1 where there are no pairs. At best 2 / 2ⁿ: below 0.05 from 6 pairs on.
+    /// The probability, were every sign as likely as the other, of a rank sum at least as far from
+    /// its mean. 1 where there are no pairs. At best 2 / 2ⁿ: below 0.05 from 6 pairs on.
     public let twoSidedP: Double
 
     /// Bound: the count of rank sums takes `pairs`² + `pairs` numbers, each added to `pairs` times.

@@ -11,7 +11,8 @@ struct Arguments: Sendable {
     private(set) var wantsHelp = false
 
     /// Sorts `words` by the table of `command`.
-    /// - Throws: a usage failure for an unknown flag, a missing or needless value, a flag given twice,
+    /// - Throws: a usage failure for an unknown flag, a missing or needless value, a flag given
+    ///   twice,
     ///   and for too few or too many words.
     init(parsing words: [String], for command: Command) throws(CommandFailure) {
         self.command = command.name

@@ -2,9 +2,11 @@ import Glibc
 import Model
 import Scenario
 
-/// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one line here.
+/// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one
+/// line here.
 let commands: [Command] = [
     .run,
+    .selftest,
     .load,
     .validate,
     .plan,
@@ -19,7 +21,8 @@ let commands: [Command] = [
 /// The version that `meshbench version` prints and that results carry.
 let programVersion = "0.1.0"
 
-/// Runs what the words of a command line ask for. Results go to standard output, all else to standard error.
+/// Runs what the words of a command line ask for. Results go to standard output, all else to
+/// standard error.
 func run(_ words: [String]) -> ExitCode {
     do throws(CommandFailure) {
         return try dispatch(words)

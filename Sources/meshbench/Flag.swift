@@ -1,7 +1,9 @@
-/// A word that is recognized by its name: `--seed 7` or `--seed=7`; a switch has no value: `--quiet`.
+/// A word that is recognized by its name: `--seed 7` or `--seed=7`; a switch has no value:
+/// `--quiet`.
 ///
-/// Flags that several commands share stand in `Flag+Shared.swift`; the others beside their command, as
-/// `extension Flag { static let listen = Flag(...) }`, so that `arguments.value(.listen)` reads them.
+/// Flags that several commands share stand in `Flag+Shared.swift`; the others beside their command,
+/// as `extension Flag { static let listen = Flag(...) }`, so that `arguments.value(.listen)` reads
+/// them.
 struct Flag: Sendable {
     /// With both dashes.
     let name: String

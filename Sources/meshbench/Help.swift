@@ -7,8 +7,8 @@ private let width = 80
 /// What `meshbench help` prints: every command and what it is for.
 func overview() -> String {
     var lines = [
-        "meshbench measures what a service mesh costs, and says when the measurement is not to be",
-        "believed.", "", "usage: meshbench COMMAND [flags]", "", "commands:",
+        "meshbench measures what a service mesh costs, and says when the measurement",
+        "is not to be believed.", "", "usage: meshbench COMMAND [flags]", "", "commands:",
     ]
     lines += table(commands.map { ($0.name, $0.about) })
     lines += ["", "'meshbench help COMMAND' explains a command."]

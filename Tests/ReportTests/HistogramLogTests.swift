@@ -103,8 +103,8 @@ import Testing
         try fuzzDamagedLogs(.current(steps: 2000))
     }
 
-    /// Fuzz twin: damage to a log is an error or another log, never a crash, and what is read can be
-    /// written and read again.
+    /// Fuzz twin: damage to a log is an error or another log, never a crash, and what is read can
+    /// be written and read again.
     private func fuzzDamagedLogs(_ budget: FuzzBudget) throws {
         var random = SeededRandom(seed: budget.seed)
         let whole = Array(try text(log(seconds: 4, seed: budget.seed)).utf8)

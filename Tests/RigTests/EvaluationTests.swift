@@ -25,10 +25,10 @@ import Testing
     }
 
     private func expectation(
-        _ left: Term, _ comparison: Expectation.Comparison, _ right: Term,
-        tolerance: Expectation.Tolerance? = nil, phase: String? = nil, arm: Arm? = nil
-    ) -> Expectation {
-        Expectation(
+        _ left: Term, _ comparison: Model.Expectation.Comparison, _ right: Term,
+        tolerance: Model.Expectation.Tolerance? = nil, phase: String? = nil, arm: Arm? = nil
+    ) -> Model.Expectation {
+        Model.Expectation(
             source: "\(left) \(comparison) \(right)", left: left, comparison: comparison,
             right: right, tolerance: tolerance, phase: phase, arm: arm)
     }
@@ -41,7 +41,7 @@ import Testing
     private static let ok = Term.metric(.shareOfOutcome(.ok))
 
     @Test(arguments: [
-        (p50, Expectation.Comparison.less, time(5), RunResult.Verdict.pass),
+        (p50, Model.Expectation.Comparison.less, time(5), RunResult.Verdict.pass),
         (p50, .less, time(1), .fail),
         (p50, .greater, time(1), .pass),
         (.metric(.percentile(0.99, .response)), .less, time(50), .pass),
@@ -69,7 +69,8 @@ import Testing
         (.product(p50, .literal(2, .one)), .greater, time(3.9), .pass),
     ])
     func verdicts(
-        left: Term, comparison: Expectation.Comparison, right: Term, verdict: RunResult.Verdict
+        left: Term, comparison: Model.Expectation.Comparison, right: Term,
+        verdict: RunResult.Verdict
     ) {
         let judgement = evaluation().judge(expectation(left, comparison, right))
         #expect(judgement.result.verdict == verdict, "\(judgement.result)")
@@ -77,10 +78,11 @@ import Testing
     }
 
     @Test(arguments: [
-        (Expectation.Tolerance.absolute(0.3e6), RunResult.Verdict.pass), (.absolute(0.05e6), .fail),
+        (Model.Expectation.Tolerance.absolute(0.3e6), RunResult.Verdict.pass),
+        (.absolute(0.05e6), .fail),
         (.relative(0.15), .pass), (.relative(0.01), .fail),
     ])
-    func tolerances(tolerance: Expectation.Tolerance, verdict: RunResult.Verdict) {
+    func tolerances(tolerance: Model.Expectation.Tolerance, verdict: RunResult.Verdict) {
         // The median of 2 ms and 2.2 ms, half of the samples each, is 2 ms; 2.2 ms is 0.2 ms away.
         let judgement = evaluation().judge(
             expectation(Self.p50, .equal, Self.time(2.2), tolerance: tolerance))

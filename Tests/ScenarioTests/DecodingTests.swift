@@ -161,7 +161,10 @@ import Testing
     @Test func percentilesNeedSamples() throws {
         #expect(
             try warnings(warm + "expect: [p99(response) < 5ms]\n") == [
-                "'p99(response) < 5ms' needs 10000 requests to have 100 beyond its percentile; 1200 are planned"
+                """
+                'p99(response) < 5ms' needs 10000 requests to have 100 beyond its percentile; \
+                1200 are planned
+                """
             ])
         #expect(try warnings(warm + "expect: [p90(response) < 5ms]\n") == [])
     }

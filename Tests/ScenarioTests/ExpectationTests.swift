@@ -3,6 +3,7 @@ import Scenario
 import Testing
 
 @Suite struct ExpectationTests {
+    private static let flags = ResponseFlag.allCases.map(\.rawValue).joined(separator: ", ")
     private let base =
         minimal.replacing(
             "- name: base", with: "- {name: warm-1, for: 1s, measure: false}\n  - name: base-1")
@@ -115,108 +116,139 @@ import Testing
     }
 
     /// Columns count from the beginning of the line.
-    @Test(arguments: [
-        (
-            "",
-            "1: a number or a function such as p99(response) is expected, not the end of the line"
-        ),
-        (
-            "p99(response)",
-            "14: a comparison (<, <=, >, >=, =) is expected, not the end of the line"
-        ),
-        (
-            "p99(response) < ",
-            "17: a number or a function such as p99(response) is expected, not the end of the line"
-        ),
-        ("p99(respons) < 5ms", "5: unknown word 'respons'; did you mean 'response'?"),
-        (
-            "p99(p50) < 5ms",
-            "5: unknown word 'p50' (known: response, service, lag, connect, first_byte)"
-        ),
-        ("p99 response < 5ms", "5: '(' is expected, not 'response'"),
-        ("p99(response < 5ms", "14: ')' is expected, not '<'"),
-        ("q99(response) < 5ms", "1: unknown function 'q99'; did you mean 'p99'?"),
-        ("p100(response) < 5ms", "1: unknown function 'p100'"),
-        ("shar(outcome = ok) < 5%", "1: unknown function 'shar'; did you mean 'share'?"),
-        ("share(outcom = ok) < 5%", "7: unknown word 'outcom'; did you mean 'outcome'?"),
-        ("share(outcome = eror) < 5%", "17: unknown word 'eror'; did you mean 'error'?"),
-        (
-            "share(flag = XX) < 5%",
-            "14: unknown word 'XX' (known: \(ResponseFlag.allCases.map(\.rawValue).joined(separator: ", ")))"
-        ),
-        ("share(status = 5xx) < 5%", "16: '5' is no status from 100 to 599"),
-        ("share(status = 600) < 5%", "16: '600' is no status from 100 to 599"),
-        ("cpu(proxy) < 5m", "5: unknown word 'proxy' (known: proxies, apps, load, all)"),
-        (
-            "p99(response) < 5",
-            "17: a time cannot be compared with a plain number: the number needs its unit, such as 5ms"
-        ),
-        ("p99(response) < 3%", "17: a time cannot be compared with a share"),
-        (
-            "p99(response) < 1m",
-            "17: a time cannot be compared with CPU: 'm' is a thousandth of a core here, 60s is a minute"
-        ),
-        (
-            "cpu(proxies) < 60",
-            "16: CPU cannot be compared with a plain number: the number needs its unit, such as 60m"
-        ),
-        (
-            "share(outcome = ok) > 0.9",
-            "23: a share cannot be compared with a plain number: the number needs its unit, such as 1%"
-        ),
-        ("p99(response) < 5mss", "18: unknown unit 'mss'; did you mean 'ms'?"),
-        ("p99(response) < 5pp", "18: unknown unit 'pp': percentage points are for tolerances (±)"),
-        ("p99(response) + 3% < 5ms", "17: a share cannot be added to a time"),
-        ("p99(response) * p50(response) < 5ms", "17: a time times a time has no meaning here"),
-        ("1 / p99(response) < 5ms", "5: a plain number over a time has no meaning here"),
-        ("p99(response) == 5ms", "15: equality is written with one '='"),
-        (
-            "p99(response) = 5ms",
-            "20: '=' needs a tolerance, as in ± 5%: no measured value is exact"
-        ),
-        ("p99(response) < 5ms ± 1ms", "21: a tolerance goes with '=' only"),
-        ("p99(response) = 5ms ± 1pp", "23: 'pp' (percentage points) is for shares, not for a time"),
-        ("p99(response) = 5ms ± 1/s", "23: a tolerance of a rate on a time"),
-        ("p99(response) = 5ms ± fast", "23: a number with its unit is expected, not 'fast'"),
-        ("p99(response) < 5ms during bass-1", "28: unknown phase 'bass-1'; did you mean 'base-1'?"),
-        (
-            "p99(response) < 5ms during warm-1",
-            "28: the phase 'warm-1' is not measured (measure: false)"
-        ),
-        ("p99(response) < 5ms on mess", "24: unknown arm 'mess'; did you mean 'mesh'?"),
-        (
-            "p99(response) < 5ms durng base-1",
-            "21: 'during', 'on' or the end of the line is expected, not 'durng'; did you mean 'during'?"
-        ),
-        (
-            "p99(response) < 5ms on mesh during base-1",
-            "29: 'during', 'on' or the end of the line is expected, not 'during'"
-        ),
-        (
-            "overhead(overhead(p99(response))) < 5ms",
-            "10: an overhead of an overhead has no meaning"
-        ),
-        ("overhead(5ms) < 5ms", "10: a function such as p99(response) is expected, not '5ms'"),
-        (
-            "overhead(p99(response)) < 5ms on direct",
-            "34: overhead(…) is the mesh arm less the direct arm: 'on direct' has no meaning"
-        ),
-        ("1ms < 2ms", "1: nothing measured is compared here"),
-        (
-            "share(flag = UO) = erlang_b(servers = 1.5, load = 2) ± 1pp",
-            "39: servers is a whole number from 1 to 100000"
-        ),
-        (
-            "share(flag = UO) = erlang_b(serves = 1, load = 2) ± 1pp",
-            "29: 'servers =' is expected, not 'serves'; did you mean 'servers'?"
-        ),
-        (
-            "share(flag = UO) = erlang_b(servers = 5ms, load = 2) ± 1pp",
-            "39: servers is a plain number, not a time"
-        ),
-        ("p99(response) < 5..5ms", "17: '5..5' is no number"),
-        ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
-    ] as [(String, String)])
+    @Test(
+        arguments: [
+            (
+                "",
+                """
+                1: a number or a function such as p99(response) is expected, not the end of the \
+                line
+                """
+            ),
+            (
+                "p99(response)",
+                "14: a comparison (<, <=, >, >=, =) is expected, not the end of the line"
+            ),
+            (
+                "p99(response) < ",
+                """
+                17: a number or a function such as p99(response) is expected, not the end of the \
+                line
+                """
+            ),
+            ("p99(respons) < 5ms", "5: unknown word 'respons'; did you mean 'response'?"),
+            (
+                "p99(p50) < 5ms",
+                "5: unknown word 'p50' (known: response, service, lag, connect, first_byte)"
+            ),
+            ("p99 response < 5ms", "5: '(' is expected, not 'response'"),
+            ("p99(response < 5ms", "14: ')' is expected, not '<'"),
+            ("q99(response) < 5ms", "1: unknown function 'q99'; did you mean 'p99'?"),
+            ("p100(response) < 5ms", "1: unknown function 'p100'"),
+            ("shar(outcome = ok) < 5%", "1: unknown function 'shar'; did you mean 'share'?"),
+            ("share(outcom = ok) < 5%", "7: unknown word 'outcom'; did you mean 'outcome'?"),
+            ("share(outcome = eror) < 5%", "17: unknown word 'eror'; did you mean 'error'?"),
+            (
+                "share(flag = XX) < 5%",
+                "14: unknown word \'XX\' (known: \(flags))"
+            ),
+            ("share(status = 5xx) < 5%", "16: '5' is no status from 100 to 599"),
+            ("share(status = 600) < 5%", "16: '600' is no status from 100 to 599"),
+            ("cpu(proxy) < 5m", "5: unknown word 'proxy' (known: proxies, apps, load, all)"),
+            (
+                "p99(response) < 5",
+                """
+                17: a time cannot be compared with a plain number: the number needs its unit, \
+                such as 5ms
+                """
+            ),
+            ("p99(response) < 3%", "17: a time cannot be compared with a share"),
+            (
+                "p99(response) < 1m",
+                """
+                17: a time cannot be compared with CPU: 'm' is a thousandth of a core here, 60s \
+                is a minute
+                """
+            ),
+            (
+                "cpu(proxies) < 60",
+                """
+                16: CPU cannot be compared with a plain number: the number needs its unit, such \
+                as 60m
+                """
+            ),
+            (
+                "share(outcome = ok) > 0.9",
+                """
+                23: a share cannot be compared with a plain number: the number needs its unit, \
+                such as 1%
+                """
+            ),
+            ("p99(response) < 5mss", "18: unknown unit 'mss'; did you mean 'ms'?"),
+            (
+                "p99(response) < 5pp",
+                "18: unknown unit 'pp': percentage points are for tolerances (±)"
+            ),
+            ("p99(response) + 3% < 5ms", "17: a share cannot be added to a time"),
+            ("p99(response) * p50(response) < 5ms", "17: a time times a time has no meaning here"),
+            ("1 / p99(response) < 5ms", "5: a plain number over a time has no meaning here"),
+            ("p99(response) == 5ms", "15: equality is written with one '='"),
+            (
+                "p99(response) = 5ms",
+                "20: '=' needs a tolerance, as in ± 5%: no measured value is exact"
+            ),
+            ("p99(response) < 5ms ± 1ms", "21: a tolerance goes with '=' only"),
+            (
+                "p99(response) = 5ms ± 1pp",
+                "23: 'pp' (percentage points) is for shares, not for a time"
+            ),
+            ("p99(response) = 5ms ± 1/s", "23: a tolerance of a rate on a time"),
+            ("p99(response) = 5ms ± fast", "23: a number with its unit is expected, not 'fast'"),
+            (
+                "p99(response) < 5ms during bass-1",
+                "28: unknown phase 'bass-1'; did you mean 'base-1'?"
+            ),
+            (
+                "p99(response) < 5ms during warm-1",
+                "28: the phase 'warm-1' is not measured (measure: false)"
+            ),
+            ("p99(response) < 5ms on mess", "24: unknown arm 'mess'; did you mean 'mesh'?"),
+            (
+                "p99(response) < 5ms durng base-1",
+                """
+                21: 'during', 'on' or the end of the line is expected, not 'durng'; did you mean \
+                'during'?
+                """
+            ),
+            (
+                "p99(response) < 5ms on mesh during base-1",
+                "29: 'during', 'on' or the end of the line is expected, not 'during'"
+            ),
+            (
+                "overhead(overhead(p99(response))) < 5ms",
+                "10: an overhead of an overhead has no meaning"
+            ),
+            ("overhead(5ms) < 5ms", "10: a function such as p99(response) is expected, not '5ms'"),
+            (
+                "overhead(p99(response)) < 5ms on direct",
+                "34: overhead(…) is the mesh arm less the direct arm: 'on direct' has no meaning"
+            ),
+            ("1ms < 2ms", "1: nothing measured is compared here"),
+            (
+                "share(flag = UO) = erlang_b(servers = 1.5, load = 2) ± 1pp",
+                "39: servers is a whole number from 1 to 100000"
+            ),
+            (
+                "share(flag = UO) = erlang_b(serves = 1, load = 2) ± 1pp",
+                "29: 'servers =' is expected, not 'serves'; did you mean 'servers'?"
+            ),
+            (
+                "share(flag = UO) = erlang_b(servers = 5ms, load = 2) ± 1pp",
+                "39: servers is a plain number, not a time"
+            ),
+            ("p99(response) < 5..5ms", "17: '5..5' is no number"),
+            ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
+        ] as [(String, String)])
     func wrongLines(line: String, error: String) {
         let text = base + "expect:\n- \"\(line)\"\n"
         let place = "13:\(4 - 1 + (Int(error.prefix { $0 != ":" }) ?? 0))"

@@ -39,26 +39,34 @@ import Testing
             try scenario(text, ["rate=5/s", "rate=6/s"]).experiment.loads[0].rate == .constant(6))
     }
 
-    @Test(arguments: [
-        ("rate", "--set rate: KEY=VALUE is expected"),
-        ("=3", "--set =3: KEY=VALUE is expected"),
-        ("load..rate=3", "--set load..rate=3: the key has an empty part"),
-        ("rat=3/s", "--set rat=3/s: 'rat' is no variable and no key; did you mean 'rate'?"),
-        ("load.1.rate=3/s", "--set load.1.rate=3/s: '1' is no item of a list of 1"),
-        (
-            "load.mian.rate=3/s",
-            "--set load.mian.rate=3/s: 'mian' is no item of a list of 1; did you mean 'main'?"
-        ),
-        ("load.main.rat=3/s", "--set load.main.rat=3/s: unknown key 'rat'; did you mean 'rate'?"),
-        ("rate=3", "--set rate=3: a rate such as 1000/s is needed: '3' has no unit"),
-        ("seed=x", "--set seed=x: a whole number from 0 is needed, not 'x'"),
-        (
-            "arms=[direct",
-            "--set arms=[direct: did not find expected ',' or ']' while parsing a flow sequence that begins on line 1"
-        ),
-    ] as [(String, String)])
+    @Test(
+        arguments: [
+            ("rate", "--set rate: KEY=VALUE is expected"),
+            ("=3", "--set =3: KEY=VALUE is expected"),
+            ("load..rate=3", "--set load..rate=3: the key has an empty part"),
+            ("rat=3/s", "--set rat=3/s: 'rat' is no variable and no key; did you mean 'rate'?"),
+            ("load.1.rate=3/s", "--set load.1.rate=3/s: '1' is no item of a list of 1"),
+            (
+                "load.mian.rate=3/s",
+                "--set load.mian.rate=3/s: 'mian' is no item of a list of 1; did you mean 'main'?"
+            ),
+            (
+                "load.main.rat=3/s",
+                "--set load.main.rat=3/s: unknown key 'rat'; did you mean 'rate'?"
+            ),
+            ("rate=3", "--set rate=3: a rate such as 1000/s is needed: '3' has no unit"),
+            ("seed=x", "--set seed=x: a whole number from 0 is needed, not 'x'"),
+            (
+                "arms=[direct",
+                """
+                --set arms=[direct: did not find expected ',' or ']' while parsing a flow \
+                sequence that begins on line 1
+                """
+            ),
+        ] as [(String, String)])
     func wrongFlags(flag: String, error: String) {
-        // A variable's value stands where the variable does: its error is at that place in the file.
+        // A variable's value stands where the variable does: its error is at that place in the
+        // file.
         let expected =
             flag == "rate=3" ? "7:11: a rate such as 1000/s is needed: '3' has no unit" : error
         #expect(errors(text, [flag]) == [expected])

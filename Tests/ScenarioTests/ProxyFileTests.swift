@@ -68,7 +68,8 @@ import Testing
                 {"name": "in", "address": "127.0.0.1:0"}, {"name": "in-6", "address": "[::1]:80"}
               ],
               "routes": [
-                {"hosts": ["a.example", "*.example.org"], "path": "/a?b", "methods": ["GET", "HEAD"],
+                {"hosts": ["a.example", "*.example.org"], "path": "/a?b",
+                 "methods": ["GET", "HEAD"],
                  "headers": {"X-Canary": "1", "x-debug": {"present": true}},
                  "cluster": "app", "timeout": "1.5ms"},
                 {"prefix": "/b", "cluster": "app", "timeout": "0s"}
@@ -93,75 +94,85 @@ import Testing
         #expect(try ProxyFile.parse(ProxyFile.text(other), file: "f") == other)
     }
 
-    @Test(arguments: [
-        (
-            "127.0.0.1:8080", "localhost:8080",
-            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not 'localhost:8080'"
-        ),
-        (
-            "127.0.0.1:8080", "127.0.0.1",
-            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.1'"
-        ),
-        (
-            "127.0.0.1:8080", "127.0.0.1:65536",
-            "2:25: a port from 0 to 65535 is needed, not '65536'"
-        ),
-        (
-            "127.0.0.1:8080", "::1:80",
-            "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '::1:80'"
-        ),
-        ("127.0.0.1:9000", "127.0.0.1:0", "6:29: a port from 1 to 65535 is needed, not '0'"),
-        (
-            "127.0.0.1:9000", "127.0.0.300:1",
-            "6:29: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.300:1'"
-        ),
-        ("cluster: app", "cluster: ap", "4:14: unknown cluster 'ap'; did you mean 'app'?"),
-        (
-            "cluster: app", "clusters: app",
-            "4:5: unknown key 'clusters'; did you mean 'cluster'?\n4:5: the key 'cluster' is missing"
-        ),
-        (
-            "cluster: app", "{cluster: app, path: /a, prefix: /b}",
-            "4:30: 'prefix' has no meaning beside 'path'"
-        ),
-        (
-            "cluster: app", "{cluster: app, hosts: [A.example]}",
-            "4:28: a host in lower case, without port, is needed, not 'A.example'"
-        ),
-        (
-            "cluster: app", "{cluster: app, hosts: ['a:80']}",
-            "4:28: a host in lower case, without port, is needed, not 'a:80'"
-        ),
-        (
-            "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
-            "4:33: only `present: true` can be asked"
-        ),
-        (
-            "clusters:", "clusters:\n  - {name: app, endpoints: []}",
-            "7:12: there is already a cluster 'app', on line 6"
-        ),
-        (
-            "routes:", "  - {name: b, address: \"127.0.0.1:8080\"}\nroutes:",
-            "3:24: there is already a listener at '127.0.0.1:8080', on line 2"
-        ),
-        ("routes:", "workers: 0\nroutes:", "3:10: '0' is less than 1, the least allowed here"),
-        (
-            "routes:", "limits: {head: 1B}\nroutes:",
-            "3:16: '1B' is less than 1024B, the least allowed here"
-        ),
-        (
-            "routes:", "timeouts: {idle: 0s}\nroutes:",
-            "3:18: '0s' is less than 1ms, the least allowed here"
-        ),
-        (
-            "routes:", "timeouts: {idel: 1s}\nroutes:",
-            "3:12: unknown key 'idel'; did you mean 'idle'?"
-        ),
-        (
-            "routes:", "headers: {via: 'a b'}\nroutes:",
-            "3:16: a name of letters, digits, . - and _ is needed, not 'a b'"
-        ),
-    ] as [(String, String, String)])
+    @Test(
+        arguments: [
+            (
+                "127.0.0.1:8080", "localhost:8080",
+                """
+                2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not \
+                'localhost:8080'
+                """
+            ),
+            (
+                "127.0.0.1:8080", "127.0.0.1",
+                "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '127.0.0.1'"
+            ),
+            (
+                "127.0.0.1:8080", "127.0.0.1:65536",
+                "2:25: a port from 0 to 65535 is needed, not '65536'"
+            ),
+            (
+                "127.0.0.1:8080", "::1:80",
+                "2:25: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not '::1:80'"
+            ),
+            ("127.0.0.1:9000", "127.0.0.1:0", "6:29: a port from 1 to 65535 is needed, not '0'"),
+            (
+                "127.0.0.1:9000", "127.0.0.300:1",
+                """
+                6:29: an address such as 127.0.0.1:8080 or [::1]:8080 is needed, not \
+                '127.0.0.300:1'
+                """
+            ),
+            ("cluster: app", "cluster: ap", "4:14: unknown cluster 'ap'; did you mean 'app'?"),
+            (
+                "cluster: app", "clusters: app",
+                """
+                4:5: unknown key 'clusters'; did you mean 'cluster'?\n4:5: the key 'cluster' is \
+                missing
+                """
+            ),
+            (
+                "cluster: app", "{cluster: app, path: /a, prefix: /b}",
+                "4:30: 'prefix' has no meaning beside 'path'"
+            ),
+            (
+                "cluster: app", "{cluster: app, hosts: [A.example]}",
+                "4:28: a host in lower case, without port, is needed, not 'A.example'"
+            ),
+            (
+                "cluster: app", "{cluster: app, hosts: ['a:80']}",
+                "4:28: a host in lower case, without port, is needed, not 'a:80'"
+            ),
+            (
+                "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
+                "4:33: only `present: true` can be asked"
+            ),
+            (
+                "clusters:", "clusters:\n  - {name: app, endpoints: []}",
+                "7:12: there is already a cluster 'app', on line 6"
+            ),
+            (
+                "routes:", "  - {name: b, address: \"127.0.0.1:8080\"}\nroutes:",
+                "3:24: there is already a listener at '127.0.0.1:8080', on line 2"
+            ),
+            ("routes:", "workers: 0\nroutes:", "3:10: '0' is less than 1, the least allowed here"),
+            (
+                "routes:", "limits: {head: 1B}\nroutes:",
+                "3:16: '1B' is less than 1024B, the least allowed here"
+            ),
+            (
+                "routes:", "timeouts: {idle: 0s}\nroutes:",
+                "3:18: '0s' is less than 1ms, the least allowed here"
+            ),
+            (
+                "routes:", "timeouts: {idel: 1s}\nroutes:",
+                "3:12: unknown key 'idel'; did you mean 'idle'?"
+            ),
+            (
+                "routes:", "headers: {via: 'a b'}\nroutes:",
+                "3:16: a name of letters, digits, . - and _ is needed, not 'a b'"
+            ),
+        ] as [(String, String, String)])
     func wrongFiles(part: String, other: String, error: String) {
         let text = least.replacing(part, with: other)
         #expect(errors(text).joined(separator: "\n") == error)

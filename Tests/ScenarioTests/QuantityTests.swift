@@ -13,10 +13,12 @@ import Testing
         #expect(try Quantity.duration(text) == .nanoseconds(nanoseconds))
     }
 
-    @Test(arguments: [
-        ("0B", 0), ("1KiB", 1024), ("1KB", 1000), ("1.5MiB", 1_572_864), ("2GiB", 2_147_483_648),
-        ("3GB", 3_000_000_000), ("1MB", 1_000_000),
-    ] as [(String, Int)])
+    @Test(
+        arguments: [
+            ("0B", 0), ("1KiB", 1024), ("1KB", 1000), ("1.5MiB", 1_572_864),
+            ("2GiB", 2_147_483_648),
+            ("3GB", 3_000_000_000), ("1MB", 1_000_000),
+        ] as [(String, Int)])
     func sizes(text: String, bytes: Int) throws {
         #expect(try Quantity.size(text) == bytes)
     }
@@ -26,22 +28,32 @@ import Testing
         #expect(try Quantity.percent("12.5%") == 0.125)
     }
 
-    @Test(arguments: [
-        ("", "a duration such as 250ms is needed, not ''"),
-        ("ms", "a duration such as 250ms is needed, not 'ms'"),
-        ("-5ms", "a duration such as 250ms is needed, not '-5ms'"),
-        (
-            "1e3s",
-            "a duration such as 250ms is needed: 'e3s' is no unit of it (known: ns, us, µs, μs, ms, s, m, h)"
-        ),
-        (".5s", "a duration such as 250ms is needed, not '.5s'"),
-        ("1.2.3s", "a duration such as 250ms is needed, not '1.2.3s'"),
-        ("inf", "a duration such as 250ms is needed, not 'inf'"),
-        ("5", "a duration such as 250ms is needed: '5' has no unit"),
-        ("5 ms", "a duration such as 250ms is needed: ' ms' is no unit of it; did you mean 'ms'?"),
-        ("5mss", "a duration such as 250ms is needed: 'mss' is no unit of it; did you mean 'ms'?"),
-        ("999999999999999h", "'999999999999999h' is longer than 73 years"),
-    ] as [(String, String)])
+    @Test(
+        arguments: [
+            ("", "a duration such as 250ms is needed, not ''"),
+            ("ms", "a duration such as 250ms is needed, not 'ms'"),
+            ("-5ms", "a duration such as 250ms is needed, not '-5ms'"),
+            (
+                "1e3s",
+                """
+                a duration such as 250ms is needed: 'e3s' is no unit of it (known: ns, us, µs, \
+                μs, ms, s, m, h)
+                """
+            ),
+            (".5s", "a duration such as 250ms is needed, not '.5s'"),
+            ("1.2.3s", "a duration such as 250ms is needed, not '1.2.3s'"),
+            ("inf", "a duration such as 250ms is needed, not 'inf'"),
+            ("5", "a duration such as 250ms is needed: '5' has no unit"),
+            (
+                "5 ms",
+                "a duration such as 250ms is needed: ' ms' is no unit of it; did you mean 'ms'?"
+            ),
+            (
+                "5mss",
+                "a duration such as 250ms is needed: 'mss' is no unit of it; did you mean 'ms'?"
+            ),
+            ("999999999999999h", "'999999999999999h' is longer than 73 years"),
+        ] as [(String, String)])
     func wrongDurations(text: String, message: String) {
         let error = #expect(throws: QuantityError.self) { try Quantity.duration(text) }
         #expect(error?.message == message)
@@ -60,10 +72,11 @@ import Testing
 @Suite struct SpellingTests {
     private let words = ["rounds", "rate", "reference", "none", "mesh"]
 
-    @Test(arguments: [
-        ("roudns", "rounds"), ("ruonds", "rounds"), ("round", "rounds"), ("Rounds", "rounds"),
-        ("refrence", "reference"), ("rte", "rate"), ("mseh", "mesh"),
-    ] as [(String, String)])
+    @Test(
+        arguments: [
+            ("roudns", "rounds"), ("ruonds", "rounds"), ("round", "rounds"), ("Rounds", "rounds"),
+            ("refrence", "reference"), ("rte", "rate"), ("mseh", "mesh"),
+        ] as [(String, String)])
     func misspelt(word: String, meant: String) {
         #expect(nearest(to: word, in: words) == meant)
     }

@@ -1,21 +1,22 @@
 import Base
 import Scenario
+import Support
 import Testing
 
-// Random damage to the shipped scenarios. Whatever comes out, it is read or refused with at least one
-// error, at places that exist, within bounds; what is read gives the same experiment when its resolved
-// form is read again.
+// Random damage to the shipped scenarios. Whatever comes out, it is read or refused with at least
+// one error, at places that exist, within bounds; what is read gives the same experiment when its
+// resolved form is read again.
 
-/// Reads `steps` damaged scenarios, all from one seed.
-func fuzzScenarios(seed: UInt64, steps: Int, corpus: [String]) throws {
-    var random = SeededRandom(seed: seed)
-    for step in 0..<steps {
+/// Reads so many damaged scenarios, all from one seed.
+func fuzzScenarios(_ budget: FuzzBudget, corpus: [String]) throws {
+    var random = SeededRandom(seed: budget.seed)
+    for step in 0..<budget.steps {
         let text = damaged(corpus, &random)
         let overrides = damagedOverrides(&random)
         func fail(_ why: String) {
             Issue.record(
                 """
-                \(why) at step \(step). Again: fuzzScenarios(seed: \(seed), steps: \(step + 1))
+                \(why) at step \(step). Again: \(budget.rerun("ScenarioFuzz"))
                 --set \(overrides)
                 \(text)
                 """)
@@ -89,9 +90,8 @@ private let dictionary = [
 ]
 
 @Suite struct ScenarioFuzzTests {
-    @Test(arguments: [1, 2, 3, 4] as [UInt64])
-    func damagedScenarios(seed: UInt64) throws {
-        let corpus = try shipped.map(packageText)
-        try fuzzScenarios(seed: seed, steps: 250, corpus: corpus)
+    @Test func damagedScenarios() throws {
+        let budget = FuzzBudget.current(steps: 1000)
+        try fuzzScenarios(budget, corpus: try shipped.map(packageText))
     }
 }

@@ -58,8 +58,8 @@ func packageText(_ path: String) throws -> String {
     return try #require(String(validating: bytes, as: UTF8.self))
 }
 
-/// Holds a text against a file of the package. With MESHBENCH_RECORD=1 the file is written instead: look
-/// at the difference before you commit it.
+/// Holds a text against a file of the package. With MESHBENCH_RECORD=1 the file is written instead:
+/// look at the difference before you commit it.
 func expectGolden(
     _ text: String, _ path: String, _ location: SourceLocation = #_sourceLocation
 ) throws {

@@ -3,29 +3,39 @@ import Testing
 
 /// What is refused before any key is looked at.
 @Suite struct YAMLTests {
-    @Test(arguments: [
-        ("a: 1\n  b: 2", "2:4: mapping values are not allowed in this context"),
-        (
-            "a: [1, 2",
-            "2:1: did not find expected ',' or ']' while parsing a flow sequence that begins on line 1"
-        ),
-        (
-            "a: \"x",
-            "1:6: found unexpected end of stream while scanning a quoted scalar that begins on line 1"
-        ),
-        ("a: 1\n---\nb: 2", "2:1: one document is expected, here begins another"),
-        ("a: *nobody", "1:4: '*nobody' names no anchor before it"),
-        ("a: &x [*x]", "1:8: '*x' names no anchor before it"),
-        ("a: !int 3", "1:4: tags such as '!int' have no meaning here"),
-        ("? [a]\n: b", "1:3: a key must be a word, not a list"),
-        ("a: 1\nb: 2\na: 3", "3:1: the key 'a' is already on line 1"),
-        ("a: {b: 1, b: 2}", "1:11: the key 'b' is already on line 1"),
-        ("a: \u{1}", "1:4: control characters are not allowed"),
-        (
-            "\tname: x",
-            "1:1: found character that cannot start any token while scanning for the next token that begins on line 1"
-        ),
-    ] as [(String, String)])
+    @Test(
+        arguments: [
+            ("a: 1\n  b: 2", "2:4: mapping values are not allowed in this context"),
+            (
+                "a: [1, 2",
+                """
+                2:1: did not find expected ',' or ']' while parsing a flow sequence that begins \
+                on line 1
+                """
+            ),
+            (
+                "a: \"x",
+                """
+                1:6: found unexpected end of stream while scanning a quoted scalar that begins \
+                on line 1
+                """
+            ),
+            ("a: 1\n---\nb: 2", "2:1: one document is expected, here begins another"),
+            ("a: *nobody", "1:4: '*nobody' names no anchor before it"),
+            ("a: &x [*x]", "1:8: '*x' names no anchor before it"),
+            ("a: !int 3", "1:4: tags such as '!int' have no meaning here"),
+            ("? [a]\n: b", "1:3: a key must be a word, not a list"),
+            ("a: 1\nb: 2\na: 3", "3:1: the key 'a' is already on line 1"),
+            ("a: {b: 1, b: 2}", "1:11: the key 'b' is already on line 1"),
+            ("a: \u{1}", "1:4: control characters are not allowed"),
+            (
+                "\tname: x",
+                """
+                1:1: found character that cannot start any token while scanning for the next \
+                token that begins on line 1
+                """
+            ),
+        ] as [(String, String)])
     func noDocument(text: String, error: String) {
         #expect(errors(text).first == error)
     }

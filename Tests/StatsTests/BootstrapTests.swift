@@ -23,8 +23,8 @@ import Testing
         let bootstrap = Bootstrap.median(of: cpu, random: SeededRandom(seed: 2))
         #expect(close(bootstrap.estimate, 11.75, within: 1e-12))
         #expect(bootstrap.replicates.count == 10_000)
-        // scipy.stats.bootstrap, 200 000 resamples: 10.5 to 14.0. Of the values that a median can take,
-        // the next ones to these are 10.4 and 10.9, 13.95 and 14.6.
+        // scipy.stats.bootstrap, 200 000 resamples: 10.5 to 14.0. Of the values that a median can
+        // take, the next ones to these are 10.4 and 10.9, 13.95 and 14.6.
         let interval = try #require(bootstrap.percentileInterval())
         #expect(interval.low >= 10.4 && interval.low <= 10.9)
         #expect(interval.high >= 13.35 && interval.high <= 14.6)
@@ -79,8 +79,8 @@ import Testing
         #expect(undefined.bcaInterval() == nil)
     }
 
-    /// Of 300 experiments whose true ratio is known, about 95 % of intervals must hold it. 20 rounds of
-    /// noise: the bootstrap is known to fall a little short.
+    /// Of 300 experiments whose true ratio is known, about 95 % of intervals must hold it. 20
+    /// rounds of noise: the bootstrap is known to fall a little short.
     @Test func theIntervalHoldsTheTruth() {
         var random = SeededRandom(seed: 8)
         var held = 0

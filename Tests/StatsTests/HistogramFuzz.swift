@@ -3,7 +3,8 @@ import Stats
 import Support
 import Testing
 
-/// Fuzz twins: a histogram against a sorted array of the same values, and its decoder against damage.
+/// Fuzz twins: a histogram against a sorted array of the same values, and its decoder against
+/// damage.
 @Suite struct HistogramFuzz {
     @Test func aHistogramAgreesWithASortedArray() {
         againstASortedArray(.current(steps: 200))
@@ -98,7 +99,8 @@ import Testing
             && points.allSatisfy { Double($0.countToValue) / count >= $0.level - 1e-12 }
     }
 
-    /// Damage is an error or another histogram, never a crash; what is read encodes to what is read.
+    /// Damage is an error or another histogram, never a crash; what is read encodes to what is
+    /// read.
     private func damagedEncodings(_ budget: FuzzBudget) throws {
         var random = SeededRandom(seed: budget.seed)
         for step in 0..<budget.steps {

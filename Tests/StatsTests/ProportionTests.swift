@@ -1,8 +1,9 @@
 import Stats
 import Testing
 
-// Tables: scipy 1.17.1, norm.ppf, binomtest(k, n).proportion_ci(method = "wilson" and "exact"; for a
-// billion trials beta.ppf, since the former stops at four digits there), and for ranks binom.cdf and binom.sf searched for the outermost ranks whose tails hold at most (1 - c) / 2.
+// Tables: scipy 1.17.1, norm.ppf, binomtest(k, n).proportion_ci(method = "wilson" and "exact"; for
+// a billion trials beta.ppf, since the former stops at four digits there), and for ranks binom.cdf
+// and binom.sf searched for the outermost ranks whose tails hold at most (1 - c) / 2.
 
 @Suite struct ProportionTests {
     @Test(arguments: [

@@ -2,8 +2,8 @@ import Stats
 import Testing
 
 @Suite struct WilcoxonTests {
-    /// p by enumerating all sign assignments in Python; without ties also scipy.stats.wilcoxon (1.17.1,
-    /// method = "exact").
+    /// p by enumerating all sign assignments in Python; without ties also scipy.stats.wilcoxon
+    /// (1.17.1, method = "exact").
     @Test(
         arguments: [
             ([1, 2, 3, 4, 5, 6], 21.0, 0.03125), ([-1, 2, 3, 4, 5, 6], 20.0, 0.0625),

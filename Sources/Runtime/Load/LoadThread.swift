@@ -73,7 +73,8 @@ struct LoadThread: ~Copyable {
     /// Opens the connections, waits for the start, and runs to the end.
     mutating func run() {
         TimerSlack.minimize()
-        guard prepare() else { return }
+        guard let start = prepare() else { return }
+        rest(until: start - .milliseconds(1))
         let begun = now
         let cpu = Clock.threadCPU()
         while !generator.isFinished {
@@ -94,8 +95,8 @@ struct LoadThread: ~Copyable {
                 hashes: number == 0 ? generator.scheduleHashes() : nil))
     }
 
-    /// Opens the connections and waits for the order to start; false if it never comes.
-    private mutating func prepare() -> Bool {
+    /// Opens the connections and waits for the order to start; nil if it never comes.
+    private mutating func prepare() -> Instant? {
         generator.prepare(at: now)
         perform()
         var told = false
@@ -109,14 +110,23 @@ struct LoadThread: ~Copyable {
             case .begin(let start):
                 now = Clock.now()
                 generator.begin(at: start)
-                return true
-            case .stop: return false
+                return start
+            case .stop: return nil
             }
-            handle(reactor.wait(until: generator.nextInstant, now: now))
-            now = Clock.now()
-            generator.advance(to: now)
-            perform()
+            turn(until: generator.nextInstant)
         }
+    }
+
+    /// Sleeps towards the start, so that the accounts begin with the run.
+    private mutating func rest(until instant: Instant) {
+        while now < instant { turn(until: min(instant, generator.nextInstant)) }
+    }
+
+    private mutating func turn(until instant: Instant) {
+        handle(reactor.wait(until: instant, now: now))
+        now = Clock.now()
+        generator.advance(to: now)
+        perform()
     }
 
     // MARK: Waiting

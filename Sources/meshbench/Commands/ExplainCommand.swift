@@ -6,8 +6,8 @@ extension Command {
         name: "explain",
         about: "Show every setting in force in a scenario and where it comes from",
         detail: """
-            One line for each setting: its path (as --set takes it), its value, and whether that is a
-            default, stands in the file, or comes from --set.
+            One line for each setting: its path (as --set takes it), its value, and whether that
+            is a default, stands in the file, or comes from --set.
             """,
         positionals: [.scenario],
         flags: [.set],

@@ -6,13 +6,13 @@ extension Command {
         name: "schema",
         about: "Print the JSON Schema of scenario files, or of proxy files",
         detail: """
-            Draft 2020-12, for editors. With the YAML language server, name it in the first line of a
-            file:
+            Draft 2020-12, for editors. With the YAML language server, name it in the first line
+            of a file:
 
               # yaml-language-server: $schema=scenario.schema.json
 
-            Values that contradict each other (names that do not exist, calls in a circle) are found by
-            'meshbench validate' only.
+            Values that contradict each other (names that do not exist, calls in a circle) are
+            found by 'meshbench validate' only.
             """,
         positionals: [
             .init(

@@ -9,8 +9,8 @@ struct LoadArguments {
     /// The first target, for people.
     let url: String
 
-    /// Long enough for the wake-ups of a quiet machine, short enough to leave the core to others: of
-    /// 5,000 instants a second, at most a quarter of one core.
+    /// Long enough for the wake-ups of a quiet machine, short enough to leave the core to others:
+    /// of 5,000 instants a second, at most a quarter of one core.
     static let standardSpin = Duration.microseconds(50)
 
     init(_ arguments: Arguments) throws(CommandFailure) {
