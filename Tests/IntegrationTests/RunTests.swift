@@ -147,7 +147,7 @@ import Testing
         for process in mesh.processes where process.group == .proxies {
             #expect(process.userNs + process.systemNs > 0, "\(process.name) did nothing")
         }
-        let folder = try #require(folder())
+        let folder = try #require(self.folder())
         let files = Set(try FileManager.default.contentsOfDirectory(atPath: folder))
         #expect(
             files.isSuperset(of: [
