@@ -147,6 +147,9 @@ public final class Proxy {
     @inline(__always)
     public func isConnecting(_ slot: Int) -> Bool { connections[slot].stage == .connecting }
 
+    /// Whether the slot's connection leads to an upstream.
+    public func isUpstream(_ slot: Int) -> Bool { connections[slot].role == .upstream }
+
     /// Open connections of both sides.
     public var openConnections: Int { openSlots }
 

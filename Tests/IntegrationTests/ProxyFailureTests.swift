@@ -114,6 +114,11 @@ import Testing
     }
 
     @Test(arguments: [
+        (
+            "HTTP/1.1 200 OK\r\nx: \(String(repeating: "y", count: 40_000))\r\n\r\n",
+            "head_too_large"
+        ),
+        (String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 17), "too_many_1xx"),
         ("garbage\r\n\r\n", "bad_status_line"),
         ("HTTP/1.1 200 OK\r\nx : y\r\n\r\n", "space_before_colon"),
         (
@@ -157,6 +162,28 @@ import Testing
         let line = try proxy.nextLogLine()
         #expect(line.status == 200)
         #expect(["UC", "UPE"].contains(line.flags))
+    }
+
+    /// A service may answer and close before it has read the request: its answer counts.
+    @Test func anEarlyAnswerIsPassedOn() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.connection.readHead()
+            try call.connection.send(
+                "HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig"
+            )
+        }
+        let proxy = try RunningProxy(to: server.address)
+        let megabyte = [UInt8](repeating: 0, count: 1 << 20)
+        for _ in 0..<20 {
+            let client = try proxy.connect()
+            try client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: \(8 << 20)\r\n\r\n")
+            // The proxy stops reading at some point; then sending fails.
+            for _ in 0..<8 { try? client.send(megabyte) }
+            let answer = try client.readAnswer()
+            #expect(answer.status == 413)
+            #expect(answer.text == "big")
+            #expect(answer["connection"] == "close")
+        }
     }
 
     @Test func aStalledAnswer() throws {

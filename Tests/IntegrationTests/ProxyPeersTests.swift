@@ -39,7 +39,7 @@ import Testing
             """.write(toFile: folder.path("nginx.conf"), atomically: true, encoding: .utf8)
             process = try Posix.Process(
                 ProcessCommand(
-                    name: "nginx", program: "nginx",
+                    name: "nginx", program: Program.path(of: "nginx"),
                     arguments: ["-p", folder.root, "-c", folder.path("nginx.conf")],
                     errorLog: folder.path("stderr")))
             let deadline = Clock.now() + RawConnection.patience
@@ -181,8 +181,8 @@ import Testing
             ProcessCommand(
                 name: "websocket server", program: Program.python,
                 arguments: ["-c", Self.webSocketServer], output: .pipe))
-        _ = waitReadable([server.outputDescriptor], for: RawConnection.patience)
-        let port = try #require(try server.nextLine())
+        let port = try #require(
+            try Program.nextLine(of: server), "\(server.poll().map(\.description) ?? "silent")")
         let upstream = try #require(
             SocketAddress("127.0.0.1:\(String(decoding: port, as: UTF8.self))"))
         let proxy = try RunningProxy(

@@ -37,7 +37,7 @@ public final class RunningProxy {
             command.program = "sh"
         }
         process = try Process(command)
-        guard let line = try Self.nextLine(of: process) else {
+        guard let line = try Program.nextLine(of: process) else {
             let said = tail(of: errorLog, lines: 20).joined(separator: "\n")
             throw WireFailure.unexpected("the proxy did not become ready: \(said)")
         }
@@ -92,7 +92,7 @@ public final class RunningProxy {
 
     /// The next line of the access log, where that goes to standard output.
     public func nextLogLine() throws -> AccessLogLine {
-        guard let line = try Self.nextLine(of: process) else { throw WireFailure.timedOut }
+        guard let line = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
         return try JSONDecoder().decode(AccessLogLine.self, from: Data(line))
     }
 
@@ -154,16 +154,6 @@ public final class RunningProxy {
             return line.split { !$0.isNumber }.first.flatMap { Int($0) }
         }
         return nil
-    }
-
-    private static func nextLine(of process: Process) throws(SystemError) -> [UInt8]? {
-        let deadline = Clock.now() + RawConnection.patience
-        while true {
-            if let line = try process.nextLine() { return line }
-            let left = deadline - Clock.now()
-            guard left > .zero, process.outputDescriptor >= 0 else { return nil }
-            _ = waitReadable([process.outputDescriptor], for: left)
-        }
     }
 }
 
@@ -227,8 +217,28 @@ public enum Program {
         return "/\(folder)/meshbench"
     }
 
+    /// A program of the system, also where PATH lacks the folders of the superuser's.
+    public static func path(of name: String) -> String {
+        for folder in ["/usr/sbin", "/usr/local/sbin", "/sbin"] {
+            let path = "\(folder)/\(name)"
+            if unsafe access(path, X_OK) == 0 { return path }
+        }
+        return name
+    }
+
     /// A Python with the modules of `scripts/test-requirements.txt`.
     public static var python: String { variable("MESHBENCH_PYTHON") ?? "python3" }
+
+    /// The next line that a process writes to its pipe; nil: none came in time, or none will.
+    public static func nextLine(of process: Process) throws(SystemError) -> [UInt8]? {
+        let deadline = Clock.now() + RawConnection.patience
+        while true {
+            if let line = try process.nextLine() { return line }
+            let left = deadline - Clock.now()
+            guard left > .zero, process.outputDescriptor >= 0 else { return nil }
+            _ = waitReadable([process.outputDescriptor], for: left)
+        }
+    }
 
     static var temporary: String { variable("TMPDIR") ?? "/tmp" }
 

@@ -267,9 +267,17 @@ final class ProxyWorker {
                 proxy.sent(slot, sent, now: now)
                 if sent < offered { return }
             case .wouldBlock: return
-            case .closed, .failed: return proxy.failed(slot, now: now)
+            case .closed, .failed: return sendingFailed(slot)
             }
         }
+    }
+
+    /// The peer takes no more. An upstream may have answered before it closed, without reading all of the
+    /// request: what it said is still to be had.
+    private func sendingFailed(_ slot: Int) {
+        let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
+        if proxy.isUpstream(slot) { read(slot, ended: true) }
+        if stillOpen(slot, generation) { proxy.failed(slot, now: now) }
     }
 
     // MARK: Mail
