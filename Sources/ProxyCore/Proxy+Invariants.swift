@@ -28,7 +28,10 @@ extension Proxy {
             precondition(
                 connection.inputStart <= connection.inputEnd
                     && Int(connection.inputEnd) <= pool.size, "input bytes out of order")
-            precondition(connection.search.position <= Int(connection.inputEnd), "searched ahead")
+            if connection.stage == .awaitingRequest {
+                let count = Int(connection.inputEnd - connection.inputStart)
+                precondition(connection.search.position <= count, "searched ahead")
+            }
         }
         var closing = 0
         for effect in waitingEffects { if case .close = effect { closing += 1 } }

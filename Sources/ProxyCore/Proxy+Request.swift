@@ -238,7 +238,8 @@ extension Proxy {
                 arm(slot)
             }
         } else if connections[slot].inputEnded, !connections[slot].hasInput {
-            abandon(slot, now: now)
+            // The client may still read: what was answered before is not taken from it by a reset.
+            abort(slot, status: 400, flag: .DC, detail: "request_incomplete", now: now)
         }
     }
 

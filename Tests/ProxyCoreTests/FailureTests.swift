@@ -181,6 +181,22 @@ import Testing
         #expect(scene.proxy.openConnections == 0)
     }
 
+    @Test func aRequestThatEndsEarlyLeavesTheAnswersBeforeIt() {
+        let scene = Scene()
+        let client = scene.client()
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+        let server = scene.servers[0]
+        scene.send(okAnswer, by: server)
+        scene.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", by: client)
+        scene.end(client)
+        #expect(server.proxyReset, "the server must not take it for whole")
+        let answers = scene.received(client)
+        #expect(answers.hasPrefix(okAnswer + "HTTP/1.1 400 Bad Request\r\n"))
+        #expect(answers.hasSuffix("request_incomplete\n"))
+        #expect(client.proxyClosed && !client.proxyReset)
+        #expect(scene.proxy.counters[.DC] == 1)
+    }
+
     @Test func theClientGoesAway() {
         let scene = Scene(Scene.configuration(accessLog: true))
         let (client, server) = scene.get()

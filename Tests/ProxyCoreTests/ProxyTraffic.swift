@@ -139,7 +139,8 @@ struct ProxyTraffic {
             switch found {
             case .broken(let why): return why
             case .partial(let head):
-                if isSound, !(client.wasReset && exchange.answer == .early) {
+                // Who goes on sending to a door that is closed is told by a reset, and may lose answers.
+                if isSound, !(client.wasReset && client.requestBytes > Proxy.lingerBytes) {
                     return "\(exchange.tag) \(exchange.answer) unanswered, \(head?.status ?? 0) "
                         + "\(client.wasReset) \(client.expectsRefusal) at \(position)"
                 }

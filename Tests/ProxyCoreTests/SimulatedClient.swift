@@ -30,7 +30,12 @@ final class SimulatedClient: SimulatedPeer {
     private(set) var finishedAt = Instant.zero
     private var answers = 0
     private var parsed = 0
+    /// How much had been received when answers were last looked for.
+    private var looked = 0
     let wakeAt: Instant? = nil
+
+    /// Bytes of all requests.
+    var requestBytes: Int { exchanges.reduce(0) { $0 + $1.request.count } }
 
     /// - Parameter tail: bytes behind the last request that must be refused.
     init(
@@ -103,6 +108,8 @@ final class SimulatedClient: SimulatedPeer {
 
     /// How many final answers have come whole, as far as they are answered at all.
     private func completeAnswers() -> Int {
+        guard received.count > looked else { return answers }
+        looked = received.count
         while answers < exchanges.count {
             switch AnswerReader.read(received, at: parsed, exchanges[answers], atEnd: false) {
             case .whole(_, _, let end, _):

@@ -60,7 +60,7 @@ struct SimulatedExchange {
         case 1...6: random.below(200)
         case 7...9: random.below(5000)
         case 10: 20_000 + random.below(2000)
-        default: random.below(300_000)
+        default: random.below(150_000)
         }
     }
 

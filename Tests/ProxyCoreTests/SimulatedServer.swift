@@ -118,6 +118,8 @@ final class SimulatedServer: SimulatedPeer {
             defer { received.removeFirst(count) }
             return Array(received.prefix(count))
         case .chunked:
+            // Nothing is pipelined to a server, so a body ends where the bytes end.
+            guard received.suffix(4) == [13, 10, 13, 10] else { return nil }
             switch ReferenceParser.chunked(received) {
             case .accepted(let body, let length):
                 received.removeFirst(length)
@@ -147,6 +149,12 @@ final class SimulatedServer: SimulatedPeer {
         let data = isHead ? [] : SimulatedExchange.pattern(tag &+ 1_000_000_007, size)
         if simulation.chance(10) { wakeAt = simulation.now + .milliseconds(1) }
         let start = "HTTP/1.1 200 OK\r\nx-tag: \(tag)\r\n"
+        if isHead, kind == .truncated || kind == .reset {
+            // Its answer would be whole without a body.
+            send(start, [])
+            resetsAfter = true
+            return
+        }
         let sized = Array("content-length: \(size)\r\n\r\n".utf8) + data
         switch kind {
         case .length, .early: send(start, sized)

@@ -166,7 +166,7 @@ struct RefusedRequest: Sendable, CustomTestStringConvertible {
         line("GET http:///x HTTP/1.1", .badHost),
         line("GET http://u@a/ HTTP/1.1", .badHost),
         line("CONNECT b:443 HTTP/1.1", .conflictingHost),
-        line("CONNECT / HTTP/1.1", .badTarget),
+        line("CONNECT / HTTP/1.1", .badHost),
         RefusedRequest("GET http://a/ HTTP/1.1\r\n\r\n", .missingHost),
         RefusedRequest("GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n", .conflictingHost),
     ]

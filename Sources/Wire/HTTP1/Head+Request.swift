@@ -104,17 +104,17 @@ extension Head {
         if hostField >= 0 { try Self.checkHost(bytes[host], emptyAllowed: true) }
         authority = host
         path = target
-        if bytes[target.lowerBound] == UInt8(ascii: "/") { return }
         let whole = bytes[target]
-        if whole == "*" {
-            guard bytes[method] == "OPTIONS" else { throw .badTarget }
-            return
-        }
         if bytes[method] == "CONNECT" {
             // Authority form: the target is the authority, and `host` must say the same.
             try Self.checkHost(whole, emptyAllowed: false)
             guard hostField < 0 || bytes[host] == whole else { throw .conflictingHost }
             authority = target
+            return
+        }
+        if whole[0] == UInt8(ascii: "/") { return }
+        if whole == "*" {
+            guard bytes[method] == "OPTIONS" else { throw .badTarget }
             return
         }
         try settleAbsolute(bytes, host: host)

@@ -40,7 +40,11 @@ extension Head {
         guard status >= 100, status <= 599 else { throw .badStatusLine }
         var i = 12
         guard i < bytes.count else { return nil }
-        if bytes[i] == Ascii.space { i += 1 }
+        if bytes[i] == Ascii.space {
+            i += 1
+        } else if bytes[i] != Ascii.cr {
+            throw bytes[i] == Ascii.lf ? .bareLF : .badStatusLine
+        }
         let reasonStart = i
         while i < bytes.count, Grammar.isFieldValue(bytes[i]) { i &+= 1 }
         guard i < bytes.count else { return nil }

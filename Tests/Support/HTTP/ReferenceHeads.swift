@@ -37,12 +37,12 @@ extension ReferenceParser {
         let target = head.start[1]
         head.authority = hosts.first ?? []
         head.path = target
-        if target.first == UInt8(ascii: "/") { return true }
-        if target == [UInt8(ascii: "*")] { return method == "OPTIONS" }
         if method == "CONNECT" {
             head.authority = target
             return isHost(target) && (hosts.isEmpty || hosts[0] == target)
         }
+        if target.first == UInt8(ascii: "/") { return true }
+        if target == [UInt8(ascii: "*")] { return method == "OPTIONS" }
         guard let colon = find(Array("://".utf8), in: target, from: 0),
             ["http", "https"].contains(text(Array(target[..<colon])).lowercased())
         else { return false }
