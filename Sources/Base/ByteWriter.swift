@@ -57,7 +57,7 @@ public struct ByteWriter {
     }
 
     /// The text's UTF-8.
-    public mutating func append(_ text: String) {
+    public mutating func append(text: String) {
         for byte in text.utf8 { append(byte) }
     }
 

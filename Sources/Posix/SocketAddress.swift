@@ -90,7 +90,7 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable, CustomStringCo
 
     /// Writes `127.0.0.1` or `::1` without allocating for IPv4.
     public func write(hostTo writer: inout ByteWriter) {
-        guard !isIPv6 else { return writer.append(host) }
+        guard !isIPv6 else { return writer.append(text: host) }
         for i in 0..<4 {
             if i > 0 { writer.append(UInt8(ascii: ".")) }
             writer.append(decimal: UInt64(byte(i)))

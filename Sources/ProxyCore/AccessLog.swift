@@ -141,7 +141,7 @@ extension Proxy {
         out.append(",\"upstream\":")
         if exchange.endpoint >= 0 {
             out.append("\"")
-            out.append(upstreams.addresses[Int(exchange.endpoint)])
+            out.append(text: upstreams.addresses[Int(exchange.endpoint)])
             out.append("\"")
         } else {
             out.append("null")

@@ -81,7 +81,7 @@ extension AppWorker {
             unsafe withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 8) { memory in
                 var writer = unsafe ByteWriter(memory)
                 writer.append("GET / HTTP/1.1\r\nhost: ")
-                writer.append(service.name)
+                writer.append(text: service.name)
                 writer.append("\r\n")
                 writer.append(fields)
                 writer.append("\r\n")
@@ -281,9 +281,9 @@ extension AppWorker {
         let name = services.order[service].name
         replyText(slot, status: 502) {
             $0.append("call to ")
-            $0.append(name)
+            $0.append(text: name)
             $0.append(" failed: ")
-            $0.append(reason)
+            $0.append(text: reason)
             $0.append("\n")
         }
     }
