@@ -60,8 +60,8 @@ static int become(const mb_spawn_request *request, pid_t parent) {
     return errno;
 }
 
-// vfork: the child borrows the parent's memory until exec, so that starting a process costs the same
-// however large the parent is, and the errno of a failed exec comes back through a variable.
+// vfork: the child borrows the parent's memory until exec, so that starting a process costs the
+// same however large the parent is, and the errno of a failed exec comes back through a variable.
 int mb_spawn(const mb_spawn_request *request, pid_t *pid) {
     sigset_t all, before;
     sigfillset(&all);

@@ -1,14 +1,16 @@
 // CPU and memory of other processes, read from the kernel from outside, at instants that the caller
 // chooses. What the readings rest on:
 //
-// - Total CPU: the process's CPU clock (`clock_getcpuclockid`), in nanoseconds. It adds up all threads,
-//   those that have ended included, and counts the running slice up to the call. It costs one system call.
-// - User and system: /proc/PID/stat counts them in ticks of 10 ms, sampled by the timer interrupt. The
-//   nanoseconds of the CPU clock are split in the proportion of the ticks of the same window; where a
-//   window has no tick, in that of the process's whole life. The sum is exact, the split is an estimate.
+// - Total CPU: the process's CPU clock (`clock_getcpuclockid`), in nanoseconds. It adds up all
+//   threads, those that have ended included, and counts the running slice up to the call. It costs
+//   one system call.
+// - User and system: /proc/PID/stat counts them in ticks of 10 ms, sampled by the timer interrupt.
+//   The nanoseconds of the CPU clock are split in the proportion of the ticks of the same window;
+//   where a window has no tick, in that of the process's whole life. The sum is exact, the split is
+//   an estimate.
 // - Context switches: the sum over living threads; those of ended threads are lost.
-// - Members of a family that ended within the window: the larger of what was last read of them and what
-//   their parents' count of reaped children (ticks) says.
+// - Members of a family that ended within the window: the larger of what was last read of them and
+//   what their parents' count of reaped children (ticks) says.
 
 public import Base
 import CShims
@@ -80,9 +82,10 @@ public struct MemoryUse: Equatable, Sendable {
 
 /// Reads what a process, or its descendants, use.
 ///
-/// Usage: `refresh()` shortly before an instant that matters, so that the members are known; `read()` at
-/// the instant itself. Readings never fall. For a family, `refresh()` now and then within the window too:
-/// CPU of members that both start and end between two refreshes is known only to the tick.
+/// Usage: `refresh()` shortly before an instant that matters, so that the members are known;
+/// `read()` at the instant itself. Readings never fall. For a family, `refresh()` now and then
+/// within the window too: CPU of members that both start and end between two refreshes is known
+/// only to the tick.
 public struct UsageMeter: Sendable {
     /// What is metered.
     public enum Scope: Sendable, Equatable {
@@ -154,7 +157,8 @@ public struct UsageMeter: Sendable {
         members.keys.reduce(MemoryUse()) { $0 + (MemoryUse(pid: $1) ?? MemoryUse()) }
     }
 
-    /// CPU of ended members beyond what was last read of them, by the count of those that reaped them.
+    /// CPU of ended members beyond what was last read of them, by the count of those that reaped
+    /// them.
     private func unseen() -> Duration {
         guard scope == .descendants else { return .zero }
         var reaped = members.values.reduce(Duration.zero) { $0 + $1.reaped }

@@ -1,6 +1,6 @@
-// A child process, its pipes and its end. The process leads a group of its own, so that a signal reaches
-// whatever it has started and a terminal's Ctrl-C does not reach it. Who lets go of a `Process` that
-// still runs kills it: nothing outlives its owner by being forgotten.
+// A child process, its pipes and its end. The process leads a group of its own, so that a signal
+// reaches whatever it has started and a terminal's Ctrl-C does not reach it. Who lets go of a
+// `Process` that still runs kills it: nothing outlives its owner by being forgotten.
 
 public import Base
 import CShims
@@ -67,7 +67,8 @@ public final class Process {
     /// Becomes readable when the process ends.
     public var ending: Int32 { watch.number }
 
-    /// The reading end of the process's standard output while more may come; -1: nothing more comes.
+    /// The reading end of the process's standard output while more may come; -1: nothing more
+    /// comes.
     public var outputDescriptor: Int32 { outputHasEnded ? -1 : number(output) }
 
     /// The next line of standard output that has arrived; nil if no whole line has.
@@ -110,7 +111,8 @@ public final class Process {
     /// Ends the process's standard input.
     public func closeInput() { input = nil }
 
-    /// How the process ended; nil while it runs. Once it has ended, whatever remains of its group is killed.
+    /// How the process ended; nil while it runs. Once it has ended, whatever remains of its group
+    /// is killed.
     public func poll() -> ProcessEnd? {
         if let status { return status }
         var end = mb_exit()

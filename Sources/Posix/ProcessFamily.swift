@@ -1,5 +1,5 @@
-// Who descends from whom, from /proc. A walk reads one small file for each process of the machine; it is
-// for moments when nothing is measured.
+// Who descends from whom, from /proc. A walk reads one small file for each process of the machine;
+// it is for moments when nothing is measured.
 
 import Glibc
 
@@ -23,7 +23,8 @@ public struct ProcessStat: Equatable, Sendable {
         self.init(text)
     }
 
-    /// Parses the file's text. The second field, the program's name in parentheses, may hold anything.
+    /// Parses the file's text. The second field, the program's name in parentheses, may hold
+    /// anything.
     public init?(_ text: [UInt8]) {
         guard let open = text.firstIndex(of: UInt8(ascii: "(")),
             let close = text.lastIndex(of: UInt8(ascii: ")")), open < close,

@@ -1,9 +1,10 @@
-// Our own roles start no processes: the parent-death signal is enough for them. A `command` service may
-// start any number (nginx's workers, gunicorn's, a shell's), which get no such signal, may leave the
-// process group, and are handed to init when their parent dies. So each such service runs under a
-// keeper: a tiny process that adopts every orphan below it, and that holds a pipe from the rig. When the
-// pipe closes, because the rig let go or because it died in whatever way, the keeper kills all below it
-// and ends. When the service itself ends, the keeper kills what it left behind and ends the same way.
+// Our own roles start no processes: the parent-death signal is enough for them. A `command` service
+// may start any number (nginx's workers, gunicorn's, a shell's), which get no such signal, may
+// leave the process group, and are handed to init when their parent dies. So each such service runs
+// under a keeper: a tiny process that adopts every orphan below it, and that holds a pipe from the
+// rig. When the pipe closes, because the rig let go or because it died in whatever way, the keeper
+// kills all below it and ends. When the service itself ends, the keeper kills what it left behind
+// and ends the same way.
 //
 //     rig ──(pipe, descriptor 3)── keeper (subreaper) ── service ── workers …
 

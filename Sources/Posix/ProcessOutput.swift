@@ -9,8 +9,8 @@ struct LineBuffer {
         case ended
     }
 
-    // Bound: the longest line that a role of ours writes is a load generator's result: a histogram for
-    // each phase and each second, a few KiB each. 256 MiB is a day of them.
+    // Bound: the longest line that a role of ours writes is a load generator's result: a histogram
+    // for each phase and each second, a few KiB each. 256 MiB is a day of them.
     private static let capacity = 256 << 20
     private static let chunk = 64 * 1024
 

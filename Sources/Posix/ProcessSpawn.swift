@@ -4,7 +4,8 @@
 import CShims
 import Glibc
 
-/// What becomes of descriptors 0 to 3 in the child; negative: /dev/null, or closed for the lifeline.
+/// What becomes of descriptors 0 to 3 in the child; negative: /dev/null, or closed for the
+/// lifeline.
 struct Connections {
     var input: Int32
     var output: Int32

@@ -1,6 +1,7 @@
 /// A number for people, with three significant digits and its unit: `figure(41_200, unit: "ns")` is
 /// `41.2 µs`.
-/// - Parameter unit: one of those that `RunResult` uses: `ns`, `cores`, `bytes`, `per_second`, `share`.
+/// - Parameter unit: one of those that `RunResult` uses: `ns`, `cores`, `bytes`, `per_second`,
+///   `share`.
 public func figure(_ value: Double, unit: String) -> String { Quantity(unit: unit).text(value) }
 
 /// An interval for people, in one unit: `238 to 249 µs`.

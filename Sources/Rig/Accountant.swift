@@ -1,6 +1,6 @@
 // Reads what every process uses at the boundaries of measured phases. The reading itself costs some
-// microseconds a process (one clock, three small files), memory some hundred: it is read right after the
-// CPU of all processes has been.
+// microseconds a process (one clock, three small files), memory some hundred: it is read right
+// after the CPU of all processes has been.
 
 import Base
 import Model
@@ -30,8 +30,8 @@ struct Accountant {
 
     init(_ accounts: [Account]) { self.accounts = accounts }
 
-    /// Looks for new workers of `command` services, and at what may be gone at the next boundary. Slow:
-    /// not right at a boundary.
+    /// Looks for new workers of `command` services, and at what may be gone at the next boundary.
+    /// Slow: not right at a boundary.
     mutating func refresh() {
         for index in accounts.indices {
             let account = accounts[index]

@@ -1,5 +1,5 @@
-// Expectations against measured values. The value alone decides between pass and fail; where the interval
-// reaches over the limit the result says so, and a run that may add rounds adds them.
+// Expectations against measured values. The value alone decides between pass and fail; where the
+// interval reaches over the limit the result says so, and a run that may add rounds adds them.
 
 import Base
 import Model

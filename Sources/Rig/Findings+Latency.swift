@@ -5,7 +5,8 @@ extension RunResult.Latency {
     /// Those that are stated one by one; the curve has all others.
     private static let quantiles = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999]
 
-    /// - Parameter isTrusted: whether the measurement is valid: without that, no percentile is supported.
+    /// - Parameter isTrusted: whether the measurement is valid: without that, no percentile is
+    ///   supported.
     init(_ histogram: Histogram, minTailSamples: Int, isTrusted: Bool) {
         let count = histogram.count
         guard count > 0 else {
@@ -23,7 +24,8 @@ extension RunResult.Latency {
                     beyond: samplesBeyond(quantile, count: count),
                     supported: isTrusted && problem == nil)
             },
-            // Four points for each halving of what is left: a smooth line on a logarithmic tail axis.
+            // Four points for each halving of what is left: a smooth line on a logarithmic tail
+            // axis.
             curve: histogram.percentiles(ticksPerHalfDistance: 4).map {
                 Point(quantile: $0.level, valueNs: Double($0.value))
             })

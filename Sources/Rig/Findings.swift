@@ -85,7 +85,8 @@ struct Findings {
             machineSoftirq: pool.all.isEmpty ? nil : mean(\.machine.softInterrupts))
     }
 
-    /// What each process used: CPU and switches added up over rounds, memory as the mean of the rounds.
+    /// What each process used: CPU and switches added up over rounds, memory as the mean of the
+    /// rounds.
     private func processes(_ pool: Pool) -> [RunResult.ProcessUsage] {
         guard let first = pool.all.first else { return [] }
         return first.processes.map { process in

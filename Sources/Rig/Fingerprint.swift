@@ -1,5 +1,5 @@
-// What a result depends on beyond the scenario: the machine, its kernel, and the program itself. Results
-// of different fingerprints are not comparable.
+// What a result depends on beyond the scenario: the machine, its kernel, and the program itself.
+// Results of different fingerprints are not comparable.
 
 import Base
 import FoundationEssentials
@@ -15,7 +15,8 @@ public struct Fingerprint: Sendable {
     /// What a reader should know about these surroundings.
     public var warnings: [String]
 
-    /// Whether this program was built without optimization: its costs are then not those of a release.
+    /// Whether this program was built without optimization: its costs are then not those of a
+    /// release.
     public static var isDebugBuild: Bool {
         #if DEBUG
             true

@@ -1,8 +1,8 @@
 import Glibc
 import Posix
 
-/// The user's wish to stop. The first Ctrl-C asks for a quick and clean end with a report marked partial,
-/// the second for an end at once.
+/// The user's wish to stop. The first Ctrl-C asks for a quick and clean end with a report marked
+/// partial, the second for an end at once.
 public final class Interrupts {
     private let signals: Signals
     private var count = 0
@@ -32,7 +32,8 @@ public final class Interrupts {
         return count > 1
     }
 
-    /// - Throws: `.interrupted` where the run is to end: for the parts of a run that have nothing to report.
+    /// - Throws: `.interrupted` where the run is to end: for the parts of a run that have nothing
+    ///   to report.
     func check() throws(RigError) {
         if isStopping { throw RigError(.interrupted, "stopped by the user") }
     }

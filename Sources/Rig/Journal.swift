@@ -8,10 +8,15 @@ import Posix
 /// `at_ns` is CLOCK_MONOTONIC, the time line of all instants in the results; `wall` is for people.
 final class Journal {
     private struct Entry: Encodable {
-        var at_ns: Int64
+        var instant: Int64
         var wall: String
         var action: String
         var facts: [String: String]
+
+        enum CodingKeys: String, CodingKey {
+            case instant = "at_ns"
+            case wall, action, facts
+        }
     }
 
     private let file: Int32
@@ -28,7 +33,8 @@ final class Journal {
     /// Notes that something happens now. What cannot be written is lost: the run is worth more.
     func note(_ action: String, _ facts: KeyValuePairs<String, String> = [:]) {
         let entry = Entry(
-            at_ns: Clock.now().nanoseconds, wall: isoTime(Clock.wallNanoseconds()), action: action,
+            instant: Clock.now().nanoseconds, wall: isoTime(Clock.wallNanoseconds()),
+            action: action,
             facts: Dictionary(facts.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 }))
         guard var line = try? [UInt8](encoder.encode(entry)) else { return }
         line.append(UInt8(ascii: "\n"))

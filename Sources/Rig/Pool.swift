@@ -1,6 +1,7 @@
-// Measured values over rounds. A value is always taken from what several rounds gave together: counts and
-// CPU are added up before they are divided, percentiles come from merged histograms. Its interval comes
-// from a bootstrap that draws whole rounds, so every value is a function of the rounds drawn.
+// Measured values over rounds. A value is always taken from what several rounds gave together:
+// counts and CPU are added up before they are divided, percentiles come from merged histograms. Its
+// interval comes from a bootstrap that draws whole rounds, so every value is a function of the
+// rounds drawn.
 
 import Base
 import Model
@@ -9,8 +10,8 @@ import Stats
 
 /// A quantile of the histograms of several rounds together, for any choice of rounds.
 ///
-/// Merging dense histograms for each of some thousand resamples would take minutes; here each round is a
-/// row of counts over the few values that occur at all.
+/// Merging dense histograms for each of some thousand resamples would take minutes; here each round
+/// is a row of counts over the few values that occur at all.
 struct PooledQuantile {
     /// The greatest value of each bucket that occurs in any round, rising.
     private let values: [UInt64]
@@ -39,7 +40,8 @@ struct PooledQuantile {
         totals = histograms.map(\.count)
     }
 
-    /// The quantile of the rounds with these indices, each as often as it is named; NaN of no samples.
+    /// The quantile of the rounds with these indices, each as often as it is named; NaN of no
+    /// samples.
     ///
     /// The same rank as `Histogram.value(atQuantile:)` of all of them merged.
     func value(_ quantile: Double, of rounds: [Int]) -> Double {
@@ -85,10 +87,11 @@ struct Statistic {
             problem: problem ?? other.problem)
     }
 
-    /// The value over all of `count` rounds, with the interval in which it lies with 95 % confidence;
-    /// none for fewer than two rounds.
+    /// The value over all of `count` rounds, with the interval in which it lies with 95 %
+    /// confidence; none for fewer than two rounds.
     func estimate(rounds count: Int, random: SeededRandom) -> (value: Double, interval: Interval?) {
-        // Percentiles jump from bucket to bucket, so the plain percentile interval is used throughout.
+        // Percentiles jump from bucket to bucket, so the plain percentile interval is used
+        // throughout.
         let bootstrap = Bootstrap(
             count: count, resamples: Self.resamples, random: random, statistic: value)
         return (bootstrap.estimate, bootstrap.percentileInterval())
@@ -196,8 +199,8 @@ func samplesBeyond(_ quantile: Double, count: UInt64) -> UInt64 {
     count - min(count, UInt64((quantile.nextDown * Double(count)).rounded(.up)))
 }
 
-/// Why a quantile of `count` samples is not to be quoted; nil where it is. The least and the greatest
-/// value are what they are: nothing can lie beyond them.
+/// Why a quantile of `count` samples is not to be quoted; nil where it is. The least and the
+/// greatest value are what they are: nothing can lie beyond them.
 func tailProblem(_ quantile: Double, count: UInt64, least: Int) -> String? {
     if count == 0 { return "nothing was recorded" }
     if quantile <= 0 || quantile >= 1 { return nil }

@@ -1,5 +1,5 @@
-// What a person sees while a run goes on, on standard error: one line that is written over where someone
-// looks, a plain line for each phase where nobody does.
+// What a person sees while a run goes on, on standard error: one line that is written over where
+// someone looks, a plain line for each phase where nobody does.
 
 import Base
 import Glibc

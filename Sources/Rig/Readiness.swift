@@ -5,8 +5,8 @@ import Posix
 
 /// A port that nobody else is given while this lives.
 ///
-/// It is let go of right before the process that is to have the port starts: some servers do not set
-/// SO_REUSEADDR and could not bind beside it.
+/// It is let go of right before the process that is to have the port starts: some servers do not
+/// set SO_REUSEADDR and could not bind beside it.
 final class ReservedPort {
     let number: UInt16
     private let listener: Descriptor
@@ -59,8 +59,8 @@ private func connect(to port: UInt16) -> Int32? {
     return socket
 }
 
-/// Sends `request` and reads the first bytes of the answer, enough for the status line of any server
-/// that is ready.
+/// Sends `request` and reads the first bytes of the answer, enough for the status line of any
+/// server that is ready.
 private func exchange(_ request: [UInt8], on socket: Int32) -> [UInt8] {
     guard unsafe send(socket, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
     else { return [] }

@@ -16,8 +16,8 @@ extension ResultsFolder {
         try removeScratch()
     }
 
-    /// `<arm>.<phase>.<clock>.hgrm`, in milliseconds as HdrHistogram's plotter expects, over the rounds
-    /// that count.
+    /// `<arm>.<phase>.<clock>.hgrm`, in milliseconds as HdrHistogram's plotter expects, over the
+    /// rounds that count.
     private func writeHistograms(_ findings: Findings) throws(RigError) {
         for (arm, phase, pool) in findings.pools {
             for kind in [LatencyKind.response, .service, .lag] {
@@ -27,8 +27,8 @@ extension ResultsFolder {
         }
     }
 
-    /// `<arm>.<phase>.hlog`: response latency of each second, tagged with the round. Times run from the
-    /// start of each arm's turn, the rounds one after another.
+    /// `<arm>.<phase>.hlog`: response latency of each second, tagged with the round. Times run from
+    /// the start of each arm's turn, the rounds one after another.
     private func writeLogs(_ findings: Findings, started: ClockPair) throws(RigError) {
         for (arm, phase, _) in findings.pools {
             var intervals: [HistogramLog.Interval] = []

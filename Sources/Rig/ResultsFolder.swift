@@ -1,6 +1,6 @@
-// A folder of results is whole or absent: it grows under a name that begins with a dot and carries this
-// process's number, and is renamed when the last file is in it. What a killed run left under such a name
-// is removed by the next run of the same scenario.
+// A folder of results is whole or absent: it grows under a name that begins with a dot and carries
+// this process's number, and is renamed when the last file is in it. What a killed run left under
+// such a name is removed by the next run of the same scenario.
 
 import FoundationEssentials
 import Glibc
@@ -62,7 +62,8 @@ public final class ResultsFolder {
     /// - Returns: where it is.
     public func publish() throws(RigError) -> String {
         precondition(!isPublished, "results are published once")
-        // A second run within the same second gets a number. Bound: some run fails before the hundredth.
+        // A second run within the same second gets a number. Bound: some run fails before the
+        // hundredth.
         for attempt in 1...100 {
             let target = attempt == 1 ? finalPath : "\(finalPath)-\(attempt)"
             // Renaming onto a folder with files in it fails, so no result is ever overwritten.

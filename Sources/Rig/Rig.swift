@@ -58,10 +58,10 @@ public struct RunOutcome: Sendable {
 
 /// Runs an experiment, start to finish.
 ///
-/// Call it from the thread that lives as long as the process: the roles die with the thread that started
-/// them. When this returns or throws, no process is left.
-/// - Throws: `RigError` where the run itself failed and there is nothing to report, `.interrupted` where
-///   the user wants no report either.
+/// Call it from the thread that lives as long as the process: the roles die with the thread that
+/// started them. When this returns or throws, no process is left.
+/// - Throws: `RigError` where the run itself failed and there is nothing to report, `.interrupted`
+///   where the user wants no report either.
 public func run(
     _ order: RunOrder, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
@@ -93,7 +93,8 @@ public func run(
 }
 
 /// Starts all arms and runs rounds until there are enough of them.
-/// - Returns: the records of complete rounds, and what ended the run early, if anything but the user did.
+/// - Returns: the records of complete rounds, and what ended the run early, if anything but the
+///   user did.
 private func measure(
     _ order: RunOrder, _ place: Workplace, _ progress: Progress, warnings: [String]
 ) throws(RigError) -> ([ArmRecord], RigError?) {
@@ -109,7 +110,8 @@ private func measure(
             rosters[arm] = try Roster(try Topology(arm, of: experiment), in: place)
         }
     } catch {
-        // Before the first round nothing is lost: the user's stop and a failed start have no report.
+        // Before the first round nothing is lost: the user's stop and a failed start have no
+        // report.
         throw error
     }
     var records: [ArmRecord] = []

@@ -1,4 +1,5 @@
-// The configuration files of our own roles, in the forms that docs/PROXY.md and docs/APP.md describe.
+// The configuration files of our own roles, in the forms that docs/PROXY.md and docs/APP.md
+// describe.
 
 import Base
 import FoundationEssentials

@@ -8,8 +8,8 @@ import Scenario
 
 /// All running processes of one arm.
 final class Roster {
-    /// How long a role of ours may take to say that it is ready. It takes some 25 ms; a debug build on a
-    /// busy machine may take much longer.
+    /// How long a role of ours may take to say that it is ready. It takes some 25 ms; a debug build
+    /// on a busy machine may take much longer.
     private static let patience = Duration.seconds(20)
     private static let grace = Duration.seconds(2)
 

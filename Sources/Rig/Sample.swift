@@ -42,7 +42,8 @@ struct ProcessSample: Sendable, Equatable {
     var memory: MemoryUse
 }
 
-/// Counts and histograms of one phase: `LoadResult.PhaseTally` without what belongs to one generator.
+/// Counts and histograms of one phase: `LoadResult.PhaseTally` without what belongs to one
+/// generator.
 struct Tally: Sendable {
     var planned: UInt64 = 0
     var sent: UInt64 = 0

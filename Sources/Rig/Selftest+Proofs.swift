@@ -5,10 +5,11 @@ import Posix
 import Report
 import Stats
 
-/// A server that is stopped for S seconds of a run of D: requests intended meanwhile wait from S down to
-/// nothing, evenly, so the share S/D of all is delayed and the 99th percentile is S · (1 − 0.01 · D/S).
-/// Only what was on its way when the server stopped was sent before it answered, so service latency,
-/// which counts from sending, must know of no more than one request for each connection.
+/// A server that is stopped for S seconds of a run of D: requests intended meanwhile wait from S
+/// down to nothing, evenly, so the share S/D of all is delayed and the 99th percentile is S · (1 −
+/// 0.01 · D/S). Only what was on its way when the server stopped was sent before it answered, so
+/// service latency, which counts from sending, must know of no more than one request for each
+/// connection.
 ///
 /// Source: Tene, "How NOT to Measure Latency"; reference/benchmarking, section 5, point 10.
 func proveStall(_ bench: Bench) throws(RigError) -> [Proof] {
@@ -78,8 +79,8 @@ func proveBurn(_ bench: Bench) throws(RigError) -> [Proof] {
     ]
 }
 
-/// A server that answers every tenth request with 503. The interval is so wide that a right rig fails one
-/// time in a thousand.
+/// A server that answers every tenth request with 503. The interval is so wide that a right rig
+/// fails one time in a thousand.
 func proveErrors(_ bench: Bench) throws(RigError) -> [Proof] {
     let share = 0.1
     let sample = try bench.measure(
@@ -98,7 +99,8 @@ func proveErrors(_ bench: Bench) throws(RigError) -> [Proof] {
     ]
 }
 
-/// A generator that is asked for more than any can offer must be called invalid, and for that reason.
+/// A generator that is asked for more than any can offer must be called invalid, and for that
+/// reason.
 func proveStarvation(_ bench: Bench) throws(RigError) -> [Proof] {
     let sample = try bench.measure(
         AppBehaviour(size: 100), rate: 2_000_000, seconds: 2, connections: 4,

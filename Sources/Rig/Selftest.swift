@@ -1,6 +1,6 @@
-// The instrument against theory: what is put in must come back. Each proof runs the real processes that
-// `meshbench run` uses, through the same turn, and holds what was measured against what was planted. A rig
-// that passes can still be wrong about a mesh, but not in these ways.
+// The instrument against theory: what is put in must come back. Each proof runs the real processes
+// that `meshbench run` uses, through the same turn, and holds what was measured against what was
+// planted. A rig that passes can still be wrong about a mesh, but not in these ways.
 
 public import Base
 import Glibc

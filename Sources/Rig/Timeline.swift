@@ -1,8 +1,9 @@
 import Base
 import Model
 
-/// The instants of one arm's turn: when each phase begins and ends. Load generators and the accounting
-/// both follow it, so that CPU is counted over the very windows in which the requests are.
+/// The instants of one arm's turn: when each phase begins and ends. Load generators and the
+/// accounting both follow it, so that CPU is counted over the very windows in which the requests
+/// are.
 struct Timeline: Equatable {
     /// The start of each phase and the end of the last: one more than there are phases.
     var boundaries: [Instant]

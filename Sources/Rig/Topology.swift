@@ -1,16 +1,17 @@
-// Which processes an arm consists of and who reaches whom, before any of them has an address. Each arm
-// has processes of its own, applications included, so that calls between services take the arm's way and
-// nothing is reconfigured between arms.
+// Which processes an arm consists of and who reaches whom, before any of them has an address. Each
+// arm has processes of its own, applications included, so that calls between services take the
+// arm's way and nothing is reconfigured between arms.
 //
-//     direct    load ─────────────────────────────────► app S/0, S/1          app S ──► app T/0, T/1
+//     direct    load ─────────────────────────────────► app S/0, S/1         app S ──► app T/0, T/1
 //
-//     gateway   load ─► gateway ──────────────────────► app S/0, S/1          app S ──► app T/0, T/1
+//     gateway   load ─► gateway ──────────────────────► app S/0, S/1         app S ──► app T/0, T/1
 //
 //     sidecar   load ─► client proxy ─► server proxy S/0 ─► app S/0
 //                                   └─► server proxy S/1 ─► app S/1
 //               app S/0 ─► server proxy S/0 (outbound) ─► server proxy T/0 (inbound) ─► app T/0
 //
-// A request names its service in `host`, as in a real mesh: a sidecar knows by it which way a request goes.
+// A request names its service in `host`, as in a real mesh: a sidecar knows by it which way a
+// request goes.
 
 import Base
 import Model
@@ -62,7 +63,8 @@ struct Topology: Equatable {
         var name: String
         var group: ProcessGroup
         var kind: Kind
-        /// Whether its port is chosen before it starts, because a process that starts earlier names it.
+        /// Whether its port is chosen before it starts, because a process that starts earlier names
+        /// it.
         var isAddressedEarly = false
     }
 

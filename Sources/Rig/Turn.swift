@@ -1,14 +1,15 @@
-// One arm's turn in one round: quiet, generators made ready, all phases, results. One thread waits for
-// everything: for what generators say, for processes that end, for the user, and for the next boundary,
-// whichever comes first. Shortly before a boundary it stops waiting for the others and sleeps to the very
-// instant, as the generators do on the same clock.
+// One arm's turn in one round: quiet, generators made ready, all phases, results. One thread waits
+// for everything: for what generators say, for processes that end, for the user, and for the next
+// boundary, whichever comes first. Shortly before a boundary it stops waiting for the others and
+// sleeps to the very instant, as the generators do on the same clock.
 
 import Base
 import LoadCore
 import Model
 import Posix
 
-/// Something to do at an instant of a turn that is not part of measuring: stopping a server, for one.
+/// Something to do at an instant of a turn that is not part of measuring: stopping a server, for
+/// one.
 struct TurnAction {
     /// From the start of the first phase.
     var offset: Duration
@@ -37,8 +38,8 @@ struct Turn {
     private var arm: Arm { roster.topology.arm }
 
     /// Runs the turn.
-    /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an unfinished
-    ///   turn has measured is not used.
+    /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an
+    ///   unfinished turn has measured is not used.
     func run() throws(RigError) -> ArmRecord {
         place.journal.note("turn", ["round": "\(round)", "arm": arm.rawValue])
         let sessions = try startGenerators()

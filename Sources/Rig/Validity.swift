@@ -1,9 +1,10 @@
 // Whether a measurement can be trusted, apart from what it says.
 //
-// The unit of trust is the round: a disturbed moment of one arm makes the whole round uncounted, both
-// arms of it, because arms are compared within rounds. Rounds that do not count are named with their
-// reasons and replaced up to `rounds.max`; a run with fewer counted rounds than `rounds.min` is invalid.
-// None of the rules looks at a latency, so that leaving rounds out cannot favour a result.
+// The unit of trust is the round: a disturbed moment of one arm makes the whole round uncounted,
+// both arms of it, because arms are compared within rounds. Rounds that do not count are named with
+// their reasons and replaced up to `rounds.max`; a run with fewer counted rounds than `rounds.min`
+// is invalid. None of the rules looks at a latency, so that leaving rounds out cannot favour a
+// result.
 
 import Base
 import Model
@@ -25,7 +26,8 @@ struct Finding: Equatable {
     }
 
     var rule: Rule
-    /// The figure that was held against the limit; more is worse, except for `achieved` and `samples`.
+    /// The figure that was held against the limit; more is worse, except for `achieved` and
+    /// `samples`.
     var figure: Double
     var observed: String
     var limit: String
@@ -167,7 +169,8 @@ struct Trust {
             }
         } else {
             reasons.append(
-                "only \(counted.count) of \(rounds.count) rounds can be trusted, \(needed) are needed"
+                "only \(counted.count) of \(rounds.count) rounds can be trusted, "
+                    + "\(needed) are needed"
             )
             reasons += sentences
         }

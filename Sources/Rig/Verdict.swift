@@ -60,7 +60,8 @@ extension RunResult.Exit {
             let text = "\(failed) of \(expectations.count) expectations failed"
             causes.append((.expectationFailed, text))
         }
-        // No setting makes an inconclusive expectation fail a run yet: it is told, and the code is 0.
+        // No setting makes an inconclusive expectation fail a run yet: it is told, and the code is
+        // 0.
         let open = expectations.count { $0.verdict == .inconclusive }
         var reasons = causes.map(\.reason)
         if open > 0 {

@@ -18,8 +18,8 @@ public struct Workplace {
         journal = try Journal(path: folder.path + "/journal.jsonl")
     }
 
-    /// Waits until one of `descriptors` is readable or `deadline` comes, and watches for the user's wish
-    /// to stop.
+    /// Waits until one of `descriptors` is readable or `deadline` comes, and watches for the user's
+    /// wish to stop.
     /// - Throws: `.interrupted`.
     func wait(for descriptors: [Int32], until deadline: Instant) throws(RigError) {
         _ = waitReadable(descriptors + [interrupts.descriptor], for: deadline - Clock.now())

@@ -61,7 +61,8 @@ import Testing
     }
 
     @Test func cpuOfDescendantsThatHaveEndedIsKept() throws {
-        // A keeper's place is taken by the outer shell; the worker below the service ends within the window.
+        // A keeper's place is taken by the outer shell; the worker below the service ends within
+        // the window.
         let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
         let process = try shell("sh -c '(\(burn)) & wait; echo done; read wait'; exit 0")
         var meter = UsageMeter(root: process.pid, scope: .descendants)

@@ -61,7 +61,8 @@ import Testing
     }
 
     @Test func signalsAreDefaultAndUnblockedInTheChild() throws {
-        // A process that blocks SIGTERM starts a child that must not: else nothing would end it but SIGKILL.
+        // A process that blocks SIGTERM starts a child that must not: else nothing would end it but
+        // SIGKILL.
         let signals = try Signals([SIGUSR2])
         defer { _ = signals.descriptor }
         let process = try shell("kill -USR2 $$; echo survived")

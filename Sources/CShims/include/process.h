@@ -33,7 +33,8 @@ typedef struct {
     int signal;  // the signal that killed it; 0 if it exited
 } mb_exit;
 
-// Looks at a child without waiting. With `keep` a dead child remains a zombie and its number stays its own.
+// Looks at a child without waiting. With `keep` a dead child remains a zombie and its number stays
+// its own.
 int mb_wait(pid_t pid, int keep, mb_exit *result);
 
 // Reaps any one child that has ended: its number, 0 if none has, -ECHILD if there is none at all.

@@ -11,15 +11,16 @@ extension Command {
         name: "run",
         about: "Run a scenario and report what the mesh costs",
         detail: """
-            Starts everything that the scenario names as child processes, runs its rounds, judges, and \
-            leaves a folder of results (docs/RESULTS.md). The summary goes to standard output, progress \
-            to standard error.
+            Starts everything that the scenario names as child processes, runs its rounds, \
+            judges, and leaves a folder of results (docs/RESULTS.md). The summary goes to \
+            standard output, progress to standard error.
 
-            The first Ctrl-C ends the run and reports the rounds that were complete, marked partial; the \
-            second ends it at once. Either way no process is left.
+            The first Ctrl-C ends the run and reports the rounds that were complete, marked \
+            partial; the second ends it at once. Either way no process is left.
 
-            Ends with 0 if all held, 1 if the rig itself failed, 4 if the measurement is not to be \
-            believed, 65 if the scenario is wrong, 99 if an expectation failed, 130 if it was stopped.
+            Ends with 0 if all held, 1 if the rig itself failed, 4 if the measurement is not to \
+            be believed, 65 if the scenario is wrong, 99 if an expectation failed, 130 if it was \
+            stopped.
             """,
         positionals: [.scenario],
         flags: [.set, .rounds, .seed, .arms, .out, .format, .quiet],

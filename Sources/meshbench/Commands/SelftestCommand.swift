@@ -8,9 +8,9 @@ extension Command {
         name: "selftest",
         about: "Prove the instrument against theory",
         detail: """
-            Plants a stall, a delay, a CPU burn and errors in a real server under real load and looks \
-            whether each comes back as theory says, and starves the load generator to see that the \
-            measurement is called invalid. Takes some 40 seconds.
+            Plants a stall, a delay, a CPU burn and errors in a real server under real load and \
+            looks whether each comes back as theory says, and starves the load generator to see \
+            that the measurement is called invalid. Takes some 40 seconds.
 
             Ends with 0 if every proof holds, else with 99.
             """,
