@@ -132,7 +132,8 @@ public enum Socket {
 
     /// Sends the regions of `vector` in one call.
     @inline(__always)
-    public static func send(_ socket: Int32, vector: UnsafeMutableBufferPointer<iovec>) -> Transfer {
+    public static func send(_ socket: Int32, vector: UnsafeMutableBufferPointer<iovec>) -> Transfer
+    {
         var message = unsafe msghdr()
         unsafe message.msg_iov = vector.baseAddress
         unsafe message.msg_iovlen = vector.count

@@ -20,11 +20,11 @@ def check_answer(port, size):
         raise Failure(f"port {port}: /{size} gave {answer.status} and {len(body)} bytes")
 
 
-def closed_loop(workplace, port, path, connections, seconds):
+def closed_loop(workplace, port, path, connections, seconds, prefix=()):
     """wrk on one thread. Returns the number of requests and their rate."""
     output = workplace.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"http://127.0.0.1:{port}/{path}"],
-        seconds + 30)
+        [*prefix, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s",
+         f"http://127.0.0.1:{port}/{path}"], seconds + 30)
     count = re.search(r"(\d+) requests in", output)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if not count or not rate or int(count[1]) == 0 or "Non-2xx" in output \

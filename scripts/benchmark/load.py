@@ -85,7 +85,8 @@ def answered(file):
     others = {k: n for k, n in phase["outcomes"].items() if k != "ok" and n}
     if others:
         raise Failure(f"not every request was answered: {others}")
-    return phase["outcomes"]["ok"], (phase["end"] - phase["start"]) / 1e9
+    start, end = (phase[edge]["nanoseconds"] for edge in ("start", "end"))
+    return phase["outcomes"]["ok"], (end - start) / 1e9
 
 
 def open_loop(workplace, port, o):
