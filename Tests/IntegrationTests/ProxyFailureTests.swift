@@ -119,7 +119,7 @@ import Testing
             "head_too_large"
         ),
         (String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 17), "too_many_1xx"),
-        ("garbage\r\n\r\n", "bad_status_line"),
+        ("garbage\r\n\r\n", "bad_version"),
         ("HTTP/1.1 200 OK\r\nx : y\r\n\r\n", "space_before_colon"),
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",

@@ -40,7 +40,7 @@ import Testing
         .fields("content-length:", 400, "bad_content_length"),
         .fields("transfer-encoding: gzip, chunked", 501, "unknown_transfer_coding"),
         .fields("transfer-encoding: chunked, chunked", 400, "bad_transfer_encoding"),
-        .fields("transfer-encoding: xchunked", 501, "unknown_transfer_coding"),
+        .fields("transfer-encoding: xchunked", 400, "bad_transfer_encoding"),
         .fields("x-a: b\r\n c", 400, "folded_line"),
         .fields("x-a: b\r\n\tc", 400, "folded_line"),
         .fields("x-a : b", 400, "space_before_colon"),
