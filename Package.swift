@@ -15,8 +15,8 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
-// The toolchain's own linker packs the relocations of the release binary: each process reads 1 MB less
-// at its start and has that much less resident. glibc before 2.36 cannot load such a binary.
+// The toolchain's own linker packs the relocations of the release binary: each process reads 1 MB
+// less at its start and has that much less resident. glibc before 2.36 cannot load such a binary.
 var glibc = [CChar](repeating: 0, count: 64)
 _ = unsafe confstr(Int32(_CS_GNU_LIBC_VERSION), &glibc, glibc.count)
 let version = String(decoding: glibc.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)

@@ -1,6 +1,6 @@
-// Where bytes wait between two sockets. All buffers of a worker are one reserved range of addresses;
-// the kernel gives memory to a page only when it is touched, and takes it back by `trim`. An idle
-// connection holds no buffer, so ten thousand of them cost no buffer memory.
+// Where bytes wait between two sockets. All buffers of a worker are one reserved range of
+// addresses; the kernel gives memory to a page only when it is touched, and takes it back by
+// `trim`. An idle connection holds no buffer, so ten thousand of them cost no buffer memory.
 
 import Glibc
 
@@ -8,8 +8,8 @@ import Glibc
 /// memory in use stays in the cache. For one thread.
 @safe
 public final class BufferPool {
-    // Safety: `base` is one mapping of `limit * size` bytes that lives as long as the pool; a buffer's
-    // number is checked on every access.
+    // Safety: `base` is one mapping of `limit * size` bytes that lives as long as the pool; a
+    // buffer's number is checked on every access.
     private let base: UnsafeMutableRawPointer
     /// Bytes in each buffer.
     public let size: Int
@@ -19,7 +19,8 @@ public final class BufferPool {
     private var freeCount: Int
     /// Numbers from here on were never taken.
     private var untouched = 0
-    /// The least `freeCount` since the last trim: so many at the bottom of the stack were not needed.
+    /// The least `freeCount` since the last trim: so many at the bottom of the stack were not
+    /// needed.
     private var lowWater = 0
     private var released = 0
 
@@ -86,8 +87,8 @@ public final class BufferPool {
                 count: range.count))
     }
 
-    /// Gives the kernel back the pages of buffers that no one needed since the last call, but `spare`.
-    /// Call it about once a second.
+    /// Gives the kernel back the pages of buffers that no one needed since the last call, but
+    /// `spare`. Call it about once a second.
     public func trim(spare: Int) {
         let idle = lowWater - spare
         if idle > released {
@@ -99,7 +100,8 @@ public final class BufferPool {
         lowWater = freeCount
     }
 
-    /// Holds the pool against what its users say that they hold: each buffer once, and all that are out.
+    /// Holds the pool against what its users say that they hold: each buffer once, and all that are
+    /// out.
     public func checkInvariants(held: [Int32]) {
         precondition(held.count == inUse, "\(held.count) buffers held, \(inUse) out")
         var owners = [UInt8](repeating: 0, count: untouched)

@@ -2,8 +2,8 @@ public import Glibc
 
 /// Appends to a region of memory that somebody else owns; what does not fit is refused, never cut.
 ///
-/// Once an append has not fitted, `overflowed` is true and every further append does nothing, so that a
-/// writer checks once, at the end.
+/// Once an append has not fitted, `overflowed` is true and every further append does nothing, so
+/// that a writer checks once, at the end.
 @frozen
 @safe
 public struct ByteWriter {

@@ -1,13 +1,14 @@
-// Views of raw memory. The request path parses and forwards in place, so its currency is "these bytes
-// of that buffer"; `Span` cannot be stored, and copying is what must not happen.
+// Views of raw memory. The request path parses and forwards in place, so its currency is "these
+// bytes of that buffer"; `Span` cannot be stored, and copying is what must not happen.
 
 public import Glibc
 
 /// A view of bytes that somebody else owns.
 ///
-/// Every access is bounds-checked. The view does not keep the memory alive: it is valid as long as its
-/// owner (a buffer of a `BufferPool`, an array in `withBytes`) holds still, which in this program means:
-/// until the end of the call that was given it. Never store one in a longer-lived value.
+/// Every access is bounds-checked. The view does not keep the memory alive: it is valid as long as
+/// its owner (a buffer of a `BufferPool`, an array in `withBytes`) holds still, which in this
+/// program means: until the end of the call that was given it. Never store one in a longer-lived
+/// value.
 @frozen
 @safe
 public struct Bytes: @unchecked Sendable {

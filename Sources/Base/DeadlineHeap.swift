@@ -1,5 +1,6 @@
 // Timers without allocation: an indexed four-ary heap. Each owner (a connection, a request) has one
-// number and at most one deadline. Exact to the nanosecond; the reactor's wait decides what is left of it.
+// number and at most one deadline. Exact to the nanosecond; the reactor's wait decides what is left
+// of it.
 
 /// Deadlines by number, earliest first. For one thread.
 public struct DeadlineHeap: ~Copyable {

@@ -28,8 +28,8 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
         self.count = count
     }
 
-    /// `count` elements of all-zero bits, in memory that the kernel provides when it is first touched: a large
-    /// table costs only what is used of it.
+    /// `count` elements of all-zero bits, in memory that the kernel provides when it is first
+    /// touched: a large table costs only what is used of it.
     /// - Precondition: all-zero bits are a value of `Element`.
     public init(zeroed count: Int) {
         precondition(count >= 0, "a slab of \(count) elements")

@@ -115,8 +115,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
 
 /// Bounds of one proxy worker.
 public struct ProxyLimits: Codable, Equatable, Sendable {
-    /// What `headBytes` may be at most: a head stands in one buffer of 64 KiB, with room for what the
-    /// proxy adds.
+    /// What `headBytes` may be at most: a head stands in one buffer of 64 KiB, with room for what
+    /// the proxy adds.
     public static let headBytesMost = 60 * 1024
 
     /// Bytes of a request or answer head, start line included; more is answered 431 (or 414 for the

@@ -1,9 +1,10 @@
-// One epoll instance for one thread. Registration is edge-triggered and for both directions at once, so
-// that a connection costs one epoll_ctl in its life; whoever is told "readable" reads until a short read.
+// One epoll instance for one thread. Registration is edge-triggered and for both directions at
+// once, so that a connection costs one epoll_ctl in its life; whoever is told "readable" reads
+// until a short read.
 //
-// Each registration carries a token of the owner's: by convention the slot's number in the low half and
-// its generation in the high half, so that an event left over for a slot that has been reused in the same
-// turn is recognized and dropped.
+// Each registration carries a token of the owner's: by convention the slot's number in the low half
+// and its generation in the high half, so that an event left over for a slot that has been reused
+// in the same turn is recognized and dropped.
 
 public import Base
 public import CShims
@@ -25,7 +26,8 @@ public struct Readiness: Sendable, BitwiseCopyable {
         events & (UInt32(MB_EPOLL_IN) | UInt32(MB_EPOLL_RDHUP) | failure) != 0
     }
     @inlinable public var writable: Bool { events & (UInt32(MB_EPOLL_OUT) | failure) != 0 }
-    /// The peer has ended its sending side, or the connection failed: read to the end whatever the length.
+    /// The peer has ended its sending side, or the connection failed: read to the end whatever the
+    /// length.
     @inlinable public var ended: Bool { events & (UInt32(MB_EPOLL_RDHUP) | failure) != 0 }
     /// The connection failed, or both sides have ended.
     @inlinable public var failed: Bool { events & failure != 0 }
@@ -40,7 +42,8 @@ public struct Readiness: Sendable, BitwiseCopyable {
 public final class Reactor {
     private let epoll: Descriptor
     private let events: Slab<mb_event>
-    /// Events taken in one turn. Bound: what one turn of the loop handles before it looks at timers again.
+    /// Events taken in one turn. Bound: what one turn of the loop handles before it looks at timers
+    /// again.
     public static let batch = 256
 
     public init() throws(SystemError) {
@@ -73,7 +76,8 @@ public final class Reactor {
     /// Stops watching. Closing a descriptor does so by itself.
     public func remove(_ descriptor: Int32) { _ = mb_epoll_remove(epoll.number, descriptor) }
 
-    /// Waits until something is ready or `deadline` has come, and returns how many descriptors are ready.
+    /// Waits until something is ready or `deadline` has come, and returns how many descriptors are
+    /// ready.
     /// - Parameters:
     ///   - deadline: nil: for ever; at or before `now`: does not wait.
     public func wait(until deadline: Instant?, now: Instant) -> Int {

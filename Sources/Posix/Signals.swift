@@ -5,8 +5,8 @@ import Glibc
 public struct Signals: ~Copyable {
     private let descriptorOwner: Descriptor
 
-    /// Blocks `signals` in this thread, and so in all that it starts later, and reads them from here on.
-    /// Call it before the first thread is started.
+    /// Blocks `signals` in this thread, and so in all that it starts later, and reads them from
+    /// here on. Call it before the first thread is started.
     public init(_ signals: [Int32]) throws(SystemError) {
         let number = unsafe mb_signal_descriptor(signals, Int32(signals.count))
         guard number >= 0 else { throw SystemError("signalfd") }

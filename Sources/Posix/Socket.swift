@@ -1,5 +1,6 @@
-// Socket calls on plain descriptors. Interruptions are retried here and nowhere else; what is no error of
-// ours (would block, closed, reset) is a value; EBADF and EFAULT would be a bug of ours and trap.
+// Socket calls on plain descriptors. Interruptions are retried here and nowhere else; what is no
+// error of ours (would block, closed, reset) is a value; EBADF and EFAULT would be a bug of ours
+// and trap.
 
 public import Base
 internal import CShims
@@ -22,7 +23,8 @@ public enum Transfer: Equatable, Sendable, BitwiseCopyable {
 public enum Acceptance: Equatable, Sendable {
     case connection(Int32)
     case none
-    /// Out of descriptors or kernel memory: stop accepting for a while (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+    /// Out of descriptors or kernel memory: stop accepting for a while (EMFILE, ENFILE, ENOBUFS,
+    /// ENOMEM).
     case exhausted
 }
 

@@ -1,5 +1,5 @@
-// The access log: one JSON object a line for each exchange. What is known of the request is noted when its
-// head is at hand, because the head's bytes are gone by the time the answer is complete.
+// The access log: one JSON object a line for each exchange. What is known of the request is noted
+// when its head is at hand, because the head's bytes are gone by the time the answer is complete.
 
 public import Base
 import Model
@@ -8,7 +8,8 @@ import Wire
 /// Finished lines of one worker, waiting to be written.
 public final class AccessLog {
     private(set) var enabled = false
-    /// Bound: what may wait between two turns of the reactor. A line that does not fit is counted and lost.
+    /// Bound: what may wait between two turns of the reactor. A line that does not fit is counted
+    /// and lost.
     static let capacity = 256 * 1024
     private var waiting: [UInt8]
 
@@ -85,7 +86,8 @@ extension Proxy {
     }
 
     func dropNote(_ slot: Int) {
-        // A note is a buffer's number; a fresh slot's zero bits never pass for one because `Exchange()` sets -1.
+        // A note is a buffer's number; a fresh slot's zero bits never pass for one because
+        // `Exchange()` sets -1.
         let buffer = connections[slot].exchange.note
         guard buffer >= 0 else { return }
         connections[slot].exchange.note = -1

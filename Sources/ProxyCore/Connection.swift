@@ -1,6 +1,6 @@
-// The state of one connection, as plain values in a slab. A client's connection (downstream) carries the
-// exchange in hand: one request and its answer. An upstream connection carries at most one exchange too,
-// and refers to its client as `peer`, as the client does to it.
+// The state of one connection, as plain values in a slab. A client's connection (downstream)
+// carries the exchange in hand: one request and its answer. An upstream connection carries at most
+// one exchange too, and refers to its client as `peer`, as the client does to it.
 
 import Base
 import Wire
@@ -28,8 +28,8 @@ enum Stage: UInt8, BitwiseCopyable {
     case tunnel
     /// Downstream: the last answer is queued; when it is sent, the sending side is ended.
     case finishing
-    /// Downstream: sending has ended; what still comes is read and thrown away, so that the client reads
-    /// the answer before it meets a reset.
+    /// Downstream: sending has ended; what still comes is read and thrown away, so that the client
+    /// reads the answer before it meets a reset.
     case lingering
 }
 
@@ -71,7 +71,8 @@ struct Connection: BitwiseCopyable {
     var generation: UInt32 = 0
     /// The other side of the exchange, from 1; 0: none.
     var peerPlusOne: Int32 = 0
-    /// Links within the list this connection is in: free slots, a pool, a cluster's pending requests.
+    /// Links within the list this connection is in: free slots, a pool, a cluster's pending
+    /// requests.
     var next: Int32 = -1
     var previous: Int32 = -1
 
@@ -93,7 +94,8 @@ struct Connection: BitwiseCopyable {
     // Requests of the reactor that are on the effect queue already.
     var flushQueued = false
     var readQueued = false
-    /// Reading stopped although more may be there: for lack of room, or because nothing is wanted now.
+    /// Reading stopped although more may be there: for lack of room, or because nothing is wanted
+    /// now.
     var readPaused = false
     /// It stands among those that found no buffer.
     var isStarved = false

@@ -1,9 +1,11 @@
-// Counters are plain words of one worker, added to without a lock and read by the admin thread at any time.
+// Counters are plain words of one worker, added to without a lock and read by the admin thread at
+// any time.
 
 public import Model
 import Synchronization
 
-/// What one worker counts over its life. Names as `/stats` shows them, with `meshbench_proxy_` before them.
+/// What one worker counts over its life. Names as `/stats` shows them, with `meshbench_proxy_`
+/// before them.
 public enum Counter: Int, CaseIterable, Sendable {
     case downstreamConnectionsTotal
     case downstreamConnectionsClosed
@@ -75,8 +77,8 @@ public enum Counter: Int, CaseIterable, Sendable {
 /// One worker's counters. Written by the worker alone, read by anyone.
 @safe
 public final class Counters: Sendable {
-    // Safety: `words` lives as long as this object and every index is below its fixed length; the words are
-    // atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
+    // Safety: `words` lives as long as this object and every index is below its fixed length; the
+    // words are atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
     private static let flagBase = Counter.allCases.count
     private static let count = flagBase + ResponseFlag.allCases.count

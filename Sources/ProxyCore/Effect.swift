@@ -1,4 +1,5 @@
-/// What a proxy asks of whoever owns the sockets. Taken from `Proxy.nextEffect` after each call into it.
+/// What a proxy asks of whoever owns the sockets. Taken from `Proxy.nextEffect` after each call
+/// into it.
 public enum Effect: Equatable, Sendable, BitwiseCopyable {
     /// Open a connection for this slot to the endpoint, and tell `connected` or `failed`.
     case connect(slot: Int, endpoint: Int)

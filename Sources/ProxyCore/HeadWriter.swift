@@ -1,5 +1,5 @@
-// Heads as they go out: the start line anew, then the fields as they came, in whole runs of lines, without
-// those that concern one connection only (RFC 9110, 7.6.1), then what this proxy adds.
+// Heads as they go out: the start line anew, then the fields as they came, in whole runs of lines,
+// without those that concern one connection only (RFC 9110, 7.6.1), then what this proxy adds.
 
 import Base
 import Model

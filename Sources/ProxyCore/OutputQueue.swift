@@ -1,5 +1,6 @@
-// What waits to be sent on one connection: a few pieces of buffers, in order. A piece is either copied in
-// behind what is there already, or a whole buffer that changes hands, so that a large body is never copied.
+// What waits to be sent on one connection: a few pieces of buffers, in order. A piece is either
+// copied in behind what is there already, or a whole buffer that changes hands, so that a large
+// body is never copied.
 
 import Base
 
@@ -8,7 +9,8 @@ struct Segment: BitwiseCopyable {
     var buffer: Int32 = 0
     var start: UInt32 = 0
     var end: UInt32 = 0
-    /// The buffer is kept by somebody else, who gives it back: a request that may have to be sent again.
+    /// The buffer is kept by somebody else, who gives it back: a request that may have to be sent
+    /// again.
     var borrowed = false
 
     var count: Int { Int(end &- start) }
@@ -18,7 +20,8 @@ struct Segment: BitwiseCopyable {
 struct OutputQueue: BitwiseCopyable {
     /// Bound: with buffers of 64 KiB, at most 256 KiB wait on one connection.
     static let capacity = 4
-    /// From so many on, whoever feeds this queue is not read from: one piece read more must still fit.
+    /// From so many on, whoever feeds this queue is not read from: one piece read more must still
+    /// fit.
     static let full = 3
 
     private var s0 = Segment()
@@ -49,7 +52,8 @@ struct OutputQueue: BitwiseCopyable {
         }
     }
 
-    /// Puts a buffer's piece at the end; the queue owns the buffer from here on, unless it is borrowed.
+    /// Puts a buffer's piece at the end; the queue owns the buffer from here on, unless it is
+    /// borrowed.
     /// - Precondition: there is room.
     mutating func push(_ segment: Segment) {
         precondition(count < Self.capacity, "an output queue overflowed")
@@ -67,7 +71,8 @@ struct OutputQueue: BitwiseCopyable {
         return true
     }
 
-    /// Memory behind the last byte, of at least `size` bytes; `grow` tells how many were used. nil: the pool is empty.
+    /// Memory behind the last byte, of at least `size` bytes; `grow` tells how many were used. nil:
+    /// the pool is empty.
     mutating func room(for size: Int, from pool: BufferPool) -> UnsafeMutableRawBufferPointer? {
         precondition(size <= pool.size, "more than a buffer holds")
         if count > 0, !self[count - 1].borrowed {

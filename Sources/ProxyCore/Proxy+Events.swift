@@ -6,7 +6,8 @@ import Wire
 
 extension Proxy {
     /// A client has connected.
-    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; may be empty where
+    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; may be empty
+    ///   where
     ///   `wantsClientAddress` is false.
     /// - Returns: the connection's slot; nil: the limit is reached, close it.
     public func accept(client: Bytes, now: Instant) -> Int? {

@@ -1,5 +1,5 @@
-// What must hold between any two calls into a proxy. Called by the simulation after every step; a broken
-// invariant is a bug, so each is a precondition. Too slow for anything but tests.
+// What must hold between any two calls into a proxy. Called by the simulation after every step; a
+// broken invariant is a bug, so each is a precondition. Too slow for anything but tests.
 
 import Base
 import Wire

@@ -1,4 +1,5 @@
-// Upstream connections: opened, lent to one exchange at a time, pooled, closed. And the requests that wait for one.
+// Upstream connections: opened, lent to one exchange at a time, pooled, closed. And the requests
+// that wait for one.
 
 import Base
 import Model

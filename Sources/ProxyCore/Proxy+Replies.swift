@@ -66,8 +66,8 @@ extension Proxy {
         }
     }
 
-    /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending the
-    /// connection in the middle of the answer, which tells the client that it is not whole.
+    /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending
+    /// the connection in the middle of the answer, which tells the client that it is not whole.
     func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
         let truncatedSilently: Bool
         if let upstream = connections[slot].peer {
@@ -82,7 +82,8 @@ extension Proxy {
             return reply(slot, status: status, flag: flag, detail: detail, now: now)
         }
         logExchange(slot, flag: flag, detail: detail, now: now)
-        // Where the end of the connection is the end of the body, only a reset tells the difference.
+        // Where the end of the connection is the end of the body, only a reset tells the
+        // difference.
         if truncatedSilently { return close(slot, reset: true) }
         concludeClient(slot, keepAlive: false, now: now)
     }

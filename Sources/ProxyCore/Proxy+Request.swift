@@ -41,7 +41,8 @@ extension Proxy {
         arm(slot)
     }
 
-    /// Moves an incomplete head to the start of its buffer if the end may be too near behind what came before.
+    /// Moves an incomplete head to the start of its buffer if the end may be too near behind what
+    /// came before.
     func makeRoomForHead(_ slot: Int) {
         guard pool.size - Int(connections[slot].inputStart) < head.limits.headBytes else { return }
         let bytes = input(slot)
@@ -127,7 +128,8 @@ extension Proxy {
         send(slot, bytes, on: upstream, now: now)
     }
 
-    /// Puts the request in its cluster's queue. Its head stays in the input and is read again when its turn comes.
+    /// Puts the request in its cluster's queue. Its head stays in the input and is read again when
+    /// its turn comes.
     private func wait(_ slot: Int, cluster: Int, now: Instant) {
         guard upstreams.clusters[cluster].pending.count < upstreams.clusters[cluster].maxPending
         else {
@@ -162,7 +164,8 @@ extension Proxy {
     /// Writes the request to `upstream` and pairs the two.
     private func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) {
         guard writeRequest(slot, bytes, to: upstream) else {
-            // In this order: closing lets others go on, whose heads are parsed in the place of this one.
+            // In this order: closing lets others go on, whose heads are parsed in the place of this
+            // one.
             reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
             return discardUpstream(upstream, now: now)
         }
@@ -201,8 +204,8 @@ extension Proxy {
         return true
     }
 
-    /// Keeps a request that was sent on a connection used before, so that it can be sent again should the
-    /// connection turn out to be stale. Only what stands whole in one buffer is kept.
+    /// Keeps a request that was sent on a connection used before, so that it can be sent again
+    /// should the connection turn out to be stale. Only what stands whole in one buffer is kept.
     private func keepForReplay(_ slot: Int, _ upstream: Int) {
         let connection = connections[upstream]
         guard connection.reused, connection.output.count == 1, connections[slot].body.isComplete

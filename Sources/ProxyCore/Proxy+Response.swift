@@ -105,7 +105,8 @@ extension Proxy {
         var framing = HeadWriter.AnswerFraming.same
         switch head.framing {
         case .chunked where exchange.minorVersion == 0:
-            // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the connection.
+            // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the
+            // connection.
             body.kind = .unchunking
             framing = .untilClose
             exchange.keepAlive = false
@@ -197,8 +198,8 @@ extension Proxy {
         abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
     }
 
-    /// Sends the request once more on a fresh connection: the pooled one had been closed by its peer before
-    /// the request came (RFC 9112, 9.3.1, and RFC 9110, 9.2.2).
+    /// Sends the request once more on a fresh connection: the pooled one had been closed by its
+    /// peer before the request came (RFC 9112, 9.3.1, and RFC 9110, 9.2.2).
     private func retry(_ slot: Int, _ client: Int, now: Instant) {
         var segment = connections[slot].replay
         connections[slot].hasReplay = false

@@ -1,6 +1,6 @@
-// Deadlines. Each connection has one timer. Moving a deadline later costs nothing: the timer goes off at
-// the old instant, finds that it is early, and is set anew; so a busy connection touches the heap about
-// once per timeout, not once per request.
+// Deadlines. Each connection has one timer. Moving a deadline later costs nothing: the timer goes
+// off at the old instant, finds that it is early, and is set anew; so a busy connection touches the
+// heap about once per timeout, not once per request.
 
 public import Base
 import Model

@@ -1,13 +1,15 @@
-// The reference proxy without its sockets: HTTP/1.1 in, HTTP/1.1 out, for one worker. Whoever owns the
-// sockets tells it what happened (`accept`, `received`, `ended`, `failed`, `connected`, `sent`, `expire`)
-// and does what it asks (`nextEffect`). Time and randomness are arguments, so one seed replays everything,
-// and the fuzzers and the simulation drive the very same code as the reactor.
+// The reference proxy without its sockets: HTTP/1.1 in, HTTP/1.1 out, for one worker. Whoever owns
+// the sockets tells it what happened (`accept`, `received`, `ended`, `failed`, `connected`, `sent`,
+// `expire`) and does what it asks (`nextEffect`). Time and randomness are arguments, so one seed
+// replays everything, and the fuzzers and the simulation drive the very same code as the reactor.
 //
-//      client ──received──▶ input ─▶ head parsed ─▶ route ─▶ endpoint ─▶ upstream.output ──output/sent──▶ service
-//      client ◀──sent────── output ◀──────────── body pieces ◀──────────── upstream.input ◀──received─── service
+//      client ──received──▶ input ─▶ head parsed ─▶ route ─▶ endpoint ─▶ upstream.output
+//      ──output/sent──▶ service client ◀──sent────── output ◀──────────── body pieces ◀────────────
+//      upstream.input ◀──received─── service
 //
-// Memory: a connection without an exchange holds its slot and no buffer. Bytes that arrive in one buffer
-// leave in the same buffer where they are many; a connection whose other side cannot take more is not read.
+// Memory: a connection without an exchange holds its slot and no buffer. Bytes that arrive in one
+// buffer leave in the same buffer where they are many; a connection whose other side cannot take
+// more is not read.
 
 public import Base
 public import Model
@@ -43,10 +45,11 @@ public final class Proxy {
 
     /// Bytes of one buffer: an answer of 16 KiB comes in one read, a loopback segment too.
     public static let bufferSize = 64 * 1024
-    /// Bodies up to here are copied behind their head rather than handed over as a buffer: one region to
-    /// send instead of two, and the upstream's buffer is free at once.
+    /// Bodies up to here are copied behind their head rather than handed over as a buffer: one
+    /// region to send instead of two, and the upstream's buffer is free at once.
     static let copyLimit = 20 * 1024
-    /// 1xx answers of one exchange that are passed on. Bound: an upstream cannot hold a client with them.
+    /// 1xx answers of one exchange that are passed on. Bound: an upstream cannot hold a client with
+    /// them.
     static let interimLimit = 16
 
     /// A worker's proxy.
@@ -60,12 +63,14 @@ public final class Proxy {
         writer = HeadWriter(configuration.headers)
         head = Head(limits: Self.headLimits(configuration.limits))
         connections = Slab(zeroed: slots)
-        // Input and output of every connection at once would be twice the slots and more; half of them
-        // busy at one moment is what a worker is sized for. Past it, `space` says no and reading waits.
+        // Input and output of every connection at once would be twice the slots and more; half of
+        // them busy at one moment is what a worker is sized for. Past it, `space` says no and
+        // reading waits.
         pool = BufferPool(size: Self.bufferSize, limit: max(64, slots))
         deadlines = DeadlineHeap(capacity: slots)
         log = AccessLog(enabled: configuration.accessLog != nil)
-        // Bound: at most a flush, a read, a connect or an end, and a close are outstanding for each slot.
+        // Bound: at most a flush, a read, a connect or an end, and a close are outstanding for each
+        // slot.
         effects = Slab(zeroed: slots * 5 + 1)
         clients = Slab(zeroed: slots * Self.clientBytes)
     }
@@ -90,7 +95,8 @@ public final class Proxy {
         guard effectCount > 0 else { return nil }
         let effect = effects[effectHead]
         effectCount &-= 1
-        // An empty ring begins at its start again, so that only as much of it is touched as is ever used.
+        // An empty ring begins at its start again, so that only as much of it is touched as is ever
+        // used.
         effectHead = effectCount == 0 || effectHead &+ 1 == effects.count ? 0 : effectHead &+ 1
         switch effect {
         case .flush(let slot): connections[slot].flushQueued = false
@@ -258,8 +264,8 @@ public final class Proxy {
 
     // MARK: Configuration and drain
 
-    /// Goes over to a new configuration. Requests in hand end as they began. The worker's connection limit
-    /// and head limits stay as they were at the start.
+    /// Goes over to a new configuration. Requests in hand end as they began. The worker's
+    /// connection limit and head limits stay as they were at the start.
     public func adopt(_ new: ProxyConfiguration) {
         configuration = new
         router = Router(new)
@@ -293,8 +299,8 @@ public final class Proxy {
         }
     }
 
-    /// Stops keeping connections: each closes as soon as its exchange has ended, idle ones at once. A client
-    /// that has connected and not yet asked gets a moment to do so.
+    /// Stops keeping connections: each closes as soon as its exchange has ended, idle ones at once.
+    /// A client that has connected and not yet asked gets a moment to do so.
     public func drain(now: Instant) {
         draining = true
         for slot in 0..<touchedSlots {

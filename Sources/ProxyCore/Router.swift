@@ -1,5 +1,5 @@
-// Routes, compiled so that matching touches bytes and small integers only: every pattern stands in one
-// array of bytes, every condition is a plain value that says where.
+// Routes, compiled so that matching touches bytes and small integers only: every pattern stands in
+// one array of bytes, every condition is a plain value that says where.
 
 import Base
 import Model

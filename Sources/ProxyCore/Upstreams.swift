@@ -1,6 +1,6 @@
-// Clusters and their endpoints as one worker sees them: whose turn it is, which connections are free, who
-// waits. Endpoints keep their number as long as a connection refers to them, also across a reload that
-// removes them.
+// Clusters and their endpoints as one worker sees them: whose turn it is, which connections are
+// free, who waits. Endpoints keep their number as long as a connection refers to them, also across
+// a reload that removes them.
 
 import Base
 import Model
@@ -83,7 +83,8 @@ struct Upstreams {
             }
             clusters.append(cluster)
         }
-        // Counted by endpoint, not by turn: an address that stands twice in a cluster is one endpoint.
+        // Counted by endpoint, not by turn: an address that stands twice in a cluster is one
+        // endpoint.
         for endpoint in endpoints where endpoint.cluster >= 0 {
             clusters[Int(endpoint.cluster)].connections += endpoint.connections
         }

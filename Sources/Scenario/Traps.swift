@@ -81,8 +81,8 @@ extension Experiment {
         guard compares, rounds.min < 4 else { return [] }
         return [
             """
-            \(rounds.min) rounds give no useful interval for an overhead: the bootstrap over rounds \
-            needs at least 4, better 6
+            \(rounds.min) rounds give no useful interval for an overhead: the bootstrap over \
+            rounds needs at least 4, better 6
             """
         ]
     }
@@ -99,8 +99,8 @@ extension Experiment {
             let peak = phases.map { $0.rate ?? load.rate.peak }.max() ?? 0
             guard peak > reachable else { return nil }
             return """
-                the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) connections, \
-                which a delay of \(delay.text) lets through at \
+                the load '\(load.name)' asks \(decimal(peak))/s of \(load.connections) \
+                connections, which a delay of \(delay.text) lets through at \
                 \(decimal(reachable, digits: 0))/s at most: requests will wait
                 """
         }

@@ -7,7 +7,8 @@ import Testing
 @Suite struct ProxyExchangeTests {
     @Test func bothSidesKeepTheirConnections() throws {
         let server = try TestServer.answering { request in
-            "HTTP/1.1 200 OK\r\ncontent-length: \(request.target.utf8.count)\r\n\r\n\(request.target)"
+            "HTTP/1.1 200 OK\r\ncontent-length: \(request.target.utf8.count)\r\n\r\n"
+                + request.target
         }
         let proxy = try RunningProxy(to: server.address)
         let client = try proxy.connect()

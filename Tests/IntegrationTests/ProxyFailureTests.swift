@@ -169,7 +169,8 @@ import Testing
         let server = try TestServer { call throws(WireFailure) in
             _ = try call.connection.readHead()
             try call.connection.send(
-                "HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig"
+                "HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n"
+                    + "connection: close\r\n\r\nbig"
             )
         }
         let proxy = try RunningProxy(to: server.address)

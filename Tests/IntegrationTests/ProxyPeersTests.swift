@@ -110,8 +110,8 @@ import Testing
         #expect(server.requests.all.map { $0["expect"] } == ["100-continue", "100-continue"])
     }
 
-    /// A service may go away between two requests of a connection at any time: on its own count, and
-    /// with all its connections when it reloads. None of it reaches the clients.
+    /// A service may go away between two requests of a connection at any time: on its own count,
+    /// and with all its connections when it reloads. None of it reaches the clients.
     @Test func nothingFailsWhileTheServiceReloads() throws {
         let web = try WebServer()
         try "0123456789".write(

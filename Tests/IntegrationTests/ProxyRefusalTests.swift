@@ -3,8 +3,8 @@ import Posix
 import Support
 import Testing
 
-/// What desynchronizes parsers is answered with a clear status, the connection closes, and nothing of it
-/// reaches the upstream.
+/// What desynchronizes parsers is answered with a clear status, the connection closes, and nothing
+/// of it reaches the upstream.
 @Suite struct ProxyRefusalTests {
     /// A bad request, the status it gets and the reason in the access log.
     struct Case: Sendable, CustomTestStringConvertible {
@@ -128,8 +128,8 @@ import Testing
         ("0\r\nbad trailer\r\n\r\n", "bad_trailer"), ("0\r\nx: a\nb\r\n\r\n", "bare_lf"),
     ])
     func badChunksAreRefused(chunks: String, detail: String) throws {
-        // With the head: nothing is forwarded that has not been checked, so the upstream sees at most a
-        // request without its end, on a connection that is reset.
+        // With the head: nothing is forwarded that has not been checked, so the upstream sees at
+        // most a request without its end, on a connection that is reset.
         let server = try TestServer.named("backend")
         let proxy = try Self.logging(to: server)
         let client = try proxy.connect()

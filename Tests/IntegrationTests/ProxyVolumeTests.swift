@@ -84,7 +84,8 @@ import Testing
             clients.append(client)
         }
         for client in clients { #expect(try client.readAnswer().text == "ok") }
-        // All have been served and wait for their next request; spare buffers go back within seconds.
+        // All have been served and wait for their next request; spare buffers go back within
+        // seconds.
         let deadline = Clock.now() + RawConnection.patience
         var grown = Int.max
         repeat {

@@ -5,8 +5,8 @@ import Testing
 
 @testable import ProxyCore
 
-/// One client sends anything; the server must see exactly the requests that the reference reads in it, and
-/// nothing else. One client a step.
+/// One client sends anything; the server must see exactly the requests that the reference reads in
+/// it, and nothing else. One client a step.
 @Suite struct DesyncFuzz {
     @Test func theServerSeesWhatTheReferenceSees() {
         let budget = FuzzBudget.current(seed: 5, steps: 400)

@@ -158,7 +158,8 @@ import Testing
                 + "2;e=1\r\nab\r\n0\r\nx: y\r\n\r\n", true
         ),
         (
-            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+                + "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
                 + "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true
         ),

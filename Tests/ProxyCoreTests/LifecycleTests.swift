@@ -178,7 +178,8 @@ import Testing
         #expect(server.peerRoom > 0, "read on as soon as the client has read")
     }
 
-    /// A GiB in either direction at once, through a worker that never holds more than a few buffers.
+    /// A GiB in either direction at once, through a worker that never holds more than a few
+    /// buffers.
     @Test func aGibibyteGoesThroughInConstantMemory() throws {
         let proxy = Proxy(Scene.configuration(connections: 8), random: SeededRandom(seed: 1))
         let now = Instant(nanoseconds: 1)

@@ -1,6 +1,6 @@
-// A proxy in a simulated world: the owner's part of `Runtime`'s worker played step by step over simulated
-// sockets, clients and servers, on a virtual clock, everything drawn from one seed. After every step the
-// proxy's invariants are checked.
+// A proxy in a simulated world: the owner's part of `Runtime`'s worker played step by step over
+// simulated sockets, clients and servers, on a virtual clock, everything drawn from one seed. After
+// every step the proxy's invariants are checked.
 
 import Base
 import Model

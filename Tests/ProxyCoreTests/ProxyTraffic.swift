@@ -4,7 +4,8 @@ import Support
 
 @testable import ProxyCore
 
-/// A few clients and servers around one proxy, everything drawn from a seed, and the judgement on it.
+/// A few clients and servers around one proxy, everything drawn from a seed, and the judgement on
+/// it.
 struct ProxyTraffic {
     struct Verdict {
         var failure: String?
@@ -25,7 +26,8 @@ struct ProxyTraffic {
     private mutating func chance(_ percent: Int) -> Bool { random.below(100) < percent }
 
     static let refusedTails = [
-        "GET /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+            + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
         "GET /bad HTTP/1.1\nHost: a\n\n", "GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         "GET /bad HTTP/1.1\r\nHost: a\r\nx: y\r\n z\r\n\r\n", "GET /bad HTTP/1.1\r\n\r\n",
@@ -139,7 +141,8 @@ struct ProxyTraffic {
             switch found {
             case .broken(let why): return why
             case .partial(let head):
-                // Who goes on sending to a door that is closed is told by a reset, and may lose answers.
+                // Who goes on sending to a door that is closed is told by a reset, and may lose
+                // answers.
                 if isSound, !(client.wasReset && client.requestBytes > Proxy.lingerBytes) {
                     return "\(exchange.tag) \(exchange.answer) unanswered, \(head?.status ?? 0) "
                         + "\(client.wasReset) \(client.expectsRefusal) at \(position)"

@@ -1,7 +1,8 @@
 import Base
 import Support
 
-/// One request of a simulated client and the answer that belongs to it, both made from its number alone.
+/// One request of a simulated client and the answer that belongs to it, both made from its number
+/// alone.
 struct SimulatedExchange {
     enum Answer: Int, CaseIterable {
         case length

@@ -30,8 +30,8 @@ struct ByteQueue {
     mutating func removeAll() { self = ByteQueue() }
 }
 
-/// One connection as the kernel would hold it between the proxy and a peer: two bounded queues, the ends of
-/// both directions, and the edges that epoll would report.
+/// One connection as the kernel would hold it between the proxy and a peer: two bounded queues, the
+/// ends of both directions, and the edges that epoll would report.
 final class SimulatedSocket {
     enum Opening { case pending, open, refused, never }
 

@@ -1,5 +1,5 @@
-// A client that takes a message apart by the book and by no code of the program's: what it shares with
-// what it tests is the socket.
+// A client that takes a message apart by the book and by no code of the program's: what it shares
+// with what it tests is the socket.
 
 import Base
 import Glibc

@@ -18,8 +18,8 @@ public struct PrometheusText: Sendable {
 
     public subscript(_ sample: String) -> Double? { samples[sample] }
 
-    /// Reads a text. Every metric has its type before its samples, all of them in one group; counters end
-    /// in `_total`; no sample comes twice; the text ends with a line feed.
+    /// Reads a text. Every metric has its type before its samples, all of them in one group;
+    /// counters end in `_total`; no sample comes twice; the text ends with a line feed.
     public init(_ text: String) throws(Violation) {
         var samples: [String: Double] = [:]
         var types: [String: String] = [:]

@@ -1,5 +1,5 @@
-// A blocking TCP connection for tests: what is on the wire, byte by byte, and nothing in between that
-// could hide a mistake. Every wait ends at a deadline, so a test fails and does not hang.
+// A blocking TCP connection for tests: what is on the wire, byte by byte, and nothing in between
+// that could hide a mistake. Every wait ends at a deadline, so a test fails and does not hang.
 
 public import Base
 import Glibc

@@ -1,5 +1,5 @@
-// HTTP/1.1 messages as a test sees them, read by a parser of its own: simple, and unknown to the program
-// under test, so that the two cannot share a mistake.
+// HTTP/1.1 messages as a test sees them, read by a parser of its own: simple, and unknown to the
+// program under test, so that the two cannot share a mistake.
 
 /// A request or an answer that has been read.
 public struct RawMessage: Equatable, Sendable {

@@ -1,4 +1,5 @@
-// `meshbench proxy` as a child process of a test: the binary that the build has put beside the tests.
+// `meshbench proxy` as a child process of a test: the binary that the build has put beside the
+// tests.
 
 import Base
 import FoundationEssentials

@@ -34,8 +34,8 @@ public final class Recorder<Element: Sendable>: Sendable {
     }
 }
 
-/// A listening server. Each connection is served by `script` on a thread of its own, and closed when the
-/// script returns or fails.
+/// A listening server. Each connection is served by `script` on a thread of its own, and closed
+/// when the script returns or fails.
 public final class TestServer: Sendable {
     public let address: SocketAddress
     /// Every request that `readRequest` of a `Call` has read.
@@ -73,7 +73,8 @@ public final class TestServer: Sendable {
         _ = fcntl(number, F_SETFL, fcntl(number, F_GETFL) & ~O_NONBLOCK)
         let (requests, connections) = (requests, connections)
         try Thread(name: "test-server") {
-            // The thread owns the listener; `shutdown` from elsewhere makes `accept` fail and ends it.
+            // The thread owns the listener; `shutdown` from elsewhere makes `accept` fail and ends
+            // it.
             let owner = Descriptor(owning: number)
             var count = 0
             while case .connection(let socket) = Socket.accept(owner.number) {
@@ -81,7 +82,8 @@ public final class TestServer: Sendable {
                 let call = count
                 count += 1
                 connections.note(call)
-                // A thread that cannot be had leaves the client without an answer: its test says so.
+                // A thread that cannot be had leaves the client without an answer: its test says
+                // so.
                 try? Thread(name: "test-call") {
                     let connection = RawConnection(owning: socket)
                     let call = Call(connection: connection, number: call, requests: requests)
@@ -102,7 +104,8 @@ public final class TestServer: Sendable {
         }
     }
 
-    /// A server that answers every request with what `answer` says, whole and on the wire, for ever.
+    /// A server that answers every request with what `answer` says, whole and on the wire, for
+    /// ever.
     public static func answering(
         _ answer: @escaping @Sendable (RawMessage) -> String
     ) throws(SystemError) -> TestServer {

@@ -3,8 +3,8 @@ import Support
 
 @testable import Wire
 
-/// Gives a head to the parser in pieces, the way connections do: a first parse, then only where the search
-/// says that parsing again can tell more.
+/// Gives a head to the parser in pieces, the way connections do: a first parse, then only where the
+/// search says that parsing again can tell more.
 struct HeadFeeder {
     enum Message: Sendable {
         case request

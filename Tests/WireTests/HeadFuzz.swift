@@ -4,7 +4,8 @@ import Testing
 
 @testable import Wire
 
-/// The parser against the reference, on messages from the grammar, most of them bent. One input a step.
+/// The parser against the reference, on messages from the grammar, most of them bent. One input a
+/// step.
 @Suite struct HeadFuzz {
     @Test func requestHeadsAgreeWithTheReference() {
         let budget = FuzzBudget.current(seed: 1, steps: 2500)

@@ -5,8 +5,8 @@ import Testing
 @testable import Wire
 
 @Suite struct HeadSearchTests {
-    /// Everything over a small alphabet: the search says "maybe" exactly where a naive look at all bytes
-    /// finds an empty line or a bare LF that was not there before the last piece.
+    /// Everything over a small alphabet: the search says "maybe" exactly where a naive look at all
+    /// bytes finds an empty line or a bare LF that was not there before the last piece.
     @Test func agreesWithANaiveSearchOnEveryShortText() {
         let alphabet: [UInt8] = [13, 10, 0x61]
         for length in 0...7 {

@@ -24,8 +24,8 @@ struct AppCall: BitwiseCopyable {
     var endpoint = 0
     /// The connection that waits for it.
     var owner = 0
-    /// It had served a call before: if it fails before the first byte, the service may just have closed
-    /// it, and the call is made once more on a new connection.
+    /// It had served a call before: if it fails before the first byte, the service may just have
+    /// closed it, and the call is made once more on a new connection.
     var isReused = false
     var hasAnswered = false
 

@@ -6,7 +6,8 @@ import Posix
 final class AppComposer {
     /// Of the head, and of a body that is sent with it.
     static let capacity = 16 * 1024
-    /// Bodies up to this size are copied behind the head: one plain `send` is cheaper than a vector.
+    /// Bodies up to this size are copied behind the head: one plain `send` is cheaper than a
+    /// vector.
     static let copiedBody = 4096
 
     // Safety: allocated here for the life of the object; views of it live within one call.
@@ -135,8 +136,8 @@ final class AppComposer {
         precondition(writer.count == 29, "a date of another length")
     }
 
-    /// The reason phrases of RFC 9110 for what is likely to be asked for; none for the rest, as the RFC
-    /// allows.
+    /// The reason phrases of RFC 9110 for what is likely to be asked for; none for the rest, as the
+    /// RFC allows.
     private static func reason(_ status: Int) -> StaticString {
         switch status {
         case 200: "OK"

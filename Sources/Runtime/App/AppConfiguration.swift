@@ -7,7 +7,8 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     /// `host:port`, numeric. Port 0: any free one.
     public var listen: String
     public var behaviour: AppBehaviour
-    /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in turn.
+    /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in
+    /// turn.
     public var calls: [String: [String]]
     /// Threads, each with a listening socket of its own. 1 to 64.
     public var workers: Int

@@ -19,8 +19,8 @@ struct AppConnection: BitwiseCopyable {
         case delayed
         /// The socket took a part of the answer.
         case writing
-        /// The answer is out and the sending side ended; reads and drops until the client ends too, so
-        /// that no reset overtakes the answer (RFC 9112, 9.6).
+        /// The answer is out and the sending side ended; reads and drops until the client ends too,
+        /// so that no reset overtakes the answer (RFC 9112, 9.6).
         case lingering
     }
 

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// What the workload has seen: requests, how many at once, attempts and statuses. Shared by all workers.
+/// What the workload has seen: requests, how many at once, attempts and statuses. Shared by all
+/// workers.
 ///
 /// Counts are atomic and relaxed: each is exact, and a reader may see one ahead of another.
 @safe
@@ -15,8 +16,8 @@ final class AppCounters: @unchecked Sendable {
     private let refused = Atomic<UInt64>(0)
     private let table: UnsafeMutablePointer<Atomic<UInt64>>
 
-    // Safety: `table` is initialized here, lives as long as the object, and holds atomics only; indices
-    // are checked by `cell`.
+    // Safety: `table` is initialized here, lives as long as the object, and holds atomics only;
+    // indices are checked by `cell`.
     init() {
         let count = Self.statuses + Self.attempts + 1
         unsafe table = .allocate(capacity: count)
@@ -42,7 +43,8 @@ final class AppCounters: @unchecked Sendable {
         if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
     }
 
-    /// A request has ended; `status` is nil where its connection ended before the answer was written.
+    /// A request has ended; `status` is nil where its connection ended before the answer was
+    /// written.
     func end(status: Int?) {
         current.subtract(1, ordering: .relaxed)
         if let status { add(status) }

@@ -1,7 +1,8 @@
 import Base
 import Wire
 
-/// A request on its way back to its sender: as JSON, or as it came where `accept` asks for `text/plain`.
+/// A request on its way back to its sender: as JSON, or as it came where `accept` asks for
+/// `text/plain`.
 struct AppEcho {
     /// Bound: bytes of body that are kept.
     static let bodyLimit = 1 << 20

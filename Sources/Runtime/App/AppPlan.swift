@@ -1,5 +1,5 @@
-// What the workload does with one request is decided here, from the request's head and a random number,
-// before a byte of the answer is written. No sockets, no clock.
+// What the workload does with one request is decided here, from the request's head and a random
+// number, before a byte of the answer is written. No sockets, no clock.
 
 public import Base
 public import Model
@@ -59,9 +59,11 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
     }
 }
 
-/// Decides what becomes of requests, by the behaviour of the service and what each request overrides:
-/// `?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1`, or the same as fields `x-app-size` and
-/// so on. A field wins over the query. Other keys are not the workload's, and ignored.
+/// Decides what becomes of requests, by the behaviour of the service and what each request
+/// overrides:
+/// `?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1`, or the same as fields
+/// `x-app-size` and so on. A field wins over the query. Other keys are not the workload's, and
+/// ignored.
 public struct AppDecider: ~Copyable {
     private let behaviour: AppBehaviour
     private let delays: DelaySampler
@@ -90,8 +92,8 @@ public struct AppDecider: ~Copyable {
 
     /// Decides on the request whose head was parsed from `bytes`.
     ///
-    /// Draws the same numbers whatever the request overrides, so that one request more or less with an
-    /// override does not move the draws of the others.
+    /// Draws the same numbers whatever the request overrides, so that one request more or less with
+    /// an override does not move the draws of the others.
     public func decide(_ head: borrowing Head, _ bytes: Bytes, _ random: inout SeededRandom)
         throws(AppRefusal) -> AppPlan
     {

@@ -14,7 +14,8 @@ public enum AppQuantity {
         return value
     }
 
-    /// Bytes: `100`, `100B`, `16KiB`, `1.5MiB`, `1kB`, `1MB`, `1GB`, `1TiB`; nil if it is anything else.
+    /// Bytes: `100`, `100B`, `16KiB`, `1.5MiB`, `1kB`, `1MB`, `1GB`, `1TiB`; nil if it is anything
+    /// else.
     public static func size(_ text: Bytes) -> Int? {
         scaled(text) { unit in
             if unit.count == 0 || unit == "B" { return 1 }
@@ -44,8 +45,8 @@ public enum AppQuantity {
         return value.map { .nanoseconds(Int64($0)) }
     }
 
-    /// A decimal number times the scale of the unit behind it, rounded down; nil where it is none, has
-    /// more than 15 digits, or where its digits times the scale leave 63 bits.
+    /// A decimal number times the scale of the unit behind it, rounded down; nil where it is none,
+    /// has more than 15 digits, or where its digits times the scale leave 63 bits.
     private static func scaled(_ text: Bytes, _ scale: (Bytes) -> Int?) -> Int? {
         var digits = 0
         var value = 0

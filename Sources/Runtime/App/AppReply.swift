@@ -1,10 +1,12 @@
-// An answer is a stream of at most four parts, of which only the first is written anew for each request:
+// An answer is a stream of at most four parts, of which only the first is written anew for each
+// request:
 //
 //     head (and a small body) │ data │ whole chunks │ last chunk
 //     a buffer                │ ──────── memory that never changes ────────
 //
-// A chunked body of n·16 KiB + r bytes is one chunk of r, then n of 16 KiB each out of memory in which
-// they stand ready with their framing. Where an answer stands is one number, however large it is.
+// A chunked body of n·16 KiB + r bytes is one chunk of r, then n of 16 KiB each out of memory in
+// which they stand ready with their framing. Where an answer stands is one number, however large it
+// is.
 
 import Base
 
@@ -30,7 +32,8 @@ final class AppFiller: @unchecked Sendable {
     static let chunkData = 16 * 1024
     /// CRLF behind the chunk before, the size line, and the data.
     static let chunkBytes = 2 + 6 + chunkData
-    /// Behind the last data: its CRLF, and the chunk of size zero. Without data before: from byte 2.
+    /// Behind the last data: its CRLF, and the chunk of size zero. Without data before: from byte
+    /// 2.
     static let lastChunk: StaticString = "\r\n0\r\n\r\n"
     /// Chunks that stand in memory, one behind the other. Bound: of one `sendmsg`, about 256 KiB.
     private static let chunkCount = 16

@@ -3,8 +3,8 @@ import Model
 public import Posix
 import Wire
 
-/// The built-in workload: an HTTP/1.1 server that answers with set sizes, delays, CPU cost and errors,
-/// and calls other services. Runs from `init` until `stop`.
+/// The built-in workload: an HTTP/1.1 server that answers with set sizes, delays, CPU cost and
+/// errors, and calls other services. Runs from `init` until `stop`.
 public final class AppServer {
     /// Where it listens, with the port that was chosen.
     public let address: SocketAddress
@@ -57,7 +57,8 @@ public final class AppServer {
         }
     }
 
-    /// Accepts no more, lets requests end (for at most 10 s), and returns when all workers have ended.
+    /// Accepts no more, lets requests end (for at most 10 s), and returns when all workers have
+    /// ended.
     public func stop() {
         for worker in workers { worker.drain() }
         for thread in threads { thread.join() }

@@ -1,5 +1,5 @@
-// Calls to other services, on the same reactor: GET /, one after another, over pooled connections. An
-// answer below 400 is a success; anything else makes the caller's answer 502 with the reason.
+// Calls to other services, on the same reactor: GET /, one after another, over pooled connections.
+// An answer below 400 is a success; anything else makes the caller's answer 502 with the reason.
 
 import Base
 import Glibc
@@ -132,8 +132,8 @@ extension AppWorker {
 
     func callTimedOut(_ call: Int) { abandon(call, "no answer within 10s") }
 
-    /// Reads an answer to its end. Bound: a body goes on for as long as the call's time lasts, and is
-    /// dropped as it comes; each turn reads what is there.
+    /// Reads an answer to its end. Bound: a body goes on for as long as the call's time lasts, and
+    /// is dropped as it comes; each turn reads what is there.
     private func readCall(_ call: Int) {
         if calls[call].input < 0 {
             guard let buffer = buffers.take() else {
@@ -218,7 +218,8 @@ extension AppWorker {
         calls[call].inputEnd = count
     }
 
-    /// The answer is complete. `surplus`: something came behind it, so that the connection is of no use.
+    /// The answer is complete. `surplus`: something came behind it, so that the connection is of no
+    /// use.
     private func end(_ call: Int, surplus: Bool) -> Bool {
         if surplus { calls[call].keepAlive = false }
         completeCall(call)

@@ -7,7 +7,8 @@ import Wire
 
 extension AppWorker {
     func accept() {
-        // Bound: so many before events of other descriptors have their turn; the listener stays readable.
+        // Bound: so many before events of other descriptors have their turn; the listener stays
+        // readable.
         for _ in 0..<64 {
             guard freeConnection >= 0 else { return pauseAccepting() }
             guard let number = listener?.number else { return }
@@ -109,7 +110,8 @@ extension AppWorker {
     }
 
     /// Reads once into the connection's buffer.
-    /// - Returns: whether something came. If the client has ended or failed, the connection is closed.
+    /// - Returns: whether something came. If the client has ended or failed, the connection is
+    ///   closed.
     func fill(_ slot: Int) -> Bool {
         guard connections[slot].canRead else {
             releaseInput(slot)

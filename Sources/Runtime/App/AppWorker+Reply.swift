@@ -38,8 +38,8 @@ extension AppWorker {
         send(slot)
     }
 
-    /// Answers what is no request, or one that cannot be served, and ends the connection: where the next
-    /// request would begin is not known.
+    /// Answers what is no request, or one that cannot be served, and ends the connection: where the
+    /// next request would begin is not known.
     func refuse(_ slot: Int, status: Int, _ write: (inout ByteWriter) -> Void) {
         if !connections[slot].isCounted { counters.refuse() }
         connections[slot].keepAlive = false

@@ -66,8 +66,8 @@ extension AppWorker {
     /// Says that the body is welcome (RFC 9110, 10.1.1).
     private func sendContinue(_ slot: Int) {
         let text = Bytes("HTTP/1.1 100 Continue\r\n\r\n")
-        // All answers before it are with the kernel; if even these few bytes do not fit behind them, the
-        // client does not read.
+        // All answers before it are with the kernel; if even these few bytes do not fit behind
+        // them, the client does not read.
         if Socket.send(connections[slot].socket, text) != .bytes(text.count) { close(slot) }
     }
 
@@ -142,7 +142,8 @@ extension AppWorker {
         }
     }
 
-    /// Lets the answer's delay pass, counted from the instant at which the request was seen to be complete.
+    /// Lets the answer's delay pass, counted from the instant at which the request was seen to be
+    /// complete.
     func delay(_ slot: Int) {
         let delay = connections[slot].plan.delay
         guard delay > .zero else { return answer(slot) }

@@ -1,6 +1,6 @@
-// One thread of the workload: a reactor, a listener, and the connections it accepted. The backend under
-// measurement must cost less than what is measured in front of it: a plain request is one read, one parse
-// in place, one write, and allocates nothing.
+// One thread of the workload: a reactor, a listener, and the connections it accepted. The backend
+// under measurement must cost less than what is measured in front of it: a plain request is one
+// read, one parse in place, one write, and allocates nothing.
 
 import Base
 import Glibc
@@ -10,11 +10,13 @@ import Wire
 
 @safe
 final class AppWorker: @unchecked Sendable {
-    // Safety: after `init` only its own thread touches it, but for `drain`, which is made for others.
+    // Safety: after `init` only its own thread touches it, but for `drain`, which is made for
+    // others.
 
     /// Bound: clients at once, in each worker. Past it, connections wait in the listener's queue.
     static let connectionLimit = 8192
-    /// Bound: calls to other services under way or pooled, in each worker. Past it, answers are 502.
+    /// Bound: calls to other services under way or pooled, in each worker. Past it, answers are
+    /// 502.
     static let callLimit = 4096
     /// Also the longest head: a head that does not fit is refused.
     static let bufferBytes = 32 * 1024
@@ -199,9 +201,9 @@ final class AppWorker: @unchecked Sendable {
     }
 }
 
-/// When to wake for a deadline. The kernel wakes a sleeper late, by some tens of microseconds on most
-/// machines, which would be added to every delay that the workload promises. So it asks to be woken
-/// earlier by as much as it has lately been late, and polls for what is left.
+/// When to wake for a deadline. The kernel wakes a sleeper late, by some tens of microseconds on
+/// most machines, which would be added to every delay that the workload promises. So it asks to be
+/// woken earlier by as much as it has lately been late, and polls for what is left.
 struct AppAlarm {
     /// Bound: what may be polled away before each deadline.
     static let limit = Duration.microseconds(150)
@@ -209,7 +211,8 @@ struct AppAlarm {
 
     func wake(for deadline: Instant) -> Instant { deadline - lateness }
 
-    /// An eighth of each new reading goes into the mean, as in TCP's round-trip estimate (RFC 6298).
+    /// An eighth of each new reading goes into the mean, as in TCP's round-trip estimate (RFC
+    /// 6298).
     mutating func woke(at now: Instant, planned: Instant) {
         let late = min(max(now - planned, .zero), Self.limit)
         lateness = lateness + (late - lateness) / 8

@@ -3,8 +3,8 @@ import Glibc
 public import Model
 
 /// Draws delays from a distribution given by percentiles, by inverting its distribution function: a
-/// uniform number is looked up between the points, straight on a logarithmic scale of duration (linear
-/// from a point at zero), flat outside them.
+/// uniform number is looked up between the points, straight on a logarithmic scale of duration
+/// (linear from a point at zero), flat outside them.
 public struct DelaySampler: ~Copyable {
     private struct Segment: BitwiseCopyable {
         var start = 0.0

@@ -1,7 +1,8 @@
 public import Base
 
 extension ByteWriter {
-    /// Appends a time in the form of the `date` field, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+    /// Appends a time in the form of the `date` field, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110,
+    /// 5.6.7).
     ///
     /// The calendar is computed as in Hinnant, "chrono-compatible low-level date algorithms",
     /// `civil_from_days`: years begin in March, so that the leap day is their last.

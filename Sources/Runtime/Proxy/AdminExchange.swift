@@ -1,5 +1,5 @@
-// The admin listener: one short exchange a connection, on the main thread, apart from the workers. A client
-// that dawdles is cut off after a second, so that it holds nobody up.
+// The admin listener: one short exchange a connection, on the main thread, apart from the workers.
+// A client that dawdles is cut off after a second, so that it holds nobody up.
 
 import Base
 import Glibc
@@ -124,7 +124,8 @@ struct ProxyStatistics {
         text += "# TYPE meshbench_proxy_response_flags_total counter\n"
         for flag in ResponseFlag.allCases {
             text +=
-                "meshbench_proxy_response_flags_total{flag=\"\(flag.rawValue)\"} \(sum { $0[flag] })\n"
+                "meshbench_proxy_response_flags_total{flag=\"\(flag.rawValue)\"} "
+                + "\(sum { $0[flag] })\n"
         }
         return text
     }

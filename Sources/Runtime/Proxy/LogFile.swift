@@ -25,8 +25,8 @@ struct LogFile: ~Copyable {
 
     /// Writes all of `bytes`, which are whole lines. A full disk loses them: serving goes on.
     ///
-    /// A file takes any amount in one piece (O_APPEND), a pipe only so much (pipe(7)): lines go there in
-    /// groups that fit, so that those of several workers do not mix.
+    /// A file takes any amount in one piece (O_APPEND), a pipe only so much (pipe(7)): lines go
+    /// there in groups that fit, so that those of several workers do not mix.
     borrowing func write(_ bytes: Bytes) {
         guard !isOwned else { return writeAll(bytes) }
         var start = 0

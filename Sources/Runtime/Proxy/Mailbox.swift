@@ -3,7 +3,8 @@ import Posix
 import ProxyCore
 import Synchronization
 
-/// How other threads speak to a worker: the one lock of the proxy, and it is not on the request path.
+/// How other threads speak to a worker: the one lock of the proxy, and it is not on the request
+/// path.
 final class Mailbox: Sendable {
     enum Message: Sendable {
         case reload(ProxyConfiguration)

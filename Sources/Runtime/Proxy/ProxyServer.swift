@@ -1,4 +1,5 @@
-// The proxy's process: workers on threads of their own; this thread has the signals and the admin listener.
+// The proxy's process: workers on threads of their own; this thread has the signals and the admin
+// listener.
 
 import Base
 import Glibc
@@ -19,8 +20,8 @@ public final class ProxyServer {
     /// Where the admin listener is bound.
     public private(set) var adminAddress: SocketAddress?
 
-    /// - Parameter reload: reads the configuration anew at SIGHUP; nil: it is not usable, keep the old one
-    ///   (whoever reads it says why).
+    /// - Parameter reload: reads the configuration anew at SIGHUP; nil: it is not usable, keep the
+    ///   old one (whoever reads it says why).
     public init(
         _ configuration: ProxyConfiguration, reload: @escaping () -> ProxyConfiguration?
     ) throws(SystemError) {
@@ -187,13 +188,14 @@ public final class ProxyServer {
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// How many clients a worker lets in: each may need a second descriptor for its request's way to the
-    /// upstream, so that whoever was let in can be served. HAProxy derives its `maxconn` in the same way.
+    /// How many clients a worker lets in: each may need a second descriptor for its request's way
+    /// to the upstream, so that whoever was let in can be served. HAProxy derives its `maxconn` in
+    /// the same way.
     private static func clients(within descriptors: Int, of configuration: ProxyConfiguration)
         -> Int
     {
-        // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a log
-        // and the listeners of each worker.
+        // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a
+        // log and the listeners of each worker.
         let own = 8 + configuration.workers * (3 + configuration.listeners.count)
         return max(1, (descriptors - own) / 2 / configuration.workers)
     }

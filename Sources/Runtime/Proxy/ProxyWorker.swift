@@ -1,5 +1,5 @@
-// One thread of the proxy: its listeners, its epoll instance, its `Proxy`. It shares nothing with the other
-// workers; the kernel spreads connections over them (SO_REUSEPORT).
+// One thread of the proxy: its listeners, its epoll instance, its `Proxy`. It shares nothing with
+// the other workers; the kernel spreads connections over them (SO_REUSEPORT).
 
 import Base
 import Glibc
@@ -228,7 +228,8 @@ final class ProxyWorker {
     }
 
     /// Reads until there is no more, or no room.
-    /// - Parameter ended: an end or a failure may be behind the bytes, so a short read is not the last.
+    /// - Parameter ended: an end or a failure may be behind the bytes, so a short read is not the
+    ///   last.
     private func read(_ slot: Int, ended: Bool) {
         let socket = sockets[slot] - 1
         let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
@@ -272,8 +273,8 @@ final class ProxyWorker {
         }
     }
 
-    /// The peer takes no more. An upstream may have answered before it closed, without reading all of the
-    /// request: what it said is still to be had.
+    /// The peer takes no more. An upstream may have answered before it closed, without reading all
+    /// of the request: what it said is still to be had.
     private func sendingFailed(_ slot: Int) {
         let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
         if proxy.isUpstream(slot) { read(slot, ended: true) }

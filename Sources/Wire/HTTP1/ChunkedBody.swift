@@ -1,5 +1,5 @@
-// The chunked coding (RFC 9112, 7.1), checked byte by byte so that it can be passed on as it came: whoever
-// reads it next cannot find other borders in it than were found here.
+// The chunked coding (RFC 9112, 7.1), checked byte by byte so that it can be passed on as it came:
+// whoever reads it next cannot find other borders in it than were found here.
 
 public import Base
 
@@ -36,7 +36,8 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
     private var nameHash: UInt64 = 0
     private var nameLength: UInt32 = 0
 
-    /// The most extension bytes within one chunk's size line: room for a signature, not for a flood.
+    /// The most extension bytes within one chunk's size line: room for a signature, not for a
+    /// flood.
     public static let extensionLimit = 4096
     /// The most bytes of a trailer section.
     public static let trailerLimit = 16 * 1024
@@ -77,8 +78,8 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
     }
 
     /// The next run of data alone, without the coding around it: for peers that cannot take chunks.
-    /// - Returns: the run, and how many bytes of `bytes` are used up with it. An empty run with all bytes
-    ///   used up: more are needed, or the body is complete.
+    /// - Returns: the run, and how many bytes of `bytes` are used up with it. An empty run with all
+    ///   bytes used up: more are needed, or the body is complete.
     public mutating func nextData(_ bytes: Bytes) throws(HeadError) -> (data: Range<Int>, used: Int)
     {
         var i = 0
@@ -139,7 +140,8 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
         }
     }
 
-    /// `;name`, `;name=token`, `;name="quoted"`. White space around them ("bad white space") is refused.
+    /// `;name`, `;name=token`, `;name="quoted"`. White space around them ("bad white space") is
+    /// refused.
     private mutating func extensionByte(_ byte: UInt8) throws(HeadError) {
         try countExtension()
         if byte == Ascii.lf { throw .bareLF }

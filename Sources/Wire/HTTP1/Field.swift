@@ -1,6 +1,7 @@
 public import Base
 
-/// Header fields that somebody on the path acts upon; found while parsing, so that nobody compares names twice.
+/// Header fields that somebody on the path acts upon; found while parsing, so that nobody compares
+/// names twice.
 @frozen
 public enum FieldName: UInt8, Sendable, BitwiseCopyable {
     case other

@@ -19,8 +19,8 @@ enum Grammar {
         (byte >= 0x20 && byte != 0x7F) || byte == 0x09
     }
 
-    /// What a request target may hold: visible ASCII without `#`, which begins a fragment and is never sent
-    /// (RFC 9112, 3.2). Anything else is sent escaped.
+    /// What a request target may hold: visible ASCII without `#`, which begins a fragment and is
+    /// never sent (RFC 9112, 3.2). Anything else is sent escaped.
     @inlinable @inline(__always)
     static func isTarget(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F && byte != 0x23 }
 

@@ -1,10 +1,13 @@
-// The field section: one pass over the bytes, strict in everything that parsers have disagreed about.
+// The field section: one pass over the bytes, strict in everything that parsers have disagreed
+// about.
 
 public import Base
 
 extension Head {
-    /// Parses field lines from `start` to the empty line, and notes what they mean for framing and connection.
-    /// - Returns: where the section ends, behind the empty line; nil if the bytes end before it does.
+    /// Parses field lines from `start` to the empty line, and notes what they mean for framing and
+    /// connection.
+    /// - Returns: where the section ends, behind the empty line; nil if the bytes end before it
+    ///   does.
     mutating func parseFields(_ bytes: Bytes, from start: Int, isRequest: Bool)
         throws(HeadError) -> Int?
     {
@@ -189,8 +192,8 @@ extension Head {
 
     private mutating func conclude(_ meaning: FieldMeaning, isRequest: Bool) throws(HeadError) {
         keepAlive = !meaning.closes && (minorVersion >= 1 || meaning.keepsAlive)
-        // Both or neither: an `upgrade` field that `connection` does not name is a hop field to drop.
-        // HTTP/1.0 knows no upgrade (RFC 9110, 7.8).
+        // Both or neither: an `upgrade` field that `connection` does not name is a hop field to
+        // drop. HTTP/1.0 knows no upgrade (RFC 9110, 7.8).
         wantsUpgrade = meaning.namesUpgrade && meaning.hasUpgrade && minorVersion >= 1
         if meaning.transferEncodings > 0 {
             if meaning.contentLength >= 0 { throw .lengthAndTransferEncoding }
@@ -215,7 +218,8 @@ enum Ascii {
     static let space: UInt8 = 0x20
 }
 
-/// The members of a comma-separated list of tokens (RFC 9110, 5.6.1); empty members are passed over.
+/// The members of a comma-separated list of tokens (RFC 9110, 5.6.1); empty members are passed
+/// over.
 @frozen
 public struct TokenList {
     private var rest: Bytes
@@ -237,7 +241,8 @@ public struct TokenList {
         return member
     }
 
-    /// Whether the list names `token`, in any case. Lists that are not well-formed name nothing further.
+    /// Whether the list names `token`, in any case. Lists that are not well-formed name nothing
+    /// further.
     public func contains(_ token: Bytes) -> Bool {
         var list = self
         while let member = try? list.next(orThrow: .badConnection) {

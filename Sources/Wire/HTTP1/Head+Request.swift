@@ -51,7 +51,8 @@ extension Head {
         }
         target = targetStart..<i
         i &+= 1
-        // `HTTP/1.x` CR LF, refused at the first wrong byte, so that pieces are judged as the whole is.
+        // `HTTP/1.x` CR LF, refused at the first wrong byte, so that pieces are judged as the whole
+        // is.
         guard try version(bytes, at: i) else { return nil }
         i &+= 8
         guard i < bytes.count else { return nil }
@@ -120,8 +121,8 @@ extension Head {
         try settleAbsolute(bytes, host: host)
     }
 
-    /// `http://authority/path`: the authority must be the `host` field's (RFC 9112, 3.2.2, made strict: a
-    /// difference is what lets two parsers route one request to two places).
+    /// `http://authority/path`: the authority must be the `host` field's (RFC 9112, 3.2.2, made
+    /// strict: a difference is what lets two parsers route one request to two places).
     private mutating func settleAbsolute(_ bytes: Bytes, host: Range<Int>) throws(HeadError) {
         let whole = bytes[target]
         let scheme: Int
@@ -150,7 +151,8 @@ extension Head {
         path = target.lowerBound + end..<target.upperBound
     }
 
-    /// `uri-host [":" port]` (RFC 3986, 3.2.2): what is anything else, two parsers may read as two hosts.
+    /// `uri-host [":" port]` (RFC 3986, 3.2.2): what is anything else, two parsers may read as two
+    /// hosts.
     private static func checkHost(_ host: Bytes, emptyAllowed: Bool) throws(HeadError) {
         if host.count == 0, emptyAllowed { return }
         // 255 for a DNS name, 6 for the port.

@@ -2,7 +2,8 @@ public import Base
 
 extension Head {
     /// Parses an answer's head at the start of `bytes`.
-    /// - Parameter toHead: it answers a HEAD request, so it has no body whatever it says (RFC 9112, 6.3).
+    /// - Parameter toHead: it answers a HEAD request, so it has no body whatever it says (RFC 9112,
+    ///   6.3).
     public mutating func parseResponse(_ bytes: Bytes, toHead: Bool) -> HeadParse {
         do throws(HeadError) {
             let complete = try response(

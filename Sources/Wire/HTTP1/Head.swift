@@ -1,9 +1,9 @@
 // The head of an HTTP/1.1 message (RFC 9112), found in place: offsets into the bytes it came in.
 //
-// One `Head` serves a whole worker: a head is parsed, judged and forwarded within one call, so its slots
-// are used again for the next message. Parsing is all or nothing. While a head is incomplete only the
-// search for its end goes on (`HeadSearch`), so that a peer that trickles bytes costs a scan of each byte
-// and no more.
+// One `Head` serves a whole worker: a head is parsed, judged and forwarded within one call, so its
+// slots are used again for the next message. Parsing is all or nothing. While a head is incomplete
+// only the search for its end goes on (`HeadSearch`), so that a peer that trickles bytes costs a
+// scan of each byte and no more.
 
 public import Base
 
@@ -60,7 +60,8 @@ public struct Head: ~Copyable {
     public internal(set) var wantsUpgrade = false
     /// `expect: 100-continue`.
     public internal(set) var expectsContinue = false
-    /// Whether `connection` names fields beyond the usual ones, so that they must be looked up to be removed.
+    /// Whether `connection` names fields beyond the usual ones, so that they must be looked up to
+    /// be removed.
     public internal(set) var namesMoreHopFields = false
     /// The field's place in `fields`; -1: none.
     public internal(set) var hostField = -1
@@ -68,8 +69,8 @@ public struct Head: ~Copyable {
     // Requests.
     public internal(set) var method: Range<Int> = 0..<0
     public internal(set) var target: Range<Int> = 0..<0
-    /// Path and query: the target, or its part behind the authority in absolute form, where the path may be
-    /// missing.
+    /// Path and query: the target, or its part behind the authority in absolute form, where the
+    /// path may be missing.
     public internal(set) var path: Range<Int> = 0..<0
     /// The host with its port, from `host` or an absolute target; empty if there is none.
     public internal(set) var authority: Range<Int> = 0..<0

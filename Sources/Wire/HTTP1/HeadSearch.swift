@@ -2,9 +2,9 @@ public import Base
 
 /// Looks for the end of a head that comes in pieces, each byte once.
 ///
-/// Use: when `Head.parse…` says `incomplete`, remember `position`; when more bytes have come, parse again
-/// only if `mayBeComplete` says so. Anything that only looks like an end, such as a bare LF, also says so:
-/// the parser then refuses it at once instead of waiting for more.
+/// Use: when `Head.parse…` says `incomplete`, remember `position`; when more bytes have come, parse
+/// again only if `mayBeComplete` says so. Anything that only looks like an end, such as a bare LF,
+/// also says so: the parser then refuses it at once instead of waiting for more.
 public struct HeadSearch: Sendable, BitwiseCopyable {
     /// Bytes already searched.
     public private(set) var position: Int

@@ -11,11 +11,11 @@ extension Command {
         name: "app",
         about: "Run the built-in workload",
         detail: """
-            Answers every request with a body of a set size, after a set delay and a set amount of CPU \
-            time, with a set share of errors. A request may ask for something else, in its query or in \
-            fields: ?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1, or x-app-size and so \
-            on. /echo sends the request back, /app/stats tells what was seen, /app/stall?for=1s stops a \
-            whole worker. docs/APP.md describes the configuration file.
+            Answers every request with a body of a set size, after a set delay and a set amount \
+            of CPU time, with a set share of errors. A request may ask for something else, in its \
+            query or in fields: ?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1, or \
+            x-app-size and so on. /echo sends the request back, /app/stats tells what was seen, \
+            /app/stall?for=1s stops a whole worker. docs/APP.md describes the configuration file.
 
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,

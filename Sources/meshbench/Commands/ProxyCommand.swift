@@ -9,11 +9,11 @@ extension Command {
         name: "proxy",
         about: "Run the reference proxy",
         detail: """
-            Either from a configuration file (docs/PROXY.md), or as one hop with nothing else: every \
-            request that comes to --listen goes to --upstream, without a request timeout.
+            Either from a configuration file (docs/PROXY.md), or as one hop with nothing else: \
+            every request that comes to --listen goes to --upstream, without a request timeout.
 
-            SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP reads \
-            the configuration file again.
+            SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP \
+            reads the configuration file again.
             """,
         flags: [.config, .listen, .upstream, .workers],
         run: runProxy)

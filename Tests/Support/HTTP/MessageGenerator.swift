@@ -1,5 +1,5 @@
-// Messages from the grammar, valid by construction, and then bent: the nearer a wrong message is to a right
-// one, the more parsers have disagreed about it.
+// Messages from the grammar, valid by construction, and then bent: the nearer a wrong message is to
+// a right one, the more parsers have disagreed about it.
 
 public import Base
 

@@ -1,5 +1,6 @@
-// HTTP/1.1 read slowly: whole messages in arrays, cut at their separators, each rule of RFC 9110 and 9112
-// (and of our own strictness) one line. It shares nothing with `Wire` and is what `Wire` is held against.
+// HTTP/1.1 read slowly: whole messages in arrays, cut at their separators, each rule of RFC 9110
+// and 9112 (and of our own strictness) one line. It shares nothing with `Wire` and is what `Wire`
+// is held against.
 
 /// What reading came to.
 public enum ReferenceVerdict<Value: Equatable & Sendable>: Equatable, Sendable {
