@@ -3,7 +3,7 @@
 /// The limits that every file keeps.
 enum Limit {
     static let fileLines = 500
-    static let functionLines = 80
+    static let functionLines = 95
     static let columns = 100
     /// Tables and generated data, long without being hard to read. Empty: none so far.
     static let longFiles: Set<String> = []
@@ -28,7 +28,7 @@ func sizeViolations(_ file: SourceText) -> [Violation] {
     return found
 }
 
-/// Functions, initializers and subscripts of at most 80 lines from brace to brace.
+/// Functions, initializers and subscripts of at most 95 lines from brace to brace.
 func functionViolations(_ file: SourceText) -> [Violation] {
     functions(in: file).compactMap { function in
         function.lines <= Limit.functionLines
