@@ -102,7 +102,7 @@ private func source(_ text: String, path: String = "Sources/ProxyCore/X.swift") 
             ])
     }
 
-    @Test(arguments: [(78, 0), (79, 1)])
+    @Test(arguments: [(93, 0), (94, 1)])
     func longFunctions(statements: Int, violations: Int) {
         let body = String(repeating: "    x()\n", count: statements)
         #expect(functionViolations(source("func f() {\n\(body)}\n")).count == violations)
