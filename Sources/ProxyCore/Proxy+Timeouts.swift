@@ -27,7 +27,7 @@ extension Proxy {
             return connection.since + (draining ? Self.lingerTime : timeouts.head)
         case (.downstream, .awaitingRequest) where !connection.output.isEmpty:
             // The last answer is still being read.
-            return connection.active + min(timeouts.idle, timeouts.streamIdle)
+            return lastMoved(connection) + min(timeouts.idle, timeouts.streamIdle)
         case (.downstream, .awaitingRequest):
             return connection.since + (draining ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending): return requestDeadline(connection)
@@ -38,7 +38,7 @@ extension Proxy {
             }
             return min(idle, deadline)
         case (.downstream, .tunnel): return lastActive(connection) + timeouts.streamIdle
-        case (.downstream, .finishing): return connection.active + timeouts.streamIdle
+        case (.downstream, .finishing): return lastMoved(connection) + timeouts.streamIdle
         case (.downstream, .lingering): return connection.since + Self.lingerTime
         case (.upstream, .connecting):
             let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
@@ -53,6 +53,11 @@ extension Proxy {
     private func requestDeadline(_ connection: Connection) -> Instant? {
         let timeout = connection.exchange.timeout
         return timeout > .zero ? connection.exchange.requestEnded + timeout : nil
+    }
+
+    /// An answer that was just queued has its time from now on, however long nothing moved before.
+    private func lastMoved(_ connection: Connection) -> Instant {
+        max(connection.since, connection.active)
     }
 
     private func lastActive(_ connection: Connection) -> Instant {

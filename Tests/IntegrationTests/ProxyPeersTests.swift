@@ -201,7 +201,7 @@ import Testing
         #expect(line.status == 101)
         #expect(line.details == "upgrade")
         #expect(line.path == "/chat")
-        #expect(line.request_bytes > 6 << 20 && line.response_bytes > 6 << 20)
+        #expect(line.requestBytes > 6 << 20 && line.responseBytes > 6 << 20)
         #expect(try proxy.stats()["meshbench_proxy_upgrades_total"] == 1)
         try proxy.wait(for: "upstream_connections") { $0 == 0 }
     }

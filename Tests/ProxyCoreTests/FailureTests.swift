@@ -289,6 +289,18 @@ import Testing
         expectReply(scene, client, 504, .UT, "response_timeout")
     }
 
+    @Test func aBodyThatStopsComing() {
+        let scene = Scene(Scene.configuration(timeouts: Self.timeouts))
+        let client = scene.client()
+        scene.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", by: client)
+        scene.pass(.seconds(15))
+        scene.send("b", by: client)
+        scene.pass(.milliseconds(19_999))
+        #expect(scene.received(client) == "")
+        scene.pass(.milliseconds(1))
+        expectReply(scene, client, 408, .SI, "stream_idle_timeout", closes: true)
+    }
+
     @Test func aHeadThatTricklesOneByteASecond() {
         let scene = Scene(Scene.configuration(timeouts: Self.timeouts))
         let client = scene.client()

@@ -74,6 +74,8 @@ final class ProxySimulation {
     /// Runs until nothing is left to do, or `end` comes.
     func run(until end: Instant = .distantFuture, steps: Int = 5_000_000) {
         var idle = 0
+        // What was asked of the proxy from outside (a reload, a drain) takes effect first.
+        settle()
         for _ in 0..<steps {
             let actors = peers.count + 1
             let choice = random.below(actors)

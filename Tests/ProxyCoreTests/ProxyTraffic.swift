@@ -16,6 +16,8 @@ struct ProxyTraffic {
     private let seed: UInt64
     /// Nobody misbehaves: every request must get its own whole answer.
     private let isSound: Bool
+    /// A server never answers one of the requests; others may wait for its connection in vain.
+    private var hasSilence = false
 
     init(seed: UInt64) {
         self.seed = seed
@@ -49,6 +51,7 @@ struct ProxyTraffic {
             let client = makeClient(socket, number, kinds)
             clients.append(client)
             simulation.peers.append(client)
+            if client.exchanges.contains(where: { $0.answer == .silent }) { hasSilence = true }
         }
         if !isSound, chance(20) {
             simulation.run(until: simulation.now + .milliseconds(Int64(random.below(30))))
@@ -201,8 +204,8 @@ struct ProxyTraffic {
         case .garbage: return flag == "UPE" || flag == "UC"
         case .silent: return flag == "UT" || flag == "UC"
         case .truncated, .reset: return flag == "UC"
-        // The connection it was sent on may have been stale.
-        default: return flag == "UC"
+        // The connection it was sent on may have been stale, or none may have become free in time.
+        default: return flag == "UC" || (flag == "UT" && hasSilence)
         }
     }
 }

@@ -118,8 +118,10 @@ final class SimulatedServer: SimulatedPeer {
             defer { received.removeFirst(count) }
             return Array(received.prefix(count))
         case .chunked:
-            // Nothing is pipelined to a server, so a body ends where the bytes end.
-            guard received.suffix(4) == [13, 10, 13, 10] else { return nil }
+            // Nothing is pipelined to a server, so a body ends where the bytes end. (A slice: the
+            // `suffix` of sequences would walk all of it for each piece.)
+            let last = received[max(0, received.count - 4)...]
+            guard last.elementsEqual([13, 10, 13, 10]) else { return nil }
             switch ReferenceParser.chunked(received) {
             case .accepted(let body, let length):
                 received.removeFirst(length)

@@ -94,7 +94,9 @@ public final class RunningProxy {
     /// The next line of the access log, where that goes to standard output.
     public func nextLogLine() throws -> AccessLogLine {
         guard let line = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
-        return try JSONDecoder().decode(AccessLogLine.self, from: Data(line))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(AccessLogLine.self, from: Data(line))
     }
 
     /// The answer of the admin listener.
@@ -160,7 +162,7 @@ public final class RunningProxy {
 
 /// One line of the access log.
 public struct AccessLogLine: Decodable, Equatable, Sendable {
-    public var start_ns: Int64
+    public var startNs: Int64
     public var method: String?
     public var path: String?
     public var authority: String?
@@ -168,9 +170,9 @@ public struct AccessLogLine: Decodable, Equatable, Sendable {
     public var status: Int
     public var flags: String
     public var details: String
-    public var duration_us: Int
-    public var request_bytes: Int
-    public var response_bytes: Int
+    public var durationUs: Int
+    public var requestBytes: Int
+    public var responseBytes: Int
     public var attempts: Int
     public var client: String
     public var cluster: String?
