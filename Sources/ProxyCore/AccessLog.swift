@@ -24,9 +24,6 @@ public final class AccessLog {
         if enabled { waiting.reserveCapacity(Self.capacity) }
     }
 
-    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds: makes instants into times of day.
-    public var wallOffset: Int64 = 0
-
     /// Whether there is something to write.
     public var isEmpty: Bool { waiting.isEmpty }
 
@@ -105,7 +102,7 @@ extension Proxy {
         }
         var out = unsafe ByteWriter(pool.memory(buffer))
         out.append("{\"start_ns\":")
-        out.append(decimal: UInt64(max(0, exchange.started.nanoseconds + log.wallOffset)))
+        out.append(decimal: UInt64(max(0, exchange.started.nanoseconds + (wallOffset ?? 0))))
         out.append(pool.bytes(exchange.note, 0..<Int(exchange.noteLength)))
         out.append(",\"status\":")
         out.append(decimal: UInt64(exchange.status))
