@@ -207,6 +207,7 @@ final class ProxySimulation {
         }
         proxy.log.drain { lines in
             logLines += lines.text.split(separator: "\n").map(String.init)
+            return lines.count
         }
         if checksInvariants { proxy.checkInvariants() }
     }

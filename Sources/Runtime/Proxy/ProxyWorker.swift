@@ -38,6 +38,8 @@ final class ProxyWorker {
     private static let acceptsAtDrain = 128
     /// How long accepting pauses when descriptors have run out.
     static let acceptPause = Duration.milliseconds(50)
+    /// How long lines of the access log wait for their reader before they are offered again.
+    private static let logPause = Duration.milliseconds(5)
     /// Clients at once. Bound: leaves a descriptor for each one's upstream connection.
     private let clients: Int
 
@@ -95,15 +97,22 @@ final class ProxyWorker {
             writeLog()
             housekeep()
             if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
-                return
+                return finishLog()
             }
         }
+    }
+
+    /// The last lines. Bound: whoever reads none for a second gets no more.
+    private func finishLog() {
+        while !proxy.log.isEmpty, log?.waitUntilWritable() == true { writeLog() }
     }
 
     private var wakeInstant: Instant? {
         var instant = proxy.nextDeadline ?? .distantFuture
         if let resumeAccepting { instant = min(instant, resumeAccepting) }
         if let drainDeadline { instant = min(instant, drainDeadline) }
+        // Lines that a pipe did not take: its reader does not tell when there is room again.
+        if !proxy.log.isEmpty { instant = min(instant, now + Self.logPause) }
         if proxy.openConnections > 0 { instant = min(instant, nextTrim) }
         return instant == .distantFuture ? nil : instant
     }
@@ -124,8 +133,9 @@ final class ProxyWorker {
     private func writeLog() {
         guard !proxy.log.isEmpty else { return }
         proxy.log.drain { lines in
-            guard let lost = log?.write(lines), lost > 0 else { return }
-            proxy.counters.noteLogLoss(lost)
+            guard let written = log?.write(lines) else { return lines.count }
+            if written.lost > 0 { proxy.counters.noteLogLoss(written.lost) }
+            return written.taken
         }
     }
 
