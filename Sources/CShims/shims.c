@@ -2,6 +2,7 @@
 #include "shims.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -55,6 +56,19 @@ int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns) {
 }
 
 int mb_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+
+int mb_sized_pipe(int *exit, int *entry, int size) {
+    int ends[2];
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
+    fcntl(ends[1], F_SETPIPE_SZ, size);
+    *exit = ends[0];
+    *entry = ends[1];
+    return 0;
+}
+
+long mb_splice(int from, int to, size_t count) {
+    return splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
 
 int mb_event_counter(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 

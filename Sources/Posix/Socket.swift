@@ -103,6 +103,16 @@ public enum Socket {
         }
     }
 
+    /// Moves up to `count` bytes between a socket and a pipe within the kernel.
+    static func move(from source: Int32, to sink: Int32, _ count: Int) -> Transfer {
+        while true {
+            let n = mb_splice(source, sink, count)
+            if n > 0 { return .bytes(n) }
+            if n == 0 { return .closed }
+            if let settled = settle(errno) { return settled }
+        }
+    }
+
     @inline(__always)
     public static func send(_ socket: Int32, _ bytes: Bytes) -> Transfer {
         while true {

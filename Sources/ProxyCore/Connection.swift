@@ -46,6 +46,12 @@ struct BodyProgress: BitwiseCopyable {
 
     var kind = Kind.complete
     var remaining = 0
+    /// Bytes that are on their way without having been read (`Proxy+Direct.swift`).
+    var held = 0
+    /// Such bytes have passed.
+    var isDirect = false
+    /// None shall pass.
+    var isRead = false
     var chunks = ChunkedBody()
 
     init() {}

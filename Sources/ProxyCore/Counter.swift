@@ -19,6 +19,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case requestsCompleted
     case requestBytes
     case responseBytes
+    case directBytes
     case pendingOverflow
     case staleRetries
     case protocolErrors
@@ -47,6 +48,7 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .requestsCompleted: "requests_completed_total"
         case .requestBytes: "request_bytes_total"
         case .responseBytes: "response_bytes_total"
+        case .directBytes: "direct_bytes_total"
         case .pendingOverflow: "pending_overflow_total"
         case .staleRetries: "stale_retries_total"
         case .protocolErrors: "protocol_errors_total"

@@ -59,6 +59,9 @@ extension Proxy {
                 return false
             }
             guard let peer = connection.peer else { return roomInBuffer }
+            // Bytes that pass unseen go first, and wait for what was read before them.
+            if connection.body.held > 0 { return false }
+            if mayPassDirectly(connection), !connections[peer].output.isEmpty { return false }
             // A peer that is not yet connected takes what is sent along with the head, and no more.
             return roomInBuffer && !connections[peer].output.isFull
         case .pooled, .lingering: return true
@@ -190,8 +193,8 @@ extension Proxy {
         if connections[slot].role == .upstream { connections[slot].requestBytesSent += count }
         if connections[slot].output.isEmpty { outputDone(slot, now: now) }
         guard connections[slot].role != .free else { return }
-        if wasFull, !connections[slot].output.isFull {
-            if let peer = connections[slot].peer { askRead(peer) }
+        if connections[slot].output.isEmpty || (wasFull && !connections[slot].output.isFull) {
+            if let peer = connections[slot].peer, connections[peer].readPaused { askRead(peer) }
             if connections[slot].stage == .awaitingRequest { askRead(slot) }
         }
         feedStarved()

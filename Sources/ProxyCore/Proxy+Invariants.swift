@@ -62,7 +62,10 @@ extension Proxy {
         case (.upstream, .connecting): break
         default: preconditionFailure("\(connection.role) in \(connection.stage)")
         }
+        precondition(
+            connection.body.held == 0 || !connection.hasInput, "read past bytes that are held")
         if connection.stage == .pooled {
+            precondition(connection.body.held == 0, "pooled with bytes on their way")
             precondition(connection.input < 0, "a pooled connection holds a buffer")
             precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
         }

@@ -267,7 +267,9 @@ extension Proxy {
                 connections[slot].exchange.requestEnded = now
                 arm(slot)
             }
-        } else if connections[slot].inputEnded, !connections[slot].hasInput {
+        } else if connections[slot].inputEnded, !connections[slot].hasInput,
+            connections[slot].body.held == 0
+        {
             // The client may still read: what was answered before is not taken from it by a reset.
             abort(slot, status: 400, flag: .DC, detail: "request_incomplete", now: now)
         }

@@ -183,6 +183,7 @@ extension Proxy {
         guard let client = connections[slot].peer else { return close(slot, reset: true) }
         let exchange = connections[client].exchange
         // What has come is passed on first, when the client's side takes it again.
+        if connections[slot].body.held > 0, !failed { return }
         if connections[slot].hasInput, !failed,
             exchange.headSent || connections[client].output.isFull
         {

@@ -97,6 +97,10 @@ public final class Proxy {
 
     // MARK: What the owner asks
 
+    /// Whether something is outstanding.
+    @inline(__always)
+    public var hasEffects: Bool { effectCount > 0 }
+
     /// The next thing to do; nil: nothing is outstanding.
     @inline(__always)
     public func nextEffect() -> Effect? {

@@ -252,6 +252,7 @@ import Testing
     @Test func connectionsWithoutABufferGoOnWhenOneIsFree() {
         // 80 buffers; thirty bodies that nobody takes want four each.
         let scene = Scene(Scene.configuration(maxConnections: 64, connections: 80))
+        scene.simulation.hasPipes = false
         let size = 1 << 19
         let clients = (0..<30).map { _ in scene.client() }
         for client in clients {

@@ -35,6 +35,11 @@ final class ProxySimulation {
     var checksInvariants = true
     /// Reads that the worker would put off to its next turn.
     private var postponed: [Int] = []
+    /// What the kernel holds of bodies that pass unseen, by the slot they come from.
+    private var pipes: [Int: ByteQueue] = [:]
+    private static let pipeSize = 64 * 1024
+    /// Whether bodies may pass unseen at all.
+    var hasPipes = true
 
     init(_ configuration: ProxyConfiguration, seed: UInt64) {
         random = SeededRandom(seed: seed)
@@ -170,8 +175,12 @@ final class ProxySimulation {
             guard writable || failed else { return }
             if failed { return proxy.failed(slot, now: now) }
             proxy.connected(slot, now: now)
-        } else if writable, proxy.outputCount(slot) > 0 {
-            flush(slot)
+        } else if writable {
+            if proxy.outputCount(slot) > 0 {
+                flush(slot)
+            } else if let source = proxy.directSource(for: slot) {
+                moveDirectly(source)
+            }
         }
         if readable, stillOpen(slot, socket) {
             read(slot, ended: socket.peerEnded || socket.peerReset)
@@ -202,6 +211,7 @@ final class ProxySimulation {
                 note("c", slot, reset ? 1 : 0)
                 sockets[slot]?.close(reset: reset)
                 sockets[slot] = nil
+                pipes[slot] = nil
             }
             if checksInvariants { proxy.checkInvariants() }
         }
@@ -231,6 +241,9 @@ final class ProxySimulation {
     private func read(_ slot: Int, ended: Bool) {
         guard let socket = sockets[slot] else { return }
         for _ in 0..<Self.readsPerTurn {
+            if proxy.directBytes(slot) > 0 || proxy.heldBytes(slot) > 0 {
+                return moveDirectly(slot)
+            }
             guard let space = unsafe proxy.space(slot) else { return }
             if !socket.inbound.isEmpty {
                 let piece = socket.inbound.take(space.count)
@@ -240,6 +253,7 @@ final class ProxySimulation {
                 proxy.received(slot, piece.count, now: now)
                 guard stillOpen(slot, socket) else { return }
                 if piece.count < room && !ended { return }
+                if proxy.hasEffects { return proxy.readLater(slot) }
             } else if socket.peerReset {
                 return proxy.failed(slot, now: now)
             } else if socket.peerEnded {
@@ -250,6 +264,45 @@ final class ProxySimulation {
             }
         }
         proxy.readLater(slot)
+    }
+
+    /// As the worker does, with a queue for the pipe.
+    private func moveDirectly(_ slot: Int) {
+        guard let sinkSlot = proxy.peer(of: slot), let socket = sockets[slot],
+            let sink = sockets[sinkSlot]
+        else { return }
+        if !hasPipes || (pipes[slot] == nil && chance(10)) { return proxy.refuseDirect(slot) }
+        while true {
+            if chance(5) { return proxy.readLater(slot) }
+            let held = proxy.heldBytes(slot)
+            let wanted = min(proxy.directBytes(slot), Self.pipeSize - held)
+            if wanted > 0 {
+                if !socket.inbound.isEmpty {
+                    let piece = socket.inbound.take(wanted)
+                    pipes[slot, default: ByteQueue()].append(piece)
+                    note("m", slot, piece.count)
+                    proxy.movedIn(slot, piece.count, now: now)
+                } else if socket.peerReset {
+                    return proxy.failed(slot, now: now)
+                } else if socket.peerEnded {
+                    proxy.ended(slot, now: now)
+                }
+            }
+            guard stillOpen(slot, socket) else { return }
+            guard var pipe = pipes[slot], proxy.heldBytes(slot) > 0 else { return }
+            precondition(pipe.count == proxy.heldBytes(slot), "the pipe holds something else")
+            let piece = Array(pipe.take(1 + random.below(pipe.count)))
+            guard let sent = piece.withBytes({ sink.send([$0]) }) else {
+                pipes[slot] = nil
+                proxy.dropHeld(slot)
+                return proxy.sendingFailed(sinkSlot, now: now)
+            }
+            pipes[slot]?.drop(sent)
+            note("M", slot, sent)
+            guard sent > 0 else { return }
+            proxy.movedOut(slot, sent, now: now)
+            if pipes[slot]?.isEmpty == true { pipes[slot] = nil }
+        }
     }
 
     private func flush(_ slot: Int) {

@@ -27,6 +27,8 @@ struct ByteQueue {
         return taken
     }
 
+    mutating func drop(_ count: Int) { _ = take(count) }
+
     mutating func removeAll() { self = ByteQueue() }
 }
 

@@ -33,6 +33,12 @@ int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns);
 // Takes a waiting connection, non-blocking and close-on-exec; -1 with errno.
 int mb_accept(int listener);
 
+// A pipe that does not block and is closed on exec; `size` bytes if the system allows.
+int mb_sized_pipe(int *exit, int *entry, int size);
+// Moves up to `count` bytes from one descriptor to another, of which one is a pipe, without
+// waiting; -1 with errno.
+long mb_splice(int from, int to, size_t count);
+
 // A counter whose descriptor is readable while it is not zero.
 int mb_event_counter(void);
 void mb_event_counter_add(int counter);

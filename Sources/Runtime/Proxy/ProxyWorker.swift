@@ -25,6 +25,8 @@ final class ProxyWorker {
     private var bytesThisTurn = 0
     /// Connections whose reading waits for the next turn.
     private var postponed: [Int] = []
+    private var resuming: [Int] = []
+    private var pipes: PipePool
 
     /// Reads of one connection before others have their turn. Bound: no peer can hold the worker.
     private static let readsPerTurn = 16
@@ -64,6 +66,7 @@ final class ProxyWorker {
         self.clients = clients
         self.listeners = listeners
         sockets = Slab(zeroed: configuration.limits.connections)
+        pipes = PipePool(slots: configuration.limits.connections)
         log = try LogFile(configuration.accessLog)
         mailbox.publish(proxy.counters)
         try reactor.add(reading: mailbox.descriptor, token: Token.mailbox)
@@ -73,6 +76,7 @@ final class ProxyWorker {
     deinit {
         for listener in listeners { Glibc.close(listener) }
         sockets.deallocate()
+        pipes.deallocate()
     }
 
     private func watchListeners() throws(SystemError) {
@@ -156,8 +160,12 @@ final class ProxyWorker {
             let code = Socket.error(of: sockets[slot] - 1)
             if code != 0 { return proxy.failed(slot, now: now) }
             proxy.connected(slot, now: now)
-        } else if readiness.writable, proxy.outputCount(slot) > 0 {
-            flush(slot)
+        } else if readiness.writable {
+            if proxy.outputCount(slot) > 0 {
+                flush(slot)
+            } else if let source = proxy.directSource(for: slot) {
+                moveDirectly(source)
+            }
         }
         if readiness.readable, stillOpen(slot, generation) {
             read(slot, ended: readiness.ended)
@@ -249,6 +257,7 @@ final class ProxyWorker {
             case .close(let slot, let reset):
                 let socket = sockets[slot] - 1
                 sockets[slot] = 0
+                pipes.give(of: slot, isEmpty: false)
                 if socket >= 0 { Socket.close(socket, reset: reset) }
                 // A descriptor is free for whoever waits.
                 if resumeAccepting != nil { resumeAccepting = now }
@@ -261,9 +270,9 @@ final class ProxyWorker {
     private func resumeReading() {
         guard !postponed.isEmpty else { return }
         // Bound: as many as reads were asked for in one turn.
-        let slots = postponed
-        postponed.removeAll(keepingCapacity: true)
-        for slot in slots where proxy.isOpen(slot) { proxy.readLater(slot) }
+        swap(&postponed, &resuming)
+        for slot in resuming where proxy.isOpen(slot) { proxy.readLater(slot) }
+        resuming.removeAll(keepingCapacity: true)
         drainEffects()
     }
 
@@ -288,6 +297,9 @@ final class ProxyWorker {
         let socket = sockets[slot] - 1
         let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
         for _ in 0..<Self.readsPerTurn {
+            if proxy.directBytes(slot) > 0 || proxy.heldBytes(slot) > 0 {
+                return moveDirectly(slot)
+            }
             guard let space = unsafe proxy.space(slot) else { return }
             switch unsafe Socket.receive(socket, into: space) {
             case .bytes(let count):
@@ -296,9 +308,47 @@ final class ProxyWorker {
                 proxy.received(slot, count, now: now)
                 guard stillOpen(slot, generation) else { return }
                 if count < room && !ended { return }
+                // What was read goes on before more is: the same memory serves again, still warm.
+                if proxy.hasEffects { return proxy.readLater(slot) }
             case .wouldBlock: return proxy.nothingRead(slot)
             case .closed: return proxy.ended(slot, now: now)
             case .failed: return proxy.failed(slot, now: now)
+            }
+        }
+        proxy.readLater(slot)
+    }
+
+    /// Moves bytes of a body from socket to socket as far as both go along. Whichever does not is
+    /// ready again with an event of its own, which leads here.
+    private func moveDirectly(_ slot: Int) {
+        guard let sink = proxy.peer(of: slot) else { return }
+        guard let pipe = pipes.take(for: slot) else { return proxy.refuseDirect(slot) }
+        let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
+        let (from, to) = (sockets[slot] - 1, sockets[sink] - 1)
+        while bytesThisTurn < Self.bytesPerTurn {
+            let held = proxy.heldBytes(slot)
+            let wanted = min(proxy.directBytes(slot), PipePool.size - held)
+            if wanted > 0 {
+                switch pipe.take(wanted, from: from) {
+                case .bytes(let count):
+                    bytesThisTurn += count
+                    proxy.movedIn(slot, count, now: now)
+                // With bytes in the pipe it may be the pipe that is full.
+                case .wouldBlock: break
+                case .closed: proxy.ended(slot, now: now)
+                case .failed: return proxy.failed(slot, now: now)
+                }
+            }
+            // Where the connection is gone, its pipe goes with it.
+            guard stillOpen(slot, generation) else { return }
+            guard proxy.heldBytes(slot) > 0 else { return pipes.give(of: slot, isEmpty: true) }
+            switch pipe.give(proxy.heldBytes(slot), to: to) {
+            case .bytes(let count): proxy.movedOut(slot, count, now: now)
+            case .wouldBlock: return
+            case .closed, .failed:
+                pipes.give(of: slot, isEmpty: false)
+                proxy.dropHeld(slot)
+                return proxy.sendingFailed(sink, now: now)
             }
         }
         proxy.readLater(slot)
