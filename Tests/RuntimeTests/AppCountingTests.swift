@@ -11,6 +11,48 @@ import Testing
 @testable import Runtime
 
 @Suite struct AppCountingTests {
+    /// The request has been sent while the worker stood still: its connection still waits in the
+    /// listener's queue when the worker is told to stop.
+    @Test("A request on a connection that was not accepted yet is answered when it stops")
+    func drainingTakesTheQueue() throws {
+        let server = try AppServer(AppConfiguration(listen: "127.0.0.1:0"))
+        let staller = try AppClient(server.address)
+        staller.send("GET /app/stall?for=300ms HTTP/1.1\r\nhost: test\r\n\r\n")
+        // One whose connection is accepted or waits, but whose request was not read; and an idle
+        // one.
+        let client = try AppClient(server.address)
+        let idle = try AppClient(server.address)
+        client.send("GET /?size=5 HTTP/1.1\r\nhost: test\r\n\r\n")
+        server.stop()
+        #expect(try #require(staller.answer()).status == 200)
+        #expect(try #require(client.answer()).body.count == 5)
+        #expect(client.isAtEnd())
+        #expect(idle.isAtEnd())
+    }
+
+    @Test("Buffers that nobody needs any more give their memory back")
+    func buffersAreTrimmed() throws {
+        let server = try AppServer(
+            AppConfiguration(listen: "127.0.0.1:0", behaviour: .init(size: 1)))
+        defer { server.stop() }
+        let buffers = server.workers[0].buffers
+        func resident() -> Int {
+            (0..<200).count { buffer in
+                var page: UInt8 = 0
+                let memory = unsafe buffers.memory(Int32(buffer)).baseAddress
+                return unsafe mincore(memory, 4096, &page) == 0 && page & 1 == 1
+            }
+        }
+        // Each holds a buffer with a part of a head; then none does.
+        var clients: [AppClient] = []
+        for _ in 0..<100 { clients.append(try AppClient(server.address)) }
+        for client in clients { client.send("GET / HTTP/1.1\r\n") }
+        #expect(Self.becomes { resident() >= 100 })
+        for client in clients { client.send("host: test\r\n\r\n") }
+        for client in clients { #expect(try #require(client.answer()).status == 200) }
+        #expect(Self.becomes { resident() <= AppWorker.spareBuffers })
+    }
+
     /// The server's socket of a client's connection.
     private static func peer(of client: Int32) throws -> Int32 {
         let address = try Socket.localAddress(of: client)
