@@ -15,9 +15,9 @@ public enum LoadLimits {
     public static let bodies = 1 << 30
     /// Requests per second, of any phase: more than one machine can send.
     public static let rate = 2_000_000.0
-    /// Up to the timeout latencies are told exactly: half of what the histograms reach to, so that
-    /// what ends late still fits.
-    public static let timeout = Duration.seconds(1800)
+    /// The longest timeout: as far as histograms tell latencies apart. What ends later still is
+    /// counted, and `LoadResult.cautions` says so.
+    public static let timeout = Duration.seconds(3600)
     /// Requests that are taken up before the owner of the sockets has its turn.
     public static let catchUp = 4_096
     /// Bytes of an answer's head that may arrive in pieces; a longer one is malformed.

@@ -40,14 +40,18 @@ extension LoadResult {
     /// Lag that is too small to complain about is still a part of every response latency, so it is
     /// named as soon as it is not small beside it.
     public func cautions(measured: [Int]? = nil, closed: Bool = false) -> [String] {
-        if closed { return busy.map { [$0] } ?? [] }
-        var cautions: [String] = []
-        for i in measured ?? Array(phases.indices) where phases[i].lag.count > 0 {
-            let (lag, limit) = lagAndLimit(phases[i])
-            let response = phases[i].response.value(atQuantile: 0.99)
+        let phases = (measured ?? Array(phases.indices)).map { self.phases[$0] }
+        var cautions = phases.filter { $0.response.clipped > 0 }.map {
+            "\($0.response.clipped) response latencies in phase \($0.name) were above an hour; "
+                + "they are counted as 1.2 hours."
+        }
+        if closed { return cautions + (busy.map { [$0] } ?? []) }
+        for phase in phases where phase.lag.count > 0 {
+            let (lag, limit) = lagAndLimit(phase)
+            let response = phase.response.value(atQuantile: 0.99)
             if Double(lag) > Self.tolerableShare * Double(response), Double(lag) <= limit {
                 cautions.append(
-                    "Lag is a large part of response latency in phase \(phases[i].name): "
+                    "Lag is a large part of response latency in phase \(phase.name): "
                         + "its p99 is \(lag / 1000) µs beside \(response / 1000) µs. Response "
                         + "latency there is in part the generator's own wake-up; service latency "
                         + "is without it.")

@@ -104,6 +104,13 @@ import Testing
         #expect(cautions.allSatisfy { $0.contains("part of response latency") })
     }
 
+    @Test("Latencies beyond the histograms are told")
+    func clipped() {
+        let result = Self.result(lag: 5_000, response: 3_600_000_000_001, cpu: 500)
+        #expect(result.cautions().map { $0.contains("1000 response latencies") } == [true])
+        #expect(result.cautions(closed: true).count == 1)
+    }
+
     @Test("Connections that this machine could not open are the generator's own failure")
     func localFailures() {
         var result = Self.result(lag: 5_000, response: 2_000_000, cpu: 500)

@@ -166,6 +166,40 @@ import Testing
         #expect(server.requests.all.allSatisfy { $0.body.count == size })
     }
 
+    @Test("More connections than one look at the sockets tells: answered, and timed out")
+    func manyConnections() throws {
+        let quick = try AppServer(
+            AppConfiguration(listen: "127.0.0.1:0", behaviour: .init(size: 1)))
+        defer { quick.stop() }
+        let closed = Self.job([quick.address], arrivals: .closed, connections: 700)
+        let answered = try Self.result(of: closed).phases[0]
+        #expect(answered.planned >= 700)
+        #expect(answered.outcomes == ["ok": answered.planned])
+        #expect(answered.connectionsOpened == 700)
+
+        let slow = try AppServer(
+            AppConfiguration(
+                listen: "127.0.0.1:0",
+                behaviour: .init(size: 1, delay: .fixed(.seconds(3600)))))
+        let open = Self.job(
+            [slow.address], rate: 2000, connections: 700, timeout: .milliseconds(200))
+        let timedOut = try Self.result(of: open).phases[0]
+        #expect(timedOut.planned == 1000)
+        #expect(timedOut.count(.timeout) + timedOut.count(.dropped) == 1000)
+        slow.stop()
+    }
+
+    @Test("An answer longer than one turn reads is read to its end")
+    func longAnswers() throws {
+        let server = try AppServer(
+            AppConfiguration(listen: "127.0.0.1:0", behaviour: .init(size: 64 << 20)))
+        defer { server.stop() }
+        let job = Self.job([server.address], rate: 8, connections: 2)
+        let tally = try Self.result(of: job).phases[0]
+        #expect(tally.outcomes == ["ok": 4])
+        #expect(tally.bytesReceived > 4 * 64 << 20)
+    }
+
     @Test("A target that nobody listens on is an error before the start")
     func unreachable() throws {
         let server = try TestServer.answering { _ in Self.plain }
