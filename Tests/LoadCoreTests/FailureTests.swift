@@ -187,16 +187,17 @@ import Testing
         #expect(sum <= limit + LoadLimits.targets * LoadLimits.waitingPerTarget)
     }
 
-    @Test("The end of a ramp to zero is a number")
-    func rampToZero() {
-        let curve = RateCurve(.ramp(start: 2999.7, end: 0), over: .milliseconds(1234))
+    /// With these rates rounding leaves less than zero under the root.
+    @Test(
+        "The end of a ramp to zero is a number",
+        arguments: [
+            (3887.2085142972164, 1684), (1816.8561837786513, 533), (2893.0702407341314, 1375),
+        ] as [(Double, Int64)])
+    func rampToZero(rate: Double, milliseconds: Int64) throws {
+        let duration = Duration.milliseconds(milliseconds)
+        let curve = RateCurve(.ramp(start: rate, end: 0), over: duration)
         var hint = 0
-        var x = curve.total
-        for _ in 0..<1000 {
-            x = x.nextDown
-            hint = 0
-            let time = curve.time(owing: x, hint: &hint)
-            #expect(time == nil || time.map { $0 >= 0 && $0 < 1.2341 } == true)
-        }
+        let time = try #require(curve.time(owing: curve.total.nextDown, hint: &hint))
+        #expect(abs(time - duration.seconds) < 1e-6)
     }
 }
