@@ -40,8 +40,14 @@ enum { BATCH = 256 };
 int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns) {
     struct epoll_event ready[BATCH];
     struct timespec limit = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
-    int n = epoll_pwait2(epoll, ready, capacity < BATCH ? capacity : BATCH,
-                         timeout_ns < 0 ? NULL : &limit, NULL);
+    if (capacity > BATCH) capacity = BATCH;
+    int n = epoll_pwait2(epoll, ready, capacity, timeout_ns < 0 ? NULL : &limit, NULL);
+    if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
+        // Before Linux 5.11, or where a filter of system calls does not know it: milliseconds,
+        // rounded up so that nobody is woken before his time.
+        int64_t ms = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
+        n = epoll_wait(epoll, ready, capacity, ms > INT32_MAX ? INT32_MAX : (int)ms);
+    }
     for (int i = 0; i < n; i++) {
         out[i] = (mb_event){.events = ready[i].events, .token = ready[i].data.u64};
     }

@@ -15,6 +15,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     public var limits: ProxyLimits
     public var timeouts: ProxyTimeouts
     public var headers: HeaderPolicy
+    /// Protocols that a connection may change to, in lower case; others are not asked for.
+    public var upgrades: [String]
 
     /// `host:port`, the host a numeric IPv4 or bracketed IPv6 address. Port 0: any free one.
     public typealias SocketAddressText = String
@@ -99,7 +101,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         listeners: [Listener], routes: [Route], clusters: [Cluster],
         admin: SocketAddressText? = nil, accessLog: String? = nil, workers: Int = 1,
         limits: ProxyLimits = .init(), timeouts: ProxyTimeouts = .init(),
-        headers: HeaderPolicy = .init()
+        headers: HeaderPolicy = .init(), upgrades: [String] = ["websocket"]
     ) {
         self.listeners = listeners
         self.routes = routes
@@ -110,6 +112,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         self.limits = limits
         self.timeouts = timeouts
         self.headers = headers
+        self.upgrades = upgrades
     }
 }
 

@@ -31,6 +31,8 @@ public struct Readiness: Sendable, BitwiseCopyable {
     @inlinable public var ended: Bool { events & (UInt32(MB_EPOLL_RDHUP) | failure) != 0 }
     /// The connection failed, or both sides have ended.
     @inlinable public var failed: Bool { events & failure != 0 }
+    /// The connection failed: the peer has reset it.
+    @inlinable public var broken: Bool { events & UInt32(MB_EPOLL_ERR) != 0 }
 
     @inlinable var failure: UInt32 {
         UInt32(MB_EPOLL_ERR) | UInt32(MB_EPOLL_HUP)

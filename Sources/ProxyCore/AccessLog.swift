@@ -8,8 +8,8 @@ import Wire
 /// Finished lines of one worker, waiting to be written.
 public final class AccessLog {
     private(set) var enabled = false
-    /// Bound: what may wait between two turns of the reactor. A line that does not fit is counted
-    /// and lost.
+    /// Bound: what may wait for the next turn of the reactor, or for a reader that is slow. A line
+    /// that does not fit is counted and lost.
     static let capacity = 256 * 1024
     private var waiting: [UInt8]
 
@@ -24,17 +24,13 @@ public final class AccessLog {
         if enabled { waiting.reserveCapacity(Self.capacity) }
     }
 
-    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds: makes instants into times of day.
-    public var wallOffset: Int64 = 0
-
     /// Whether there is something to write.
     public var isEmpty: Bool { waiting.isEmpty }
 
-    /// Hands the lines to `write` and forgets them.
-    public func drain(_ write: (Bytes) -> Void) {
+    /// Hands the lines to `write`, which returns how many bytes it took, and forgets those.
+    public func drain(_ write: (Bytes) -> Int) {
         guard !waiting.isEmpty else { return }
-        waiting.withBytes(write)
-        waiting.removeAll(keepingCapacity: true)
+        waiting.removeFirst(waiting.withBytes(write))
     }
 
     /// Takes a line; false: there was no room.
@@ -105,7 +101,7 @@ extension Proxy {
         }
         var out = unsafe ByteWriter(pool.memory(buffer))
         out.append("{\"start_ns\":")
-        out.append(decimal: UInt64(max(0, exchange.started.nanoseconds + log.wallOffset)))
+        out.append(decimal: UInt64(max(0, exchange.started.nanoseconds + (wallOffset ?? 0))))
         out.append(pool.bytes(exchange.note, 0..<Int(exchange.noteLength)))
         out.append(",\"status\":")
         out.append(decimal: UInt64(exchange.status))

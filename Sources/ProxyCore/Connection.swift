@@ -104,9 +104,14 @@ struct Connection: BitwiseCopyable {
     /// Our sending side has ended, or will when the output is sent.
     var endAfterOutput = false
     var outputEnded = false
+    /// Upstream: it takes no more bytes, and what is meant for it is thrown away; what it has said
+    /// is still to be read.
+    var outputFailed = false
 
     // Downstream: the exchange in hand.
     var exchange = Exchange()
+    /// Its request had been routed when the configuration changed: it is routed again, as the same.
+    var isRerouted = false
 
     // Upstream.
     /// The endpoint's place in the endpoint table; -1: none.
@@ -138,6 +143,7 @@ struct Exchange: BitwiseCopyable {
     var minorVersion: UInt8 = 1
     var isHead = false
     var idempotent = false
+    /// It asks for a protocol that the configuration lets pass.
     var wantsUpgrade = false
     /// The final answer's head has been queued: no other can be sent.
     var headSent = false

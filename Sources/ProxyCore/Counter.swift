@@ -98,6 +98,9 @@ public final class Counters: Sendable {
     /// Accepting was suspended for want of descriptors.
     public func notePause() { add(.acceptPauses) }
 
+    /// Lines of the access log could not be written.
+    public func noteLogLoss(_ lines: Int) { add(.accessLogDropped, lines) }
+
     @inline(__always)
     private func add(at index: Int, _ amount: Int) {
         // One writer: a load and a store, not a locked instruction.

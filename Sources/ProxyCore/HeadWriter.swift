@@ -8,22 +8,26 @@ import Wire
 /// The additions and removals that a configuration asks for, with their bytes at hand.
 struct HeadWriter {
     let policy: HeaderPolicy
-    private let via: [UInt8]
+    /// What stands behind the version in `via`.
+    private let pseudonym: [UInt8]
 
     init(_ policy: HeaderPolicy) {
         self.policy = policy
-        via = Array("via: 1.1 \(policy.via ?? "")\r\n".utf8)
+        pseudonym = Array(" \(policy.via ?? "")\r\n".utf8)
     }
 
-    /// Bytes that a head may grow by: the longest additions together.
-    static let growth = 512
+    /// Bytes that a head may grow by. Bound: the longest additions together are a host of 261
+    /// bytes, a pseudonym of 64, an address of 46, an identifier of 36, and the names of those and
+    /// of `te`, `max-forwards`, `date` and `connection`: less than 700.
+    static let growth = 1024
 
     /// Writes a request's head.
     /// - Parameters:
     ///   - client: the client's address as text; empty: unknown.
+    ///   - passesUpgrade: whether the other protocol that the request asks for is asked for too.
     func write(
-        request head: borrowing Head, _ bytes: Bytes, client: Bytes, random: inout SeededRandom,
-        to writer: inout ByteWriter
+        request head: borrowing Head, _ bytes: Bytes, client: Bytes, passesUpgrade: Bool,
+        random: inout SeededRandom, to writer: inout ByteWriter
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
@@ -36,15 +40,22 @@ struct HeadWriter {
             writer.append("\r\n")
         }
         let appendsForwarded = policy.forwardedFor && client.count > 0
+        let maxForwards = head.maxForwards(bytes)
         var hasID = false
         copyFields(head, bytes, to: &writer) { field, _ in
             switch field.name {
             case .forwardedFor where appendsForwarded: return false
+            case .maxForwards where maxForwards != nil: return false
             case .requestID:
                 hasID = true
                 return true
             default: return true
             }
+        }
+        if let maxForwards {
+            writer.append("max-forwards: ")
+            writer.append(decimal: UInt64(maxForwards - 1))
+            writer.append("\r\n")
         }
         if appendsForwarded {
             writer.append("x-forwarded-for: ")
@@ -60,10 +71,19 @@ struct HeadWriter {
             writer.append("\r\n")
         }
         if policy.requestID && !hasID { writeID(&random, to: &writer) }
-        if policy.via != nil { via.withBytes { writer.append($0) } }
+        writeVia(head, to: &writer)
         if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
-        if head.wantsUpgrade { writeUpgrade(head, bytes, to: &writer) }
+        if head.acceptsTrailers(bytes) { writer.append("te: trailers\r\nconnection: te\r\n") }
+        if passesUpgrade { writeUpgrade(head, bytes, to: &writer) }
         writer.append("\r\n")
+    }
+
+    /// With the version that the message came in (RFC 9110, 7.6.3).
+    private func writeVia(_ head: borrowing Head, to writer: inout ByteWriter) {
+        guard policy.via != nil else { return }
+        writer.append("via: 1.")
+        writer.append(UInt8(ascii: "0") + head.minorVersion)
+        pseudonym.withBytes { writer.append($0) }
     }
 
     /// The target in origin form; an absolute one may have had no path (RFC 9112, 3.2.1 and 3.2.4).
@@ -90,10 +110,13 @@ struct HeadWriter {
     }
 
     /// Writes an answer's head.
-    /// - Parameter keepAlive: whether the client's connection serves another request afterwards.
+    /// - Parameters:
+    ///   - keepAlive: whether the client's connection serves another request afterwards.
+    ///   - date: for a final answer that came without one.
     func write(
         response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
-        clientMinorVersion: UInt8, switchesProtocol: Bool, to writer: inout ByteWriter
+        clientMinorVersion: UInt8, switchesProtocol: Bool, date: borrowing DateLine,
+        to writer: inout ByteWriter
     ) {
         writer.append("HTTP/1.1 ")
         writer.append(decimal: UInt64(head.status))
@@ -101,10 +124,13 @@ struct HeadWriter {
         writer.append(bytes[head.reason])
         writer.append("\r\n")
         let dropsLength = head.status == 204 || head.status < 200 || framing != .same
+        var hasDate = head.status < 200
         copyFields(head, bytes, to: &writer) { field, _ in
-            !(field.name == .contentLength && dropsLength)
+            if field.name == .date { hasDate = true }
+            return !(field.name == .contentLength && dropsLength)
         }
-        if policy.via != nil { via.withBytes { writer.append($0) } }
+        if !hasDate { date.append(to: &writer) }
+        writeVia(head, to: &writer)
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if switchesProtocol {
             writeUpgrade(head, bytes, to: &writer)
@@ -142,9 +168,8 @@ struct HeadWriter {
 
     private func isHopByHop(_ field: Field, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
         switch field.name {
-        case .connection, .transferEncoding, .keepAlive, .proxyConnection, .upgrade: return true
-        // `te: trailers` is all that may pass, and it is said anew by nobody: drop the rest.
-        case .te: return !bytes[field.valueRange].equalsIgnoringCase("trailers")
+        case .connection, .transferEncoding, .keepAlive, .proxyConnection, .upgrade, .te:
+            return true
         default: break
         }
         guard head.namesMoreHopFields else { return false }

@@ -6,9 +6,7 @@ import Wire
 
 extension Proxy {
     /// A client has connected.
-    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; may be empty
-    ///   where
-    ///   `wantsClientAddress` is false.
+    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; empty: unknown.
     /// - Returns: the connection's slot; nil: the limit is reached, close it.
     public func accept(client: Bytes, now: Instant) -> Int? {
         guard !draining, let slot = takeSlot(.downstream, now: now) else {
@@ -20,9 +18,6 @@ extension Proxy {
         arm(slot)
         return slot
     }
-
-    /// Whether anyone asks where clients come from.
-    public var wantsClientAddress: Bool { writer.policy.forwardedFor || log.enabled }
 
     /// Where to read to; nil: not now. Reading is asked for again when there is room.
     @inline(__always)
@@ -75,6 +70,7 @@ extension Proxy {
     @inline(__always)
     public func nothingRead(_ slot: Int) {
         releaseEmptyInput(slot)
+        if draining, isIdle(slot) { close(slot) }
         feedStarved()
     }
 
@@ -118,7 +114,9 @@ extension Proxy {
         connections[slot].inputEnded = true
         releaseEmptyInput(slot)
         switch (connections[slot].role, connections[slot].stage) {
-        case (.downstream, .awaitingRequest): requestEnded(slot, now: now)
+        case (.downstream, .awaitingRequest):
+            // Requests that came before the end are answered first.
+            if connections[slot].hasInput { askRead(slot) } else { requestEnded(slot, now: now) }
         case (.downstream, .exchange) where !connections[slot].body.isComplete:
             relayRequest(slot, now: now)
         case (.downstream, .lingering): close(slot)
@@ -144,6 +142,20 @@ extension Proxy {
         case (_, .tunnel): closeTunnel(slot, now: now)
         default: close(slot, reset: true)
         }
+    }
+
+    /// The peer takes no more bytes. An upstream may have answered before it closed, without
+    /// reading all of the request: only what waits to be sent to it is given up, and its end is
+    /// found behind what it said.
+    public func sendingFailed(_ slot: Int, now: Instant) {
+        let stage = connections[slot].stage
+        guard connections[slot].role == .upstream, stage == .exchange || stage == .tunnel else {
+            return failed(slot, now: now)
+        }
+        connections[slot].output.clear(to: pool)
+        connections[slot].outputFailed = true
+        readLater(slot)
+        if let client = connections[slot].peer { askRead(client) }
     }
 
     /// The connection that was asked for is open.

@@ -30,8 +30,8 @@ extension Proxy {
         if connection.hasInput { counters.add(.protocolErrors) }
         let endpoint = Int(connection.endpoint)
         guard connection.keepAlive, requestComplete, connection.output.isEmpty,
-            !connection.hasInput,
-            !connection.inputEnded, !upstreams.endpoints[endpoint].removed, !draining
+            !connection.outputFailed, !connection.hasInput, !connection.inputEnded,
+            !upstreams.endpoints[endpoint].removed, !draining
         else { return closeUpstream(slot, now: now) }
         releaseInput(slot)
         connections[slot].stage = .pooled

@@ -30,6 +30,7 @@ extension Proxy {
             return close(slot, reset: true)
         }
         var out = unsafe ByteWriter(memory)
+        dateLine.refresh(now: now, wallOffset: wallOffset)
         writeReply(exchange, flag: flag, detail: detail, to: &out)
         precondition(!out.overflowed, "a reply outgrew its bound")
         connections[slot].output.grow(by: out.count)
@@ -49,6 +50,7 @@ extension Proxy {
         out.append("\r\ncontent-type: text/plain\r\ncontent-length: ")
         out.append(decimal: UInt64(detail.utf8CodeUnitCount + 1))
         out.append("\r\n")
+        dateLine.append(to: &out)
         if let flag {
             out.append("x-response-flags: ")
             out.append(flag.text)
@@ -122,6 +124,7 @@ extension ResponseFlag {
 /// The reason phrase of a status that the proxy itself answers with.
 private func reasonPhrase(_ status: Int) -> StaticString {
     switch status {
+    case 200: "OK"
     case 400: "Bad Request"
     case 404: "Not Found"
     case 408: "Request Timeout"

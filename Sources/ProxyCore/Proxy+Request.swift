@@ -63,14 +63,20 @@ extension Proxy {
 
     /// A whole head is there, in `self.head`: finds out where it goes and sends it there.
     private func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        counters.add(.requestsTotal)
         var exchange = Exchange()
-        exchange.started = now
+        if connections[slot].isRerouted {
+            connections[slot].isRerouted = false
+            exchange.started = connections[slot].exchange.started
+            exchange.requestEnded = connections[slot].exchange.requestEnded
+        } else {
+            counters.add(.requestsTotal)
+            exchange.started = now
+        }
         exchange.keepAlive = head.keepAlive && !draining
         exchange.minorVersion = head.minorVersion
         exchange.isHead = head.isHead
         exchange.idempotent = Self.isIdempotent(bytes[head.method])
-        exchange.wantsUpgrade = head.wantsUpgrade
+        exchange.wantsUpgrade = passesUpgrade(bytes)
         begin(exchange, slot)
         connections[slot].search = HeadSearch()
         connections[slot].since = now
@@ -81,6 +87,7 @@ extension Proxy {
             connections[slot].exchange.keepAlive = false
             return reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
         }
+        if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
         guard let match = router.match(head, bytes) else {
             return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
         }
@@ -97,6 +104,23 @@ extension Proxy {
         // A request that is routed anew after a reload has its note already.
         dropNote(slot)
         connections[slot].exchange = exchange
+    }
+
+    /// Whether the request asks for another protocol, and for none that may not be passed on.
+    private func passesUpgrade(_ bytes: Bytes) -> Bool {
+        guard head.wantsUpgrade else { return false }
+        for i in 0..<head.fieldCount where head.fields[i].name == .upgrade {
+            guard upgradePolicy.passes(bytes[head.fields[i].valueRange]) else { return false }
+        }
+        return true
+    }
+
+    /// A request that may not be forwarded once more is answered from here (RFC 9110, 7.6.2).
+    private func replyAsLast(_ slot: Int, _ bytes: Bytes, now: Instant) {
+        let isOptions = bytes[head.method] == "OPTIONS"
+        reply(
+            slot, status: isOptions ? 200 : 501, flag: nil, detail: "max_forwards_reached", now: now
+        )
     }
 
     /// RFC 9110, 9.2.2.
@@ -139,13 +163,18 @@ extension Proxy {
         connections[slot].stage = .pending
         pushPending(slot, cluster)
         // Until the body is there too the timeout counts from now.
-        connections[slot].exchange.requestEnded = now
+        if connections[slot].exchange.requestEnded == .zero {
+            connections[slot].exchange.requestEnded = now
+        }
         arm(slot)
     }
 
-    /// Lets the first waiting request of a cluster go on, now that a connection may be had.
+    /// Lets waiting requests of a cluster go on, as many as connections may be had for.
     func serveNextPending(_ cluster: Int, now: Instant) {
-        while let slot = popPending(cluster) {
+        guard upstreams.clusters[cluster].pending.count > 0, !upstreams.clusters[cluster].isServing
+        else { return }
+        upstreams.withCluster(cluster) { $0.isServing = true }
+        while upstreams.canServe(cluster), let slot = popPending(cluster) {
             let bytes = input(slot)
             guard head.parseRequest(bytes) == .complete else {
                 preconditionFailure("a head that was complete no longer is")
@@ -153,12 +182,8 @@ extension Proxy {
             connections[slot].stage = .awaitingRequest
             connections[slot].since = now
             forward(slot, bytes, cluster: cluster, now: now)
-            // One that was answered from here has left the connection to the next.
-            let limits = upstreams.clusters[cluster]
-            guard connections[slot].peer == nil, limits.connections < limits.maxConnections else {
-                return
-            }
         }
+        upstreams.withCluster(cluster) { $0.isServing = false }
     }
 
     /// Writes the request to `upstream` and pairs the two.
@@ -198,7 +223,9 @@ extension Proxy {
             return false
         }
         var out = unsafe ByteWriter(memory)
-        writer.write(request: head, bytes, client: client(of: slot), random: &random, to: &out)
+        writer.write(
+            request: head, bytes, client: client(of: slot),
+            passesUpgrade: connections[slot].exchange.wantsUpgrade, random: &random, to: &out)
         guard !out.overflowed else { return false }
         connections[upstream].output.grow(by: out.count)
         return true

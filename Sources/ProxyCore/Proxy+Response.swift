@@ -83,7 +83,9 @@ extension Proxy {
         connections[client].exchange.interimCount += 1
         // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
         if exchange.minorVersion >= 1 {
-            guard writeHead(client, bytes, framing: .same, keepAlive: true, switches: switches)
+            guard
+                writeHead(
+                    client, bytes, framing: .same, keepAlive: true, switches: switches, now: now)
             else {
                 abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
                 return false
@@ -120,7 +122,8 @@ extension Proxy {
         if !connections[client].body.isComplete || draining { exchange.keepAlive = false }
         guard
             writeHead(
-                client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false)
+                client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false,
+                now: now)
         else {
             abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
             return false
@@ -138,18 +141,18 @@ extension Proxy {
 
     private func writeHead(
         _ client: Int, _ bytes: Bytes, framing: HeadWriter.AnswerFraming, keepAlive: Bool,
-        switches: Bool
+        switches: Bool, now: Instant
     ) -> Bool {
         let size = min(head.length + HeadWriter.growth, pool.size)
         guard let memory = unsafe connections[client].output.room(for: size, from: pool) else {
             return false
         }
         var out = unsafe ByteWriter(memory)
+        dateLine.refresh(now: now, wallOffset: wallOffset)
         writer.write(
             response: head, bytes, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
-            switchesProtocol: switches,
-            to: &out)
+            switchesProtocol: switches, date: dateLine, to: &out)
         guard !out.overflowed else { return false }
         connections[client].output.grow(by: out.count)
         return true

@@ -21,6 +21,7 @@ public final class Proxy {
     var router: Router
     var upstreams: Upstreams
     var writer: HeadWriter
+    var upgradePolicy: UpgradePolicy
     var head: Head
     var random: SeededRandom
     let connections: Slab<Connection>
@@ -40,6 +41,12 @@ public final class Proxy {
     /// Connections that found no buffer. Bound: each slot stands in it at most once.
     var starved: [Int] = []
     private let effects: Slab<Effect>
+    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds: makes instants into times of day. nil:
+    /// there is no such clock, so no date is given to answers that lack one.
+    public var wallOffset: Int64? {
+        didSet { dateLine.forget() }
+    }
+    var dateLine = DateLine()
     private var effectHead = 0
     private var effectCount = 0
 
@@ -61,6 +68,7 @@ public final class Proxy {
         router = Router(configuration)
         upstreams = Upstreams(configuration)
         writer = HeadWriter(configuration.headers)
+        upgradePolicy = UpgradePolicy(configuration.upgrades)
         head = Head(limits: Self.headLimits(configuration.limits))
         connections = Slab(zeroed: slots)
         // Input and output of every connection at once would be twice the slots and more; half of
@@ -270,6 +278,7 @@ public final class Proxy {
         configuration = new
         router = Router(new)
         writer = HeadWriter(new.headers)
+        upgradePolicy = UpgradePolicy(new.upgrades)
         // Waiting requests are routed anew by the new configuration.
         var waiting: [Int] = []
         for c in upstreams.clusters.indices {
@@ -284,6 +293,7 @@ public final class Proxy {
         }
         for slot in waiting {
             connections[slot].stage = .awaitingRequest
+            connections[slot].isRerouted = true
             askRead(slot)
         }
     }
@@ -299,8 +309,9 @@ public final class Proxy {
         }
     }
 
-    /// Stops keeping connections: each closes as soon as its exchange has ended, idle ones at once.
-    /// A client that has connected and not yet asked gets a moment to do so.
+    /// Stops keeping connections: each closes as soon as its exchange has ended, idle ones as soon
+    /// as a look at their socket has shown that no request has come. A client that has connected
+    /// and not yet asked gets a moment to do so.
     public func drain(now: Instant) {
         draining = true
         for slot in 0..<touchedSlots {
@@ -310,15 +321,20 @@ public final class Proxy {
                 unpool(slot)
                 close(slot)
             case (.downstream, .awaitingRequest):
-                let asked = connection.exchange.started > .zero
-                if asked, !connection.hasInput, connection.output.isEmpty {
-                    close(slot)
-                } else {
-                    connections[slot].since = now
-                    arm(slot)
-                }
+                connections[slot].since = now
+                arm(slot)
+                if isIdle(slot) { readLater(slot) }
             default: break
             }
         }
+    }
+
+    /// Whether a client's connection has been answered and asks for nothing more, as far as is
+    /// known.
+    func isIdle(_ slot: Int) -> Bool {
+        let connection = connections[slot]
+        return connection.role == .downstream && connection.stage == .awaitingRequest
+            && connection.exchange.started > .zero && !connection.hasInput
+            && connection.output.isEmpty
     }
 }

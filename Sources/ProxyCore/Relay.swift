@@ -15,6 +15,7 @@ extension Proxy {
     func relay(from source: Int, to sink: Int) -> Relayed {
         var moved = 0
         while connections[source].hasInput, !connections[source].body.isComplete {
+            if connections[sink].outputFailed { connections[sink].output.clear(to: pool) }
             guard !connections[sink].output.isFull else {
                 connections[source].readPaused = true
                 break

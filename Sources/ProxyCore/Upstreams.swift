@@ -33,6 +33,9 @@ struct Cluster: BitwiseCopyable {
     var connectTimeout = Duration.zero
     /// Downstream connections whose request waits for an upstream connection.
     var pending = ConnectionList()
+    /// Waiting requests are being served: one that ends at once frees a connection and leads back
+    /// here, and the call in hand goes on with it.
+    var isServing = false
 }
 
 /// The endpoint table of one worker.
@@ -43,9 +46,6 @@ struct Upstreams {
     private(set) var endpoints: [Endpoint] = []
     private(set) var addresses: [String] = []
     private(set) var clusterNames: [String] = []
-    /// Bound on endpoints of all configurations that connections may still refer to.
-    static let endpointLimit = 65_536
-
     init(_ configuration: ProxyConfiguration) { adopt(configuration) }
 
     /// Takes over a new configuration; endpoints that stay keep their connections.
@@ -68,6 +68,11 @@ struct Upstreams {
                 }
             }
         }
+        // Removed endpoints without connections are nobody's: their numbers can be used again. So
+        // there are never more than one configuration has, and than connections refer to.
+        var unused = endpoints.indices.filter {
+            endpoints[$0].removed && endpoints[$0].connections == 0
+        }
         for (c, plan) in configuration.clusters.enumerated() {
             var cluster = Cluster()
             cluster.firstTurn = Int32(turns.count)
@@ -76,7 +81,7 @@ struct Upstreams {
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
             for address in plan.endpoints {
-                let number = numbers["\(plan.name) \(address)"] ?? makeEndpoint(address)
+                let number = numbers["\(plan.name) \(address)"] ?? makeEndpoint(address, &unused)
                 endpoints[Int(number)].cluster = Int32(c)
                 endpoints[Int(number)].removed = false
                 turns.append(number)
@@ -95,18 +100,24 @@ struct Upstreams {
         return cluster >= 0 ? clusterNames[cluster] : nil
     }
 
-    private mutating func makeEndpoint(_ address: String) -> Int32 {
-        // A removed endpoint without connections is nobody's: its number can be used again.
-        for i in endpoints.indices where endpoints[i].removed && endpoints[i].connections == 0 {
-            endpoints[i] = Endpoint()
-            addresses[i] = address
-            return Int32(i)
+    private mutating func makeEndpoint(_ address: String, _ unused: inout [Int]) -> Int32 {
+        if let number = unused.popLast() {
+            endpoints[number] = Endpoint()
+            addresses[number] = address
+            return Int32(number)
         }
-        precondition(
-            endpoints.count < Self.endpointLimit, "more endpoints than the validated bound")
         endpoints.append(Endpoint())
         addresses.append(address)
         return Int32(endpoints.count - 1)
+    }
+
+    /// Whether a request of the cluster's can go on: there is a free connection, or one may be
+    /// opened.
+    func canServe(_ cluster: Int) -> Bool {
+        let limits = clusters[cluster]
+        if limits.connections < limits.maxConnections { return true }
+        return turns[Int(limits.firstTurn)..<Int(limits.firstTurn + limits.turnCount)]
+            .contains { endpoints[Int($0)].pooled.first >= 0 }
     }
 
     /// The endpoint whose turn it is; nil: the cluster has none.

@@ -14,7 +14,7 @@ extension Form where Value == String {
     /// A path with an optional query, in origin form (RFC 9112, 3.2.1).
     static var path: Form {
         .word("a path such as /users?page=2", pattern: "/[!-\"$-~]*", atMost: 4096) { text in
-            text.hasPrefix("/") && text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x23 }
+            text.hasPrefix("/") && isTargetText(text)
         }
     }
 
@@ -33,6 +33,11 @@ extension Form where Value == String {
             return text
         }
     }
+}
+
+/// Whether a text is made of what a request target may hold.
+func isTargetText(_ text: String) -> Bool {
+    text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x23 }
 }
 
 /// Whether a text is the name of a field (RFC 9110, 5.6.2).

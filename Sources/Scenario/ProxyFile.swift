@@ -53,10 +53,24 @@ extension ProxyDraft {
         let addresses = listeners.map(\.address).filter { $0?.value.hasSuffix(":0") == false }
         refuseDuplicates(addresses, "listener at", &decoding)
         let names = clusters.compactMap(\.name?.value)
+        checkEndpoints(&decoding)
         guard names.count == clusters.count, !names.isEmpty else { return }
         for case let cluster? in routes.map(\.cluster) where !names.contains(cluster.value) {
             let hint = suggestion(for: cluster.value, in: names)
             decoding.report(cluster.place, "unknown cluster '\(cluster.value)'\(hint)")
+        }
+    }
+
+    /// Bound: what every worker's endpoint table holds, in all clusters together.
+    private static let endpointsMost = 65_536
+
+    private func checkEndpoints(_ decoding: inout Decoding) {
+        var count = 0
+        for draft in clusters {
+            count += draft.cluster.endpoints.count
+            guard count > Self.endpointsMost, let name = draft.name else { continue }
+            return decoding.report(
+                name.place, "more than \(Self.endpointsMost) endpoints in all clusters together")
         }
     }
 
@@ -95,6 +109,7 @@ extension ProxyConfiguration {
         members += [
             .init("workers", .integer(workers)), .init("limits", limits.json),
             .init("timeouts", timeouts.json), .init("headers", headers.json),
+            .init("upgrades", .array(upgrades.map(JSON.string))),
         ]
         return .object(members)
     }

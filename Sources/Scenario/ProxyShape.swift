@@ -62,6 +62,10 @@ extension Shape where Whole == ProxyDraft {
                 .init(
                     "headers", \.configuration.headers, Shape<HeaderPolicy>.headers.form,
                     standard: "{}", about: "fields that the proxy adds"),
+                .init(
+                    "upgrades", \.configuration.upgrades, list(of: Form<String>.protocol, 0...16),
+                    standard: "[websocket]",
+                    about: "protocols that a connection may change to; others are not asked for"),
             ])
     }
 }
@@ -89,9 +93,9 @@ extension Shape where Whole == RouteDraft {
                 .init(
                     "hosts", \.route.hosts, list(of: Form<String>.host, 0...100), standard: "[]",
                     about: "hosts without port, `*.example.org` for any below; empty: any host"),
-                .init("path", \.exact, Form<String>.path.optional, about: "exactly this path"),
+                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
                 .init(
-                    "prefix", \.prefix, .path, standard: "/", .without("path"),
+                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
                     about: "paths that begin with these whole segments"),
                 .init(
                     "methods", \.route.methods, list(of: Form<String>.method, 0...32),
@@ -242,6 +246,22 @@ extension Form where Value == String {
             let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
             return !name.isEmpty && !name.hasPrefix(".")
                 && name.utf8.allSatisfy { isNameByte($0) || "._".utf8.contains($0) }
+        }
+    }
+
+    /// The path that a route compares, which is a request's without its query.
+    fileprivate static var routePath: Form {
+        word("a path without a query, such as /users,", pattern: "/[!-\"$->@-~]*", atMost: 4096) {
+            $0.hasPrefix("/") && !$0.contains("?") && isTargetText($0)
+        }
+    }
+
+    /// The name of a protocol in an `upgrade` field, with its version if it has one (RFC 9110,
+    /// 7.8).
+    fileprivate static var `protocol`: Form {
+        word("a protocol such as websocket, in lower case,", pattern: "[a-z0-9./_-]+", atMost: 64) {
+            $0 == $0.lowercased()
+                && $0.utf8.allSatisfy { isNameByte($0) || "./_-".utf8.contains($0) }
         }
     }
 

@@ -275,6 +275,20 @@ import Testing
         }
     }
 
+    /// Nobody reads the log: what does not fit is lost and counted, and everybody is served.
+    @Test func aLogThatNobodyReadsHoldsNobodyUp() throws {
+        let server = try TestServer.named("b")
+        let proxy = try Self.logging(server.address)
+        let client = try proxy.connect()
+        let target = "/" + String(repeating: "a", count: 1000)
+        for _ in 0..<1000 {
+            try client.send("GET \(target) HTTP/1.1\r\nhost: a\r\n\r\n")
+            #expect(try client.readAnswer().text == "b")
+        }
+        try proxy.wait(for: "access_log_dropped_total") { $0 > 0 }
+        #expect(try proxy.nextLogLine().path == target)
+    }
+
     @Test func idleConnectionsAreClosed() throws {
         let server = try TestServer.named("b")
         let proxy = try Self.logging(server.address, "timeouts: {idle: 150ms}")

@@ -137,25 +137,77 @@ import Testing
         #expect(stats["meshbench_proxy_downstream_connections_refused_total"] == 0)
     }
 
-    /// Room for clients, none for upstreams: a request is refused with a reason, and later ones are
-    /// served.
-    @Test func connectionsBeyondTheLimitAreRefused() throws {
+    /// Half of the connections are for upstreams: clients beyond the other half wait to be let in,
+    /// and whoever is in is served.
+    @Test func idleClientsLeaveRoomForUpstreams() throws {
         let server = try TestServer.named("ok")
         let proxy = try RunningProxy(
-            configuration: Self.configuration(server.address, "limits: {connections: 4}"))
-        let clients = try (0..<4).map { _ in try proxy.connect() }
+            configuration: Self.configuration(server.address, "limits: {connections: 8}"))
+        var clients = try (0..<4).map { _ in try proxy.connect() }
         try proxy.wait(for: "downstream_connections") { $0 == 4 }
-        // It may be gone before it knows that it was connected.
-        if let fifth = try? proxy.connect() { #expect(fifth.endsWithoutMore()) }
-        try proxy.wait(for: "downstream_connections_refused_total") { $0 == 1 }
-        try clients[0].send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        let answer = try clients[0].readAnswer()
-        #expect(answer.status == 503)
-        #expect(answer["x-response-flags"] == "OM")
-        clients[3].close()
-        try proxy.wait(for: "downstream_connections") { $0 == 3 }
-        try clients[0].send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        #expect(try clients[0].readAnswer().text == "ok")
+        let fifth = try proxy.connect()
+        try fifth.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        try proxy.wait(for: "accept_pauses_total") { $0 >= 1 }
+        for client in clients {
+            try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            #expect(try client.readAnswer().text == "ok")
+        }
+        clients.removeLast().close()
+        #expect(try fifth.readAnswer().text == "ok")
+        let stats = try proxy.stats()
+        #expect(stats["meshbench_proxy_downstream_connections_refused_total"] == 0)
+    }
+
+    /// Clients that connect at the moment of SIGTERM: the process ends in order, whatever was
+    /// reported to a worker together with it.
+    @Test func drainAmongConnects() throws {
+        let server = try TestServer.named("ok")
+        for _ in 0..<8 {
+            let proxy = try RunningProxy(to: server.address)
+            #expect(try proxy.get("/").text == "ok")
+            proxy.process.send(SIGSTOP)
+            let clients = try (0..<20).map { _ in try proxy.connect() }
+            proxy.process.send(SIGTERM)
+            proxy.process.send(SIGCONT)
+            for client in clients { client.close() }
+            #expect(proxy.waitForEnd() == .exited(0))
+        }
+    }
+
+    /// Bodies that come as fast as they are taken do not keep the worker from anybody else.
+    @Test func bulkLeavesRoomForOthers() throws {
+        let size = 1 << 30
+        let server = try TestServer { call throws(WireFailure) in
+            while true {
+                let request = try call.readRequest()
+                guard request.target == "/bulk" else {
+                    try call.connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    continue
+                }
+                try call.connection.send("HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n")
+                let block = [UInt8](repeating: 7, count: 1 << 20)
+                for _ in 0..<size >> 20 { try call.connection.send(block) }
+            }
+        }
+        let proxy = try RunningProxy(to: server.address)
+        let (begun, done) = (try Recorder<Int>(), try Recorder<Int>())
+        let address = proxy.address
+        for _ in 0..<2 {
+            try Thread(name: "bulk") {
+                guard let bulk = try? RawConnection(to: address) else { return }
+                try? bulk.send("GET /bulk HTTP/1.1\r\nhost: a\r\n\r\n")
+                begun.note((try? bulk.readHead().status) ?? 0)
+                done.note((try? bulk.discard(size)) ?? -1)
+            }.detach()
+        }
+        #expect(try begun.wait(for: 2) == [200, 200])
+        let client = try proxy.connect()
+        for _ in 0..<20 {
+            try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            #expect(try client.readAnswer().text == "ok")
+        }
+        #expect(done.all.isEmpty, "answered while both were under way")
+        #expect(try done.wait(for: 2) == [size, size])
     }
 
     @Test func aHalfClosedClientIsAnswered() throws {

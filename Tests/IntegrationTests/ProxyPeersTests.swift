@@ -216,7 +216,13 @@ import Testing
             let bytes = try call.connection.readToEnd()
             try call.connection.send(bytes)
         }
-        let proxy = try RunningProxy(to: server.address)
+        let proxy = try RunningProxy(
+            configuration: """
+                listeners: [{name: main, address: "127.0.0.1:0"}]
+                routes: [{cluster: b}]
+                clusters: [{name: b, endpoints: ["\(server.address)"]}]
+                upgrades: [echo]
+                """)
         let client = try proxy.connect()
         try client.send(
             "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n")

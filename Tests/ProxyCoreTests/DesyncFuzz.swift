@@ -170,7 +170,8 @@ private final class ExactServer: SimulatedPeer {
     private let socket: SimulatedSocket
     private let log: RequestLog
     private var received: [UInt8] = []
-    private(set) var isDone = false
+    private var isClosed = false
+    var isDone: Bool { isClosed || socket.wasNeverOpened }
     let wakeAt: Instant? = nil
 
     init(_ socket: SimulatedSocket, _ log: RequestLog) {
@@ -184,7 +185,7 @@ private final class ExactServer: SimulatedPeer {
         if piece.isEmpty {
             guard socket.proxyReset || socket.peerFindsEnd else { return false }
             socket.peerClose(reset: false)
-            isDone = true
+            isClosed = true
             return true
         }
         received += piece

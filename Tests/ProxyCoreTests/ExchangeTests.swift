@@ -47,6 +47,22 @@ import Testing
         #expect(!client.proxyReset)
     }
 
+    /// The first is answered from here, so the end is found before the second has been looked at.
+    @Test func requestsBeforeTheEndAreAnswered() {
+        var configuration = Scene.configuration()
+        configuration.routes[0].path = .prefix("/a")
+        let scene = Scene(configuration)
+        let client = scene.client()
+        client.peerWrite(
+            Array(
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n".utf8)[...])
+        scene.end(client)
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 404 "))
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(client) == okAnswer)
+        #expect(client.proxyClosed && !client.proxyReset)
+    }
+
     @Test(arguments: [
         // Request line and fields, as sent; as passed on.
         ("GET http://a/x?y HTTP/1.1\r\nHost: a\r\n", "GET /x?y HTTP/1.1\r\nHost: a\r\n"),
@@ -72,8 +88,32 @@ import Testing
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"),
         ("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"),
         (
-            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n"
+            "GET / HTTP/1.1\r\nTE: gzip, trailers\r\nConnection: te\r\nHost: a\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nte: trailers\r\nconnection: te\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: trailer\r\nTrailer: x-sum\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nconnection: upgrade\r\nUpgrade: WebSocket\r\n"
+        ),
+        (
+            "OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n",
+            "OPTIONS / HTTP/1.1\r\nHost: a\r\nmax-forwards: 9\r\n"
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n"
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n",
@@ -103,6 +143,47 @@ import Testing
         scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(sent)\r\n", by: scene.client())
         let head = "GET / HTTP/1.1\r\nHost: a\r\n\(expected)\r\n"
         #expect(scene.received(scene.servers[0]) == head)
+    }
+
+    @Test(arguments: [("OPTIONS", "200 OK"), ("TRACE", "501 Not Implemented")])
+    func theLastRecipientAnswers(_ method: String, _ status: String) {
+        let scene = Scene()
+        let client = scene.client()
+        scene.send("\(method) / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", by: client)
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 \(status)\r\n"))
+        #expect(scene.servers.isEmpty)
+    }
+
+    @Test func anAnswerWithoutADateGetsOne() {
+        let scene = Scene()
+        scene.proxy.wallOffset =
+            (784_111_777 * 1_000_000_000) - scene.simulation.now.nanoseconds
+        let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        let (client, server) = scene.get()
+        scene.send(okAnswer, by: server)
+        #expect(
+            scene.received(client)
+                == "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\(date)\r\nok")
+        scene.pass(.seconds(1))
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+        scene.send("HTTP/1.1 103 Early Hints\r\n\r\n" + okAnswer, by: server)
+        let later = date.replacing("37 GMT", with: "38 GMT")
+        #expect(
+            scene.received(client)
+                == "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
+                + "\(later)\r\nok")
+        let dated = "HTTP/1.1 200 OK\r\nDate: x\r\ncontent-length: 0\r\n\r\n"
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+        scene.send(dated, by: server)
+        #expect(scene.received(client) == dated)
+        scene.send("bad\r\n\r\n", by: client)
+        #expect(scene.received(client).contains("\r\n\(later)"), "its own answers too")
+    }
+
+    @Test func viaSaysTheVersionThatCame() {
+        let scene = Scene(Scene.configuration(headers: HeaderPolicy(via: "mesh")))
+        scene.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n", by: scene.client())
+        #expect(scene.received(scene.servers[0]).contains("via: 1.0 mesh\r\n"))
     }
 
     @Test func viaAndRequestIdentifiers() throws {

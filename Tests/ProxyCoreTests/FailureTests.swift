@@ -262,6 +262,52 @@ import Testing
         expectReply(scene, client, 503, .UC, "upstream_closed")
     }
 
+    /// The server answers a request that it does not read, at length, and goes away: all of the
+    /// answer comes, however slowly it is read.
+    @Test func anAnswerSurvivesThatItsRequestCannotBeSent() {
+        let scene = Scene()
+        scene.simulation.socketCapacity = 1 << 14
+        let client = scene.client()
+        scene.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", by: client)
+        let server = scene.servers[0]
+        let size = 500_000
+        scene.send(
+            "HTTP/1.1 413 Content Too Large\r\ncontent-length: \(size)\r\n\r\n", by: server)
+        server.inbound.append([UInt8](repeating: 7, count: size))
+        server.readable = true
+        server.peerClose(reset: true)
+        scene.pass(.zero)
+        scene.send([UInt8](repeating: 1, count: 5000), by: client)
+        var got = 0
+        for _ in 0..<200 {
+            got += client.peerRead(.max).count { $0 == 7 }
+            scene.pass(.zero)
+        }
+        #expect(got == size)
+        #expect(scene.proxy.buffersInUse == 0)
+    }
+
+    /// Each that is answered from here lets the next one go: a thousand of them, one behind the
+    /// other and not one inside the other.
+    @Test func waitingRequestsThatFailDoNotPileUp() {
+        let scene = Scene(
+            Scene.configuration(maxConnections: 1, maxPending: 2000, connections: 4000))
+        scene.simulation.checksInvariants = false
+        let first = scene.get()
+        let waiting = (0..<1500).map { _ in
+            let client = scene.client()
+            scene.send(
+                "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnone", by: client)
+            return client
+        }
+        scene.send(okAnswer, by: first.server)
+        for client in waiting {
+            #expect(scene.received(client).hasPrefix("HTTP/1.1 400 "))
+        }
+        scene.simulation.settle()
+        scene.proxy.checkInvariants()
+    }
+
     // MARK: Timeouts
 
     private static let timeouts = ProxyTimeouts(

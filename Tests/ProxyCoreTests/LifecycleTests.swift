@@ -50,6 +50,7 @@ import Testing
             scene.send(okAnswer, by: server)
             #expect(scene.received(client) == okAnswer)
         }
+        #expect(scene.proxy.counters[.requestsTotal] == 2)
         #expect(scene.proxy.buffersInUse == 0)
     }
 
@@ -82,6 +83,20 @@ import Testing
                 == "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
         scene.close(client)
         #expect(scene.proxy.openConnections == 0)
+    }
+
+    @Test func drainServesARequestThatHasCome() {
+        let scene = Scene()
+        let (client, server) = scene.get()
+        scene.send(okAnswer, by: server)
+        _ = scene.received(client)
+        client.inbound.append("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+        scene.proxy.drain(now: scene.simulation.now)
+        scene.pass(.zero)
+        scene.send(okAnswer, by: scene.servers[scene.servers.count - 1])
+        #expect(
+            scene.received(client)
+                == "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
     }
 
     @Test func drainWaitsForAnAnswerThatIsReadSlowly() {

@@ -33,6 +33,8 @@ final class ProxySimulation {
     /// Reads of one connection before others have their turn, as in the worker.
     private static let readsPerTurn = 16
     var checksInvariants = true
+    /// Reads that the worker would put off to its next turn.
+    private var postponed: [Int] = []
 
     init(_ configuration: ProxyConfiguration, seed: UInt64) {
         random = SeededRandom(seed: seed)
@@ -128,6 +130,7 @@ final class ProxySimulation {
     // MARK: The owner's part
 
     private func deliverAny() -> Bool {
+        if resumeReading() { return true }
         let count = sockets.count
         let start = random.below(count)
         for i in 0..<count {
@@ -141,6 +144,15 @@ final class ProxySimulation {
             }
         }
         return false
+    }
+
+    private func resumeReading() -> Bool {
+        guard !postponed.isEmpty else { return false }
+        let slots = postponed
+        postponed = []
+        for slot in slots where proxy.isOpen(slot) { proxy.readLater(slot) }
+        settle()
+        return true
     }
 
     private func stillOpen(_ slot: Int, _ socket: SimulatedSocket) -> Bool {
@@ -163,7 +175,7 @@ final class ProxySimulation {
         }
         if readable, stillOpen(slot, socket) {
             read(slot, ended: socket.peerEnded || socket.peerReset)
-            if failed, stillOpen(slot, socket), proxy.isPaused(slot) {
+            if failed, stillOpen(slot, socket), proxy.isPaused(slot), !proxy.isUpstream(slot) {
                 proxy.failed(slot, now: now)
             }
         }
@@ -176,6 +188,10 @@ final class ProxySimulation {
             case .flush(let slot): flush(slot)
             case .read(let slot):
                 guard proxy.isOpen(slot), let socket = sockets[slot] else { continue }
+                guard !chance(5) else {
+                    postponed.append(slot)
+                    continue
+                }
                 proxy.advance(slot, now: now)
                 if stillOpen(slot, socket), proxy.isPaused(slot) { read(slot, ended: true) }
             case .connect(let slot, let endpoint): open(slot, endpoint)
@@ -191,6 +207,7 @@ final class ProxySimulation {
         }
         proxy.log.drain { lines in
             logLines += lines.text.split(separator: "\n").map(String.init)
+            return lines.count
         }
         if checksInvariants { proxy.checkInvariants() }
     }
@@ -240,7 +257,9 @@ final class ProxySimulation {
             let count = proxy.outputCount(slot)
             guard count > 0 else { return proxy.nothingToSend(slot, now: now) }
             let regions = (0..<count).map { proxy.output(slot, $0) }
-            guard let sent = socket.send(regions) else { return proxy.failed(slot, now: now) }
+            guard let sent = socket.send(regions) else {
+                return proxy.sendingFailed(slot, now: now)
+            }
             note("s", slot, sent)
             guard sent > 0 else { return }
             let offered = regions.reduce(0) { $0 + $1.count }

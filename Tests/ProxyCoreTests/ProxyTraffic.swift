@@ -90,7 +90,7 @@ struct ProxyTraffic {
     private mutating func configuration() -> ProxyConfiguration {
         let endpoints = (0...random.below(3)).map { "127.0.0.1:\(1000 + $0)" }
         return ProxyConfiguration(
-            listeners: [], routes: [.init(cluster: "c")],
+            listeners: [], routes: [.init(hosts: ["a"], cluster: "c")],
             clusters: [
                 .init(name: "c", endpoints: endpoints, maxConnections: 1 + random.below(6))
             ],
@@ -126,6 +126,7 @@ struct ProxyTraffic {
             for tag in record.seen where tag / 1000 == number || tag < 0 {
                 guard tag >= 0 else { return "a refused request reached a server" }
                 guard client.exchanges.indices.contains(tag % 1000) else { return "unknown \(tag)" }
+                guard client.exchanges[tag % 1000].isRouted else { return "\(tag) has no route" }
                 if tag < last { return "\(tag) came behind \(last)" }
                 if tag == last, !client.exchanges[tag % 1000].isIdempotent {
                     return "\(tag) was sent twice"
@@ -180,6 +181,11 @@ struct ProxyTraffic {
     private func judge(
         _ exchange: SimulatedExchange, _ head: ReferenceHead, _ body: [UInt8], _ interim: Int
     ) -> String? {
+        if !exchange.isRouted {
+            let flags = head.values("x-response-flags").map(text)
+            return head.status == 404 && flags == ["NR"]
+                ? nil : "\(exchange.tag) without a route got \(head)"
+        }
         if let flag = head.values("x-response-flags").first {
             return allows(exchange, text(flag)) ? nil : "\(exchange) got \(text(flag))"
         }
@@ -200,12 +206,9 @@ struct ProxyTraffic {
     /// Whether the proxy may answer this exchange itself.
     private func allows(_ exchange: SimulatedExchange, _ flag: String) -> Bool {
         guard !isSound else { return false }
-        switch exchange.answer {
-        case .garbage: return flag == "UPE" || flag == "UC"
-        case .silent: return flag == "UT" || flag == "UC"
-        case .truncated, .reset: return flag == "UC"
-        // The connection it was sent on may have been stale, or none may have become free in time.
-        default: return flag == "UC" || (flag == "UT" && hasSilence)
-        }
+        // It was silence itself, or waited for a connection that somebody's silence held.
+        if flag == "UT" { return hasSilence }
+        // Whatever it was, the connection it was sent on may have been stale.
+        return flag == "UC" || (flag == "UPE" && exchange.answer == .garbage)
     }
 }

@@ -33,6 +33,8 @@ struct SimulatedExchange {
     var requestBody: [UInt8] = []
     var isChunked = false
     var answerSize = 0
+    /// Whether there is a route for it.
+    var isRouted = true
 
     var isIdempotent: Bool { method != "POST" }
     var isHead: Bool { method == "HEAD" }
@@ -53,6 +55,7 @@ struct SimulatedExchange {
         }
         answerSize = Self.size(&random)
         if random.below(10) == 0, !isChunked { minorVersion = 0 }
+        isRouted = random.below(12) > 0
     }
 
     private static func size(_ random: inout SeededRandom) -> Int {
@@ -94,7 +97,7 @@ struct SimulatedExchange {
 
     /// What the client sends.
     var request: [UInt8] {
-        var head = "\(method) /\(tag) HTTP/1.\(minorVersion)\r\nHost: a\r\n"
+        var head = "\(method) /\(tag) HTTP/1.\(minorVersion)\r\nHost: \(isRouted ? "a" : "b")\r\n"
         head += "x-do: \(answer.rawValue) \(answerSize)\r\n"
         if !keepsAlive { head += "Connection: close\r\n" }
         if keepsAlive, minorVersion == 0 { head += "Connection: keep-alive\r\n" }

@@ -63,6 +63,9 @@ final class SimulatedSocket {
         self.outboundCapacity = outboundCapacity
     }
 
+    /// The proxy gave it up before it was open.
+    var wasNeverOpened: Bool { proxyClosed && opening != .open }
+
     // MARK: The peer's side
 
     /// How much the peer may write now.

@@ -40,7 +40,7 @@ import Testing
             ],
             routes: [
                 .init(
-                    hosts: ["a.example", "*.example.org"], path: .exact("/a?b"),
+                    hosts: ["a.example", "*.example.org"], path: .exact("/a/b"),
                     methods: ["GET", "HEAD"],
                     headers: [
                         .init(name: "x-canary", value: "1"), .init(name: "x-debug", value: nil),
@@ -68,7 +68,7 @@ import Testing
                 {"name": "in", "address": "127.0.0.1:0"}, {"name": "in-6", "address": "[::1]:80"}
               ],
               "routes": [
-                {"hosts": ["a.example", "*.example.org"], "path": "/a?b",
+                {"hosts": ["a.example", "*.example.org"], "path": "/a/b",
                  "methods": ["GET", "HEAD"],
                  "headers": {"X-Canary": "1", "x-debug": {"present": true}},
                  "cluster": "app", "timeout": "1.5ms"},

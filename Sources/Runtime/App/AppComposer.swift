@@ -1,5 +1,6 @@
 import Base
 import Posix
+import Wire
 
 /// Writes the heads of answers into memory of its own, which holds one at a time.
 @safe

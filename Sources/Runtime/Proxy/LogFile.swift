@@ -6,47 +6,74 @@ import Posix
 struct LogFile: ~Copyable {
     private let descriptor: Int32
     private let isOwned: Bool
+    private let isFile: Bool
 
     /// - Parameter path: `-` is standard output; nil: no log, so no file.
     init?(_ path: String?) throws(SystemError) {
         guard let path else { return nil }
         if path == "-" {
-            descriptor = STDOUT_FILENO
-            isOwned = false
+            // Opened anew, so that not to wait concerns this use alone and not whoever shares the
+            // pipe or the terminal. A socket cannot be opened: it is written to as it is.
+            let number = unsafe open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+            descriptor = number >= 0 ? number : STDOUT_FILENO
+            isOwned = number >= 0
+            isFile = false
             return
         }
         let number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
         guard number >= 0 else { throw SystemError("open \(path)") }
         descriptor = number
         isOwned = true
+        isFile = true
     }
 
     deinit { if isOwned { close(descriptor) } }
 
-    /// Writes all of `bytes`, which are whole lines. A full disk loses them: serving goes on.
+    /// What came of a write.
+    struct Written {
+        /// Bytes that need not be offered again.
+        var taken = 0
+        /// Lines among them that could not be written, whole or in part.
+        var lost = 0
+    }
+
+    /// Writes `bytes`, which are whole lines, as far as they are taken at once. What a full disk
+    /// does not hold is lost: serving goes on.
     ///
     /// A file takes any amount in one piece (O_APPEND), a pipe only so much (pipe(7)): lines go
     /// there in groups that fit, so that those of several workers do not mix.
-    borrowing func write(_ bytes: Bytes) {
-        guard !isOwned else { return writeAll(bytes) }
-        var start = 0
-        var end = 0
-        for i in 0..<bytes.count where bytes[i] == UInt8(ascii: "\n") {
-            if i + 1 - start > Int(PIPE_BUF), end > start {
-                writeAll(bytes[start..<end])
-                start = end
+    borrowing func write(_ bytes: Bytes) -> Written {
+        var written = Written()
+        while written.taken < bytes.count {
+            let rest = bytes[written.taken..<bytes.count]
+            let group = isFile ? rest : rest[0..<Self.atomic(rest)]
+            let n = unsafe Glibc.write(descriptor, group.raw.baseAddress, group.count)
+            if n > 0 {
+                written.taken += n
+            } else if n < 0, errno == EAGAIN {
+                break
+            } else if n < 0, errno != EINTR {
+                written.lost = (0..<rest.count).count { rest[$0] == UInt8(ascii: "\n") }
+                written.taken = bytes.count
             }
-            end = i + 1
         }
-        writeAll(bytes[start..<bytes.count])
+        return written
     }
 
-    private borrowing func writeAll(_ bytes: Bytes) {
-        var rest = bytes
-        while rest.count > 0 {
-            let n = unsafe Glibc.write(descriptor, rest.raw.baseAddress, rest.count)
-            if n > 0 { rest = rest[n..<rest.count] } else if n < 0 && errno != EINTR { return }
+    /// How many bytes of whole lines go into a pipe in one piece; at least one line.
+    private static func atomic(_ bytes: Bytes) -> Int {
+        var end = 0
+        while let line = bytes.firstIndex(of: UInt8(ascii: "\n"), from: end) {
+            if line + 1 > Int(PIPE_BUF), end > 0 { break }
+            end = line + 1
         }
+        return end > 0 ? end : bytes.count
+    }
+
+    /// Waits until more is taken, a second at most.
+    borrowing func waitUntilWritable() -> Bool {
+        var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return unsafe poll(&state, 1, 1000) == 1
     }
 }
 

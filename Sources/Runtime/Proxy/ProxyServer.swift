@@ -158,19 +158,19 @@ public final class ProxyServer {
         return nil
     }
 
-    /// False: descriptors have run out, so that nobody can be let in for a while.
+    /// Serves one client; signals come before the next. False: descriptors have run out, so that
+    /// nobody can be let in for a while.
     private func serveAdmin() -> Bool {
         guard let listener = adminListener?.number else { return true }
-        while true {
-            switch Socket.accept(listener) {
-            case .connection(let socket):
-                AdminExchange(
-                    counters: mailboxes.compactMap(\.counters), configuration: configuration,
-                    draining: draining, workers: mailboxes.count
-                ).serve(Descriptor(owning: socket))
-            case .none: return true
-            case .exhausted: return false
-            }
+        switch Socket.accept(listener) {
+        case .connection(let socket):
+            AdminExchange(
+                counters: mailboxes.compactMap(\.counters), configuration: configuration,
+                draining: draining, workers: mailboxes.count
+            ).serve(Descriptor(owning: socket))
+            return true
+        case .none: return true
+        case .exhausted: return false
         }
     }
 
@@ -178,16 +178,20 @@ public final class ProxyServer {
 
     private var clientsPerWorker = Int.max
 
-    /// How many clients a worker lets in: each may need a second descriptor for its request's way
-    /// to the upstream, so that whoever was let in can be served. HAProxy derives its `maxconn` in
-    /// the same way.
+    /// How many clients a worker lets in: each may need a second descriptor, and a second of the
+    /// worker's connections, for its request's way to the upstream, so that whoever was let in can
+    /// be served. HAProxy derives its `maxconn` in the same way.
     private static func clients(within descriptors: Int, of configuration: ProxyConfiguration)
         -> Int
     {
         // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a
         // log and the listeners of each worker.
         let own = 8 + configuration.workers * (3 + configuration.listeners.count)
-        return max(1, (descriptors - own) / 2 / configuration.workers)
+        return max(
+            1,
+            min(
+                (descriptors - own) / 2 / configuration.workers,
+                configuration.limits.connections / 2))
     }
 }
 

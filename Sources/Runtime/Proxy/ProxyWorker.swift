@@ -22,13 +22,24 @@ final class ProxyWorker {
     private var drainDeadline: Instant?
     private var nextTrim: Instant
     private var now: Instant
+    private var bytesThisTurn = 0
+    /// Connections whose reading waits for the next turn.
+    private var postponed: [Int] = []
 
     /// Reads of one connection before others have their turn. Bound: no peer can hold the worker.
     private static let readsPerTurn = 16
+    /// Bytes read in one turn before connections that could go on reading wait for the next one,
+    /// behind whatever became ready meanwhile. On loopback a body may come as fast as it is passed
+    /// on: without this bound it would never let the worker go.
+    private static let bytesPerTurn = 1 << 20
     /// Accepts of one listener in one turn, likewise.
     private static let acceptsPerTurn = 64
+    /// Rounds of accepts of one listener before it closes: twice the queue that it asked for.
+    private static let acceptsAtDrain = 128
     /// How long accepting pauses when descriptors have run out.
     static let acceptPause = Duration.milliseconds(50)
+    /// How long lines of the access log wait for their reader before they are offered again.
+    private static let logPause = Duration.milliseconds(5)
     /// Clients at once. Bound: leaves a descriptor for each one's upstream connection.
     private let clients: Int
 
@@ -47,7 +58,7 @@ final class ProxyWorker {
         now = Clock.now()
         nextTrim = now + .seconds(1)
         proxy = Proxy(configuration, random: SeededRandom(seed: seed))
-        proxy.log.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
+        proxy.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
         reactor = try Reactor()
         self.mailbox = mailbox
         self.clients = clients
@@ -73,26 +84,35 @@ final class ProxyWorker {
     /// Serves until drained.
     func run() {
         while true {
-            let ready = reactor.wait(until: wakeInstant, now: now)
+            let ready = reactor.wait(until: postponed.isEmpty ? wakeInstant : now, now: now)
             now = Clock.now()
+            bytesThisTurn = 0
             for i in 0..<ready {
                 handle(reactor.ready(i))
                 drainEffects()
             }
+            resumeReading()
             if let deadline = proxy.nextDeadline, deadline <= now { proxy.expire(now: now) }
             drainEffects()
             writeLog()
             housekeep()
             if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
-                return
+                return finishLog()
             }
         }
+    }
+
+    /// The last lines. Bound: whoever reads none for a second gets no more.
+    private func finishLog() {
+        while !proxy.log.isEmpty, log?.waitUntilWritable() == true { writeLog() }
     }
 
     private var wakeInstant: Instant? {
         var instant = proxy.nextDeadline ?? .distantFuture
         if let resumeAccepting { instant = min(instant, resumeAccepting) }
         if let drainDeadline { instant = min(instant, drainDeadline) }
+        // Lines that a pipe did not take: its reader does not tell when there is room again.
+        if !proxy.log.isEmpty { instant = min(instant, now + Self.logPause) }
         if proxy.openConnections > 0 { instant = min(instant, nextTrim) }
         return instant == .distantFuture ? nil : instant
     }
@@ -105,13 +125,18 @@ final class ProxyWorker {
         }
         if nextTrim <= now {
             proxy.trim()
+            proxy.wallOffset = Clock.wallNanoseconds() - Clock.now().nanoseconds
             nextTrim = now + .seconds(1)
         }
     }
 
     private func writeLog() {
         guard !proxy.log.isEmpty else { return }
-        proxy.log.drain { log?.write($0) }
+        proxy.log.drain { lines in
+            guard let written = log?.write(lines) else { return lines.count }
+            if written.lost > 0 { proxy.counters.noteLogLoss(written.lost) }
+            return written.taken
+        }
     }
 
     // MARK: Events
@@ -136,7 +161,12 @@ final class ProxyWorker {
         }
         if readiness.readable, stillOpen(slot, generation) {
             read(slot, ended: readiness.ended)
-            if readiness.failed, stillOpen(slot, generation), proxy.isPaused(slot) {
+            // A client that has reset its connection is let go although nothing is read from it
+            // now. An upstream's last bytes may still wait in the kernel for room on the client's
+            // side: its failure is found behind them.
+            if readiness.broken, stillOpen(slot, generation), proxy.isPaused(slot),
+                !proxy.isUpstream(slot)
+            {
                 proxy.failed(slot, now: now)
             }
         }
@@ -148,25 +178,34 @@ final class ProxyWorker {
 
     private func handleOwn(_ token: UInt64) {
         if token & Token.mailbox != 0 { return readMail() }
+        // A drain earlier in this very turn has closed them.
+        guard listening else { return }
         accept(listeners[Int(token & 0xFFFF)])
     }
 
-    private func accept(_ listener: Int32) {
+    /// Lets clients in, so many at a time.
+    /// - Returns: whether more may wait.
+    @discardableResult
+    private func accept(_ listener: Int32) -> Bool {
         for _ in 0..<Self.acceptsPerTurn {
-            guard proxy.openClients < clients else { return pauseAccepting() }
+            guard proxy.openClients < clients else {
+                pauseAccepting()
+                return false
+            }
             switch Socket.accept(listener) {
             case .connection(let socket): admit(socket)
-            case .none: return
-            case .exhausted: return pauseAccepting()
+            case .none: return false
+            case .exhausted:
+                pauseAccepting()
+                return false
             }
         }
+        return true
     }
 
     private func admit(_ socket: Int32) {
         var client: [UInt8] = []
-        if proxy.wantsClientAddress, let address = try? Socket.peerAddress(of: socket) {
-            client = Array(address.host.utf8)
-        }
+        if let address = try? Socket.peerAddress(of: socket) { client = Array(address.host.utf8) }
         guard let slot = client.withBytes({ proxy.accept(client: $0, now: now) }) else {
             return Socket.close(socket, reset: true)
         }
@@ -198,6 +237,10 @@ final class ProxyWorker {
             case .flush(let slot): flush(slot)
             case .read(let slot):
                 guard proxy.isOpen(slot) else { continue }
+                guard bytesThisTurn < Self.bytesPerTurn else {
+                    postponed.append(slot)
+                    continue
+                }
                 let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
                 proxy.advance(slot, now: now)
                 if stillOpen(slot, generation), proxy.isPaused(slot) { read(slot, ended: true) }
@@ -211,6 +254,17 @@ final class ProxyWorker {
                 if resumeAccepting != nil { resumeAccepting = now }
             }
         }
+    }
+
+    /// Goes on with what the last turn put off. A slot that has changed hands meanwhile is asked
+    /// for bytes once too often, which harms nobody.
+    private func resumeReading() {
+        guard !postponed.isEmpty else { return }
+        // Bound: as many as reads were asked for in one turn.
+        let slots = postponed
+        postponed.removeAll(keepingCapacity: true)
+        for slot in slots where proxy.isOpen(slot) { proxy.readLater(slot) }
+        drainEffects()
     }
 
     private func connect(_ slot: Int, _ endpoint: Int) {
@@ -238,6 +292,7 @@ final class ProxyWorker {
             switch unsafe Socket.receive(socket, into: space) {
             case .bytes(let count):
                 let room = space.count
+                bytesThisTurn += count
                 proxy.received(slot, count, now: now)
                 guard stillOpen(slot, generation) else { return }
                 if count < room && !ended { return }
@@ -268,17 +323,9 @@ final class ProxyWorker {
                 proxy.sent(slot, sent, now: now)
                 if sent < offered { return }
             case .wouldBlock: return
-            case .closed, .failed: return sendingFailed(slot)
+            case .closed, .failed: return proxy.sendingFailed(slot, now: now)
             }
         }
-    }
-
-    /// The peer takes no more. An upstream may have answered before it closed, without reading all
-    /// of the request: what it said is still to be had.
-    private func sendingFailed(_ slot: Int) {
-        let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
-        if proxy.isUpstream(slot) { read(slot, ended: true) }
-        if stillOpen(slot, generation) { proxy.failed(slot, now: now) }
     }
 
     // MARK: Mail
@@ -298,8 +345,12 @@ final class ProxyWorker {
 
     private func beginDrain() {
         guard drainDeadline == nil else { return }
-        // Whoever has connected already is served; only then the doors close.
-        for listener in listeners { accept(listener) }
+        // Whoever has connected already is served; only then the doors close. Bound: the kernel's
+        // queues, which nobody can fill faster than they are emptied for long.
+        for listener in listeners {
+            var rounds = 0
+            while rounds < Self.acceptsAtDrain, accept(listener) { rounds += 1 }
+        }
         for listener in listeners { Glibc.close(listener) }
         listeners = []
         listening = false

@@ -21,6 +21,7 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
     case date
     case server
     case responseFlags
+    case maxForwards
 
     /// The name for a field name as received, in any case.
     @inlinable
@@ -41,7 +42,9 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
         case 10:
             if name.equalsIgnoringCase("connection") { return .connection }
             return name.equalsIgnoringCase("keep-alive") ? .keepAlive : .other
-        case 12: return name.equalsIgnoringCase("x-request-id") ? .requestID : .other
+        case 12:
+            if name.equalsIgnoringCase("x-request-id") { return .requestID }
+            return name.equalsIgnoringCase("max-forwards") ? .maxForwards : .other
         case 14: return name.equalsIgnoringCase("content-length") ? .contentLength : .other
         case 15: return name.equalsIgnoringCase("x-forwarded-for") ? .forwardedFor : .other
         case 16:

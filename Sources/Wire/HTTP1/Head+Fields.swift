@@ -181,7 +181,7 @@ extension Head {
                 meaning.namesUpgrade = true
             } else {
                 switch FieldName.recognize(option) {
-                case .te, .keepAlive, .proxyConnection, .trailer: break
+                case .te, .keepAlive, .proxyConnection: break
                 // To remove these would change where the message ends or whom it is for.
                 case .contentLength, .transferEncoding, .host: throw .badConnection
                 default: namesMoreHopFields = true

@@ -198,3 +198,31 @@ extension Head {
         return i + 1
     }
 }
+
+extension Head {
+    /// How often the request may still be forwarded; nil: as often as need be, because it is of a
+    /// method that is not counted, has no such field, or one that is no number (RFC 9110, 7.6.2).
+    public func maxForwards(_ bytes: Bytes) -> Int? {
+        guard bytes[method] == "OPTIONS" || bytes[method] == "TRACE" else { return nil }
+        for i in 0..<fieldCount where fields[i].name == .maxForwards {
+            let value = bytes[fields[i].valueRange]
+            // 9 digits: more hops than there are hosts.
+            guard value.count > 0, value.count <= 9 else { return nil }
+            var count = 0
+            for j in 0..<value.count {
+                guard Grammar.isDigit(value[j]) else { return nil }
+                count = count * 10 + Int(value[j] - 0x30)
+            }
+            return count
+        }
+        return nil
+    }
+
+    /// Whether the sender takes trailers (`te: trailers`, RFC 9110, 10.1.4).
+    public func acceptsTrailers(_ bytes: Bytes) -> Bool {
+        for i in 0..<fieldCount where fields[i].name == .te {
+            if TokenList(bytes[fields[i].valueRange]).contains(Bytes("trailers")) { return true }
+        }
+        return false
+    }
+}

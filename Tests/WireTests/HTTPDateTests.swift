@@ -1,6 +1,6 @@
 import Base
-import Runtime
 import Testing
+import Wire
 
 @Suite struct HTTPDateTests {
     // What `date -u -R -d @N` prints, with GMT for +0000.
