@@ -91,8 +91,8 @@ let package = Package(
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
-        tests("IntegrationTests", ["Base", "Model", "Posix", "Report"]),
-        tests("CommandTests", ["Base", "Model", "meshbench"]),
+        tests("IntegrationTests", ["Base", "Model", "Posix", "Stats", "Report"]),
+        tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
         tests("TidyTests", []),
     ]
 )

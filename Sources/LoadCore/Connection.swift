@@ -20,6 +20,8 @@ struct Connection: BitwiseCopyable {
     /// Neighbours in the list; -1: none.
     var next: Int32 = -1
     var previous: Int32 = -1
+    /// Whether the peer has ended its side: no further request goes out on it.
+    var peerEnded = false
     /// Requests answered since it was opened.
     var served = 0
     /// When the attempt to open it began.

@@ -87,6 +87,13 @@ extension Generator {
             .dropped, response: max(timeout, now - intended), service: nil, phase: phase)
     }
 
+    /// A request that waits when the run is stopped: never sent, and timed at what it reached. It
+    /// is no sign of the system that it waited no longer.
+    mutating func dropEarly(_ request: WaitingRequest, at now: Instant) {
+        recorder.failed(
+            .dropped, response: now - request.intended, service: nil, phase: Int(request.phase))
+    }
+
     // MARK: Answers
 
     /// Bytes have come. `now` is read after the call that brought them.
@@ -124,7 +131,7 @@ extension Generator {
         // An answer before the end of the request leaves a connection that is in the middle of a
         // message.
         if !connection.answer.keepAlive || surplus || !connection.written
-            || served == requestsPerConnection
+            || connection.peerEnded || served == requestsPerConnection
         {
             return close(slot, at: now)
         }
@@ -139,6 +146,7 @@ extension Generator {
         targets[target].move(slot, to: .opening, in: connections)
         connections[slot].openingSince = now
         connections[slot].served = 0
+        connections[slot].peerEnded = false
         actions.append(.open(slot: slot, target: target))
     }
 
@@ -152,11 +160,17 @@ extension Generator {
 
     /// The connection could not be established. The request that has waited longest is refused with
     /// it.
-    public mutating func failedToOpen(_ slot: Int, at now: Instant) {
+    /// - Parameter local: the generator's own machine could not, for want of descriptors, ports or
+    ///   memory. That refuses nothing: what waits goes on waiting, for another connection or
+    ///   another attempt, and the owner counts the failure against the generator.
+    public mutating func failedToOpen(_ slot: Int, at now: Instant, local: Bool = false) {
         precondition(connections[slot].state == .opening, "what was not opening failed to open")
         let target = Int(connections[slot].target)
         targets[target].move(slot, to: .closed, in: connections)
-        if let request = targets[target].waiting.popFirst() {
+        if local {
+            openingPausedUntil = now + Self.retryPause
+            retryLater(at: now)
+        } else if let request = targets[target].waiting.popFirst() {
             recorder.failed(.refused, response: nil, service: nil, phase: Int(request.phase))
             openForWaiting(target, at: now)
         } else if sendsAtOnce {
@@ -169,16 +183,29 @@ extension Generator {
     /// The peer has closed the connection, or it has failed. While idle that is its right; a
     /// request on it is lost, and not tried again: the retry would hide what a user without one
     /// would have seen.
-    public mutating func closed(_ slot: Int, at now: Instant) {
+    /// - Parameter clean: the peer ended in order (FIN). An answer that lasts up to the end of the
+    ///   connection is complete only then: after a reset nobody knows what is missing.
+    public mutating func closed(_ slot: Int, at now: Instant, clean: Bool) {
         recorder.roll(to: now)
         if connections[slot].state == .busy {
-            if reader.endsWithConnection(connections[slot].answer) {
+            if clean, reader.endsWithConnection(connections[slot].answer) {
                 return complete(slot, surplus: false, at: now)
             }
             recorder.failed(
                 .reset, response: nil, service: nil, phase: Int(connections[slot].phase))
         }
         close(slot, at: now)
+    }
+
+    /// The peer has ended its side of the connection, or the connection failed; what it sent before
+    /// may still be unread. Without a request the connection is let go; with one it ends behind
+    /// that, so that no request is sent to where nobody listens.
+    public mutating func peerEnded(_ slot: Int, at now: Instant) {
+        switch connections[slot].state {
+        case .free: close(slot, at: now)
+        case .busy: connections[slot].peerEnded = true
+        case .closed, .opening: break
+        }
     }
 
     /// Lets go of a connection that has no request any more, and opens another if it is needed.
@@ -192,7 +219,8 @@ extension Generator {
 
     /// Opens connections while more requests wait than connections are being opened. On demand, as
     /// a client's pool does: a request that needs a new connection pays for it in response latency.
-    private mutating func openForWaiting(_ target: Int, at now: Instant) {
+    mutating func openForWaiting(_ target: Int, at now: Instant) {
+        if now < openingPausedUntil { return }
         while targets[target].waiting.count > targets[target].opening.count,
             targets[target].closed.first >= 0
         {
@@ -203,20 +231,21 @@ extension Generator {
     // MARK: Timeouts
 
     /// Gives up requests and attempts to open that have taken too long.
-    mutating func expire(at now: Instant) {
+    /// - Parameter heard: the instant that counts; see `advance`.
+    mutating func expire(by heard: Instant, at now: Instant) {
         for target in targets.indices {
             while targets[target].busy.first >= 0 {
                 let slot = Int(targets[target].busy.first)
-                if connections[slot].intended + timeout > now { break }
+                if connections[slot].intended + timeout > heard { break }
                 timeOut(slot, at: now)
             }
-            while let request = targets[target].waiting.first, request.intended + timeout <= now {
+            while let request = targets[target].waiting.first, request.intended + timeout <= heard {
                 _ = targets[target].waiting.popFirst()
                 drop(request.intended, phase: Int(request.phase), at: now)
             }
             while targets[target].opening.first >= 0 {
                 let slot = Int(targets[target].opening.first)
-                if connections[slot].openingSince + timeout > now { break }
+                if connections[slot].openingSince + timeout > heard { break }
                 actions.append(.close(slot: slot))
                 failedToOpen(slot, at: now)
             }

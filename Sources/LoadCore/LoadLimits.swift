@@ -9,15 +9,36 @@ public enum LoadLimits {
     public static let targets = 1_024
     /// The sum of all weights after dividing by their common divisor: the length of the rotation.
     public static let rotation = 65_536
-    /// Bytes of request body: a request is kept whole in memory, once for each target.
+    /// Bytes of request body.
     public static let bodySize = 64 << 20
+    /// Bytes of the bodies of all targets: a request is kept whole in memory, once for each target.
+    public static let bodies = 1 << 30
+    /// Requests per second, of any phase: more than one machine can send.
+    public static let rate = 2_000_000.0
+    /// The longest timeout: as far as histograms tell latencies apart. What ends later still is
+    /// counted, and `LoadResult.cautions` says so.
+    public static let timeout = Duration.seconds(3600)
+    /// Requests that are taken up before the owner of the sockets has its turn.
+    public static let catchUp = 4_096
     /// Bytes of an answer's head that may arrive in pieces; a longer one is malformed.
     public static let head = 64 << 10
-    /// Phases, each with six histograms of 264 KiB for each thread.
+    /// Phases, each with six histograms of 264 KiB (1.6 MB) for each thread.
     public static let phases = 64
-    /// Requests of one target that wait for a connection on one thread, 16 bytes each. What arrives
-    /// beyond is dropped. The queue holds what the peak rate brings in one timeout, within these.
-    public static let waiting = 1_024...262_144
+    /// Requests that wait for a connection on one thread, all targets together, 24 bytes each:
+    /// 6 MiB. What arrives beyond is dropped.
+    public static let waiting = 262_144
+    /// And of one target at least so many, 1.5 KiB: 1.5 MiB for all targets that there may be.
+    public static let waitingPerTarget = 64
+
+    /// The length of one target's queue on one thread: what the peak rate brings it in one timeout
+    /// and a tenth, within the bounds.
+    /// - Parameters:
+    ///   - due: requests that the peak rate brings the thread in one timeout.
+    ///   - part: the target's share of them, 0 to 1.
+    static func waiting(due: Double, part: Double) -> Int {
+        let wanted = max(1024, due * 1.1) * part
+        return max(waitingPerTarget, Int(min(wanted, Double(waiting) * part).rounded(.up)))
+    }
     /// Hours of CLOCK_MONOTONIC that a job may last.
     public static let duration = Duration.seconds(48 * 3600)
     /// How long an interrupted run waits for the answers under way.
@@ -61,7 +82,9 @@ extension LoadJob {
         try require(
             (1...LoadLimits.threads).contains(plan.threads),
             "\(plan.threads) threads; 1 to \(LoadLimits.threads) are possible")
-        try require(plan.timeout > .zero, "the timeout must be above zero")
+        try require(
+            plan.timeout > .zero && plan.timeout <= LoadLimits.timeout,
+            "the timeout must be above zero and at most \(Int(LoadLimits.timeout.seconds)) s")
         try require(plan.requestsPerConnection >= 0, "requests per connection below zero")
         try require(spin >= .zero, "a spin below zero")
         try validatePhases(require)
@@ -77,18 +100,18 @@ extension LoadJob {
         try require(
             phases.allSatisfy { $0.duration > .zero && $0.duration <= LoadLimits.duration },
             "a phase must last longer than nothing and at most 48 hours")
-        try require(
-            phases.allSatisfy { ($0.rate ?? 0) >= 0 && ($0.rate ?? 0).isFinite },
-            "the rate of a phase must be 0 or more")
         let rates: [Double] =
             switch plan.rate {
             case .constant(let rate): [rate]
             case .ramp(let start, let end): [start, end]
             case .steps(let rates): rates
             }
-        try require(
-            !rates.isEmpty && rates.allSatisfy { $0 >= 0 && $0.isFinite },
-            "a rate must be 0 or more")
+        try require(!rates.isEmpty, "a plan without a rate")
+        for rate in rates + phases.compactMap(\.rate) {
+            try require(
+                (0...LoadLimits.rate).contains(rate),
+                "a rate of \(rate) requests/s; 0 to \(Int(LoadLimits.rate)) are possible")
+        }
     }
 
     private func validateRequest(
@@ -125,6 +148,10 @@ extension LoadJob {
         try require(
             (0...LoadLimits.bodySize).contains(request.bodySize),
             "a body of \(request.bodySize) bytes; 0 to \(LoadLimits.bodySize) are possible")
+        try require(
+            request.bodySize * targets.count <= LoadLimits.bodies,
+            "\(targets.count) bodies of \(request.bodySize) bytes are more than "
+                + "\(LoadLimits.bodies) bytes together")
     }
 }
 

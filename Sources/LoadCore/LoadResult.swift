@@ -5,22 +5,27 @@ public import Stats
 /// What one load generator saw. Every planned request is in exactly one outcome.
 public struct LoadResult: Codable, Sendable {
     /// Of the offered schedule, hex: derived from plan, phases and seed alone, the same for all
-    /// targets.
+    /// targets. Empty where a long run was stopped early, so that most of it was never made.
     public var scheduleHash: String
     /// The same with the target of each request, hex.
     public var assignmentHash: String
     /// One for each phase of the job, in order.
     public var phases: [PhaseTally]
-    /// One for each second of the job, and of the time after it until the last request ended.
+    /// One for each second of the job, and of the time after it until the last request ended; empty
+    /// where they were not asked for.
     public var seconds: [SecondTally]
     public var threads: [ThreadUsage]
     /// True where the run was stopped before the end of its last phase.
     public var partial: Bool
+    /// Attempts to open a connection that failed, by reason; the most frequent first.
+    public var openFailures: [OpenFailure]
 
     public init(
         scheduleHash: String, assignmentHash: String, phases: [PhaseTally],
-        seconds: [SecondTally], threads: [ThreadUsage], partial: Bool
+        seconds: [SecondTally], threads: [ThreadUsage], partial: Bool,
+        openFailures: [OpenFailure] = []
     ) {
+        self.openFailures = openFailures
         self.scheduleHash = scheduleHash
         self.assignmentHash = assignmentHash
         self.phases = phases
@@ -133,6 +138,25 @@ public struct LoadResult: Codable, Sendable {
             errors += other.errors
             response.merge(other.response)
             response = response.compacted()
+        }
+    }
+
+    /// Attempts to open a connection that failed for one reason.
+    public struct OpenFailure: Codable, Equatable, Sendable {
+        /// The value of `errno`.
+        public var code: Int32
+        /// For people.
+        public var reason: String
+        /// Whether the generator's own machine could not (no descriptor, port or memory), rather
+        /// than the system under test.
+        public var isLocal: Bool
+        public var count: UInt64
+
+        public init(code: Int32, reason: String, isLocal: Bool, count: UInt64) {
+            self.code = code
+            self.reason = reason
+            self.isLocal = isLocal
+            self.count = count
         }
     }
 

@@ -32,7 +32,8 @@ public struct RateCurve: Equatable, Sendable {
         func time(owing x: Double) -> Double {
             if x <= 0 { return 0 }
             let slope = (to - from) / seconds
-            let root = (from * from + 2 * slope * x).squareRoot()
+            // Near the end of a ramp to zero rounding may leave a tiny number below zero.
+            let root = max(0, from * from + 2 * slope * x).squareRoot()
             return 2 * x / (from + root)
         }
     }

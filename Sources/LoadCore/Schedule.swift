@@ -127,6 +127,11 @@ public struct Schedule: Sendable {
     /// The order of the calls is the request's number, so the number is hashed with the values.
     private mutating func fold(_ value: UInt64) { hash = mix(hash ^ mix(value &+ 1)) }
 
+    /// Requests that are due in all: the expected number where arrivals are random.
+    public var expectedRequests: Double {
+        arrivals == .closed ? 0 : spans.reduce(0) { $0 + $1.curve.total }
+    }
+
     /// The hashes of the whole schedule, however much of it has been taken.
     ///
     /// Runs through what is left, some 30 ns for each request.
@@ -139,32 +144,30 @@ public struct Schedule: Sendable {
     }
 }
 
-/// The part of a schedule that one thread sends: whole turns of the target rotation, dealt in
-/// order, so that every thread serves every target in proportion.
+/// The part of a schedule that one thread sends: of each target's requests every N-th of N threads,
+/// so that every thread serves every target at any time, whatever the weights.
+///
+/// The first request of target t goes to thread t modulo N: else all rare targets would be served
+/// by the first thread.
 struct ThreadSchedule: Sendable {
     private var schedule: Schedule
-    private let turn: Int
     private let threads: Int
     private let thread: Int
-    private var left: Int
-    private var current = 0
+    /// By target: the thread that its next request goes to.
+    // Bound: `LoadLimits.targets`.
+    private var owners: [Int]
 
-    init(_ schedule: Schedule, turn: Int, thread: Int, threads: Int) {
+    init(_ schedule: Schedule, targets: Int, thread: Int, threads: Int) {
         self.schedule = schedule
-        self.turn = turn
         self.threads = threads
         self.thread = thread
-        left = turn
+        owners = (0..<targets).map { $0 % threads }
     }
 
     mutating func next() -> PlannedRequest? {
         while let request = schedule.next() {
-            let owner = current
-            left &-= 1
-            if left == 0 {
-                left = turn
-                current = current &+ 1 == threads ? 0 : current &+ 1
-            }
+            let owner = owners[request.target]
+            owners[request.target] = owner &+ 1 == threads ? 0 : owner &+ 1
             if owner == thread { return request }
         }
         return nil

@@ -77,7 +77,11 @@ public struct Bootstrap: Sendable {
             let shifted = bias + Normal.quantile(share)
             return Normal.cumulative(bias + shifted / (1 - acceleration * shifted))
         }
-        return interval(lowShare: corrected(tail), highShare: corrected(1 - tail))
+        let low = corrected(tail)
+        let high = corrected(1 - tail)
+        // Of infinite values, or where the acceleration meets its pole, there is no correction.
+        guard low.isFinite, high.isFinite else { return percentileInterval(confidence: confidence) }
+        return interval(lowShare: low, highShare: high)
     }
 
     /// A sixth of the skewness of the jackknife; 0 where all its values are the same.

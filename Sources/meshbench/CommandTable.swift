@@ -75,7 +75,23 @@ func complain(_ message: String) { write(line: message, to: STDERR_FILENO) }
 /// Writes a line to standard output, unbuffered: for whoever waits at the other end of a pipe.
 func announce(_ message: String) { write(line: message, to: STDOUT_FILENO) }
 
-private func write(line: String, to descriptor: Int32) {
-    let bytes = Array("\(line)\n".utf8)
-    _ = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+private func write(line: String, to descriptor: Int32) { _ = writeAll("\(line)\n", to: descriptor) }
+
+/// Writes all of a text, in as many calls as it takes.
+/// - Returns: false where it cannot be written; `errno` says why.
+func writeAll(_ text: String, to descriptor: Int32) -> Bool {
+    let bytes = Array(text.utf8)
+    return unsafe bytes.withUnsafeBytes { buffer in
+        var rest = unsafe buffer[...]
+        while unsafe !rest.isEmpty {
+            let part = unsafe UnsafeRawBufferPointer(rebasing: rest)
+            let count = unsafe write(descriptor, part.baseAddress, part.count)
+            if count > 0 {
+                unsafe rest = rest.dropFirst(count)
+            } else if errno != EINTR {
+                return false
+            }
+        }
+        return true
+    }
 }

@@ -85,6 +85,45 @@ import Testing
         let complaints = result.saturation()
         #expect(complaints.count == words.count)
         for (complaint, word) in zip(complaints, words) { #expect(complaint.contains(word)) }
-        #expect(result.saturation(closed: true).count == words.count { $0 == "busiest thread" })
+        // With closed arrivals a busy thread is told, and makes nothing invalid.
+        #expect(result.saturation(closed: true).isEmpty)
+        #expect(result.cautions(closed: true).count == words.count { $0 == "busiest thread" })
+    }
+
+    @Test(
+        "Lag that is a large part of the response is always told",
+        arguments: [
+            (5_000, 2_000_000, false), (190_000, 2_000_000, false), (210_000, 2_000_000, true),
+            (30_000, 100_000, true),
+            // Told by the complaint already.
+            (600_000, 2_000_000, false),
+        ] as [(UInt64, UInt64, Bool)])
+    func cautions(lag: UInt64, response: UInt64, isTold: Bool) {
+        let cautions = Self.result(lag: lag, response: response, cpu: 500).cautions()
+        #expect(cautions.count == (isTold ? 1 : 0))
+        #expect(cautions.allSatisfy { $0.contains("part of response latency") })
+    }
+
+    @Test("Latencies beyond the histograms are told")
+    func clipped() {
+        let result = Self.result(lag: 5_000, response: 3_600_000_000_001, cpu: 500)
+        #expect(result.cautions().map { $0.contains("1000 response latencies") } == [true])
+        #expect(result.cautions(closed: true).count == 1)
+    }
+
+    @Test("Connections that this machine could not open are the generator's own failure")
+    func localFailures() {
+        var result = Self.result(lag: 5_000, response: 2_000_000, cpu: 500)
+        result.openFailures = [
+            .init(code: 111, reason: "Connection refused", isLocal: false, count: 9)
+        ]
+        #expect(result.saturation().isEmpty)
+        result.openFailures.append(
+            .init(code: 24, reason: "Too many open files", isLocal: true, count: 3))
+        for closed in [false, true] {
+            let complaints = result.saturation(closed: closed)
+            #expect(complaints.count == 1)
+            #expect(complaints[0].contains("3 times (Too many open files)"))
+        }
     }
 }

@@ -91,6 +91,7 @@ private func hostileServer(_ seed: UInt64) -> ServerModel {
     let silence = random.unit() * 0.1
     let slow = Double(random.below(20_000))
     let late = random.below(2_000)
+    let lack = random.below(4) == 0 ? random.unit() * 0.5 : 0
     let texts = [
         ServerModel.plain,
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
@@ -103,11 +104,15 @@ private func hostileServer(_ seed: UInt64) -> ServerModel {
     return ServerModel(
         connectDelay: { .nanoseconds(Int64($0.below(300_000))) },
         refuses: { random, _ in random.unit() < refusal },
+        lacks: { random, _ in random.unit() < lack },
         delay: { random, _ in .nanoseconds(Int64(random.unit() * slow * 1000)) },
         ending: { random, _ in
             let u = random.unit()
             if u < cut { return .cut(texts[random.below(3)]) }
             if u < cut + silence { return .silence }
+            if u > 0.95 {
+                return .reset(texts[random.below(texts.count)], share: random.unit())
+            }
             return .answer(texts[random.below(random.below(3) == 0 ? texts.count : 3)])
         },
         pieces: 1 + random.below(4), idleClose: random.unit() * 0.2,

@@ -189,19 +189,37 @@ import Testing
         let whole = Self.schedule(.poisson, .constant(3000), weights: weights)
         var merged: [PlannedRequest] = []
         for thread in 0..<threads {
-            var share = ThreadSchedule(whole, turn: 8, thread: thread, threads: threads)
+            var share = ThreadSchedule(whole, targets: 3, thread: thread, threads: threads)
             var counts = [0, 0, 0]
             while let request = share.next() {
                 merged.append(request)
                 counts[request.target] += 1
             }
             #expect(share.hashes() == whole.hashes())
-            // Every thread serves every target in proportion, but for one unfinished turn.
-            for (target, weight) in weights.enumerated() {
-                #expect(abs(counts[target] * 8 - weight * counts.reduce(0, +)) <= 8 * 8)
+            // Every thread serves its part of each target, but for one request.
+            for target in weights.indices {
+                let all = Self.all(whole).count { $0.target == target }
+                #expect(abs(counts[target] * threads - all) <= threads)
             }
         }
         #expect(merged.sorted { $0.number < $1.number } == Self.all(whole))
+    }
+
+    @Test("Threads take turns at each target, however long the rotation is")
+    func threadsTakeTurns() {
+        let whole = Self.schedule(.constant, .constant(1000), weights: [997, 1, 2])
+        let parts = (0..<4).map { thread in
+            var share = ThreadSchedule(whole, targets: 3, thread: thread, threads: 4)
+            var own: [PlannedRequest] = []
+            while let request = share.next() { own.append(request) }
+            return own
+        }
+        for target in 0..<3 {
+            let owners = parts.enumerated().flatMap { thread, own in
+                own.filter { $0.target == target }.map { ($0.number, thread) }
+            }.sorted { $0.0 < $1.0 }.map(\.1)
+            #expect(owners.enumerated().allSatisfy { $1 == ($0 + target) % 4 })
+        }
     }
 
     @Test("Lengthening a phase does not move the arrivals of the next")

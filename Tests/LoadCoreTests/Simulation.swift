@@ -13,11 +13,15 @@ struct ServerModel: Sendable {
         case answer(String)
         /// Part of the answer, then the end of the connection.
         case cut(String)
+        /// The answer or part of it, then a reset.
+        case reset(String, share: Double)
         case silence
     }
 
     var connectDelay: @Sendable (inout SeededRandom) -> Duration = { _ in .microseconds(50) }
     var refuses: @Sendable (inout SeededRandom, Instant) -> Bool = { _, _ in false }
+    /// Whether the generator's own machine cannot open a connection.
+    var lacks: @Sendable (inout SeededRandom, Instant) -> Bool = { _, _ in false }
     var delay: @Sendable (inout SeededRandom, Instant) -> Duration = { _, _ in .microseconds(100) }
     var ending: @Sendable (inout SeededRandom, Instant) -> Ending = { _, _ in .answer(plain) }
     /// Answers arrive in up to this many pieces.
@@ -33,10 +37,10 @@ struct ServerModel: Sendable {
 /// One generator thread against a simulated server.
 final class Simulation {
     private enum Event {
-        case settled(refused: Bool)
+        case settled(refused: Bool, lacking: Bool)
         case written
         case bytes([UInt8])
-        case end
+        case end(clean: Bool)
     }
 
     var generator: Generator
@@ -87,30 +91,36 @@ final class Simulation {
             generator.stop(at: now)
             perform()
         }
-        generator.advance(to: now)
-        perform()
-        if checksInvariants { generator.checkInvariants() }
+        // In the middle of a batch of events as well as behind it.
+        if random.unit() < 0.5 {
+            generator.takeUpDue(at: now)
+            perform()
+        }
+        let heard = now
         while let event = events.last, event.at <= now {
             events.removeLast()
             if event.generation == generations[event.slot] { deliver(event.event, event.slot) }
             perform()
             if checksInvariants { generator.checkInvariants() }
         }
+        generator.advance(to: now, heard: heard)
+        perform()
+        if checksInvariants { generator.checkInvariants() }
         if generator.hasClosedSeconds { seconds += generator.takeSeconds() }
     }
 
     private func deliver(_ event: Event, _ slot: Int) {
         switch event {
-        case .settled(let refused):
-            if refused {
+        case .settled(let refused, let lacking):
+            if refused || lacking {
                 generations[slot] += 1
-                generator.failedToOpen(slot, at: now)
+                generator.failedToOpen(slot, at: now, local: lacking)
             } else {
                 generator.opened(slot, at: now)
             }
         case .written: generator.written(slot)
         case .bytes(let bytes): bytes.withBytes { generator.received(slot, $0, at: now) }
-        case .end: generator.closed(slot, at: now)
+        case .end(let clean): generator.closed(slot, at: now, clean: clean)
         }
     }
 
@@ -119,7 +129,9 @@ final class Simulation {
             switch action {
             case .open(let slot, _):
                 let delay = model.connectDelay(&random)
-                schedule(slot, after: delay, .settled(refused: model.refuses(&random, now)))
+                let refused = model.refuses(&random, now)
+                let lacking = model.lacks(&random, now)
+                schedule(slot, after: delay, .settled(refused: refused, lacking: lacking))
             case .close(let slot): generations[slot] += 1
             case .send(let slot, _):
                 now = now + .nanoseconds(Int64(random.below(3000)))
@@ -138,12 +150,17 @@ final class Simulation {
         let delay = model.delay(&random, now)
         let bytes: [UInt8]
         var closes = random.unit() < model.idleClose
+        var clean = true
         switch model.ending(&random, now) {
         case .silence: return
         case .answer(let text): bytes = Array(text.utf8)
         case .cut(let text):
             bytes = Array(text.utf8.prefix(random.below(text.utf8.count)))
             closes = true
+        case .reset(let text, let share):
+            bytes = Array(text.utf8.prefix(Int((Double(text.utf8.count) * share).rounded())))
+            closes = true
+            clean = false
         }
         var at = delay
         var from = 0
@@ -154,7 +171,10 @@ final class Simulation {
             from += count
             at = at + .nanoseconds(Int64(random.below(2000)))
         }
-        if closes { schedule(slot, after: at + .nanoseconds(Int64(random.below(100_000))), .end) }
+        if closes {
+            let pause = Duration.nanoseconds(Int64(random.below(100_000)))
+            schedule(slot, after: at + pause, .end(clean: clean))
+        }
     }
 
     private func schedule(_ slot: Int, after delay: Duration, _ event: Event) {

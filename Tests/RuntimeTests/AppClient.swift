@@ -8,7 +8,7 @@ import Testing
 
 /// One connection to a server on this machine.
 final class AppClient {
-    private let socket: Int32
+    let socket: Int32
     private var buffer: [UInt8] = []
     private var isOpen = true
 

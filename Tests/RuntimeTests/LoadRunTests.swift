@@ -34,6 +34,7 @@ import Testing
     }
 
     /// Waits for news of a run until `body` has what it wants; fails the test after a minute.
+    @discardableResult
     static func await<R>(_ run: LoadRun, _ body: () throws -> R?) throws -> R {
         let deadline = Clock.now() + .seconds(60)
         while Clock.now() < deadline {
@@ -165,6 +166,40 @@ import Testing
         #expect(server.requests.all.allSatisfy { $0.body.count == size })
     }
 
+    @Test("More connections than one look at the sockets tells: answered, and timed out")
+    func manyConnections() throws {
+        let quick = try AppServer(
+            AppConfiguration(listen: "127.0.0.1:0", behaviour: .init(size: 1)))
+        defer { quick.stop() }
+        let closed = Self.job([quick.address], arrivals: .closed, connections: 700)
+        let answered = try Self.result(of: closed).phases[0]
+        #expect(answered.planned >= 700)
+        #expect(answered.outcomes == ["ok": answered.planned])
+        #expect(answered.connectionsOpened == 700)
+
+        let slow = try AppServer(
+            AppConfiguration(
+                listen: "127.0.0.1:0",
+                behaviour: .init(size: 1, delay: .fixed(.seconds(3600)))))
+        let open = Self.job(
+            [slow.address], rate: 2000, connections: 700, timeout: .milliseconds(200))
+        let timedOut = try Self.result(of: open).phases[0]
+        #expect(timedOut.planned == 1000)
+        #expect(timedOut.count(.timeout) + timedOut.count(.dropped) == 1000)
+        slow.stop()
+    }
+
+    @Test("An answer longer than one turn reads is read to its end")
+    func longAnswers() throws {
+        let server = try AppServer(
+            AppConfiguration(listen: "127.0.0.1:0", behaviour: .init(size: 64 << 20)))
+        defer { server.stop() }
+        let job = Self.job([server.address], rate: 8, connections: 2)
+        let tally = try Self.result(of: job).phases[0]
+        #expect(tally.outcomes == ["ok": 4])
+        #expect(tally.bytesReceived > 4 * 64 << 20)
+    }
+
     @Test("A target that nobody listens on is an error before the start")
     func unreachable() throws {
         let server = try TestServer.answering { _ in Self.plain }
@@ -201,8 +236,93 @@ import Testing
         job.targets[0].address = "192.0.2.1:80"
         let error = #expect(throws: LoadRunError.self) { _ = try LoadRun(job) }
         #expect(error == .notLoopback("192.0.2.1:80"))
-        job.targets[0].address = "example.org:80"
-        #expect(throws: LoadRunError.address("example.org:80")) { _ = try LoadRun(job) }
+        for text in ["127.0.0.1", "127.0.0.1:0", "[::1:80", ":80", "::1:80"] {
+            job.targets[0].address = text
+            #expect(throws: LoadRunError.address(text)) { _ = try LoadRun(job) }
+        }
+        // RFC 6761, 6.4: nobody has this name.
+        job.targets[0].address = "meshbench.invalid:80"
+        let unknown = #expect(throws: LoadRunError.self) { _ = try LoadRun(job) }
+        guard case .unknownName("meshbench.invalid:80", _) = unknown else {
+            Issue.record("\(String(describing: unknown))")
+            return
+        }
+    }
+
+    @Test("A name is tried at all its addresses, here localhost at 127.0.0.1 and ::1")
+    func addressesInOrder() throws {
+        let listener = try Socket.listen(
+            on: #require(SocketAddress("[::1]:0")), sharing: false)
+        let port = try Socket.localAddress(of: listener.number).port
+        #expect(
+            try SocketAddress.resolve("localhost:\(port)")
+                == [.loopback(port: port), #require(SocketAddress("[::1]:\(port)"))])
+        var job = Self.job([.loopback(port: port)], connections: 4)
+        job.targets[0].address = "localhost:\(port)"
+        let run = try LoadRun(job)
+        _ = try Self.await(run) { try run.isReady() ? true : nil }
+    }
+
+    @Test("A run that is stopped before it begins has a result, and its threads end")
+    func stoppedBeforeTheStart() throws {
+        let server = try TestServer.answering { _ in Self.plain }
+        // Often, as whether a thread hears of both at once is a race.
+        for turn in Int64(0)..<40 {
+            let later = Duration.seconds(turn % 2 * 3600)
+            let run = try LoadRun(Self.job([server.address], threads: 2))
+            _ = try Self.await(run) { try run.isReady() ? true : nil }
+            try run.begin(at: Clock.now() + .milliseconds(2) + later)
+            run.stop()
+            let result = try Self.await(run) { try run.result() }
+            #expect(result.partial)
+            let tally = result.phases[0]
+            #expect(tally.planned == tally.outcomes.values.reduce(0, +))
+            #expect(tally.start <= tally.end)
+        }
+    }
+
+    @Test("Seconds that were not asked for are not kept, and those that were are all there")
+    func seconds() throws {
+        let server = try TestServer.answering { _ in Self.plain }
+        let job = Self.job([server.address], threads: 2, milliseconds: 2100)
+        let run = try LoadRun(job, keepsSeconds: false)
+        _ = try Self.await(run) { try run.isReady() ? true : nil }
+        try run.begin(at: nil)
+        var planned: UInt64 = 0
+        try Self.await(run) {
+            let ended = try run.hasEnded()
+            planned += run.takeSeconds().reduce(0) { $0 + $1.planned }
+            return ended ? true : nil
+        }
+        let result = try #require(try run.result())
+        #expect(planned == 840)
+        #expect(result.phases[0].planned == 840)
+        #expect(result.seconds.isEmpty)
+        #expect(try Self.result(of: job).seconds.reduce(0) { $0 + $1.planned } == 840)
+    }
+
+    @Test("A large part of a large schedule that was never made is not hashed")
+    func hashOfPartial() throws {
+        let server = try TestServer.answering { _ in Self.plain }
+        for (seconds, isHashed) in [(100, true), (100_000, false)] as [(Int64, Bool)] {
+            let run = try LoadRun(Self.job([server.address], milliseconds: seconds * 1000))
+            _ = try Self.await(run) { try run.isReady() ? true : nil }
+            try run.begin(at: nil)
+            run.stop()
+            let result = try Self.await(run) { try run.result() }
+            #expect(result.scheduleHash.isEmpty == !isHashed)
+        }
+    }
+
+    @Test("A close-delimited answer that ends by a reset is not complete")
+    func resetAnswers() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send("HTTP/1.1 200 OK\r\n\r\ncut")
+            call.connection.close(reset: true)
+        }
+        let tally = try Self.result(of: Self.job([server.address], rate: 100)).phases[0]
+        #expect(tally.outcomes == ["reset": 50])
     }
 
     @Test("Stopped early: the result is partial and whole")

@@ -50,6 +50,16 @@ import Testing
         #expect(fast.jackknife == slow.jackknife)
     }
 
+    /// Without one of the units the statistic is infinite: the acceleration is then no number, and
+    /// neither are the corrected ends.
+    @Test func anInfiniteJackknifeLeavesThePercentiles() throws {
+        let bootstrap = Bootstrap(count: 5, resamples: 1000, random: SeededRandom(seed: 6)) {
+            $0.count < 5 ? .infinity : Double($0.reduce(0, +))
+        }
+        let interval = try #require(bootstrap.bcaInterval())
+        #expect(interval == bootstrap.percentileInterval())
+    }
+
     @Test func pairedDifferences() throws {
         let mesh = [5.0, 6, 7, 8, 9, 10]
         let direct = [1.0, 2, 3, 4, 5, 6]

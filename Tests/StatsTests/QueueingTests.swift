@@ -76,21 +76,33 @@ import Testing
             // (burst, rate, offered, seconds, admitted)
             (10, 5, 100, 10, 60), (10, 100, 50, 10, 500), (1, 0, 100, 10, 1), (100, 50, 60, 4, 240),
             (100, 50, 60, 20, 1100),
-        ] as [(Double, Double, Double, Double, Double)])
-    func admitted(
-        burst: Double, rate: Double, offered: Double, seconds: Double, expected: Double
-    ) {
-        let bucket = TokenBucket(burst: burst, rate: rate)
-        #expect(bucket.admitted(offered: offered, seconds: seconds) == expected)
-        let arrivals = (0..<Int(offered * seconds)).map { Double($0) / offered }
+        ] as [(Int, Int, Int64, Int64, Double)])
+    func admitted(burst: Int, rate: Int, offered: Int64, seconds: Int64, expected: Double) {
+        let bucket = TokenBucket(burst: burst, tokens: rate)
+        #expect(
+            bucket.admitted(offered: Double(offered), time: .seconds(seconds)) == expected)
+        let arrivals = (0..<offered * seconds).map {
+            Duration.nanoseconds($0 * 1_000_000_000 / offered)
+        }
         #expect(abs(Double(bucket.admitted(arrivals: arrivals)) - expected) <= 1)
     }
 
+    /// A token falls due at the very instant of each arrival: in floating point some come too late.
+    @Test func aTokenThatIsDueIsThere() {
+        let bucket = TokenBucket(burst: 1, tokens: 1, per: .milliseconds(100))
+        let arrivals = (0..<1_000_000).map { Duration.milliseconds(100 * $0) }
+        #expect(bucket.admitted(arrivals: arrivals) == 1_000_000)
+        let early = arrivals.map { $0 == .zero ? $0 : $0 - .nanoseconds(1) }
+        #expect(bucket.admitted(arrivals: early.prefix(2)) == 1)
+    }
+
     @Test func aBucketFilledInStepsAdmitsAllItHeldAndAllSteps() {
-        let admitted = TokenBucket.saturated(
-            burst: 10, tokensPerStep: 5, step: 0.1, seconds: 1.05)
-        #expect(admitted == 60)
-        #expect(
-            TokenBucket.saturated(burst: 10, tokensPerStep: 50, step: 1, seconds: 3.5) == 40)
+        let slow = TokenBucket(burst: 10, tokens: 5, per: .milliseconds(100))
+        #expect(slow.saturated(time: .milliseconds(1050)) == 60)
+        // Exactly ten steps, which 1.0 / 0.1 need not be.
+        #expect(slow.saturated(time: .seconds(1)) == 60)
+        #expect(slow.saturated(time: .milliseconds(999)) == 55)
+        let large = TokenBucket(burst: 10, tokens: 50)
+        #expect(large.saturated(time: .milliseconds(3500)) == 40)
     }
 }

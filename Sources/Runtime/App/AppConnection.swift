@@ -49,6 +49,8 @@ struct AppConnection: BitwiseCopyable {
     var mustLinger = false
     /// Counted as one of the requests at work.
     var isCounted = false
+    /// Counted as ended because a call offers its last byte; taken back if the kernel takes less.
+    var isEndOffered = false
     var isChunkedBody = false
     /// Bytes to come of a sized body.
     var bodyLeft = 0

@@ -50,6 +50,13 @@ final class AppCounters: @unchecked Sendable {
         if let status { add(status) }
     }
 
+    /// A request that was told to have ended with `status` goes on.
+    func takeBackEnd(status: Int) {
+        current.add(1, ordering: .relaxed)
+        precondition(status >= 0 && status < Self.statuses, "no such status")
+        unsafe table[status].subtract(1, ordering: .relaxed)
+    }
+
     /// Something came that is no request.
     func refuse() { refused.add(1, ordering: .relaxed) }
 

@@ -8,20 +8,8 @@ import Wire
 public final class AppServer {
     /// Where it listens, with the port that was chosen.
     public let address: SocketAddress
-    private let workers: [AppWorker]
+    let workers: [AppWorker]
     private var threads: [JoinableThread] = []
-
-    /// A `Thread` can be in no array, as it cannot be copied.
-    private final class JoinableThread {
-        private var thread: Thread?
-
-        init(_ thread: consuming Thread) { self.thread = consume thread }
-
-        func join() {
-            guard let thread = thread.take() else { return }
-            thread.join()
-        }
-    }
 
     /// Binds, and starts a thread for each worker. When it returns, connections are accepted.
     public init(_ configuration: AppConfiguration) throws(AppError) {
@@ -34,6 +22,7 @@ public final class AppServer {
         let services = try AppServices(configuration)
         let random = SeededRandom(seed: configuration.seed)
         var workers: [AppWorker] = []
+        DescriptorLimit.raise()
         do throws(SystemError) {
             for index in 0..<configuration.workers {
                 let listener = try Socket.listen(on: address, sharing: configuration.workers > 1)

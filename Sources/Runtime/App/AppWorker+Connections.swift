@@ -6,21 +6,28 @@ import Posix
 import Wire
 
 extension AppWorker {
-    func accept() {
+    /// Takes connections that wait in the listener's queue.
+    /// - Returns: whether more may wait.
+    @discardableResult
+    func accept() -> Bool {
         // Bound: so many before events of other descriptors have their turn; the listener stays
         // readable.
         for _ in 0..<64 {
-            guard freeConnection >= 0 else { return pauseAccepting() }
-            guard let number = listener?.number else { return }
+            guard freeConnection >= 0 else {
+                pauseAccepting()
+                return false
+            }
+            guard let number = listener?.number else { return false }
             switch Socket.accept(number) {
-            case .none: return
+            case .none: return false
             case .exhausted:
                 pauseAccepting()
                 deadlines.set(Self.acceptTimer, at: now + Self.acceptPause)
-                return
+                return false
             case .connection(let socket): open(socket)
             }
         }
+        return true
     }
 
     private func open(_ socket: Int32) {
@@ -177,16 +184,24 @@ extension AppWorker {
     }
 
     /// Accepts no more, ends idle connections, and lets those with a request end it.
+    ///
+    /// A request that has arrived is one to end, also where it has not been read and where its
+    /// connection still waits in the listener's queue: with the listener it would be reset.
     func beginDraining() {
         isDraining = true
+        // Bound: `connectionLimit`.
+        while accept() {}
         pauseAccepting()
         listener = nil
         deadlines.clear(Self.acceptTimer)
-        for slot in 0..<Self.connectionLimit
-        where connections[slot].state == .head
-            && connections[slot].inputStart == connections[slot].inputEnd
-        {
-            close(slot)
+        for slot in 0..<Self.connectionLimit where connections[slot].state == .head {
+            connections[slot].canRead = true
+            advance(slot)
+            if connections[slot].state == .head,
+                connections[slot].inputStart == connections[slot].inputEnd
+            {
+                close(slot)
+            }
         }
         deadlines.set(Self.drainTimer, at: now + Self.drainTime)
     }

@@ -4,6 +4,9 @@ import Base
 import Posix
 
 extension AppWorker {
+    /// Bound: so many regions, about 1 MiB, in one call.
+    private static let regionsPerCall = 6
+
     /// Answers with a body of the planned size.
     func replyBody(_ slot: Int) {
         let plan = connections[slot].plan
@@ -94,11 +97,16 @@ extension AppWorker {
     private func push(_ slot: Int, head: Bytes) -> Bool {
         while true {
             guard spendBudget(slot) else { return false }
-            let transfer = sendOnce(connections[slot].socket, connections[slot].reply, head)
+            let reply = connections[slot].reply
+            let end = endOfCall(reply, head)
+            if end == reply.total { countEnd(slot) }
+            let transfer = sendOnce(connections[slot].socket, reply, head, to: end)
+            if case .bytes(let count) = transfer { connections[slot].reply.sent += count }
+            if connections[slot].reply.isComplete { return true }
+            // The client cannot have the last byte yet.
+            if end == reply.total { takeBackEnd(slot) }
             switch transfer {
-            case .bytes(let count):
-                connections[slot].reply.sent += count
-                if connections[slot].reply.isComplete { return true }
+            case .bytes: continue
             case .wouldBlock: return false
             case .closed, .failed:
                 close(slot)
@@ -107,18 +115,48 @@ extension AppWorker {
         }
     }
 
-    private func sendOnce(_ socket: Int32, _ reply: AppReply, _ head: Bytes) -> Transfer {
-        if reply.total == reply.head {
-            return Socket.send(socket, head[reply.sent..<reply.head])
-        }
-        // Bound: 6 regions, about 1 MiB in one call.
+    /// Counts the request as ended, right before the call that offers the last byte to the kernel:
+    /// who acts on an answer must not find its request still counted as under way.
+    private func countEnd(_ slot: Int) {
+        guard connections[slot].isCounted else { return }
+        counters.end(status: connections[slot].plan.status)
+        connections[slot].isCounted = false
+        connections[slot].isEndOffered = true
+    }
+
+    /// The kernel did not take the last byte: the request goes on.
+    private func takeBackEnd(_ slot: Int) {
+        guard connections[slot].isEndOffered else { return }
+        counters.takeBackEnd(status: connections[slot].plan.status)
+        connections[slot].isCounted = true
+        connections[slot].isEndOffered = false
+    }
+
+    /// Up to where the next call offers the answer.
+    private func endOfCall(_ reply: AppReply, _ head: Bytes) -> Int {
+        if reply.total == reply.head { return reply.total }
         var end = reply.sent
         var count = 0
-        while end < reply.total, count < 6 {
+        while end < reply.total, count < Self.regionsPerCall {
             end += filler.region(reply, from: end, head: head).count
             count += 1
         }
+        return end
+    }
+
+    private func sendOnce(_ socket: Int32, _ reply: AppReply, _ head: Bytes, to end: Int)
+        -> Transfer
+    {
+        if reply.total == reply.head {
+            return Socket.send(socket, head[reply.sent..<reply.head])
+        }
+        var count = 0
         var position = reply.sent
+        while position < end {
+            position += filler.region(reply, from: position, head: head).count
+            count += 1
+        }
+        position = reply.sent
         return Socket.send(socket, regions: count) { _ in
             let region = filler.region(reply, from: position, head: head)
             position += region.count
@@ -143,10 +181,7 @@ extension AppWorker {
 
     /// The answer is out: the connection is ready for the next request, or ends.
     private func finish(_ slot: Int) {
-        if connections[slot].isCounted {
-            counters.end(status: connections[slot].plan.status)
-            connections[slot].isCounted = false
-        }
+        connections[slot].isEndOffered = false
         releaseReply(slot)
         connections[slot].plan = .none
         connections[slot].keepsBody = false

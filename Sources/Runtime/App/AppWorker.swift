@@ -31,6 +31,10 @@ final class AppWorker: @unchecked Sendable {
     static let wakeupToken = UInt64(UInt32.max) - 1
     static let acceptTimer = connectionLimit + callLimit
     static let drainTimer = connectionLimit + callLimit + 1
+    static let trimTimer = connectionLimit + callLimit + 2
+    /// Buffers that keep their memory though nobody needs them, 512 KiB.
+    static let spareBuffers = 16
+    static let trimPause = Duration.seconds(1)
 
     let name: String
     let reactor: Reactor
@@ -53,7 +57,7 @@ final class AppWorker: @unchecked Sendable {
 
     /// Bound: an input and an output for each connection, an input for each call.
     let buffers = BufferPool(size: bufferBytes, limit: 2 * connectionLimit + callLimit)
-    var deadlines = DeadlineHeap(capacity: connectionLimit + callLimit + 2)
+    var deadlines = DeadlineHeap(capacity: connectionLimit + callLimit + 3)
     var head = Head(limits: HeadLimits(headBytes: bufferBytes))
     let decider: AppDecider
     var random: SeededRandom
@@ -72,6 +76,8 @@ final class AppWorker: @unchecked Sendable {
     var now = Clock.now()
     var alarm = AppAlarm()
     var budget = 0
+    /// Something has happened since the buffers were last trimmed.
+    private var wasBusy = false
 
     init(
         configuration: AppConfiguration, services: AppServices, listener: consuming Descriptor,
@@ -118,6 +124,7 @@ final class AppWorker: @unchecked Sendable {
         TimerSlack.minimize()
         while !isDraining || openConnections > 0 {
             let count = wait()
+            if count > 0 { noteWork() }
             for index in 0..<count { handle(reactor.ready(index)) }
             while let timer = deadlines.popExpired(now) { expire(timer) }
             // Behind the events: a request that has arrived is answered, not cut off.
@@ -133,6 +140,21 @@ final class AppWorker: @unchecked Sendable {
         now = Clock.now()
         if count == 0, let wake, wake > before { alarm.woke(at: now, planned: wake) }
         return count
+    }
+
+    /// An idle worker is not woken for its buffers: the timer runs from work on, and ends with the
+    /// first second without any.
+    private func noteWork() {
+        wasBusy = true
+        if deadlines.deadline(of: Self.trimTimer) == nil {
+            deadlines.set(Self.trimTimer, at: now + Self.trimPause)
+        }
+    }
+
+    private func trim() {
+        buffers.trim(spare: Self.spareBuffers)
+        if wasBusy { deadlines.set(Self.trimTimer, at: now + Self.trimPause) }
+        wasBusy = false
     }
 
     private func handle(_ readiness: Readiness) {
@@ -163,6 +185,7 @@ final class AppWorker: @unchecked Sendable {
         switch timer {
         case Self.acceptTimer: resumeAccepting()
         case Self.drainTimer: closeAll()
+        case Self.trimTimer: trim()
         case Self.connectionLimit...: callTimedOut(timer - Self.connectionLimit)
         default:
             switch connections[timer].state {

@@ -30,10 +30,11 @@ public struct JobSession: ~Copyable {
 
     /// Starts to open connections.
     /// - Parameter signals: SIGINT and SIGTERM, blocked before any thread was started.
-    public init(_ job: LoadJob, allowRemote: Bool, signals: consuming Signals)
-        throws(LoadRunError)
-    {
-        let run = try LoadRun(job, allowRemote: allowRemote)
+    /// - Parameter keepsSeconds: see `LoadRun`.
+    public init(
+        _ job: LoadJob, allowRemote: Bool, keepsSeconds: Bool, signals: consuming Signals
+    ) throws(LoadRunError) {
+        let run = try LoadRun(job, allowRemote: allowRemote, keepsSeconds: keepsSeconds)
         do throws(SystemError) {
             let reactor = try Reactor()
             try reactor.add(reading: signals.descriptor, token: Token.signal.rawValue)
@@ -51,17 +52,21 @@ public struct JobSession: ~Copyable {
     /// - Parameters:
     ///   - input: where a `StartOrder` comes from if the job has no start; nil, or its end: starts
     ///     at once.
+    ///   - began: hears when the run begins, nanoseconds since 1970.
+    ///   - closed: hears each second with its histogram, before `tell` does.
     ///   - tell: hears `ready`, each second, and the result.
     /// - Returns: the result; nil if the run was interrupted before it began, or twice.
     public mutating func run(
-        input: inout LineReader?, inputDescriptor: Int32, tell: (LoadEvent) -> Void
+        input: inout LineReader?, inputDescriptor: Int32, began: (Int64) -> Void = { _ in },
+        closed: (LoadResult.SecondTally) -> Void = { _ in }, tell: (LoadEvent) -> Void
     ) throws(LoadRunError) -> LoadResult? {
         while try !run.isReady() {
             if wait().interrupted { return nil }
         }
         tell(.ready)
         guard let start = try startOrder(&input, inputDescriptor) else { return nil }
-        try run.begin(at: start.instant)
+        let instant = try run.begin(at: start.instant)
+        began(Clock.wallNanoseconds() + (instant - Clock.now()).nanoseconds)
         while true {
             let occasion = wait()
             if occasion.interrupted {
@@ -69,11 +74,15 @@ public struct JobSession: ~Copyable {
                 stopping = true
                 run.stop()
             }
-            for second in run.takeSeconds() { tell(.second(LoadEvent.Second(second))) }
-            if let result = try run.result() {
-                tell(.result(result))
-                return result
+            // Asked before the seconds are taken, so that none comes in between.
+            let ended = try run.hasEnded()
+            for second in run.takeSeconds() {
+                closed(second)
+                tell(.second(LoadEvent.Second(second)))
             }
+            guard ended, let result = try run.result() else { continue }
+            tell(.result(result))
+            return result
         }
     }
 

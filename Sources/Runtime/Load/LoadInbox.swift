@@ -8,11 +8,21 @@ import Synchronization
 
 /// Shared by the threads of one load run.
 final class LoadInbox: Sendable {
-    /// What a thread is to do.
-    enum Order: Sendable {
-        case wait
-        case begin(Instant)
-        case stop
+    /// What the threads are to do: wait until there is a start, go on until they are stopped. Two
+    /// fields, so that a stop right behind the start does not hide it: a thread that was told to
+    /// begin owes a result.
+    struct Order: Sendable {
+        var start: Instant?
+        var isStopped = false
+    }
+
+    /// How opening the connections went on one thread.
+    struct Settlement: Sendable {
+        /// The first target without an open connection.
+        var unreached: Int?
+        /// Connections that could not be opened, and the last reason.
+        var failed = 0
+        var code: Int32 = 0
     }
 
     /// All that a thread has seen.
@@ -22,14 +32,13 @@ final class LoadInbox: Sendable {
         var partial: Bool
         /// Of the whole schedule; from the first thread only.
         var hashes: ScheduleHashes?
+        var openFailures: OpenFailures
     }
 
     struct State: Sendable {
-        var order = Order.wait
-        /// Threads whose connections are open, or could not be opened.
-        var settled = 0
-        var unreached: Int?
-        var connectError: Int32 = 0
+        var order = Order()
+        /// Of the threads whose connections are open, or could not be opened.
+        var settled: [Settlement] = []
         var failure: SystemError?
         /// By thread: seconds not yet taken.
         var seconds: [[LoadResult.SecondTally]]
@@ -60,16 +69,10 @@ final class LoadInbox: Sendable {
     func clear(_ thread: Int) { wakeups[thread].wakeup.clear() }
     var order: Order { state.withLock { $0.order } }
 
-    func settled(unreached: Int?) {
-        state.withLock {
-            $0.settled += 1
-            if let unreached { $0.unreached = unreached }
-        }
+    func settled(_ settlement: Settlement) {
+        state.withLock { $0.settled.append(settlement) }
         news.wakeup.wake()
     }
-
-    /// Keeps why a connection could not be opened, for the message.
-    func note(connectError: Int32) { state.withLock { $0.connectError = connectError } }
 
     func post(_ seconds: [LoadResult.SecondTally], from thread: Int) {
         state.withLock { $0.seconds[thread] += seconds }
@@ -92,8 +95,12 @@ final class LoadInbox: Sendable {
     var newsDescriptor: Int32 { news.wakeup.descriptor }
     func clearNews() { news.wakeup.clear() }
 
-    func give(_ order: Order) {
-        state.withLock { $0.order = order }
+    func begin(at start: Instant) { give { $0.start = start } }
+
+    func stop() { give { $0.isStopped = true } }
+
+    private func give(_ change: (inout Order) -> Void) {
+        state.withLock { change(&$0.order) }
         for waker in wakeups { waker.wakeup.wake() }
     }
 

@@ -1,6 +1,7 @@
 public import Base
 import Glibc
 public import LoadCore
+import Model
 public import Posix
 
 /// Why a load run could not begin or go on.
@@ -9,8 +10,12 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
     case address(String)
     /// Traffic leaves this machine only where that is asked for.
     case notLoopback(String)
+    /// The target's name has no address.
+    case unknownName(String, reason: String)
     /// No connection to this target could be opened.
     case unreachable(String, code: Int32)
+    /// Only some connections could be opened: the load would be another than was asked for.
+    case incomplete(opened: Int, asked: Int, code: Int32)
     /// The instant of the start had passed when everything was ready.
     case late(by: Duration)
     /// The line that should say when to begin does not.
@@ -21,15 +26,27 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .job(let error): error.description
         case .address(let text):
-            "'\(text)' is not an address: a numeric IP or localhost, and a port, are needed"
+            "'\(text)' is not an address: a host and a port from 1 to 65535 are needed"
         case .notLoopback(let text):
             "\(text) is not on this machine; load leaves it only with --allow-remote"
+        case .unknownName(let text, let reason): "cannot find \(text): \(reason)"
         case .unreachable(let text, let code):
             "cannot connect to \(text): \(unsafe String(cString: strerror(code)))"
+        case .incomplete(let opened, let asked, let code):
+            "only \(opened) of \(asked) connections could be opened: "
+                + "\(unsafe String(cString: strerror(code)))\(Self.remedy(for: code))"
         case .late(let by):
             "the start had passed \(by.milliseconds) ms before all connections were open"
         case .start(let line): "'\(line.prefix(80))' is not {\"start\": NANOSECONDS}"
         case .system(let error): error.description
+        }
+    }
+
+    private static func remedy(for code: Int32) -> String {
+        switch code {
+        case EMFILE: " (ulimit -Hn bounds the descriptors of this process)"
+        case EADDRNOTAVAIL: " (no local port is left for this target)"
+        default: ""
         }
     }
 }
@@ -38,46 +55,68 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
 public final class LoadRun {
     private let job: LoadJob
     private let inbox: LoadInbox
-    private let threads: Int
-    /// How many seconds have been given out.
-    private var secondsTaken = 0
+    private var threads: [JoinableThread] = []
+    private let keepsSeconds: Bool
+    // Bound: none where they are not kept; else 2 KiB for each second of the job, packed.
     private var seconds: [LoadResult.SecondTally] = []
 
-    /// Starts the threads, which begin to open connections.
-    public init(_ job: LoadJob, allowRemote: Bool = false) throws(LoadRunError) {
+    /// Starts the threads, which begin to open connections. Raises the limit of descriptors.
+    /// - Parameter keepsSeconds: the result will hold every second of the run; else they are only
+    ///   to be had from `takeSeconds`, and memory does not grow with the length of the run.
+    public init(_ job: LoadJob, allowRemote: Bool = false, keepsSeconds: Bool = true)
+        throws(LoadRunError)
+    {
         do { try job.validate() } catch { throw .job(error) }
-        var addresses: [SocketAddress] = []
+        var addresses: [[SocketAddress]] = []
         for target in job.targets {
-            guard let address = SocketAddress(target.address) else {
-                throw .address(target.address)
-            }
-            guard address.isLoopback || allowRemote else { throw .notLoopback(target.address) }
-            addresses.append(address)
+            addresses.append(try Self.addresses(of: target.address, allowRemote: allowRemote))
         }
         self.job = job
-        threads = job.threadCount
+        self.keepsSeconds = keepsSeconds
+        DescriptorLimit.raise()
+        let messages = LoadMessages(job)
         do throws(SystemError) {
-            let inbox = try LoadInbox(threads: threads)
+            let inbox = try LoadInbox(threads: job.threadCount)
             self.inbox = inbox
-            for number in 0..<threads {
+            for number in 0..<job.threadCount {
                 let fixed = addresses
-                // The thread is left to itself: it ends when told, and tells so by the inbox.
-                _ = try Thread(name: "load-\(number)") {
+                let thread = try Thread(name: "load-\(number)") {
                     do throws(SystemError) {
                         var thread = try LoadThread(
-                            job: job, thread: number, addresses: fixed, inbox: inbox)
+                            job: job, thread: number, addresses: fixed, messages: messages,
+                            inbox: inbox)
                         thread.run()
                     } catch {
                         inbox.fail(error)
                     }
                 }
+                threads.append(JoinableThread(thread))
             }
         } catch {
             throw .system(error)
         }
     }
 
-    deinit { inbox.give(.stop) }
+    deinit {
+        inbox.stop()
+        // Within a second: that long a stopped thread waits for the answers under way.
+        for thread in threads { thread.join() }
+    }
+
+    private static func addresses(of text: String, allowRemote: Bool) throws(LoadRunError)
+        -> [SocketAddress]
+    {
+        let addresses: [SocketAddress]
+        do throws(ResolveError) { addresses = try SocketAddress.resolve(text) } catch {
+            switch error {
+            case .form: throw .address(text)
+            case .name(let reason): throw .unknownName(text, reason: reason)
+            }
+        }
+        guard addresses.allSatisfy({ $0.port > 0 }) else { throw .address(text) }
+        guard allowRemote || addresses.allSatisfy(\.isLoopback) else { throw .notLoopback(text) }
+        return addresses
+    }
 
     /// Readable when something has changed: look at `isReady`, `takeSeconds`, `result`.
     public var newsDescriptor: Int32 { inbox.newsDescriptor }
@@ -85,72 +124,93 @@ public final class LoadRun {
     public func clearNews() { inbox.clearNews() }
 
     /// Whether all connections are open.
-    /// - Throws: `LoadRunError` if a target has none, or a thread failed.
+    /// - Throws: `LoadRunError` if one could not be opened, or a thread failed.
     public func isReady() throws(LoadRunError) -> Bool {
-        let (settled, unreached, code, failure) = inbox.read {
-            ($0.settled, $0.unreached, $0.connectError, $0.failure)
-        }
+        let (settled, failure) = inbox.read { ($0.settled, $0.failure) }
         if let failure { throw .system(failure) }
-        guard settled == threads else { return false }
-        if let unreached {
-            throw .unreachable(
-                job.targets[unreached].address, code: code == 0 ? ETIMEDOUT : code)
+        guard settled.count == threads.count else { return false }
+        let failed = settled.reduce(0) { $0 + $1.failed }
+        let code = settled.first { $0.code != 0 }?.code ?? ETIMEDOUT
+        if let unreached = settled.lazy.compactMap(\.unreached).first {
+            throw .unreachable(job.targets[unreached].address, code: code)
         }
+        let asked = job.plan.connections
+        if failed > 0 { throw .incomplete(opened: asked - failed, asked: asked, code: code) }
         return true
     }
 
     /// Orders all threads to begin at `start`, or, without one, as soon as they can.
-    public func begin(at start: Instant?) throws(LoadRunError) {
+    /// - Returns: the instant at which they begin.
+    @discardableResult
+    public func begin(at start: Instant?) throws(LoadRunError) -> Instant {
         let now = Clock.now()
         if let start, start < now { throw .late(by: now - start) }
         // Time for every thread to hear of it.
-        inbox.give(.begin(start ?? now + .milliseconds(2)))
+        let instant = start ?? now + .milliseconds(2)
+        inbox.begin(at: instant)
+        return instant
     }
 
     /// Stops offering. The result follows within a second or so.
-    public func stop() { inbox.give(.stop) }
+    public func stop() { inbox.stop() }
+
+    /// Whether every thread has come to its end: then `takeSeconds` gives the last of them, and
+    /// `result` the result.
+    /// - Throws: `LoadRunError` if a thread failed.
+    public func hasEnded() throws(LoadRunError) -> Bool {
+        let (ends, failure) = inbox.read { ($0.ends.count, $0.failure) }
+        if let failure { throw .system(failure) }
+        return ends == threads.count
+    }
 
     /// The seconds that all threads have closed since the last call, merged.
     public func takeSeconds() -> [LoadResult.SecondTally] {
-        let from = seconds.count
-        while mergeSecond(all: true) {}
-        return Array(seconds[from...])
+        var taken: [LoadResult.SecondTally] = []
+        while let second = nextSecond() { taken.append(second) }
+        if keepsSeconds { seconds += taken }
+        return taken
     }
 
     /// The end of the run; nil until every thread has come to it.
     public func result() throws(LoadRunError) -> LoadResult? {
         let (ends, failure) = inbox.read { ($0.ends, $0.failure) }
         if let failure { throw .system(failure) }
-        guard ends.count == threads else { return nil }
-        while mergeSecond(all: false) {}
+        guard ends.count == threads.count else { return nil }
+        for thread in threads { thread.join() }
+        _ = takeSeconds()
         var phases = ends[0].tallies
+        var openFailures = ends[0].openFailures
         for end in ends.dropFirst() {
             for i in phases.indices {
                 phases[i].merge(end.tallies[i])
                 phases[i].end = max(phases[i].end, end.tallies[i].end)
             }
+            openFailures.merge(end.openFailures)
         }
         let hashes = ends.lazy.compactMap(\.hashes).first
         return LoadResult(
-            scheduleHash: hex(hashes?.instants ?? 0), assignmentHash: hex(hashes?.assignment ?? 0),
+            scheduleHash: hashes.map { hex($0.instants) } ?? "",
+            assignmentHash: hashes.map { hex($0.assignment) } ?? "",
             phases: phases, seconds: seconds, threads: ends.map(\.usage),
-            partial: ends.contains { $0.partial })
+            partial: ends.contains { $0.partial }, openFailures: openFailures.list)
     }
 
-    /// Merges the next second of all threads.
-    /// - Parameter all: only if every thread has closed it; else of those that have.
-    private func mergeSecond(all: Bool) -> Bool {
+    /// The next second of all threads, merged: as soon as every thread that still runs has closed
+    /// it.
+    private func nextSecond() -> LoadResult.SecondTally? {
         let parts = inbox.read { state in
-            let some = state.seconds.filter { !$0.isEmpty }.count
-            if all ? some < state.seconds.count : some == 0 { return [LoadResult.SecondTally]() }
+            let closed = state.seconds.filter { !$0.isEmpty }.count
+            let ended = state.ends.count == state.seconds.count
+            if ended ? closed == 0 : closed < state.seconds.count {
+                return [LoadResult.SecondTally]()
+            }
             return state.seconds.indices.compactMap { i in
                 state.seconds[i].isEmpty ? nil : state.seconds[i].removeFirst()
             }
         }
-        guard var merged = parts.first else { return false }
+        guard var merged = parts.first else { return nil }
         for part in parts.dropFirst() { merged.merge(part) }
-        seconds.append(merged)
-        return true
+        return merged
     }
 
     private func hex(_ value: UInt64) -> String {

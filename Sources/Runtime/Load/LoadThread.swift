@@ -17,6 +17,8 @@ private struct SlotSocket: BitwiseCopyable {
     /// Raised when the socket is closed: events of the old one are told by it.
     var generation: UInt32 = 0
     var target: Int32 = 0
+    /// The place among its target's addresses of the one that is tried.
+    var address: Int32 = 0
     var connected = false
     /// Bytes of the request that are with the kernel; all of them while nothing is to be sent.
     var written = 0
@@ -30,8 +32,10 @@ struct LoadThread: ~Copyable {
     private let reactor: Reactor
     private let inbox: LoadInbox
     private let number: Int
-    private let addresses: [SocketAddress]
-    private let requests: [Bytes]
+    /// By target: its addresses, in the order in which to try them, and the one that worked last.
+    private let addresses: [[SocketAddress]]
+    private var preferred: [Int32]
+    private let messages: LoadMessages
     private let sockets: Slab<SlotSocket>
     /// What arrives is looked at and forgotten, so one buffer serves all connections.
     // Safety: allocated in `init`, freed in `deinit`, and lent to nobody beyond a call.
@@ -40,14 +44,34 @@ struct LoadThread: ~Copyable {
     /// The last reading of the clock.
     private var now: Instant
     private var spun = Duration.zero
+    /// When the look at all sockets began that is still going on, and how many waits it has taken.
+    private var lookBegan = Instant.zero
+    private var looks = 0
+    /// All that had arrived by then has been told to the generator.
+    private var heard = Instant.zero
+    /// Tokens of the connections on which more may lie than one turn reads.
+    // Bound: each connection once in a turn.
+    private var unread: [UInt64] = []
+    /// Whether the connections before the start are being opened, and what came of it.
+    private var settlement: LoadInbox.Settlement? = LoadInbox.Settlement()
+    private var openFailures = OpenFailures()
+    /// A long run that was stopped early has no hash of its schedule.
+    private let hashesWhenPartial: Bool
 
     /// Bytes taken from a socket in one call.
     private static let bufferSize = 256 * 1024
+    /// Reads of one connection before others have their turn: 8 MiB, more than a socket's buffer
+    /// holds, so that one turn tells all that had arrived before it.
+    private static let readsPerTurn = 32
+    /// Requests whose part in the hash is made up at the end though they were never sent: a third
+    /// of a second.
+    private static let hashedAtEnd = 1e7
     private static let inboxToken = UInt64.max
 
-    init(job: LoadJob, thread: Int, addresses: [SocketAddress], inbox: LoadInbox)
-        throws(SystemError)
-    {
+    init(
+        job: LoadJob, thread: Int, addresses: [[SocketAddress]], messages: LoadMessages,
+        inbox: LoadInbox
+    ) throws(SystemError) {
         let reactor = try Reactor()
         try reactor.add(reading: inbox.descriptor(of: thread), token: Self.inboxToken)
         self.reactor = reactor
@@ -55,11 +79,14 @@ struct LoadThread: ~Copyable {
         self.inbox = inbox
         number = thread
         self.addresses = addresses
-        requests = job.targets.map { Bytes(immortal: job.requestBytes(for: $0)) }
+        preferred = addresses.map { _ in 0 }
+        self.messages = messages
         sockets = Slab(count: generator.connectionCount, repeating: SlotSocket())
         unsafe buffer = .allocate(byteCount: Self.bufferSize, alignment: 4096)
         policy = WaitPolicy(limit: job.spin)
         now = Clock.now()
+        let schedule = Schedule(plan: job.plan, phases: job.phases, rotation: [0], seed: job.seed)
+        hashesWhenPartial = schedule.expectedRequests <= Self.hashedAtEnd
     }
 
     deinit {
@@ -79,7 +106,7 @@ struct LoadThread: ~Copyable {
         let cpu = Clock.threadCPU()
         while !generator.isFinished {
             now = Clock.now()
-            generator.advance(to: now)
+            generator.advance(to: now, heard: heard)
             perform()
             if generator.hasClosedSeconds { inbox.post(generator.takeSeconds(), from: number) }
             if !generator.isFinished { handle(wait()) }
@@ -89,43 +116,47 @@ struct LoadThread: ~Copyable {
         let usage = LoadResult.ThreadUsage(
             wallNs: (Clock.now() - begun).nanoseconds,
             cpuNs: (Clock.threadCPU() - cpu).nanoseconds, spinNs: spun.nanoseconds)
+        let partial = generator.isPartial
+        let hashes = number == 0 && (!partial || hashesWhenPartial)
         inbox.finish(
             LoadInbox.ThreadEnd(
-                tallies: generator.tallies(), usage: usage, partial: generator.isPartial,
-                hashes: number == 0 ? generator.scheduleHashes() : nil))
+                tallies: generator.tallies(), usage: usage, partial: partial,
+                hashes: hashes ? generator.scheduleHashes() : nil, openFailures: openFailures))
     }
 
     /// Opens the connections and waits for the order to start; nil if it never comes.
     private mutating func prepare() -> Instant? {
         generator.prepare(at: now)
         perform()
-        var told = false
         while true {
-            if generator.isSettled, !told {
-                told = true
-                inbox.settled(unreached: generator.firstUnreachedTarget)
+            if generator.isSettled, var settlement {
+                settlement.unreached = generator.firstUnreachedTarget
+                inbox.settled(settlement)
+                self.settlement = nil
             }
-            switch inbox.order {
-            case .wait: break
-            case .begin(let start):
+            let order = inbox.order
+            if let start = order.start {
                 now = Clock.now()
                 generator.begin(at: start)
+                if order.isStopped { generator.stop(at: now) }
                 return start
-            case .stop: return nil
             }
+            if order.isStopped { return nil }
             turn(until: generator.nextInstant)
         }
     }
 
     /// Sleeps towards the start, so that the accounts begin with the run.
     private mutating func rest(until instant: Instant) {
-        while now < instant { turn(until: min(instant, generator.nextInstant)) }
+        while now < instant, !generator.isFinished {
+            turn(until: min(instant, generator.nextInstant))
+        }
     }
 
     private mutating func turn(until instant: Instant) {
-        handle(reactor.wait(until: instant, now: now))
+        handle(look(until: instant))
         now = Clock.now()
-        generator.advance(to: now)
+        generator.advance(to: now, heard: heard)
         perform()
     }
 
@@ -137,13 +168,13 @@ struct LoadThread: ~Copyable {
         let due = generator.nextInstant
         guard let arrival = generator.nextArrival, arrival <= due else {
             // A timeout or the end of a second: nothing that must be exact.
-            return reactor.wait(until: due, now: now)
+            return look(until: due)
         }
         switch policy.wait(for: arrival, now: now) {
-        case .none: return reactor.wait(until: now, now: now)
+        case .none: return look(until: now)
         case .spin: return spin(until: arrival)
         case .sleep(let until):
-            let ready = reactor.wait(until: until, now: now)
+            let ready = look(until: until)
             if ready == 0 {
                 now = Clock.now()
                 if now >= until { policy.woke(at: now, requested: until) }
@@ -152,54 +183,98 @@ struct LoadThread: ~Copyable {
         }
     }
 
-    /// Looks at the sockets until one is ready or `instant` has come.
-    private mutating func spin(until instant: Instant) -> Int {
-        let begun = now
-        var ready = 0
-        repeat {
-            ready = reactor.wait(until: now, now: now)
-            now = Clock.now()
-        } while ready == 0 && now < instant
-        spun = spun + (now - begun)
+    /// Waits for sockets until `instant`; returns how many are ready.
+    ///
+    /// A look is over when a wait has brought less than it could have, or after as many waits as
+    /// all sockets need: the kernel tells those first that have been ready longest. Once the
+    /// sockets that it brought have been read, `heard` is when it began.
+    private mutating func look(until instant: Instant) -> Int {
+        if looks == 0 { lookBegan = now }
+        let ready = reactor.wait(until: unread.isEmpty ? instant : now, now: now)
+        looks += 1
+        if ready < Reactor.batch || looks > sockets.count / Reactor.batch { looks = 0 }
         return ready
     }
+
+    /// Looks at the sockets until one is ready or `instant` has come.
+    private mutating func spin(until instant: Instant) -> Int {
+        var ready = 0
+        repeat {
+            let before = now
+            ready = look(until: now)
+            now = Clock.now()
+            // What took longer was no spinning: the core was elsewhere, and cost no CPU time.
+            spun = spun + min(now - before, Self.longestTurn)
+        } while ready == 0 && now < instant
+        return ready
+    }
+
+    /// A turn of the spin is one system call that does not wait; some microseconds at most.
+    private static let longestTurn = Duration.microseconds(5)
 
     // MARK: Events
 
     private mutating func handle(_ ready: Int) {
+        // Before the first request goes out: none on a connection of which an end lies in the
+        // batch.
+        for i in 0..<ready where reactor.ready(i).ended { noteEnd(reactor.ready(i)) }
         for i in 0..<ready {
             let readiness = reactor.ready(i)
             if readiness.token == Self.inboxToken {
-                inbox.clear(number)
-                if case .stop = inbox.order {
-                    now = Clock.now()
-                    generator.stop(at: now)
-                    perform()
-                }
-                continue
+                obey()
+            } else if let slot = slot(readiness.token) {
+                handle(readiness, slot)
             }
-            let slot = Int(truncatingIfNeeded: readiness.token & 0xFFFF_FFFF)
-            let generation = UInt32(truncatingIfNeeded: readiness.token >> 32)
-            if sockets[slot].generation == generation { handle(readiness, slot, generation) }
-            // A long batch must not make what is due wait for its end.
-            if let arrival = generator.nextArrival, arrival <= now {
-                generator.advance(to: now)
-                perform()
-            }
+            takeUpDue()
         }
+        if !unread.isEmpty { readOn() }
+        if looks == 0 { heard = lookBegan }
     }
 
-    private mutating func handle(_ readiness: Readiness, _ slot: Int, _ generation: UInt32) {
+    /// A long batch must not make what is due wait for its end.
+    private mutating func takeUpDue() {
+        guard let arrival = generator.nextArrival, arrival <= now else { return }
+        generator.takeUpDue(at: now)
+        perform()
+    }
+
+    private mutating func obey() {
+        inbox.clear(number)
+        guard inbox.order.isStopped else { return }
+        now = Clock.now()
+        generator.stop(at: now)
+        perform()
+    }
+
+    /// The slot that a token means; nil where its socket has been closed since.
+    private func slot(_ token: UInt64) -> Int? {
+        let slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
+        return sockets[slot].generation == UInt32(truncatingIfNeeded: token >> 32) ? slot : nil
+    }
+
+    private func token(_ slot: Int) -> UInt64 {
+        UInt64(sockets[slot].generation) << 32 | UInt64(slot)
+    }
+
+    private mutating func noteEnd(_ readiness: Readiness) {
+        guard readiness.token != Self.inboxToken, let slot = slot(readiness.token),
+            sockets[slot].connected
+        else { return }
+        now = Clock.now()
+        generator.peerEnded(slot, at: now)
+        perform()
+    }
+
+    private mutating func handle(_ readiness: Readiness, _ slot: Int) {
+        let generation = sockets[slot].generation
         if !sockets[slot].connected {
             guard readiness.writable else { return }
             now = Clock.now()
             if readiness.failed {
-                inbox.note(connectError: Socket.error(of: sockets[slot].descriptor))
-                closeSocket(slot)
-                generator.failedToOpen(slot, at: now)
-                return perform()
+                return failedToOpen(slot, Socket.error(of: sockets[slot].descriptor))
             }
             sockets[slot].connected = true
+            preferred[Int(sockets[slot].target)] = sockets[slot].address
             generator.opened(slot, at: now)
             perform()
             if sockets[slot].generation != generation { return }
@@ -209,13 +284,14 @@ struct LoadThread: ~Copyable {
             perform()
             if sockets[slot].generation != generation { return }
         }
-        if readiness.readable { read(slot, generation, toEnd: readiness.ended) }
+        if readiness.readable { read(slot, toEnd: readiness.ended) }
     }
 
     /// Reads what has come. A read that did not fill the buffer has emptied the socket, and the
     /// next bytes will be a new event; only where the end was announced is it read up to.
-    private mutating func read(_ slot: Int, _ generation: UInt32, toEnd: Bool) {
-        while true {
+    private mutating func read(_ slot: Int, toEnd: Bool) {
+        let generation = sockets[slot].generation
+        for _ in 0..<Self.readsPerTurn {
             switch unsafe Socket.receive(sockets[slot].descriptor, into: buffer) {
             case .bytes(let count):
                 now = Clock.now()
@@ -224,13 +300,28 @@ struct LoadThread: ~Copyable {
                 perform()
                 if sockets[slot].generation != generation { return }
                 if count < Self.bufferSize, !toEnd { return }
+                takeUpDue()
+                if sockets[slot].generation != generation { return }
             case .wouldBlock: return
-            case .closed, .failed:
-                now = Clock.now()
-                generator.closed(slot, at: now)
-                return perform()
+            case .closed: return closed(slot, clean: true)
+            case .failed: return closed(slot, clean: false)
             }
         }
+        unread.append(token(slot))
+    }
+
+    /// Goes on with the connections that had more than one turn reads.
+    private mutating func readOn() {
+        let tokens = unread
+        unread.removeAll(keepingCapacity: true)
+        // Reading up to the end costs one call more where none was announced.
+        for token in tokens { if let slot = slot(token) { read(slot, toEnd: true) } }
+    }
+
+    private mutating func closed(_ slot: Int, clean: Bool) {
+        now = Clock.now()
+        generator.closed(slot, at: now, clean: clean)
+        perform()
     }
 
     // MARK: Actions
@@ -243,26 +334,52 @@ struct LoadThread: ~Copyable {
                 generator.sending(slot, at: now)
                 sockets[slot].written = 0
                 write(slot)
-            case .open(let slot, let target): open(slot, target)
-            case .close(let slot): closeSocket(slot)
+            case .open(let slot, let target):
+                sockets[slot].target = Int32(target)
+                sockets[slot].address = preferred[target]
+                open(slot)
+            case .close(let slot):
+                // An attempt that the generator gives up took too long.
+                if sockets[slot].descriptor >= 0, !sockets[slot].connected { count(ETIMEDOUT) }
+                closeSocket(slot)
             }
         }
     }
 
-    private mutating func open(_ slot: Int, _ target: Int) {
+    private mutating func open(_ slot: Int) {
+        let target = Int(sockets[slot].target)
+        sockets[slot].connected = false
+        sockets[slot].writing = false
         do throws(SystemError) {
-            let descriptor = try Socket.connect(to: addresses[target])
+            let address = addresses[target][Int(sockets[slot].address)]
+            let descriptor = try Socket.connect(to: address)
             sockets[slot].descriptor = descriptor
-            sockets[slot].target = Int32(target)
-            sockets[slot].connected = false
-            sockets[slot].writing = false
-            let token = UInt64(sockets[slot].generation) << 32 | UInt64(slot)
-            try reactor.add(descriptor, token: token)
+            try reactor.add(descriptor, token: token(slot))
         } catch {
-            inbox.note(connectError: error.code)
-            closeSocket(slot)
-            generator.failedToOpen(slot, at: now)
+            failedToOpen(slot, error.code)
         }
+    }
+
+    /// Tries the next address of the target, from the one that worked last round to it again; after
+    /// the last of them the connection has failed.
+    private mutating func failedToOpen(_ slot: Int, _ code: Int32) {
+        closeSocket(slot)
+        let target = Int(sockets[slot].target)
+        let local = OpenFailures.isLocal(code)
+        let next = (sockets[slot].address + 1) % Int32(addresses[target].count)
+        if !local, next != preferred[target] {
+            sockets[slot].address = next
+            return open(slot)
+        }
+        count(code)
+        generator.failedToOpen(slot, at: now, local: local)
+        perform()
+    }
+
+    private mutating func count(_ code: Int32) {
+        openFailures.add(code)
+        settlement?.failed += 1
+        settlement?.code = code
     }
 
     private func closeSocket(_ slot: Int) {
@@ -273,7 +390,7 @@ struct LoadThread: ~Copyable {
 
     /// Writes the request, or the rest of it, as far as the kernel takes it.
     private mutating func write(_ slot: Int) {
-        let request = requests[Int(sockets[slot].target)]
+        let request = messages[Int(sockets[slot].target)]
         while true {
             let written = sockets[slot].written
             switch Socket.send(sockets[slot].descriptor, request[written..<request.count]) {
@@ -288,18 +405,8 @@ struct LoadThread: ~Copyable {
                 return
             case .closed, .failed:
                 now = Clock.now()
-                return generator.closed(slot, at: now)
+                return generator.closed(slot, at: now, clean: false)
             }
         }
-    }
-}
-
-extension Bytes {
-    /// A copy of `bytes` that is never freed: the requests of a job, which the process sends to its
-    /// end.
-    fileprivate init(immortal bytes: [UInt8]) {
-        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
-        unsafe copy.copyBytes(from: bytes)
-        unsafe self.init(UnsafeRawBufferPointer(copy))
     }
 }

@@ -35,7 +35,7 @@ public final class ProxyServer {
     /// Binds every listener and starts the workers.
     /// - Throws: where an address cannot be bound.
     public func start() throws(SystemError) {
-        let descriptors = raiseDescriptorLimit()
+        let descriptors = DescriptorLimit.raise()
         clientsPerWorker = Self.clients(within: descriptors, of: configuration)
         // A log that cannot be written is an error now, and not when the first worker finds out.
         _ = try LogFile(configuration.accessLog)
@@ -177,16 +177,6 @@ public final class ProxyServer {
     // MARK: Descriptors
 
     private var clientsPerWorker = Int.max
-
-    /// Takes as many descriptors as the system lets us have, and returns how many.
-    private func raiseDescriptorLimit() -> Int {
-        var limit = rlimit()
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard unsafe getrlimit(resource, &limit) == 0 else { return .max }
-        limit.rlim_cur = limit.rlim_max
-        unsafe _ = setrlimit(resource, &limit)
-        return Int(clamping: limit.rlim_cur)
-    }
 
     /// How many clients a worker lets in: each may need a second descriptor, and a second of the
     /// worker's connections, for its request's way to the upstream, so that whoever was let in can

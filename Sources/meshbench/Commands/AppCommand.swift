@@ -1,5 +1,4 @@
 import Base
-import FoundationEssentials
 import Glibc
 import Model
 import Posix
@@ -80,7 +79,7 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         if let other = others.first(where: arguments.has) {
             throw arguments.usage("\(other.name) goes into the file of --config")
         }
-        configuration = try read(file)
+        configuration = try AppFile.read(file)
     } else {
         guard let listen = arguments.value(.listen) else {
             throw arguments.usage("give --config or --listen")
@@ -158,15 +157,4 @@ private func quantity<Value>(
 private func halves(_ text: String) -> (String, String)? {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     return parts.count == 2 && !parts[0].isEmpty ? (String(parts[0]), String(parts[1])) : nil
-}
-
-private func read(_ file: String) throws(CommandFailure) -> AppConfiguration {
-    guard let data = FileManager.default.contents(atPath: file) else {
-        throw .failed("meshbench app: \(file) cannot be read")
-    }
-    do {
-        return try JSONDecoder().decode(AppConfiguration.self, from: data)
-    } catch {
-        throw CommandFailure(code: .badScenario, message: "\(file): \(error)")
-    }
 }

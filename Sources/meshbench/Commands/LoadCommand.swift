@@ -14,7 +14,7 @@ extension Command {
         detail: """
             Requests are sent at the instants of a schedule, whether or not the server keeps up, \
             and response latency counts from those instants (docs/METHOD.md). Every planned \
-            request ends in exactly one outcome. Hosts are numeric or localhost.
+            request ends in exactly one outcome. Names are looked up once, before the start.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output.
@@ -67,10 +67,16 @@ extension Flag {
     static let allowRemote = Flag(
         "--allow-remote", about: "let targets be on other machines; only loopback without it")
     static let hgrm = Flag(
-        "--hgrm", "FILE", about: "write the percentiles of response latency, in milliseconds")
+        "--hgrm", "FILE",
+        about: "write the percentiles of response latency, in milliseconds; of service latency "
+            + "and lag beside it")
     static let hlog = Flag(
-        "--hlog", "FILE", about: "write a HdrHistogram log of response latency by second")
-    static let loadJSON = Flag("--json", "FILE", about: "write everything that was measured")
+        "--hlog", "FILE",
+        about: "write a HdrHistogram log: response latency by second, the others by phase")
+    static let loadJSON = Flag(
+        "--json", "FILE",
+        about: "write everything that was measured; - for standard output, in place of the summary"
+    )
     static let job = Flag(
         "--job", "FILE", about: "do the job in this file, - for standard input; nothing else")
 }
@@ -91,30 +97,35 @@ private func measure(_ arguments: Arguments, _ signals: consuming Signals)
     throws(CommandFailure) -> ExitCode
 {
     let request = try LoadArguments(arguments)
+    let json = arguments.value(.loadJSON)
+    let log = try arguments.value(.hlog).map { path throws(CommandFailure) in
+        try LoadLog(path: path)
+    }
     let progress = LoadProgress(request.job)
-    let began = Clock.wallNanoseconds()
     let result: LoadResult?
     do throws(LoadRunError) {
         var session = try JobSession(
-            request.job, allowRemote: arguments.has(.allowRemote), signals: signals)
+            request.job, allowRemote: arguments.has(.allowRemote), keepsSeconds: json != nil,
+            signals: signals)
         var none: LineReader?
-        result = try session.run(input: &none, inputDescriptor: -1) { event in
-            if case .second(let second) = event { progress.show(second) }
-        }
+        result = try session.run(
+            input: &none, inputDescriptor: -1, began: { log?.begin(at: $0) },
+            closed: { log?.add($0) },
+            tell: { event in if case .second(let second) = event { progress.show(second) } })
     } catch {
         throw failure(of: error)
     }
     progress.clear()
     guard let result else { return .interrupted }
     let summary = LoadSummary(job: request.job, url: request.url, result: result)
-    print(summary.text, terminator: "")
-    let files = LoadFiles(job: request.job, result: result, began: began)
-    if let path = arguments.value(.hgrm) { try files.writeDistribution(to: path) }
-    if let path = arguments.value(.hlog) { try files.writeLog(to: path) }
-    if let path = arguments.value(.loadJSON) { try files.writeJSON(to: path) }
+    // Results on standard output are for one reader, who would not know where JSON begins.
+    if json == "-" { complain(summary.text) } else { print(summary.text, terminator: "") }
+    let files = LoadFiles(job: request.job, result: result)
+    if let path = arguments.value(.hgrm) { try files.writeDistributions(to: path) }
+    try log?.finish(result)
+    if let json { try files.writeJSON(to: json) }
     if result.partial { return .interrupted }
-    let closed = request.job.plan.arrivals == .closed
-    return closed || summary.saturation.isEmpty ? .success : .invalid
+    return summary.saturation.isEmpty ? .success : .invalid
 }
 
 // MARK: For the rig
@@ -122,6 +133,15 @@ private func measure(_ arguments: Arguments, _ signals: consuming Signals)
 private func doJob(_ arguments: Arguments, _ signals: consuming Signals)
     throws(CommandFailure) -> ExitCode
 {
+    let others = Command.load.flags.filter {
+        $0.name != Flag.job.name && $0.name != Flag.allowRemote.name
+    }
+    if let other = others.first(where: arguments.has) {
+        throw arguments.usage("'\(other.name)' and '--job' exclude each other: the job says it all")
+    }
+    if let word = arguments.positionals.first {
+        throw arguments.usage("'\(word)' and '--job' exclude each other: the job says it all")
+    }
     let path = arguments.value(.job) ?? "-"
     var descriptor = STDIN_FILENO
     if path != "-" {
@@ -139,7 +159,7 @@ private func doJob(_ arguments: Arguments, _ signals: consuming Signals)
             return .badScenario
         }
         var session = try JobSession(
-            job, allowRemote: arguments.has(.allowRemote), signals: signals)
+            job, allowRemote: arguments.has(.allowRemote), keepsSeconds: true, signals: signals)
         let result = try session.run(input: &input, inputDescriptor: descriptor, tell: tell)
         return result.map { $0.partial } == false ? .success : .interrupted
     } catch {
@@ -162,6 +182,6 @@ private func failure(of error: LoadRunError) -> CommandFailure {
     let message = "meshbench load: \(error.description)"
     switch error {
     case .job, .address, .notLoopback, .start: return .usage(message)
-    case .unreachable, .late, .system: return .failed(message)
+    case .unknownName, .unreachable, .incomplete, .late, .system: return .failed(message)
     }
 }

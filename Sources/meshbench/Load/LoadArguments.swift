@@ -70,43 +70,14 @@ extension RateShape {
     }
 }
 
-/// `http://127.0.0.1:8080/path?query`, taken apart.
-struct LoadURL: Equatable {
-    /// `127.0.0.1:8080`.
-    var address: String
-    /// As written, for the `host` field.
-    var host: String
-    /// Path and query, `/` where there is none.
-    var path: String
-
-    /// nil where it is no such URL.
-    init?(_ text: String) {
-        let scheme = "http://"
-        guard text.hasPrefix(scheme) else { return nil }
-        let rest = text.dropFirst(scheme.count).prefix { $0 != "#" }
-        let authority = rest.prefix { $0 != "/" && $0 != "?" }
-        guard !authority.isEmpty, !authority.contains("@") else { return nil }
-        let tail = rest.dropFirst(authority.count)
-        path = tail.hasPrefix("/") ? String(tail) : "/\(tail)"
-        host = String(authority)
-        // A colon within brackets belongs to an IPv6 address.
-        let port = authority.lastIndex(of: ":").map { colon in
-            authority[colon...].allSatisfy { $0 != "]" }
-        }
-        address = port == true ? host : "\(host):80"
-    }
-}
-
 /// The values of the flags, each with its own errors.
 private struct LoadWords {
     let arguments: Arguments
 
     func url(_ text: String) throws(CommandFailure) -> LoadURL {
-        if let url = LoadURL(text) { return url }
-        throw arguments.usage(
-            text.hasPrefix("https://")
-                ? "'\(text)': TLS is not spoken yet; http:// is needed"
-                : "'\(text)' is not a URL such as http://127.0.0.1:8080/")
+        do throws(LoadURL.Flaw) { return try LoadURL(text) } catch {
+            throw arguments.usage("'\(text)': \(error.description)")
+        }
     }
 
     func target(_ text: String) throws(CommandFailure) -> (url: LoadURL, weight: Int) {

@@ -5,53 +5,68 @@ import Model
 import Report
 import Stats
 
-/// The files that `meshbench load` writes on demand.
+/// The files that `meshbench load` writes on demand when the run is over.
 struct LoadFiles {
     let job: LoadJob
     let result: LoadResult
-    /// Nanoseconds since 1970 at the start.
-    let began: Int64
 
-    /// The distribution of response latency over the measured phases, as HdrHistogram prints it.
-    func writeDistribution(to path: String) throws(CommandFailure) {
-        var response = Histogram()
-        for (i, phase) in job.phases.enumerated() where phase.measure {
-            response.merge(result.phases[i].response)
+    /// The distributions of response and service latency and of lag over the measured phases, as
+    /// HdrHistogram prints them: response as `path`, the others beside it.
+    func writeDistributions(to path: String) throws(CommandFailure) {
+        for kind in LatencyKind.allCases {
+            var sum = Histogram()
+            for (i, phase) in job.phases.enumerated() where phase.measure {
+                sum.merge(result.phases[i][keyPath: kind.histogram])
+            }
+            // With closed arrivals there is no lag.
+            if kind != .response, sum.count == 0 { continue }
+            try write(
+                Data(HistogramText.percentiles(of: sum, scale: 1e6).utf8),
+                to: kind.path(beside: path))
         }
-        try write(HistogramText.percentiles(of: response, scale: 1e6), to: path)
     }
 
-    /// Response latency second by second, as a HdrHistogram log tagged with the phase.
-    func writeLog(to path: String) throws(CommandFailure) {
-        let log = HistogramLog(
-            startTime: Double(began) / 1e9,
-            intervals: result.seconds.map {
-                .init(tag: $0.phase, start: $0.offset, length: 1, histogram: $0.response)
-            })
-        var text = ""
-        do {
-            let date = Date(timeIntervalSince1970: Double(began) / 1e9).formatted(.iso8601)
-            try log.write(date: date) { text += $0 }
-        } catch {
-            throw .failed("meshbench load: \(path): \(error)")
-        }
-        try write(text, to: path)
-    }
-
-    /// All of the result.
+    /// All of the result as JSON; `-` is standard output.
     func writeJSON(to path: String) throws(CommandFailure) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        do {
-            try encoder.encode(result).write(to: URL(filePath: path))
-        } catch {
+        let data: Data
+        do { data = try encoder.encode(result) } catch {
             throw .failed("meshbench load: \(path): \(error)")
+        }
+        if path == "-" {
+            announce(String(decoding: data, as: UTF8.self))
+        } else {
+            try write(data, to: path)
         }
     }
 
-    private func write(_ text: String, to path: String) throws(CommandFailure) {
-        do { try Data(text.utf8).write(to: URL(filePath: path)) } catch {
+    private func write(_ data: Data, to path: String) throws(CommandFailure) {
+        do { try data.write(to: URL(filePath: path)) } catch {
             throw .failed("meshbench load: \(path): \(error)")
         }
+    }
+}
+
+/// The latencies of which each has a histogram (docs/METHOD.md).
+enum LatencyKind: String, CaseIterable {
+    case response, service, lag
+
+    var histogram: KeyPath<LoadResult.PhaseTally, Histogram> {
+        switch self {
+        case .response: \.response
+        case .service: \.service
+        case .lag: \.lag
+        }
+    }
+
+    /// `path` itself for response; `run.hgrm` becomes `run.lag.hgrm` for the others.
+    func path(beside path: String) -> String {
+        if self == .response { return path }
+        let name = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+        guard let dot = name.lastIndex(of: "."), dot > name.startIndex else {
+            return "\(path).\(rawValue)"
+        }
+        return "\(path[..<dot]).\(rawValue)\(path[dot...])"
     }
 }

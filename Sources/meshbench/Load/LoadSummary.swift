@@ -14,10 +14,15 @@ struct LoadSummary {
     private let seconds: Double
     /// Signs that the generator itself was the bottleneck.
     let saturation: [String]
+    /// What to know when reading the figures.
+    private let cautions: [String]
 
-    private static let quantiles = [0.5, 0.9, 0.99, 0.999, 0.9999]
+    /// The quantiles and the part of the samples that lie beyond each: one in so many.
+    private static let quantiles: [(Double, oneIn: UInt64)] = [
+        (0.5, 2), (0.9, 10), (0.99, 100), (0.999, 1000), (0.9999, 10_000),
+    ]
     /// Fewer samples than this beyond a quantile do not tell it.
-    private static let tail = 10.0
+    private static let tail: UInt64 = 10
 
     init(job: LoadJob, url: String, result: LoadResult) {
         self.job = job
@@ -30,8 +35,9 @@ struct LoadSummary {
         seconds = measured.reduce(0) {
             $0 + (result.phases[$1].end - result.phases[$1].start).seconds
         }
-        saturation = result.saturation(
-            measured: measured, closed: job.plan.arrivals == .closed)
+        let closed = job.plan.arrivals == .closed
+        saturation = result.saturation(measured: measured, closed: closed)
+        cautions = result.cautions(measured: measured, closed: closed)
     }
 
     private var isClosed: Bool { job.plan.arrivals == .closed }
@@ -49,11 +55,17 @@ struct LoadSummary {
             lines.append("flags      \(counts(tally.flags, of: tally.count(.error)))")
         }
         lines.append("generator  \(generator)")
+        if !result.openFailures.isEmpty {
+            let failures = result.openFailures.map { "\($0.count) \($0.reason)" }
+            lines.append("unopened   \(failures.joined(separator: ", "))")
+        }
+        let hash = result.scheduleHash.isEmpty ? "not made to its end" : result.scheduleHash
         lines.append(
-            "schedule   \(result.scheduleHash), seed \(job.seed)"
+            "schedule   \(hash), seed \(job.seed)"
                 + (isClosed ? " (closed arrivals have none)" : ""))
         if result.partial { lines += ["", "Stopped before the end: the figures are partial."] }
         if !saturation.isEmpty { lines += [""] + saturation }
+        if !cautions.isEmpty { lines += [""] + cautions }
         if isClosed { lines += ["", Self.closedNote] }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -100,9 +112,9 @@ struct LoadSummary {
     }
 
     private func latencies(_ histogram: Histogram) -> [String] {
-        let count = Double(histogram.count)
-        let quantiles = Self.quantiles.map { quantile in
-            quantile > 0.5 && count * (1 - quantile) < Self.tail
+        let quantiles = Self.quantiles.map { quantile, oneIn in
+            // In whole numbers: 100 000 × (1 − 0.9999) is less than 10 in floating point.
+            oneIn > 2 && histogram.count / oneIn < Self.tail
                 ? "-" : time(Double(histogram.value(atQuantile: quantile)))
         }
         return quantiles + [
@@ -113,9 +125,11 @@ struct LoadSummary {
     // MARK: Counts
 
     private var rates: String {
+        var text = "rate       "
+        // Stopped before the measured time began: there is no rate.
+        guard seconds > 0 else { return text + "-" }
         let answered = Double(tally.completed) / seconds
         let bytes = Double(tally.bytesReceived) / seconds / 1e6
-        var text = "rate       "
         if !isClosed {
             let share = Double(tally.completed) / Double(max(tally.planned, 1))
             text += "offered \(figure(Double(tally.planned) / seconds))/s, "
@@ -154,8 +168,11 @@ func latencyText(_ nanoseconds: Double) -> String {
     return "\(figureText(nanoseconds / worth)) \(unit)"
 }
 
-/// A number with three significant digits, or all those before the point.
+/// A number with three significant digits, or all those before the point; `-` for what is none.
 func figureText(_ value: Double) -> String {
+    if value < 0 { return "-" + figureText(-value) }
+    // Beyond 2⁵³ not every whole number is one of these anyway.
+    guard value < 0x1p53 else { return value.isFinite ? "\(value)" : "-" }
     let decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0
     let scale = [1.0, 10, 100][decimals]
     let scaled = Int((value * scale).rounded())

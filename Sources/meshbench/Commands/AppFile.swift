@@ -1,0 +1,84 @@
+import FoundationEssentials
+import Model
+import Runtime
+import Scenario
+
+/// The file of `meshbench app --config`. What it does not know is an error: a key that is spelled
+/// wrong would silently leave the standard in force.
+struct AppFile {
+    /// The file's configuration.
+    /// - Throws: a failure that names the file and the place.
+    static func read(_ file: String) throws(CommandFailure) -> AppConfiguration {
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw .failed("meshbench app: \(file) cannot be read")
+        }
+        do {
+            try check(JSONDecoder().decode(Tree.self, from: data), keys, at: "")
+            return try JSONDecoder().decode(AppConfiguration.self, from: data)
+        } catch let error as Unknown {
+            throw CommandFailure(code: .badScenario, message: "\(file): \(error.text)")
+        } catch {
+            throw CommandFailure(code: .badScenario, message: "\(file): \(error)")
+        }
+    }
+
+    private struct Unknown: Error { let text: String }
+
+    /// What the keys of an object may be, and what lies below them.
+    private indirect enum Keys: Sendable {
+        case value
+        case object([String: Keys])
+        case list(Keys)
+        /// Any key, such as the name of a service.
+        case map
+    }
+
+    // As docs/APP.md tells them.
+    private static let keys = Keys.object([
+        "name": .value, "listen": .value, "workers": .value, "seed": .value, "calls": .map,
+        "behaviour": .object([
+            "size": .value, "burn": duration, "chunked": .value, "calls": .value,
+            "delay": .object(["points": .list(.object(["quantile": .value, "delay": duration]))]),
+            "statuses": .list(.object(["status": .value, "share": .value])),
+        ]),
+    ])
+    private static let duration = Keys.object(["nanoseconds": .value])
+
+    /// The form is checked by the decoder of the configuration; here are only the keys.
+    private static func check(_ tree: Tree, _ keys: Keys, at place: String) throws {
+        switch (tree, keys) {
+        case (.list(let elements), .list(let keys)):
+            for (i, element) in elements.enumerated() {
+                try check(element, keys, at: "\(place)[\(i)]")
+            }
+        case (.object(let fields), .object(let known)):
+            for (name, field) in fields.sorted(by: { $0.key < $1.key }) {
+                let path = place.isEmpty ? name : "\(place).\(name)"
+                guard let keys = known[name] else {
+                    let hint = suggestion(for: name, in: known.keys.sorted())
+                    throw Unknown(text: "unknown key '\(path)'\(hint)")
+                }
+                try check(field, keys, at: path)
+            }
+        default: break
+        }
+    }
+
+    /// JSON of any form.
+    // Bound: the file, which is in memory already.
+    private enum Tree: Decodable {
+        case object([String: Tree])
+        case list([Tree])
+        case value
+
+        init(from decoder: any Decoder) throws {
+            if let fields = try? decoder.singleValueContainer().decode([String: Tree].self) {
+                self = .object(fields)
+            } else if let elements = try? decoder.singleValueContainer().decode([Tree].self) {
+                self = .list(elements)
+            } else {
+                self = .value
+            }
+        }
+    }
+}
