@@ -1,6 +1,7 @@
 // A folder of results is whole or absent: it grows under a name that begins with a dot and carries
 // this process's number, and is renamed when the last file is in it. What a killed run left under
-// such a name is removed by the next run of the same scenario.
+// such a name is removed by the next run of the same scenario; where it had measured something,
+// that is kept as `...-unfinished`.
 
 import FoundationEssentials
 import Glibc
@@ -47,6 +48,33 @@ public final class ResultsFolder {
         try write(Array(text.utf8), to: name)
     }
 
+    /// Writes one line more at the end of a file within.
+    func append(_ line: [UInt8], to name: String) throws(RigError) {
+        let path = path + "/" + name
+        let file = unsafe open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw RigError(.file, "\(SystemError("open \(path)"))") }
+        defer { close(file) }
+        let bytes = line + [UInt8(ascii: "\n")]
+        var sent = 0
+        while sent < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes {
+                unsafe Glibc.write(file, $0.baseAddress?.advanced(by: sent), bytes.count - sent)
+            }
+            if count < 0 && errno != EINTR {
+                throw RigError(.file, "\(SystemError("write \(path)"))")
+            }
+            sent += max(count, 0)
+        }
+    }
+
+    /// Removes a folder within, whatever is in it. What cannot be removed now is, at the end.
+    func discard(_ name: String) {
+        try? FileManager.default.removeItem(atPath: path + "/" + name)
+    }
+
+    /// The file of what was measured, one line for each turn.
+    static let rawFile = "raw.jsonl"
+
     /// Removes what services needed while they ran and nobody needs to read.
     func removeScratch() throws(RigError) {
         let scratch = path + "/scratch"
@@ -82,11 +110,21 @@ public final class ResultsFolder {
             guard let owner = name.split(separator: ".").last.flatMap({ Int32($0) }) else {
                 continue
             }
-            if kill(owner, 0) != 0 && errno == ESRCH {
-                try? FileManager.default.removeItem(atPath: scenario + "/" + name)
+            guard kill(owner, 0) != 0 && errno == ESRCH else { continue }
+            let left = scenario + "/" + name
+            if FileManager.default.fileExists(atPath: left + "/" + Self.rawFile) {
+                try? FileManager.default.removeItem(atPath: left + "/scratch")
+                let stamp = name.dropFirst().split(separator: ".").first ?? "run"
+                if unsafe rename(left, "\(scenario)/\(stamp)-\(owner)-unfinished") == 0 { continue }
             }
+            try? FileManager.default.removeItem(atPath: left)
         }
     }
+}
+
+/// `path` from the root, as seen from this process's working directory.
+func absolutePath(_ path: String) -> String {
+    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
 }
 
 /// A folder with all above it.

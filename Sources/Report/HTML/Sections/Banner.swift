@@ -19,7 +19,10 @@ extension RunResult {
         if partial {
             lines.append(
                 element(
-                    "p", [:], "The run was interrupted: only what had ended by then is counted."))
+                    "p", [:],
+                    failure == nil
+                        ? "The user stopped the run: only what had ended by then is counted."
+                        : "The run failed before its end: only whole rounds are counted."))
         }
         let reasons =
             validity.reasons + exit.reasons.filter { !validity.reasons.contains($0) }
@@ -50,7 +53,7 @@ extension RunResult {
     private func card(_ overhead: Overhead) -> Markup {
         let quantity = Quantity(unit: overhead.unit)
         let interval = quantity.interval(of: overhead.difference).map {
-            "\($0), 95 % interval"
+            "\($0), \(intervalTitle)"
         }
         return card(
             "added \(overhead.metric) · \(overhead.phase)",

@@ -96,8 +96,9 @@ extension RunResult {
         let note = element(
             "p", ["class": "note"],
             """
-            From the kernel's own accounts, over exactly the measured windows. Beside each bar: \
-            CPU per 1000 completed requests per second.
+            From the kernel's own accounts, over exactly the measured windows; the split into user \
+            and system time is by clock ticks, an estimate. Beside each bar: CPU per 1000 \
+            completed requests per second of the whole arm, whichever process handled them.
             """)
         return Section(
             id: "cpu", title: "CPU and memory by process",
@@ -111,7 +112,7 @@ extension RunResult {
             .init(title: "Process"), .init(title: "Arm"), .init(title: "Phase"),
             .init(title: "user", isNumber: true), .init(title: "system", isNumber: true),
             .init(title: "per 1000 rps", isNumber: true),
-            .init(title: "95 % interval", isNumber: true),
+            .init(title: intervalTitle, isNumber: true),
             .init(title: "PSS", isNumber: true), .init(title: "RSS", isNumber: true),
             .init(title: "waits", isNumber: true), .init(title: "preempted", isNumber: true),
         ])
@@ -132,14 +133,19 @@ extension RunResult {
                             Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"),
                             style: "main"),
                         .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
-                        .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
-                        .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
+                        .init(bytes(process.proportionalBytes)),
+                        .init(bytes(process.residentBytes)),
                         .init(Markup(Quantity.rate.text(waits))),
                         .init(Markup(Quantity.rate.text(preempted))),
                     ], isClose: index > 0)
             }
         }
         return table.markup
+    }
+
+    /// A dash for what could not be read.
+    private func bytes(_ count: Int64?) -> Markup {
+        Markup(count.map { Quantity.bytes.text(Double($0)) } ?? "–")
     }
 
     var roundsSection: Section? {
