@@ -129,7 +129,8 @@ struct Findings {
             }
             var costs: [String: Double] = [:]
             if sample.tally.completed > 0 {
-                for group in ProcessGroup.allCases where group != .all {
+                for group in ProcessGroup.allCases
+                where sample.processes.contains(where: { $0.group == group }) {
                     costs[group.rawValue] =
                         sample.cpuSeconds(of: group) * 1000 / Double(sample.tally.completed)
                 }

@@ -137,7 +137,8 @@ extension Shape where Whole == ValidityLimits {
                     about: "the least share of the planned requests that must have been sent"),
                 .init(
                     "max_lag_p99", \.maxLagP99, .duration(.zero...(.seconds(3600))),
-                    standard: "1ms", about: "the most that p99(lag) may be: sent minus intended"),
+                    standard: "1ms",
+                    about: "the most that p99(lag) may be: how late requests were taken up"),
                 .init(
                     "max_generator_cpu", \.maxGeneratorCPU, .percent, standard: "80%",
                     about: "the most of one core that the generator's busiest thread may use"),

@@ -81,6 +81,14 @@ private func commandLine(_ path: String, _ overrides: [String], out: String?) ->
         + overrides.flatMap { ["--set", $0] } + (out.map { ["--out", $0] } ?? [])
 }
 
+/// A setting under the key at the top of the file to which it belongs.
+private func fact(_ setting: Setting) -> RunResult.Fact {
+    let steps = setting.path.split(separator: ".", maxSplits: 1).map(String.init)
+    return steps.count == 2
+        ? .init(group: steps[0], name: steps[1], value: setting.value)
+        : .init(group: "scenario", name: setting.path, value: setting.value)
+}
+
 private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder {
     // The flags are short forms of --set, so that what they change stands in the scenario as run.
     var overrides = arguments.values(.set)
@@ -103,9 +111,7 @@ private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder
     return RunOrder(
         experiment: scenario.experiment, file: path, source: scenario.source,
         resolved: scenario.resolved, hash: scenario.hash,
-        configuration: scenario.settings.map {
-            .init(group: "scenario", name: $0.path, value: $0.value)
-        },
+        configuration: scenario.settings.map(fact),
         warnings: scenario.experiment.warnings.map { "\($0)" },
         command: commandLine(path, overrides, out: arguments.value(.out)),
         parent: arguments.value(.out) ?? "results", program: program, version: programVersion,

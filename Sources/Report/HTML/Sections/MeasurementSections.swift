@@ -50,7 +50,11 @@ extension RunResult {
             caption:
                 "Percentiles with their 95 % intervals. In italics: fewer samples beyond than it "
                 + "takes to state it.")
-        for kind in LatencyKind.allCases {
+        // Connections are mostly opened before anything is measured: no rows of nothing.
+        let kinds = LatencyKind.allCases.filter { kind in
+            kind != .connect || arms(of: name).contains { $0.latency(kind).count > 0 }
+        }
+        for kind in kinds {
             for (index, phase) in arms(of: name).enumerated() {
                 let latency = phase.latency(kind)
                 var cells: [Table.Cell] = [
@@ -90,7 +94,10 @@ extension RunResult {
     var usageSection: Section? {
         let most = phases.flatMap(\.processes).map(\.cores).max() ?? 0
         let charts = phaseNames.enumerated().compactMap { index, name in
-            UsageChart(id: "cpu-\(index)", phase: name, arms: arms(of: name), most: most).chart
+            UsageChart(
+                id: "cpu-\(index)", phase: name, arms: arms(of: name), most: most,
+                width: phaseNames.count == 1 ? 1140 : 580
+            ).chart
         }
         guard !charts.isEmpty else { return nil }
         let note = element(
@@ -104,7 +111,9 @@ extension RunResult {
             id: "cpu", title: "CPU and memory by process",
             content: note
                 + quotable(
-                    element("div", ["class": "grid"], charts.map(\.markup)) + usageTable))
+                    (charts.count == 1
+                        ? charts[0].markup
+                        : element("div", ["class": "grid"], charts.map(\.markup))) + usageTable))
     }
 
     private var usageTable: Markup {
