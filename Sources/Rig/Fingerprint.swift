@@ -133,7 +133,7 @@ private func mitigations() -> String? {
 }
 
 /// The commit in the repository around `path`, with `-dirty` where files differ from it.
-private func checkedOut(above path: String) -> String? {
+func checkedOut(above path: String) -> String? {
     guard let (commit, folder) = repositoryCommit(above: path) else { return nil }
     return hasChanges(folder) ? commit + "-dirty" : commit
 }

@@ -146,7 +146,7 @@ private func measure(
 /// - Throws: where the arms of a round were not offered the same requests: their difference would
 ///   be
 ///   no cost of the mesh.
-private func compareSchedules(_ turns: [ArmRecord], round: Int) throws(RigError) {
+func compareSchedules(_ turns: [ArmRecord], round: Int) throws(RigError) {
     let hashes = Set(turns.compactMap { $0.samples.first?.scheduleHash })
     guard hashes.count > 1 else { return }
     throw RigError(

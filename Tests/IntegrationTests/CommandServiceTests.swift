@@ -1,4 +1,5 @@
 import Base
+import FoundationEssentials
 import Glibc
 import Posix
 import Report
@@ -42,6 +43,20 @@ import Testing
         #expect((front?.userNs ?? 0) + (front?.systemNs ?? 0) > 0)
         #expect((front?.proportionalBytes ?? 0) > 0)
         expectNothingLeftAtOnce(marker)
+    }
+
+    @Test func anIgnoredSIGCHLDIsNotInherited() throws {
+        // Whoever starts the rig may ignore the end of children: it would then see no end of any.
+        let file = scratch.path("scenario.yaml")
+        try Data(RigScenario.command(server).utf8).write(to: URL(filePath: file))
+        let line =
+            "trap '' CHLD; exec \(program) run \(file) --rounds 1 --out \(scratch.path("out"))"
+        let process = try Process(
+            ProcessCommand(
+                name: "run", program: "sh", arguments: ["-c", line],
+                output: .file(scratch.path("stdout")), errorLog: scratch.path("stderr")))
+        #expect(try end(of: process) == .exited(0), "\(text("stderr"))")
+        expectNothingLeft(scratch.root)
     }
 
     @Test func oneThatDoesNotStartIsNamedWithItsLastWords() throws {

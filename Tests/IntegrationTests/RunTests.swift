@@ -66,6 +66,11 @@ import Testing
         #expect(text("stdout").contains("PASS"))
         #expect(text("stdout").contains(folder))
         #expect(!files.contains("scratch"))
+        // The words that repeat the run are all of them.
+        #expect(
+            result.command == [
+                program, "run", scratch.path("scenario.yaml"), "--out", scratch.path("out"),
+            ])
         let raw = try String(contentsOfFile: folder + "/raw.jsonl", encoding: .utf8)
         #expect(raw.split(separator: "\n").count == 4, "a line for each turn")
         expectNothingLeft(scratch.root)
