@@ -136,6 +136,16 @@ struct ReportPageTests {
         #expect(many.contains("<details>"))
     }
 
+    @Test("The figures at the top are of a phase in which something was asked")
+    func cards() {
+        var result = SampleVariant.whole.result
+        for index in result.phases.indices where result.phases[index].phase == "base" {
+            result.phases[index].planned = 0
+        }
+        #expect(SampleVariant.whole.result.cards.text.contains("response p50 · base"))
+        #expect(result.cards.text.contains("response p50 · surge"))
+    }
+
     @Test("What could not be read is a dash, not nothing")
     func unread() throws {
         var result = SampleVariant.oneRound.result

@@ -39,9 +39,11 @@ extension RunResult {
             "div", ["class": "banner " + verdict.rawValue, "role": "status"], [word] + lines)
     }
 
-    /// Up to four figures of the first phase; none where they would mislead.
+    /// Up to four figures of the first phase in which anything was asked; none where they would
+    /// mislead.
     var cards: Markup {
-        guard validity.valid, let phase = phaseNames.first else { return .none }
+        let asked = phaseNames.first { name in arms(of: name).contains { $0.planned > 0 } }
+        guard validity.valid, let phase = asked ?? phaseNames.first else { return .none }
         let wanted = ["response p50", "response p99", "cpu per 1000 rps", "memory"]
         let compared = wanted.compactMap { metric in
             overheads.first { $0.phase == phase && $0.metric == metric }

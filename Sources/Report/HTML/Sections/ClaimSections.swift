@@ -112,7 +112,9 @@ extension RunResult {
             "p", ["class": "note"],
             """
             Where the line meets the axis is what a process costs at no load; its slope is what \
-            each further thousand requests per second cost.
+            each further thousand requests per second cost. Both are of the line: where requests \
+            get cheaper the more there are, it starts above what an idle process uses. Where a \
+            phase without requests was measured, CPU by process shows that itself.
             """)
         return Section(
             id: "fit", title: "Cost against rate",
