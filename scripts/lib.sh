@@ -3,6 +3,12 @@
 # Sourced, never run. Everything said here goes to standard error, so that the standard output of
 # `scripts/meshbench` is that of the program alone; and nothing is said where nothing is done.
 
+# Some services and containers have none; files that are kept go where the user's home would be.
+if [ -z "${HOME:-}" ]; then
+    HOME=$(getent passwd "$(id -u)" | cut -d: -f6) || true
+    export HOME="${HOME:-/root}"
+fi
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 release_binary="$root/.build/release/meshbench"
 
@@ -66,15 +72,20 @@ install_missing() {
     say "Installing with apt: ${missing[*]}"
     # The lists are absent from most container images, and may be out of date anywhere else.
     if ! apt-cache show "${missing[@]}" >/dev/null 2>&1; then
-        as_root apt-get update >&2
+        apt_update
     fi
     apt_install "${missing[@]}" || {
-        as_root apt-get update >&2
+        apt_update
         apt_install "${missing[@]}"
     } || die "apt-get could not install: ${missing[*]}"
     for need in "$@"; do
         has "${need%%=*}" || die "Installed ${need#*=}, yet ${need%%=*} is still not found."
     done
+}
+
+# Not fatal: one source of many may be out of reach, and the packages come from another.
+apt_update() {
+    as_root apt-get update >&2 || say "apt-get update failed; trying with the lists that are there."
 }
 
 apt_install() {
@@ -86,9 +97,10 @@ apt_install() {
 # replaces it.
 require_swift() {
     local home candidate version
-    home=$(getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6)
+    home=$(getent passwd "${SUDO_USER:-$(id -u)}" | cut -d: -f6) || true
     for candidate in "$(command -v swift || true)" \
         "$HOME/.local/share/swiftly/bin/swift" "$home/.local/share/swiftly/bin/swift" \
+        "$home"/.local/share/swiftly/toolchains/*/usr/bin/swift \
         /opt/swift*/usr/bin/swift /usr/local/swift*/usr/bin/swift; do
         [ -x "$candidate" ] || continue
         # OpenStack's client has the same name; it prints no such line.
@@ -131,9 +143,16 @@ build_release() {
     say "Building meshbench (release) ..."
     swift build --package-path "$root" -c release --static-swift-stdlib --product meshbench >&2 ||
         die "The build failed."
+    give_back "$root/.build"
     # The state from before the build: a source that changed meanwhile is built the next time.
     printf '%s\n' "$state" >"$stamp.$$"
     mv "$stamp.$$" "$stamp"
+}
+
+# What sudo made belongs to whoever called it: else they could neither build nor clean up later.
+give_back() {
+    [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_UID:-}" ] || return 0
+    chown -R --no-dereference "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$1"
 }
 
 # Makes the Python environment NAME with the packages of a requirements file, unless it is there as

@@ -50,6 +50,9 @@ public enum LoadEvent: Sendable {
     case ready
     case second(Second)
     case result(LoadResult)
+    /// The start had passed by so long before everything was ready; nothing was sent and nothing
+    /// follows. The same job may be tried again.
+    case late(Duration)
     /// The job could not be done; nothing follows.
     case failed(String)
 
@@ -81,8 +84,11 @@ public enum LoadEvent: Sendable {
 }
 
 extension LoadEvent: Codable {
-    private enum CodingKeys: String, CodingKey { case event, result, message }
-    private enum Kind: String, Codable { case ready, second, result, error }
+    private enum CodingKeys: String, CodingKey {
+        case event, result, message
+        case byNs = "by_ns"
+    }
+    private enum Kind: String, Codable { case ready, second, result, late, error }
 
     public init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
@@ -90,6 +96,8 @@ extension LoadEvent: Codable {
         case .ready: self = .ready
         case .second: self = .second(try Second(from: decoder))
         case .result: self = .result(try fields.decode(LoadResult.self, forKey: .result))
+        case .late:
+            self = .late(.nanoseconds(try fields.decode(Int64.self, forKey: .byNs)))
         case .error: self = .failed(try fields.decode(String.self, forKey: .message))
         }
     }
@@ -104,6 +112,9 @@ extension LoadEvent: Codable {
         case .result(let result):
             try fields.encode(Kind.result, forKey: .event)
             try fields.encode(result, forKey: .result)
+        case .late(let by):
+            try fields.encode(Kind.late, forKey: .event)
+            try fields.encode(by.nanoseconds, forKey: .byNs)
         case .failed(let message):
             try fields.encode(Kind.error, forKey: .event)
             try fields.encode(message, forKey: .message)

@@ -167,16 +167,32 @@ public struct LoadResult: Codable, Sendable {
         public var cpuNs: Int64
         /// Wall time spent spinning while nothing was due or ready.
         public var spinNs: Int64
+        /// The same for each phase of the job, in order, from boundary to boundary as the thread
+        /// came to them; empty within a phase.
+        public var phases: [ThreadUsage]
 
-        public init(wallNs: Int64, cpuNs: Int64, spinNs: Int64) {
+        public init(wallNs: Int64, cpuNs: Int64, spinNs: Int64, phases: [ThreadUsage] = []) {
             self.wallNs = wallNs
             self.cpuNs = cpuNs
             self.spinNs = spinNs
+            self.phases = phases
+        }
+
+        /// What was used between two accounts of one thread, both from its start.
+        public static func between(_ start: ThreadUsage, _ end: ThreadUsage) -> ThreadUsage {
+            ThreadUsage(
+                wallNs: end.wallNs - start.wallNs, cpuNs: end.cpuNs - start.cpuNs,
+                spinNs: end.spinNs - start.spinNs)
         }
 
         /// The share of the thread's time that work took, spinning apart, 0 to 1.
         public var busy: Double {
             wallNs > 0 ? min(1, max(0, Double(cpuNs - spinNs) / Double(wallNs))) : 0
+        }
+
+        /// The same within one phase; of the whole job where the thread kept no account of it.
+        public func busy(inPhase index: Int) -> Double {
+            phases.indices.contains(index) ? phases[index].busy : busy
         }
     }
 }

@@ -16,12 +16,23 @@ public struct Experiment: Codable, Equatable, Sendable {
     public var rounds: RoundsPlan
     public var phases: [PhasePlan]
     public var expectations: [Expectation]
+    /// What an expectation that could not be decided does to the exit code.
+    public var onInconclusive: OnInconclusive
     public var limits: ValidityLimits
+
+    /// Whether an undecided expectation fails the run.
+    public enum OnInconclusive: String, Codable, CaseIterable, Sendable {
+        /// It is told; the exit code does not change.
+        case warn
+        /// The run ends with `ExitCode.inconclusive`, if with nothing graver.
+        case fail
+    }
 
     public init(
         name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
         loads: [LoadPlan], arms: [Arm], rounds: RoundsPlan, phases: [PhasePlan],
-        expectations: [Expectation], limits: ValidityLimits
+        expectations: [Expectation], onInconclusive: OnInconclusive = .warn,
+        limits: ValidityLimits
     ) {
         self.name = name
         self.about = about
@@ -33,6 +44,7 @@ public struct Experiment: Codable, Equatable, Sendable {
         self.rounds = rounds
         self.phases = phases
         self.expectations = expectations
+        self.onInconclusive = onInconclusive
         self.limits = limits
     }
 }
@@ -148,6 +160,13 @@ public struct RoundsPlan: Codable, Equatable, Sendable {
     /// Rounds are added up to this many while an expectation's interval straddles its limit.
     public var max: Int
 
+    /// After how many rounds that count a run looks whether it may end: the least, and half way to
+    /// the most, which ends it anyhow.
+    ///
+    /// Each look is one more chance for an interval to be clear of a limit by luck. After every
+    /// round, 95 % would hold no more; twice costs little.
+    public var looks: [Int] { min < max ? [min, (min + max + 1) / 2].filter { $0 < max } : [] }
+
     public init(min: Int, max: Int) {
         self.min = min
         self.max = max
@@ -163,10 +182,10 @@ public struct ValidityLimits: Codable, Equatable, Sendable {
     /// The most of one core that the load generator's busiest thread may use, 0 to 1 (spinning
     /// apart).
     public var maxGeneratorCPU: Double
-    /// The most of all cores of the machine that may be busy during a measured phase, 0 to 1.
+    /// The most of the usable cores that may be busy during a measured phase, 0 to 1.
     public var maxMachineCPU: Double
-    /// The most CPU time that the hypervisor may take from the machine, as a share of all cores, 0
-    /// to 1.
+    /// The most CPU time that the hypervisor may take away, or a CPU quota hold back, as a share of
+    /// the usable cores, 0 to 1.
     public var maxSteal: Double
     /// Samples that must lie beyond a percentile for it to be stated.
     public var minTailSamples: Int

@@ -7,7 +7,7 @@
 // - User and system: /proc/PID/stat counts them in ticks of 10 ms, sampled by the timer interrupt.
 //   The nanoseconds of the CPU clock are split in the proportion of the ticks of the same window;
 //   where a window has no tick, in that of the process's whole life. The sum is exact, the split is
-//   an estimate.
+//   an estimate: a process that works in bursts shorter than a tick may fall between the samples.
 // - Context switches: the sum over living threads; those of ended threads are lost.
 // - Members of a family that ended within the window: the larger of what was last read of them and
 //   what their parents' count of reaped children (ticks) says.
@@ -136,11 +136,13 @@ public struct UsageMeter: Sendable {
         }
     }
 
-    /// Usage up to now.
-    public mutating func read() -> Usage {
+    /// Usage up to now; nil where the one process that is metered has ended.
+    public mutating func read() -> Usage? {
         // The clocks of all members first, close together; then the files, which take longer.
         var clocks: [Int32: Duration] = [:]
         for pid in members.keys { clocks[pid] = processCPU(pid) }
+        // What was last known of it is not what it used up to now.
+        if scope == .process && clocks[root] == nil { return nil }
         for pid in members.keys {
             guard let clock = clocks[pid], let stat = ProcessStat(pid: pid) else { continue }
             update(pid, with: stat, cpu: clock)
@@ -152,9 +154,19 @@ public struct UsageMeter: Sendable {
         return highest
     }
 
-    /// Memory of all members now. Slower than `read()`: a page-table walk for each.
-    public func memory() -> MemoryUse {
-        members.keys.reduce(MemoryUse()) { $0 + (MemoryUse(pid: $1) ?? MemoryUse()) }
+    /// Memory of all members now; nil where one that lives cannot be looked at, or none lives.
+    /// Slower than `read()`: a page-table walk for each.
+    public func memory() -> MemoryUse? {
+        var sum: MemoryUse?
+        for pid in members.keys {
+            if let use = MemoryUse(pid: pid) {
+                sum = (sum ?? MemoryUse()) + use
+            } else if let stat = ProcessStat(pid: pid), stat.state != UInt8(ascii: "Z") {
+                // Without it the sum would be too small, and would not look so.
+                return nil
+            }
+        }
+        return sum
     }
 
     /// CPU of ended members beyond what was last read of them, by the count of those that reaped

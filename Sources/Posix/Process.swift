@@ -1,6 +1,10 @@
 // A child process, its pipes and its end. The process leads a group of its own, so that a signal
 // reaches whatever it has started and a terminal's Ctrl-C does not reach it. Who lets go of a
 // `Process` that still runs kills it: nothing outlives its owner by being forgotten.
+//
+// A process with a lifeline is a keeper, which alone knows of descendants that left its group. It
+// must therefore not be killed but be let go: its lifeline is closed, and it kills what is below it
+// and ends. SIGKILL is for a keeper that does not.
 
 public import Base
 import CShims
@@ -17,7 +21,7 @@ public final class Process {
     private let watch: Descriptor
     private var input: Descriptor?
     private let output: Descriptor?
-    private let lifeline: Descriptor?
+    private var lifeline: Descriptor?
     private var lines = LineBuffer()
     private var outputHasEnded: Bool
 
@@ -61,7 +65,21 @@ public final class Process {
     }
 
     deinit {
-        if status == nil { killAndReap(pid) }
+        if status == nil && !endsByItself() { killAndReap(pid) }
+    }
+
+    /// How long a keeper may take to kill all that is below it, once it has been let go. It takes
+    /// milliseconds, but for a process that hangs in the kernel.
+    private static let lifelinePatience = Duration.seconds(10)
+
+    /// Lets go of a process with a lifeline and waits for its end; false if it has none, or does
+    /// not end.
+    private func endsByItself() -> Bool {
+        guard number(lifeline) >= 0 else { return false }
+        lifeline = nil
+        // A stopped keeper would not see that its lifeline has closed.
+        kill(-pid, SIGCONT)
+        return wait(until: Clock.now() + Self.lifelinePatience) != nil
     }
 
     /// Becomes readable when the process ends.
@@ -139,15 +157,22 @@ public final class Process {
         if status == nil { kill(-pid, signal) }
     }
 
-    /// Ends the group: SIGTERM, and SIGKILL after `grace`.
+    /// Sends SIGTERM to the whole group.
+    public func askToEnd() {
+        send(SIGTERM)
+        // A stopped process would not see it before it is continued.
+        send(SIGCONT)
+    }
+
+    /// Ends the group: SIGTERM, and SIGKILL after `grace`; a process with a lifeline is let go in
+    /// place of that, so that nothing which descends from it is left either.
     public func terminate(grace: Duration) -> ProcessEnd {
         if let status = poll() { return status }
         if grace > .zero {
-            // A stopped process would not see SIGTERM before it is continued.
-            send(SIGTERM)
-            send(SIGCONT)
+            askToEnd()
             if let status = wait(until: Clock.now() + grace) { return status }
         }
+        if endsByItself(), let status { return status }
         while true {
             send(SIGKILL)
             if let status = wait(until: Clock.now() + .seconds(1)) { return status }

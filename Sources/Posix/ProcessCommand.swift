@@ -12,8 +12,10 @@ public struct ProcessCommand: Sendable {
 
     /// For people, in errors and logs: `server-proxy echo/0`.
     public var name: String
-    /// Absolute, or a bare name that is looked for in PATH.
+    /// Absolute, or a bare name that is looked for in PATH and then where servers are (`sbin`).
     public var program: String
+    /// What the program sees as its own name, and `ps` shows; nil: `program`.
+    public var title: String?
     /// Without the program itself.
     public var arguments: [String]
     /// Added to this process's own environment.
@@ -33,12 +35,14 @@ public struct ProcessCommand: Sendable {
     public var hasLifeline: Bool
 
     public init(
-        name: String, program: String, arguments: [String], environment: [String: String] = [:],
-        directory: String? = nil, pipesInput: Bool = false, output: Output = .discard,
+        name: String, program: String, title: String? = nil, arguments: [String],
+        environment: [String: String] = [:], directory: String? = nil, pipesInput: Bool = false,
+        output: Output = .discard,
         errorLog: String? = nil, diesWithParent: Bool = true, hasLifeline: Bool = false
     ) {
         self.name = name
         self.program = program
+        self.title = title
         self.arguments = arguments
         self.environment = environment
         self.directory = directory

@@ -28,6 +28,8 @@ public enum Keeper {
         guard fcntl(lifeline, F_GETFD) >= 0 else { throw SystemError("use the lifeline") }
         let code = mb_become_subreaper()
         guard code == 0 else { throw SystemError("adopt orphans", code: code) }
+        // Inherited, it would take the end of the service from this process.
+        Signals.standard(SIGCHLD)
         let signals = try Signals([SIGTERM, SIGINT, SIGHUP, SIGCHLD])
         let service = try startInheriting(arguments)
 

@@ -19,7 +19,7 @@ func spawn(_ command: ProcessCommand, with connections: Connections) throws(Syst
     let path = try locate(command.program)
     var environment = inheritedEnvironment()
     for (name, value) in command.environment { environment[name] = value }
-    let arguments = [command.program] + command.arguments
+    let arguments = [command.title ?? command.program] + command.arguments
     let variables = environment.map { "\($0.key)=\($0.value)" }.sorted()
     var pid: pid_t = 0
     let code = unsafe withCStrings(arguments) { arguments in
@@ -48,15 +48,19 @@ func spawn(_ command: ProcessCommand, with connections: Connections) throws(Syst
     return pid
 }
 
-/// The absolute path of a program, by PATH if its name holds no slash.
+/// Where servers are on Debian: an ordinary user's PATH has none of these.
+private let systemFolders = "/usr/local/sbin:/usr/sbin:/sbin"
+
+/// The absolute path of a program, by PATH and then the system's own folders if its name holds no
+/// slash.
 private func locate(_ program: String) throws(SystemError) -> String {
     if program.utf8.contains(UInt8(ascii: "/")) { return program }
     let path = inheritedEnvironment()["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    for directory in path.split(separator: ":") {
+    for directory in "\(path):\(systemFolders)".split(separator: ":") {
         let candidate = "\(directory)/\(program)"
         if unsafe access(candidate, X_OK) == 0 { return candidate }
     }
-    throw SystemError("find \(program) in PATH", code: ENOENT)
+    throw SystemError("find \(program) in PATH, \(systemFolders)", code: ENOENT)
 }
 
 private func inheritedEnvironment() -> [String: String] {

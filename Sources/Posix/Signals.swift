@@ -22,6 +22,9 @@ public struct Signals: ~Copyable {
         return signal > 0 ? signal : nil
     }
 
+    /// Lets `number` do what it does by default, whatever this process inherited.
+    public static func standard(_ number: Int32) { _ = signal(number, SIG_DFL) }
+
     /// A write to a closed pipe is an error value, not the end of the process.
     public static func ignoreBrokenPipes() { _ = signal(SIGPIPE, SIG_IGN) }
 }

@@ -14,8 +14,10 @@ public struct RunResult: Codable, Equatable, Sendable {
     /// ISO 8601, UTC.
     public var startedAt: String
     public var durationSeconds: Double
-    /// True where the run was interrupted.
+    /// True where the run ended before all its rounds: the user stopped it, or it failed.
     public var partial: Bool
+    /// What made the run fail, where that was not the user; nil where it did not.
+    public var failure: String?
     /// The words that repeat the run.
     public var command: [String]
     public var environment: [Fact]
@@ -72,107 +74,21 @@ public struct RunResult: Codable, Equatable, Sendable {
         }
     }
 
-    /// A number with the interval in which it lies with 95 % confidence, where one can be given.
+    /// A number with the interval in which it lies, where one can be given.
     public struct Estimate: Codable, Equatable, Sendable {
         public var value: Double
         public var low: Double?
         public var high: Double?
+        /// Of the interval, 0 to 1: 0.95 from six rounds on, less with fewer.
+        public var confidence: Double?
 
-        public init(_ value: Double, low: Double? = nil, high: Double? = nil) {
+        public init(
+            _ value: Double, low: Double? = nil, high: Double? = nil, confidence: Double? = nil
+        ) {
             self.value = value
             self.low = low
             self.high = high
-        }
-    }
-
-    /// One latency histogram, summed up. Nanoseconds.
-    public struct Latency: Codable, Equatable, Sendable {
-        public var count: UInt64
-        public var minNs: UInt64
-        public var maxNs: UInt64
-        public var meanNs: Double
-        public var percentiles: [Percentile]
-        /// The whole curve: quantile (0 to 1) and value, enough points to draw it.
-        public var curve: [Point]
-
-        public struct Percentile: Codable, Equatable, Sendable {
-            /// 0 to 1.
-            public var quantile: Double
-            public var valueNs: Double
-            /// Order-statistic interval, where the samples allow one.
-            public var lowNs: Double?
-            public var highNs: Double?
-            /// Samples beyond it.
-            public var beyond: UInt64
-            /// False where too few samples lie beyond it to state it.
-            public var supported: Bool
-
-            public init(
-                quantile: Double, valueNs: Double, lowNs: Double? = nil, highNs: Double? = nil,
-                beyond: UInt64, supported: Bool
-            ) {
-                self.quantile = quantile
-                self.valueNs = valueNs
-                self.lowNs = lowNs
-                self.highNs = highNs
-                self.beyond = beyond
-                self.supported = supported
-            }
-        }
-
-        public struct Point: Codable, Equatable, Sendable {
-            public var quantile: Double
-            public var valueNs: Double
-
-            public init(quantile: Double, valueNs: Double) {
-                self.quantile = quantile
-                self.valueNs = valueNs
-            }
-        }
-
-        public init(
-            count: UInt64, minNs: UInt64, maxNs: UInt64, meanNs: Double, percentiles: [Percentile],
-            curve: [Point]
-        ) {
-            self.count = count
-            self.minNs = minNs
-            self.maxNs = maxNs
-            self.meanNs = meanNs
-            self.percentiles = percentiles
-            self.curve = curve
-        }
-    }
-
-    /// What one process used in a measured phase, summed over rounds.
-    public struct ProcessUsage: Codable, Equatable, Sendable {
-        /// For people: `client-proxy`, `server-proxy echo/0`, `echo/0`, `load main`.
-        public var name: String
-        public var group: ProcessGroup
-        public var windowNs: Int64
-        public var userNs: Int64
-        public var systemNs: Int64
-        public var residentBytes: Int64
-        public var proportionalBytes: Int64
-        public var voluntarySwitches: Int64
-        public var involuntarySwitches: Int64
-        /// Cores per 1000 completed requests per second, with an interval over rounds.
-        public var cpuPer1000rpsCores: Estimate?
-
-        public init(
-            name: String, group: ProcessGroup, windowNs: Int64, userNs: Int64, systemNs: Int64,
-            residentBytes: Int64, proportionalBytes: Int64, voluntarySwitches: Int64,
-            involuntarySwitches: Int64, cpuPer1000rpsCores: Estimate? = nil
-        ) {
-            self.name = name
-            self.group = group
-            self.windowNs = windowNs
-            self.userNs = userNs
-            self.systemNs = systemNs
-            self.residentBytes = residentBytes
-            self.proportionalBytes = proportionalBytes
-            self.voluntarySwitches = voluntarySwitches
-            self.involuntarySwitches = involuntarySwitches
-            self.cpuPer1000rpsCores = cpuPer1000rpsCores
+            self.confidence = confidence
         }
     }
 
@@ -199,11 +115,13 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var connect: Latency
         public var firstByte: Latency
         public var processes: [ProcessUsage]
-        /// Share of all the machine's cores that was busy, 0 to 1, and that the hypervisor took.
-        public var machineBusy: Double
-        public var machineSteal: Double
-        /// Share of all cores that softirqs took, the kernel's part of the network mostly; part of
-        /// `machineBusy`, and charged to no process in particular. Nil where it is not known.
+        /// Share of the usable cores that was busy, 0 to 1, and that the hypervisor took; nil where
+        /// it could not be read.
+        public var machineBusy: Double?
+        public var machineSteal: Double?
+        /// Share of the usable cores that softirqs took, the kernel's part of the network mostly;
+        /// part of `machineBusy`, and charged to no process in particular. Nil where it is not
+        /// known.
         public var machineSoftirq: Double?
 
         public init(
@@ -211,7 +129,7 @@ public struct RunResult: Codable, Equatable, Sendable {
             planned: UInt64, sent: UInt64, completed: UInt64, outcomes: [String: UInt64],
             statuses: [String: UInt64], flags: [String: UInt64], response: Latency,
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
-            processes: [ProcessUsage], machineBusy: Double, machineSteal: Double,
+            processes: [ProcessUsage], machineBusy: Double?, machineSteal: Double?,
             measuredSeconds: Double? = nil, connections: Int? = nil, machineSoftirq: Double? = nil
         ) {
             self.arm = arm
@@ -240,6 +158,7 @@ public struct RunResult: Codable, Equatable, Sendable {
 
     /// One arm in one phase of one round.
     public struct RoundResult: Codable, Equatable, Sendable {
+        /// From 1.
         public var round: Int
         /// Place in the round's order of arms, from 0.
         public var position: Int
@@ -388,19 +307,22 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var expected: String
         /// For people: `2.1 ms to 2.6 ms`; nil where there is none.
         public var interval: String?
+        /// Of the interval, 0 to 1; nil where there is none.
+        public var confidence: Double?
         public var samples: UInt64
         /// Why it is not a plain pass; empty where it is.
         public var reason: String
 
         public init(
             source: String, verdict: Verdict, observed: String, expected: String,
-            interval: String? = nil, samples: UInt64, reason: String
+            interval: String? = nil, confidence: Double? = nil, samples: UInt64, reason: String
         ) {
             self.source = source
             self.verdict = verdict
             self.observed = observed
             self.expected = expected
             self.interval = interval
+            self.confidence = confidence
             self.samples = samples
             self.reason = reason
         }
@@ -462,8 +384,8 @@ public struct RunResult: Codable, Equatable, Sendable {
 
     public init(
         schema: String = RunResult.currentSchema, scenario: ScenarioSummary, startedAt: String,
-        durationSeconds: Double,
-        partial: Bool, command: [String], environment: [Fact], configuration: [Fact],
+        durationSeconds: Double, partial: Bool, failure: String? = nil, command: [String],
+        environment: [Fact], configuration: [Fact],
         phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], fits: [CostFit],
         timelines: [Timeline], expectations: [ExpectationResult], validity: Validity,
         verdict: Verdict, exit: Exit
@@ -473,6 +395,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         self.startedAt = startedAt
         self.durationSeconds = durationSeconds
         self.partial = partial
+        self.failure = failure
         self.command = command
         self.environment = environment
         self.configuration = configuration

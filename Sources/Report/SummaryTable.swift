@@ -45,10 +45,19 @@ extension RunResult {
             exact(phase.achievedPerSecond.rounded()),
         ]
             + istioQuantiles.map { quantile in
-                exact(phase.response[quantile].map { ($0.valueNs / 1e3).rounded() })
+                exact(stated(phase.response[quantile]).map { ($0 / 1e3).rounded() })
             }
             + usage.map { exact($0.map { thousandths($0.cores * 1e3) }) }
-            + usage.map { exact($0.map { thousandths(Double($0.proportionalBytes) / 1_048_576) }) }
+            + usage.map { process in
+                exact(process?.proportionalBytes.map { thousandths(Double($0) / 1_048_576) })
+            }
+    }
+
+    /// A percentile that may be quoted, in nanoseconds: none of an invalid run, and none with too
+    /// few samples beyond it. A table gives no room for a warning.
+    private func stated(_ percentile: Latency.Percentile?) -> Double? {
+        guard validity.valid, let percentile, percentile.supported else { return nil }
+        return percentile.valueNs
     }
 
     private var ownColumns: [String] {
@@ -61,6 +70,7 @@ extension RunResult {
                     }
                     + [kind.rawValue + "_max_ns"]
             } + ["proxies_cpu_per_1000rps_cores", "machine_busy_share", "machine_steal_share"]
+            + ["rounds", "interval_confidence"]
     }
 
     private func ownFields(_ phase: PhaseResult) -> [String] {
@@ -73,14 +83,17 @@ extension RunResult {
         for kind in LatencyKind.allCases {
             let latency = phase.latency(kind)
             fields.append(String(latency.count))
-            fields += ownQuantiles.map { exact(latency[$0]?.valueNs) }
+            fields += ownQuantiles.map { exact(stated(latency[$0])) }
             fields.append(latency.count > 0 ? String(latency.maxNs) : "")
         }
         let proxies = phase.processes.filter { $0.group == .proxies }
         let costs = proxies.compactMap { $0.cpuPer1000rpsCores?.value }
         fields.append(
             costs.isEmpty || costs.count < proxies.count ? "" : exact(costs.reduce(0, +)))
-        return fields + [exact(phase.machineBusy), exact(phase.machineSteal)]
+        return fields + [
+            exact(phase.machineBusy), exact(phase.machineSteal), String(countedRounds),
+            exact(intervalConfidence),
+        ]
     }
 }
 

@@ -32,7 +32,9 @@ extension RunResult {
         let mark = TextPage.mark(verdict)
         page.line(
             page.coloured(mark + " " + verdict.rawValue.uppercased(), verdict)
-                + (partial ? " (partial: the run was interrupted)" : "")
+                + (partial
+                    ? " (partial: \(failure == nil ? "stopped by the user" : "the run failed"))"
+                    : "")
                 + "  " + printable(scenario.name))
         page.paragraph(
             "\(counted(UInt64(roundCount), "round")), \(span(seconds: durationSeconds)), "
@@ -61,9 +63,9 @@ extension RunResult {
 
     private func writeOverheads(to page: inout TextPage) {
         guard !overheads.isEmpty else { return }
-        page.section("Overhead: mesh less direct, with the 95 % interval over rounds")
+        page.section("Overhead: mesh less direct, with the \(intervalTitle) over rounds")
         page.table(
-            header: ["phase", "metric", "direct", "mesh", "overhead", "95 % interval"],
+            header: ["phase", "metric", "direct", "mesh", "overhead", intervalTitle],
             rows: overheads.map { overhead in
                 let quantity = Quantity(unit: overhead.unit)
                 return [
@@ -83,14 +85,14 @@ extension RunResult {
                     process.cpuPer1000rpsCores.map { Quantity.cores.value(of: $0) } ?? "none",
                     process.cpuPer1000rpsCores.flatMap { Quantity.cores.interval(of: $0) }
                         ?? "none",
-                    Quantity.bytes.text(Double(process.proportionalBytes)),
+                    process.proportionalBytes.map { Quantity.bytes.text(Double($0)) } ?? "–",
                 ]
             }
         }
         guard !rows.isEmpty else { return }
-        page.section("Cost of each proxy")
+        page.section("Cost of each proxy, per 1000 requests/s of the whole arm")
         page.table(
-            header: ["phase", "process", "per 1000 rps", "95 % interval", "memory (PSS)"],
+            header: ["phase", "process", "CPU", intervalTitle, "memory (PSS)"],
             rows: rows, textColumns: 2)
     }
 
@@ -98,7 +100,7 @@ extension RunResult {
         guard !fits.isEmpty else { return }
         page.section("Cost against rate")
         page.table(
-            header: ["arm", "process", "idle", "95 % interval", "per 1000 rps", "95 % interval"],
+            header: ["arm", "process", "idle", intervalTitle, "per 1000 rps", intervalTitle],
             rows: fits.map { fit in
                 [
                     fit.arm.rawValue, fit.process, Quantity.cores.value(of: fit.idleCores),
@@ -125,7 +127,10 @@ extension RunResult {
                 continue
             }
             var finding = "observed \(expectation.observed)"
-            if let interval = expectation.interval { finding += " (\(interval))" }
+            if let interval = expectation.interval {
+                let confidence = expectation.confidence.map { ", \(confidenceText($0))" } ?? ""
+                finding += " (\(interval)\(confidence))"
+            }
             finding += ", \(counted(expectation.samples, "sample"))"
             if !expectation.reason.isEmpty { finding += ": " + expectation.reason }
             page.paragraph(finding, indent: 6)
@@ -134,6 +139,25 @@ extension RunResult {
 }
 
 extension RunResult {
+    /// `95 % interval`: what the intervals over rounds are called. They all have one confidence,
+    /// which follows from the number of rounds.
+    var intervalTitle: String {
+        intervalConfidence.map { confidenceText($0) + " interval" } ?? "interval"
+    }
+
+    /// Of the intervals over rounds, 0 to 1; nil where there are none.
+    var intervalConfidence: Double? {
+        overheads.lazy.compactMap(\.difference.confidence).first
+            ?? expectations.lazy.compactMap(\.confidence).first
+            ?? phases.lazy.flatMap(\.processes).compactMap(\.cpuPer1000rpsCores?.confidence).first
+    }
+
+    /// Rounds that count.
+    var countedRounds: Int {
+        let setAside = Set(rounds.filter { !$0.invalid.isEmpty }.map(\.round))
+        return Set(rounds.map(\.round)).subtracting(setAside).count
+    }
+
     /// Rounds of which anything was recorded.
     var roundCount: Int { Set(rounds.map(\.round)).count }
 }
@@ -144,4 +168,10 @@ extension RunResult.PhaseResult {
         let ok = outcomes[Outcome.ok.rawValue] ?? 0
         return planned > ok ? planned - ok : 0
     }
+}
+
+/// `95 %`, `87.5 %`.
+func confidenceText(_ confidence: Double) -> String {
+    let percent = confidence * 100
+    return fixed(percent, percent == percent.rounded() ? 0 : 1) + " %"
 }

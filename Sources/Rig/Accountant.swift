@@ -10,6 +10,7 @@ import Posix
 struct Reading {
     var taken: Instant
     var usage: [String: Usage]
+    /// Without those that could not be looked at.
     var memory: [String: MemoryUse]
     var endedWorkers: [String: Int]
     var machine: MachineUsage?
@@ -25,35 +26,33 @@ struct Accountant {
     }
 
     private(set) var accounts: [Account]
-    /// Of generators, which may end the moment that the last phase does.
-    private var lastMemory: [String: MemoryUse] = [:]
 
     init(_ accounts: [Account]) { self.accounts = accounts }
 
-    /// Looks for new workers of `command` services, and at what may be gone at the next boundary.
-    /// Slow: not right at a boundary.
+    /// Looks for new workers of `command` services. Slow: not right at a boundary.
     mutating func refresh() {
-        for index in accounts.indices {
-            let account = accounts[index]
-            if account.meter.scope == .descendants { accounts[index].meter.refresh() }
-            if account.group == .load { lastMemory[account.name] = account.meter.memory() }
+        for index in accounts.indices where accounts[index].meter.scope == .descendants {
+            accounts[index].meter.refresh()
         }
     }
 
-    mutating func read() -> Reading {
+    /// Everything at this instant.
+    /// - Throws: `.died` where a process is gone: what it used would be missing from its arm.
+    mutating func read() throws(RigError) -> Reading {
         var usage: [String: Usage] = [:]
         var ended: [String: Int] = [:]
         let taken = Clock.now()
         for index in accounts.indices {
-            usage[accounts[index].name] = accounts[index].meter.read()
+            guard let read = accounts[index].meter.read() else {
+                throw RigError(.died, "\(accounts[index].name) ended before its CPU was read")
+            }
+            usage[accounts[index].name] = read
             ended[accounts[index].name] = accounts[index].meter.endedCount
         }
         let machine = MachineUsage()
         let clocks = ClockPair.now()
         var memory: [String: MemoryUse] = [:]
-        for account in accounts {
-            memory[account.name] = lastMemory[account.name] ?? account.meter.memory()
-        }
+        for account in accounts { memory[account.name] = account.meter.memory() }
         return Reading(
             taken: taken, usage: usage, memory: memory, endedWorkers: ended, machine: machine,
             clocks: clocks)
@@ -67,7 +66,7 @@ struct Accountant {
                 usage: Usage.window(
                     from: start.usage[account.name] ?? Usage(),
                     to: end.usage[account.name] ?? Usage()),
-                memory: end.memory[account.name] ?? MemoryUse())
+                memory: end.memory[account.name])
         }
     }
 

@@ -1,5 +1,7 @@
-// Expectations against measured values. The value alone decides between pass and fail; where the
-// interval reaches over the limit the result says so, and a run that may add rounds adds them.
+// Expectations against measured values. Where the interval reaches over the limit, what was
+// measured does not tell on which side the truth lies: that is inconclusive, and a run that may add
+// rounds adds them. A single round has no interval; there the value alone decides, and the result
+// says so.
 
 import Base
 import Model
@@ -40,7 +42,9 @@ struct Evaluation {
             result.reason = problem
             return Judgement(result: result, isOpen: true)
         }
-        guard observed.value.isFinite, limit.isFinite else {
+        let difference = left.combined(with: right, -).estimate(
+            rounds: rounds.count, random: label)
+        guard observed.value.isFinite, limit.isFinite, difference.value.isFinite else {
             result.reason = "there is no such value in what was measured"
             return Judgement(result: result, isOpen: false)
         }
@@ -48,13 +52,26 @@ struct Evaluation {
         result.interval = observed.interval.map {
             figureInterval(low: $0.low, high: $0.high, unit: unit)
         }
-        result.verdict = rule.holds(observed.value - limit) ? .pass : .fail
-        let difference = left.combined(with: right, -).estimate(
-            rounds: rounds.count, random: label)
+        result.confidence = observed.confidence
         let isOpen = difference.interval.map(rule.isCut) ?? false
-        if isOpen { result.reason = "the interval reaches over the limit" }
+        if isOpen {
+            result.verdict = .inconclusive
+            result.reason = "the interval reaches over the limit: more rounds would tell"
+        } else {
+            result.verdict = rule.holds(observed.value - limit) ? .pass : .fail
+            if difference.interval == nil {
+                result.reason =
+                    rounds.count == 1
+                    ? "one round has no interval: the value alone decided"
+                    : "there is no interval: the value alone decided"
+            }
+        }
         return Judgement(result: result, isOpen: isOpen)
     }
+
+    // Bound: the recursion takes one step for each server and resample. More servers than any
+    // breaker has.
+    private static let mostServers = 100_000.0
 
     private func statistic(_ term: Term, _ expectation: Expectation) -> Statistic {
         switch term {
@@ -71,8 +88,8 @@ struct Evaluation {
         case .erlangB(let servers, let load):
             statistic(servers, expectation).combined(with: statistic(load, expectation)) {
                 // What was measured may be no number; a load below zero is none either.
-                $0.isFinite && $0 >= 0 && $1.isFinite && $1 >= 0
-                    ? Queueing.erlangB(servers: Int($0), load: $1) : .nan
+                $0 >= 0 && $0 <= Self.mostServers && $1.isFinite && $1 >= 0
+                    ? Queueing.erlangB(servers: Int($0.rounded()), load: $1) : .nan
             }
         }
     }

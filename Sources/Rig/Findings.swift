@@ -63,8 +63,9 @@ struct Findings {
         let pool = evaluation.pool(arm, phase.name)
         let tally = pool.all.reduce(into: Tally()) { $0.merge($1.tally) }
         let seconds = pool.all.reduce(0) { $0 + $1.span.seconds }
-        func mean(_ part: (Sample) -> Double) -> Double {
-            pool.all.isEmpty ? 0 : pool.all.reduce(0) { $0 + part($1) } / Double(pool.all.count)
+        let machines = pool.all.compactMap(\.machine)
+        func mean(_ part: (MachineUsage.Shares) -> Double) -> Double? {
+            machines.isEmpty ? nil : machines.reduce(0) { $0 + part($1) } / Double(machines.count)
         }
         func latency(_ kind: LatencyKind) -> RunResult.Latency {
             RunResult.Latency(
@@ -79,10 +80,9 @@ struct Findings {
             outcomes: tally.outcomes, statuses: tally.statuses, flags: tally.flags,
             response: latency(.response), service: latency(.service), lag: latency(.lag),
             connect: latency(.connect), firstByte: latency(.firstByte),
-            processes: processes(pool), machineBusy: mean(\.machine.busy),
-            machineSteal: mean(\.machine.stolen), measuredSeconds: seconds,
-            connections: pool.all.map(\.tally.connections).max(),
-            machineSoftirq: pool.all.isEmpty ? nil : mean(\.machine.softInterrupts))
+            processes: processes(pool), machineBusy: mean(\.busy), machineSteal: mean(\.stolen),
+            measuredSeconds: seconds, connections: pool.all.map(\.tally.connections).max(),
+            machineSoftirq: mean(\.softInterrupts))
     }
 
     /// What each process used: CPU and switches added up over rounds, memory as the mean of the
@@ -94,8 +94,9 @@ struct Findings {
                 (sample, sample.processes.first { $0.name == process.name })
             }
             let uses = parts.compactMap(\.1)
-            func mean(_ part: (ProcessSample) -> Int64) -> Int64 {
-                uses.reduce(0) { $0 + part($1) } / Int64(max(uses.count, 1))
+            func mean(_ part: (MemoryUse) -> Int64) -> Int64? {
+                let read = uses.compactMap(\.memory)
+                return read.isEmpty ? nil : read.reduce(0) { $0 + part($1) } / Int64(read.count)
             }
             let cost = pool.ratio(
                 pool.sums { $0.cpuSeconds(ofProcess: process.name) * 1000 },
@@ -106,8 +107,7 @@ struct Findings {
                 windowNs: parts.reduce(0) { $0 + $1.0.window.nanoseconds },
                 userNs: uses.reduce(0) { $0 + $1.usage.user.nanoseconds },
                 systemNs: uses.reduce(0) { $0 + $1.usage.system.nanoseconds },
-                residentBytes: mean(\.memory.resident),
-                proportionalBytes: mean(\.memory.proportional),
+                residentBytes: mean(\.resident), proportionalBytes: mean(\.proportional),
                 voluntarySwitches: uses.reduce(0) { $0 + $1.usage.voluntarySwitches },
                 involuntarySwitches: uses.reduce(0) { $0 + $1.usage.involuntarySwitches },
                 cpuPer1000rpsCores: estimate(cost, pool, label: "cost \(process.name)"))
@@ -129,13 +129,14 @@ struct Findings {
             }
             var costs: [String: Double] = [:]
             if sample.tally.completed > 0 {
-                for group in ProcessGroup.allCases where group != .all {
+                for group in ProcessGroup.allCases
+                where sample.processes.contains(where: { $0.group == group }) {
                     costs[group.rawValue] =
                         sample.cpuSeconds(of: group) * 1000 / Double(sample.tally.completed)
                 }
             }
             return RunResult.RoundResult(
-                round: sample.round, position: sample.position, arm: sample.arm,
+                round: sample.round + 1, position: sample.position, arm: sample.arm,
                 phase: sample.phase,
                 achievedPerSecond: Double(sample.tally.completed) / sample.span.seconds,
                 errors: sample.tally.errors, responseP50Ns: quantile(.response, 0.5),
@@ -148,20 +149,27 @@ struct Findings {
     var timelines: [RunResult.Timeline] {
         records.map { record in
             RunResult.Timeline(
-                arm: record.arm, round: record.round,
-                points: record.seconds.map { second in
-                    func quantile(_ quantile: Double) -> Double? {
-                        second.response.count == 0
-                            ? nil : Double(second.response.value(atQuantile: quantile))
-                    }
-                    return .init(
-                        seconds: second.offset, phase: second.phase,
-                        offeredPerSecond: Double(second.planned),
-                        achievedPerSecond: Double(second.completed),
-                        errorsPerSecond: Double(second.errors), p50Ns: quantile(0.5),
-                        p99Ns: quantile(0.99))
-                })
+                arm: record.arm, round: record.round + 1,
+                points: record.seconds.compactMap(moment))
         }
+    }
+
+    /// One point of a timeline; nil after the end of the last phase, when nothing is offered any
+    /// more and the last answers come in: they would look like a collapse.
+    private func moment(_ second: ArmRecord.Second) -> RunResult.Timeline.Point? {
+        // The last second may be a short one; rates are for the time that it really lasted.
+        let length = min(1, experiment.armDuration.seconds - second.offset)
+        guard length > 1e-3 else { return nil }
+        func quantile(_ quantile: Double) -> Double? {
+            second.response.count == 0
+                ? nil : Double(second.response.value(atQuantile: quantile))
+        }
+        return .init(
+            seconds: second.offset, phase: second.phase,
+            offeredPerSecond: Double(second.planned) / length,
+            achievedPerSecond: Double(second.completed) / length,
+            errorsPerSecond: Double(second.errors) / length, p50Ns: quantile(0.5),
+            p99Ns: quantile(0.99))
     }
 
     // MARK: Comparing and fitting
@@ -189,15 +197,16 @@ struct Findings {
             pairs.append(("cpu per 1000 rps", "cores", direct.servingCost, mesh.servingCost))
             pairs.append(("memory", "bytes", direct.servingMemory, mesh.servingMemory))
             for (name, unit, a, b) in pairs {
-                guard a.problem == nil, b.problem == nil else { continue }
+                let label = "\(phase.name) \(name)"
+                guard a.problem == nil, b.problem == nil,
+                    let one = estimate(a, direct, label: "\(label) direct"),
+                    let other = estimate(b, mesh, label: "\(label) mesh"),
+                    let difference = estimate(b.combined(with: a, -), mesh, label: label)
+                else { continue }
                 found.append(
                     RunResult.Overhead(
-                        phase: phase.name, metric: name, unit: unit,
-                        direct: estimate(a, direct, label: "\(phase.name) \(name) direct"),
-                        mesh: estimate(b, mesh, label: "\(phase.name) \(name) mesh"),
-                        difference: estimate(
-                            b.combined(with: a, -), mesh, label: "\(phase.name) \(name)"),
-                        rounds: mesh.rounds.count))
+                        phase: phase.name, metric: name, unit: unit, direct: one, mesh: other,
+                        difference: difference, rounds: mesh.rounds.count))
             }
         }
         return found
@@ -220,7 +229,7 @@ struct Findings {
             samples.map { sample in
                 let rate = Double(sample.tally.completed) / sample.span.seconds
                 let cores = sample.cpuSeconds(ofProcess: process) / sample.window.seconds
-                points.append(.init(ratePerSecond: rate, cores: cores, round: sample.round))
+                points.append(.init(ratePerSecond: rate, cores: cores, round: sample.round + 1))
                 return LineFit.Point(x: rate / 1000, y: cores)
             }
         }
@@ -228,28 +237,58 @@ struct Findings {
         guard let line = LineFit(rounds: rounds, resamples: 2_000, random: random) else {
             return nil
         }
+        let (idle, marginal) = estimates(of: line, rounds)
         return RunResult.CostFit(
-            arm: arm, process: process,
-            idleCores: .init(line.intercept, line.interceptInterval),
-            marginalPer1000rpsCores: .init(line.slope, line.slopeInterval), points: points)
+            arm: arm, process: process, idleCores: idle, marginalPer1000rpsCores: marginal,
+            points: points)
+    }
+
+    /// Intercept and slope with their intervals, by the same rule as all others.
+    private func estimates(
+        of line: LineFit, _ rounds: [[LineFit.Point]]
+    ) -> (idle: RunResult.Estimate, marginal: RunResult.Estimate) {
+        guard let confidence = reachableConfidence(rounds: rounds.count) else {
+            return (.init(line.intercept), .init(line.slope))
+        }
+        func estimate(
+            _ value: Double, _ interval: Interval?, _ each: [Double]
+        ) -> RunResult.Estimate {
+            let range = interval.map { [$0.low, $0.high] } ?? []
+            let isRange = rounds.count < leastRoundsFor95
+            return RunResult.Estimate(
+                Estimated(
+                    value: value, range: isRange ? each + [value] : range, confidence: confidence))
+        }
+        let lines = rounds.map {
+            // Two rounds at least are asked for above; a round has every rate.
+            LineFit(rounds: [$0], random: SeededRandom(seed: 0))
+        }
+        return (
+            estimate(
+                line.intercept, line.interceptInterval, lines.map { $0?.intercept ?? .nan }),
+            estimate(line.slope, line.slopeInterval, lines.map { $0?.slope ?? .nan })
+        )
     }
 
     private func offeredRate(_ phase: PhasePlan) -> Double {
         experiment.loads.reduce(0) { $0 + ($1.meanRate(in: phase) ?? 0) }
     }
 
+    /// Nil where there is no such value: an idle phase has no cost for each request.
     private func estimate(
         _ statistic: Statistic, _ pool: Pool, label: String
-    ) -> RunResult.Estimate {
+    ) -> RunResult.Estimate? {
         let random = SeededRandom(seed: experiment.seed).split("bootstrap").split(label)
-        let (value, interval) = statistic.estimate(rounds: pool.rounds.count, random: random)
-        return RunResult.Estimate(value.isFinite ? value : 0, interval)
+        let estimated = statistic.estimate(rounds: pool.rounds.count, random: random)
+        return estimated.value.isFinite ? RunResult.Estimate(estimated) : nil
     }
 }
 
 extension RunResult.Estimate {
-    fileprivate init(_ value: Double, _ interval: Interval?) {
-        self.init(value, low: interval?.low, high: interval?.high)
+    fileprivate init(_ estimated: Estimated) {
+        self.init(
+            estimated.value, low: estimated.interval?.low, high: estimated.interval?.high,
+            confidence: estimated.confidence)
     }
 }
 
@@ -271,8 +310,11 @@ extension Pool {
     /// Proportional memory of applications and proxies, the mean of the rounds.
     fileprivate var servingMemory: Statistic {
         ratio(
-            sums {
-                Double($0.proportionalBytes(of: .apps) + $0.proportionalBytes(of: .proxies))
+            sums { sample in
+                guard let apps = sample.proportionalBytes(of: .apps),
+                    let proxies = sample.proportionalBytes(of: .proxies)
+                else { return .nan }
+                return Double(apps + proxies)
             }, sums { _ in 1 }, samples: UInt64(all.count))
     }
 }

@@ -37,7 +37,7 @@ public struct Fingerprint: Sendable {
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         add("machine", "CPU", cpuModel())
         add("machine", "cores", "\(cores)")
-        add("machine", "usable cores", affinity().map(String.init))
+        add("machine", "usable cores", usableCores().map { "\($0.count)" })
         add("machine", "memory", memory())
         add("machine", "governor", governor())
         add("machine", "clock source", firstLine("\(clocks)/current_clocksource"))
@@ -50,9 +50,10 @@ public struct Fingerprint: Sendable {
         add("system", "load average at the start", load)
         add("program", "version", version)
         add("program", "build", isDebugBuild ? "debug" : "release")
-        let commit = repositoryCommit(above: program) ?? "unknown"
+        add("program", "working folder", FileManager.default.currentDirectoryPath)
+        let commit = checkedOut(above: program) ?? "unknown"
         add("program", "commit", commit)
-        add("program", "hash (FNV-1a 64)", fileHash(program).map(hexadecimal))
+        add("program", "hash (FNV-1a 64)", fileHash("/proc/self/exe").map(hexadecimal))
 
         if isDebugBuild {
             warnings.append(
@@ -71,12 +72,6 @@ public struct Fingerprint: Sendable {
     }
 
     private static let clocks = "/sys/devices/system/clocksource/clocksource0"
-}
-
-/// The path of this very program.
-public func ownProgram() -> String {
-    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
-        ?? CommandLine.arguments[0]
 }
 
 /// FNV-1a 64 of bytes.
@@ -128,14 +123,6 @@ private func distribution() -> String? {
     entry("PRETTY_NAME", of: "/etc/os-release", separator: "=")?.filter { $0 != "\"" }
 }
 
-/// Cores that this process may run on.
-private func affinity() -> Int? {
-    entry("Cpus_allowed_list", of: "/proc/self/status")?.split(separator: ",").reduce(0) {
-        let ends = $1.split(separator: "-").compactMap { Int($0) }
-        return $0 + (ends.last ?? 0) - (ends.first ?? 0) + 1
-    }
-}
-
 private func mitigations() -> String? {
     let folder = "/sys/devices/system/cpu/vulnerabilities"
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
@@ -145,21 +132,49 @@ private func mitigations() -> String? {
     return names.isEmpty ? nil : active.isEmpty ? "none active" : active.joined(separator: ", ")
 }
 
-/// The commit that is checked out in the repository around `path`, without asking git.
-private func repositoryCommit(above path: String) -> String? {
+/// The commit in the repository around `path`, with `-dirty` where files differ from it.
+func checkedOut(above path: String) -> String? {
+    guard let (commit, folder) = repositoryCommit(above: path) else { return nil }
+    return hasChanges(folder) ? commit + "-dirty" : commit
+}
+
+/// Whether files that git knows differ from the commit; false where git cannot be asked. Only git
+/// knows: what differs in content may be the same by its attributes.
+private func hasChanges(_ repository: String) -> Bool {
+    let command = ProcessCommand(
+        name: "git", program: "git",
+        arguments: [
+            "--no-optional-locks", "-C", repository, "status", "--porcelain",
+            "--untracked-files=no",
+        ], output: .pipe, errorLog: "/dev/null")
+    guard let git = try? Process(command) else { return false }
+    let deadline = Clock.now() + .seconds(5)
+    while git.outputDescriptor >= 0, Clock.now() < deadline {
+        // One line is enough to know; git is ended where it has more to say.
+        if let line = try? git.nextLine() { return !line.isEmpty }
+        _ = waitReadable([git.outputDescriptor], for: deadline - Clock.now())
+    }
+    return false
+}
+
+/// The commit that is checked out in the repository around `path`, without asking git, and where
+/// the repository is.
+private func repositoryCommit(above path: String) -> (commit: String, folder: String)? {
     var folder = path
     while let slash = folder.lastIndex(of: "/"), slash > folder.startIndex {
         folder = String(folder[..<slash])
         guard let git = gitFolder(folder + "/.git"), let head = firstLine(git + "/HEAD") else {
             continue
         }
-        guard head.hasPrefix("ref: ") else { return String(head.prefix(7)) }
+        guard head.hasPrefix("ref: ") else { return (String(head.prefix(7)), folder) }
         let name = String(head.dropFirst(5))
         let common =
             firstLine(git + "/commondir").map { $0.hasPrefix("/") ? $0 : git + "/" + $0 } ?? git
-        if let commit = firstLine(common + "/" + name) { return String(commit.prefix(7)) }
+        if let commit = firstLine(common + "/" + name) {
+            return (String(commit.prefix(7)), folder)
+        }
         let packed = (text(common + "/packed-refs") ?? "").split(separator: "\n")
-        return packed.first { $0.hasSuffix(" " + name) }.map { String($0.prefix(7)) }
+        return packed.first { $0.hasSuffix(" " + name) }.map { (String($0.prefix(7)), folder) }
     }
     return nil
 }

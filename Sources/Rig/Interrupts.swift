@@ -10,6 +10,9 @@ public final class Interrupts {
     /// Takes SIGINT, SIGTERM and SIGHUP for this process. Call it before any thread is started.
     public init() throws(RigError) {
         Signals.ignoreBrokenPipes()
+        // Whoever started this process may have let it ignore the end of its children; they would
+        // then be gone before it is seen how they ended.
+        Signals.standard(SIGCHLD)
         do throws(SystemError) {
             signals = try Signals([SIGINT, SIGTERM, SIGHUP])
         } catch {

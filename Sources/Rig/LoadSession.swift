@@ -18,7 +18,8 @@ final class LoadSession {
         let log = try place.folder.folder("logs") + "/\(fileName(label)).log"
         let name = "load \(job.plan.name)"
         let command = ProcessCommand(
-            name: name, program: place.program, arguments: ["load", "--job", "-"],
+            name: name, program: place.program.image, title: "meshbench",
+            arguments: ["load", "--job", "-"],
             pipesInput: true, output: .pipe, errorLog: log)
         do throws(SystemError) {
             let process = try Process(command)
@@ -33,6 +34,9 @@ final class LoadSession {
 
     /// Tells the generator when its first phase begins.
     func begin(at start: Instant) throws(RigError) { try send(StartOrder(start: start)) }
+
+    /// Lets the generator end, once nothing more is to be read of its use.
+    func end() { role.process.closeInput() }
 
     /// Takes in what the generator has said since the last call.
     /// - Throws: if it failed or ended without a result.
@@ -63,6 +67,11 @@ final class LoadSession {
         case .ready: isReady = true
         case .second(let second): self.second = second
         case .result(let result): self.result = result
+        case .late(let by):
+            throw RigError(
+                .late,
+                "\(role.node.name) could not begin in time: the start had passed "
+                    + "\(by.milliseconds) ms before it was ready")
         case .failed(let message):
             throw RigError(
                 .died, "\(role.node.name): \(message)", log: tail(of: role.log, lines: 20))

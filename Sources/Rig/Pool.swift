@@ -63,6 +63,43 @@ struct PooledQuantile {
     }
 }
 
+/// A value of several rounds, and the interval in which it lies.
+struct Estimated {
+    var value: Double
+    var interval: Interval?
+    /// With which confidence it lies there, 0 to 1; nil where there is no interval.
+    var confidence: Double?
+
+    /// A value without an interval.
+    init(value: Double) { self.value = value }
+
+    /// The interval from the least to the greatest of `range`; none where one of them is no number.
+    init(value: Double, range: [Double], confidence: Double) {
+        self.value = value
+        guard let low = range.min(), let high = range.max(), range.allSatisfy(\.isFinite) else {
+            return
+        }
+        interval = Interval(low: low, high: high)
+        self.confidence = confidence
+    }
+}
+
+/// From so many rounds on an interval of 95 % confidence can be had.
+let leastRoundsFor95 = 6
+
+/// The confidence of the intervals of so many rounds, 0 to 1; nil where there is none.
+///
+/// The range of n independent values misses their median where all lie on one side of it: with
+/// probability 2^(1 - n). No interval that is made of n rounds alone covers more than
+/// 1 - 2^(1 - n), a percentile interval of a bootstrap neither: 50 % for two rounds, 93.8 % for
+/// five. So below six rounds the interval is the range over the rounds, and is called what it is;
+/// from six on it is a bootstrap's, of 95 %.
+func reachableConfidence(rounds: Int) -> Double? {
+    guard rounds > 1 else { return nil }
+    if rounds >= leastRoundsFor95 { return 0.95 }
+    return 1 - 2 / Double(1 << rounds)
+}
+
 /// A value that is known for any choice of rounds.
 struct Statistic {
     /// The value of the rounds with these indices; NaN where there is none.
@@ -87,14 +124,28 @@ struct Statistic {
             problem: problem ?? other.problem)
     }
 
-    /// The value over all of `count` rounds, with the interval in which it lies with 95 %
-    /// confidence; none for fewer than two rounds.
-    func estimate(rounds count: Int, random: SeededRandom) -> (value: Double, interval: Interval?) {
+    /// The value over all of `count` rounds, and where it lies; no interval for fewer than two
+    /// rounds, nor where a choice of rounds has no value.
+    func estimate(rounds count: Int, random: SeededRandom) -> Estimated {
+        guard let confidence = reachableConfidence(rounds: count) else {
+            return Estimated(value: count == 0 ? .nan : value([0]))
+        }
+        guard count >= leastRoundsFor95 else {
+            let whole = value(Array(0..<count))
+            return Estimated(
+                value: whole, range: (0..<count).map { value([$0]) } + [whole],
+                confidence: confidence)
+        }
         // Percentiles jump from bucket to bucket, so the plain percentile interval is used
         // throughout.
         let bootstrap = Bootstrap(
             count: count, resamples: Self.resamples, random: random, statistic: value)
-        return (bootstrap.estimate, bootstrap.percentileInterval())
+        guard let interval = bootstrap.percentileInterval(confidence: confidence) else {
+            return Estimated(value: bootstrap.estimate)
+        }
+        return Estimated(
+            value: bootstrap.estimate, range: [interval.low, interval.high],
+            confidence: confidence)
     }
 
     /// The ends of a 95 % interval are then good to about 3 % of its width.
@@ -147,11 +198,11 @@ struct Pool {
                 samples: completed)
         case .cpu(let group):
             return ratio(
-                sums { $0.cpuSeconds(of: group) }, sums { $0.window.seconds }, samples: completed)
+                sums { $0.cpuSeconds(of: group) }, sums { $0.window.seconds }, samples: windows)
         case .memory(let group):
             return ratio(
-                sums { Double($0.proportionalBytes(of: group)) }, sums { _ in 1 },
-                samples: UInt64(all.count))
+                sums { $0.proportionalBytes(of: group).map(Double.init) ?? .nan }, sums { _ in 1 },
+                samples: windows)
         case .overhead: preconditionFailure("an overhead is no value of one arm")
         }
     }
@@ -170,6 +221,10 @@ struct Pool {
     func sums(_ part: (Sample) -> Double) -> [Double] {
         rounds.map { $0.reduce(0) { $0 + part($1) } }
     }
+
+    /// What values rest on that are read at the ends of a window and not counted by request: an
+    /// idle phase has them too.
+    private var windows: UInt64 { UInt64(all.count) }
 
     private var completed: UInt64 { all.reduce(0) { $0 + $1.tally.completed } }
 
@@ -219,7 +274,13 @@ extension Sample {
         processes.reduce(0) { $0 + (isPart($1, of: group) ? $1.usage.cpu.seconds : 0) }
     }
 
-    func proportionalBytes(of group: ProcessGroup) -> Int64 {
-        processes.reduce(0) { $0 + (isPart($1, of: group) ? $1.memory.proportional : 0) }
+    /// Memory of a group of processes; nil where one of them could not be read.
+    func proportionalBytes(of group: ProcessGroup) -> Int64? {
+        var sum: Int64 = 0
+        for process in processes where isPart(process, of: group) {
+            guard let memory = process.memory else { return nil }
+            sum += memory.proportional
+        }
+        return sum
     }
 }

@@ -1,6 +1,7 @@
 // A folder of results is whole or absent: it grows under a name that begins with a dot and carries
 // this process's number, and is renamed when the last file is in it. What a killed run left under
-// such a name is removed by the next run of the same scenario.
+// such a name is removed by the next run of the same scenario; where it had measured something,
+// that is kept as `...-unfinished`.
 
 import FoundationEssentials
 import Glibc
@@ -12,6 +13,8 @@ public final class ResultsFolder {
     public let path: String
     /// Where the finished folder will be, unless something is there already.
     private let finalPath: String
+    /// Folders that were not there before.
+    private let made: [String]
     private var isPublished = false
 
     /// Creates the folder for a run under `parent`.
@@ -23,6 +26,8 @@ public final class ResultsFolder {
         let stamp = compactTime(moment) + "-" + fileName(commit)
         finalPath = scenario + "/" + stamp
         path = scenario + "/.\(stamp).\(getpid())"
+        // Outer ones first.
+        made = [parent, scenario].filter { !FileManager.default.fileExists(atPath: $0) } + [path]
         try makeFolder(path)
         removeLeftovers(in: scenario)
     }
@@ -47,6 +52,19 @@ public final class ResultsFolder {
         try write(Array(text.utf8), to: name)
     }
 
+    /// Writes one line more at the end of a file within.
+    func append(_ line: [UInt8], to name: String) throws(RigError) {
+        try Rig.write(line + [UInt8(ascii: "\n")], to: path + "/" + name, flags: O_APPEND)
+    }
+
+    /// Removes a folder within, whatever is in it. What cannot be removed now is, at the end.
+    func discard(_ name: String) {
+        try? FileManager.default.removeItem(atPath: path + "/" + name)
+    }
+
+    /// The file of what was measured, one line for each turn.
+    static let rawFile = "raw.jsonl"
+
     /// Removes what services needed while they ran and nobody needs to read.
     func removeScratch() throws(RigError) {
         let scratch = path + "/scratch"
@@ -62,6 +80,7 @@ public final class ResultsFolder {
     /// - Returns: where it is.
     public func publish() throws(RigError) -> String {
         precondition(!isPublished, "results are published once")
+        giveBack()
         // A second run within the same second gets a number. Bound: some run fails before the
         // hundredth.
         for attempt in 1...100 {
@@ -76,33 +95,73 @@ public final class ResultsFolder {
         throw RigError(.file, "\(SystemError("rename \(path) to \(finalPath)"))")
     }
 
+    /// Gives what a run through sudo has made to whoever called sudo: else they could not remove
+    /// it.
+    private func giveBack() {
+        guard geteuid() == 0, let user = variable("SUDO_UID").flatMap({ UInt32($0) }) else {
+            return
+        }
+        let group = variable("SUDO_GID").flatMap { UInt32($0) } ?? user
+        for made in made { _ = unsafe lchown(made, user, group) }
+        let names = (try? FileManager.default.subpathsOfDirectory(atPath: path)) ?? []
+        for name in names { _ = unsafe lchown(path + "/" + name, user, group) }
+    }
+
     private func removeLeftovers(in scenario: String) {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: scenario)) ?? []
         for name in names where name.hasPrefix(".") {
             guard let owner = name.split(separator: ".").last.flatMap({ Int32($0) }) else {
                 continue
             }
-            if kill(owner, 0) != 0 && errno == ESRCH {
-                try? FileManager.default.removeItem(atPath: scenario + "/" + name)
+            guard kill(owner, 0) != 0 && errno == ESRCH else { continue }
+            let left = scenario + "/" + name
+            if FileManager.default.fileExists(atPath: left + "/" + Self.rawFile) {
+                try? FileManager.default.removeItem(atPath: left + "/scratch")
+                let stamp = name.dropFirst().split(separator: ".").first ?? "run"
+                if unsafe rename(left, "\(scenario)/\(stamp)-\(owner)-unfinished") == 0 { continue }
             }
+            try? FileManager.default.removeItem(atPath: left)
         }
     }
 }
 
+/// `path` from the root, as seen from this process's working directory.
+func absolutePath(_ path: String) -> String {
+    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+}
+
 /// A folder with all above it.
 func makeFolder(_ path: String) throws(RigError) {
-    do {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-        throw RigError(.file, "the folder \(path) cannot be made: \(error)")
+    var folder = path.hasPrefix("/") ? "/" : ""
+    for step in path.split(separator: "/") {
+        folder += (folder.isEmpty || folder.hasSuffix("/") ? "" : "/") + step
+        if unsafe mkdir(folder, 0o755) == 0 || errno == EEXIST { continue }
+        throw RigError(.file, "\(SystemError("make the folder \(folder)"))")
+    }
+    var isFolder = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder else {
+        throw RigError(.file, "\(SystemError("make the folder \(path)", code: ENOTDIR))")
     }
 }
 
 func writeFile(_ bytes: [UInt8], to path: String) throws(RigError) {
-    do {
-        try Data(bytes).write(to: URL(filePath: path))
-    } catch {
-        throw RigError(.file, "\(path) cannot be written: \(error)")
+    try write(bytes, to: path, flags: O_TRUNC)
+}
+
+/// - Parameter flags: what else is to be when the file is opened: O_TRUNC, O_APPEND.
+func write(_ bytes: [UInt8], to path: String, flags: Int32) throws(RigError) {
+    let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
+    guard file >= 0 else { throw RigError(.file, "\(SystemError("open \(path)"))") }
+    defer { close(file) }
+    var sent = 0
+    while sent < bytes.count {
+        let count = unsafe bytes.withUnsafeBytes {
+            unsafe Glibc.write(file, $0.baseAddress?.advanced(by: sent), bytes.count - sent)
+        }
+        if count < 0 && errno != EINTR {
+            throw RigError(.file, "\(SystemError("write \(path)"))")
+        }
+        sent += max(count, 0)
     }
 }
 

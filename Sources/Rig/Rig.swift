@@ -23,8 +23,8 @@ public struct RunOrder: Sendable {
     public var command: [String]
     /// The folder under which the results go, `results` by default.
     public var parent: String
-    /// The program whose roles are started; absolute.
-    public var program: String
+    /// The program whose roles are started.
+    public var program: Program
     public var version: String
     /// At most so long before each intended instant is spent spinning by the load generators.
     public var spin: Duration
@@ -32,7 +32,7 @@ public struct RunOrder: Sendable {
     public init(
         experiment: Experiment, file: String, source: String, resolved: String, hash: String,
         configuration: [RunResult.Fact], warnings: [String], command: [String], parent: String,
-        program: String, version: String, spin: Duration
+        program: Program, version: String, spin: Duration
     ) {
         self.experiment = experiment
         self.file = file
@@ -66,7 +66,7 @@ public func run(
     _ order: RunOrder, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
     let started = ClockPair.now()
-    let fingerprint = Fingerprint.take(program: order.program, version: order.version)
+    let fingerprint = Fingerprint.take(program: order.program.path, version: order.version)
     let folder = try ResultsFolder(
         parent: order.parent, name: order.experiment.name, moment: started.wall,
         commit: fingerprint.commit)
@@ -74,79 +74,112 @@ public func run(
     try folder.write(order.source, to: "scenario.yaml")
     try folder.write(order.resolved, to: "scenario-as-run.yaml")
 
-    let (records, failure) = try measure(order, place, progress, warnings: fingerprint.warnings)
+    let (records, ending) = try measure(order, place, progress, warnings: fingerprint.warnings)
     progress.finish()
     if interrupts.isAborting {
         throw RigError(.interrupted, "stopped by the user, without a report")
     }
+    place.journal.note("judging")
 
     let findings = Findings(
         order.experiment, records, warnings: order.warnings + fingerprint.warnings)
     let result = RunResult(
         order, findings, fingerprint, started: started, ended: .now(),
-        isPartial: interrupts.isStopping || failure != nil, failure: failure,
-        isInterrupted: interrupts.isStopping)
+        ending: ending)
     try folder.write(result, findings, started: started)
     place.journal.note(
         "judged", ["verdict": result.verdict.rawValue, "exit": "\(result.exit.code)"])
     return RunOutcome(result: result, folder: try folder.publish())
 }
 
-/// Starts all arms and runs rounds until there are enough of them.
-/// - Returns: the records of complete rounds, and what ended the run early, if anything but the
-///   user did.
-private func measure(
-    _ order: RunOrder, _ place: Workplace, _ progress: Progress, warnings: [String]
-) throws(RigError) -> ([ArmRecord], RigError?) {
-    let experiment = order.experiment
-    progress.begin(experiment)
-    var rosters: [Arm: Roster] = [:]
-    defer {
-        place.journal.note("stop")
-        for roster in rosters.values { roster.stop() }
+/// Why there are no more rounds.
+enum RunEnding {
+    /// There are enough of them.
+    case complete
+    /// The user stopped the run. Whoever does so while it is judged stops nothing: it is complete.
+    case interrupted
+    case failed(RigError)
+
+    var failure: RigError? {
+        if case .failed(let error) = self { error } else { nil }
     }
-    do throws(RigError) {
-        for arm in experiment.arms {
-            rosters[arm] = try Roster(try Topology(arm, of: experiment), in: place)
-        }
-    } catch {
-        // Before the first round nothing is lost: the user's stop and a failed start have no
-        // report.
-        throw error
-    }
-    var records: [ArmRecord] = []
-    do throws(RigError) {
-        var round = 0
-        while round < experiment.rounds.max {
-            var turns: [ArmRecord] = []
-            for (position, arm) in experiment.order(ofRound: round).enumerated() {
-                guard let roster = rosters[arm] else { preconditionFailure("an arm not started") }
-                let turn = Turn(
-                    experiment: experiment, roster: roster, round: round, position: position,
-                    place: place, progress: progress, spin: order.spin)
-                turns.append(try turn.run())
-                progress.finishTurn()
-            }
-            // A round counts as a whole or not at all.
-            records += turns
-            round += 1
-            if isEnough(experiment, records, rounds: round, warnings: warnings) { break }
-        }
-        return (records, nil)
-    } catch {
-        place.journal.note("ended early", ["why": error.message])
-        // A failure before the first whole round leaves nothing to report, the user's stop does.
-        if error.kind != .interrupted && records.isEmpty { throw error }
-        return (records, error.kind == .interrupted ? nil : error)
+
+    var isInterrupted: Bool {
+        if case .interrupted = self { true } else { false }
     }
 }
 
-/// Whether there are enough rounds that count, and every expectation is settled.
-private func isEnough(
-    _ experiment: Experiment, _ records: [ArmRecord], rounds: Int, warnings: [String]
-) -> Bool {
-    guard rounds >= experiment.rounds.min else { return false }
-    if rounds >= experiment.rounds.max { return true }
-    let findings = Findings(experiment, records, warnings: warnings)
-    return findings.trust.validity.valid && !findings.judgements.contains(where: \.isOpen)
+/// Runs rounds until there are enough of them.
+/// - Returns: the records of complete rounds, and why there are no more.
+/// - Throws: what ended the run before a round was complete: there is nothing to report.
+private func measure(
+    _ order: RunOrder, _ place: Workplace, _ progress: Progress, warnings: [String]
+) throws(RigError) -> ([ArmRecord], RunEnding) {
+    let experiment = order.experiment
+    progress.begin(experiment)
+    let lineup = try Lineup(experiment)
+    var pacing = Pacing(experiment, warnings: order.warnings + warnings)
+    var records: [ArmRecord] = []
+    do throws(RigError) {
+        for round in 0..<experiment.rounds.max {
+            var turns: [ArmRecord] = []
+            for (position, arm) in experiment.order(ofRound: round).enumerated() {
+                turns.append(
+                    try lineup.turn(
+                        of: arm, round: round, position: position, in: place, progress,
+                        spin: order.spin))
+                progress.finishTurn()
+            }
+            try compareSchedules(turns, round: round)
+            // A round counts as a whole or not at all.
+            records += turns
+            if pacing.isEnough(records) { break }
+        }
+        return (records, .complete)
+    } catch {
+        place.journal.note("ended early", ["why": error.message])
+        if records.isEmpty { throw error }
+        return (records, error.kind == .interrupted ? .interrupted : .failed(error))
+    }
+}
+
+/// - Throws: where the arms of a round were not offered the same requests: their difference would
+///   be
+///   no cost of the mesh.
+func compareSchedules(_ turns: [ArmRecord], round: Int) throws(RigError) {
+    let hashes = Set(turns.compactMap { $0.samples.first?.scheduleHash })
+    guard hashes.count > 1 else { return }
+    throw RigError(
+        .speech,
+        "round \(round + 1): the arms were offered different schedules: "
+            + hashes.sorted().joined(separator: ", "))
+}
+
+/// When a run has rounds enough.
+struct Pacing {
+    let experiment: Experiment
+    let warnings: [String]
+    /// Rounds that counted when it was last looked.
+    private var seen = 0
+
+    init(_ experiment: Experiment, warnings: [String]) {
+        self.experiment = experiment
+        self.warnings = warnings
+    }
+
+    /// Whether no further round is to be run.
+    /// - Parameter records: of all complete rounds.
+    mutating func isEnough(_ records: [ArmRecord]) -> Bool {
+        let rounds = Set(records.map(\.round)).count
+        guard rounds >= experiment.rounds.min else { return false }
+        if rounds >= experiment.rounds.max { return true }
+        let findings = Findings(experiment, records, warnings: warnings)
+        let counted = findings.trust.counted.count
+        // What sets every round aside is no chance disturbance: more rounds would not be better.
+        if counted == 0 { return true }
+        defer { seen = counted }
+        // Between the looks no expectation is looked at, settled as it may seem: see `looks`.
+        guard counted > seen, experiment.rounds.looks.contains(counted) else { return false }
+        return !findings.judgements.contains(where: \.isOpen)
+    }
 }

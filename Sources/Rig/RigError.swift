@@ -7,6 +7,9 @@ public struct RigError: Error, Equatable, Sendable, CustomStringConvertible {
         case start
         /// A process ended though nobody asked it to.
         case died
+        /// A load generator could not begin at the instant that was agreed: the turn can be tried
+        /// again.
+        case late
         /// A process said something that is not in the protocol.
         case speech
         /// The experiment cannot be laid out.

@@ -44,6 +44,18 @@ struct Announcement: Decodable, Equatable {
     var admin: String?
 }
 
+/// On one line, keys in snake case.
+func jsonLine(_ value: some Encodable) throws(RigError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    do {
+        return [UInt8](try encoder.encode(value))
+    } catch {
+        throw RigError(.file, "\(type(of: value)) cannot be written as JSON: \(error)")
+    }
+}
+
 func json(_ value: some Encodable) throws(RigError) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

@@ -17,6 +17,8 @@ final class Roster {
     private(set) var roles: [Role] = []
     private let place: Workplace
     private var ports: [String: ReservedPort] = [:]
+    /// Folders that commands were given, within the folder of results.
+    private var scratches: [String] = []
 
     /// Starts everything that `topology` names; returns when all of it is ready.
     init(_ topology: Topology, in place: Workplace) throws(RigError) {
@@ -25,7 +27,12 @@ final class Roster {
         for node in topology.nodes where node.isAddressedEarly {
             ports[node.name] = try ReservedPort()
         }
-        for node in topology.nodes { try start(node) }
+        do throws(RigError) {
+            for node in topology.nodes { try start(node) }
+        } catch {
+            stop()
+            throw error
+        }
     }
 
     /// - Throws: `.died` if one of the processes has ended.
@@ -33,10 +40,22 @@ final class Roster {
         for role in roles { try role.checkAlive() }
     }
 
-    /// Ends all processes, those that call before those that are called.
+    /// Ends all processes, those that call before those that are called. The user's second wish to
+    /// stop cuts the waiting short.
     func stop() {
-        for role in roles.reversed() { _ = role.process.terminate(grace: Self.grace) }
+        for role in roles.reversed() { role.process.askToEnd() }
+        let deadline = Clock.now() + Self.grace
+        for role in roles.reversed() {
+            while role.process.poll() == nil, !place.interrupts.isAborting {
+                let left = deadline - Clock.now()
+                if left <= .zero { break }
+                _ = waitReadable([role.process.ending, place.interrupts.descriptor], for: left)
+            }
+            _ = role.process.terminate(grace: .zero)
+        }
         roles = []
+        for scratch in scratches { place.folder.discard(scratch) }
+        scratches = []
     }
 
     /// `host:port` of an endpoint.
@@ -111,7 +130,9 @@ final class Roster {
         try writeFile(file, to: path)
         let process = try launch(
             ProcessCommand(
-                name: node.name, program: place.program, arguments: [command, "--config", path],
+                name: node.name,
+                program: command == "proxy" ? place.proxyProgram : place.program.image,
+                title: "meshbench", arguments: [command, "--config", path],
                 output: .pipe, errorLog: log))
         let role = Role(node: node, process: process, log: log, addresses: [:])
         let deadline = Clock.now() + Self.patience
@@ -172,7 +193,9 @@ final class Roster {
         guard let reserved = release(node.name)?.number else {
             preconditionFailure("no port was reserved for \(node.name)")
         }
-        let scratch = try place.folder.folder("scratch/\(label)")
+        // Absolute, since the command runs within it.
+        scratches.append("scratch/\(label)")
+        let scratch = absolutePath(try place.folder.folder("scratch/\(label)"))
         func filled(_ text: String) -> String {
             text.replacing("{port}", with: String(reserved)).replacing("{dir}", with: scratch)
         }
@@ -185,7 +208,7 @@ final class Roster {
         // The keeper is not tied to this process by a signal: it has to live on to end the others.
         let process = try launch(
             ProcessCommand(
-                name: node.name, program: place.program,
+                name: node.name, program: place.program.image, title: "meshbench",
                 arguments: ["keeper", "--"] + plan.arguments.map(filled),
                 environment: plan.environment.mapValues(filled), directory: scratch,
                 output: .file(log), errorLog: log, diesWithParent: false, hasLifeline: true))

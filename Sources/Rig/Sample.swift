@@ -17,21 +17,40 @@ struct Sample: Sendable {
     /// All loads together.
     var tally: Tally
     var processes: [ProcessSample]
-    var machine: MachineUsage.Shares
+    /// Nil where it could not be read.
+    var machine: MachineUsage.Shares?
     /// How long the phase was planned to take.
     var span: Duration
     /// The window of CPU accounting: the same, but as the readings were really taken.
     var window: Duration
-    /// The busiest thread of all generators, spinning apart, 0 to 1.
-    var generatorBusy: Double
+    /// Each load by itself: one that is late must not hide behind one that is not.
+    var loads: [LoadSample]
     /// Wall clock against monotonic clock over the window, beyond what slewing explains.
     var clockStepped: Bool
     /// Workers of `command` services that were there at the start of the window and not at its end.
     var lostWorkers: [String]
-    /// Whether any load has a schedule that can be missed.
-    var isOpenLoop: Bool
     /// Of the offered schedules of all loads.
     var scheduleHash: String
+
+    /// Whether nothing was to be asked: then nothing can be missed, and what the processes use is
+    /// their idle cost.
+    var isIdle: Bool { tally.planned == 0 && loads.allSatisfy(\.isOpen) }
+}
+
+/// What one load generator did in one window: what tells whether it can be trusted.
+struct LoadSample: Sendable, Equatable {
+    var name: String
+    /// Whether it has a schedule that can be missed.
+    var isOpen: Bool
+    var planned: UInt64
+    var sent: UInt64
+    /// The 99th percentile; nil where nothing was sent.
+    var lagP99: Duration?
+    /// Its busiest thread in this window, spinning apart, 0 to 1.
+    var busy: Double
+    /// Connections that it could not open for want of its own (descriptors, ports), in all of the
+    /// turn: requests that waited for them say nothing of the system.
+    var localFailures: UInt64 = 0
 }
 
 /// What one process used in one window.
@@ -39,7 +58,8 @@ struct ProcessSample: Sendable, Equatable {
     var name: String
     var group: ProcessGroup
     var usage: Usage.Window
-    var memory: MemoryUse
+    /// Nil where it could not be read.
+    var memory: MemoryUse?
 }
 
 /// Counts and histograms of one phase: `LoadResult.PhaseTally` without what belongs to one

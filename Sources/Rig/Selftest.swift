@@ -22,7 +22,7 @@ public struct Proof: Equatable, Sendable {
 /// - Parameter parent: a folder for scratch files, which are removed.
 /// - Throws: `RigError` where a proof could not be run; `.interrupted` where the user stops it.
 public func selftest(
-    program: String, parent: String, spin: Duration, progress: Progress, interrupts: Interrupts
+    program: Program, parent: String, spin: Duration, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> [Proof] {
     let folder = try ResultsFolder(
         parent: parent, name: "selftest", moment: Clock.wallNanoseconds(), commit: "selftest")
@@ -77,8 +77,8 @@ struct Bench {
         let roster = try Roster(try Topology(.direct, of: experiment), in: place)
         defer { roster.stop() }
         var turn = Turn(
-            experiment: experiment, roster: roster, round: 0, position: 0, place: place,
-            progress: Progress(.silent), spin: spin)
+            experiment: experiment, roster: roster, threads: [:], round: 0, position: 0,
+            place: place, progress: Progress(.silent), spin: spin)
         if let role = roster.roles.first {
             turn.actions = actions(Server(process: role.process)).map {
                 TurnAction(offset: $0.offset + warm, perform: $0.perform)

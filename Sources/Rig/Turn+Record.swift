@@ -24,7 +24,7 @@ extension Turn {
             }
             tally.connections = experiment.loads.reduce(0) { $0 + $1.connections }
             tally.compact()
-            var machine = MachineUsage.Shares(busy: 0, stolen: 0, softInterrupts: 0)
+            var machine: MachineUsage.Shares?
             if let before = start.machine, let after = end.machine {
                 machine = MachineUsage.shares(from: before, to: after)
             }
@@ -33,10 +33,11 @@ extension Turn {
                     round: round, position: position, arm: roster.topology.arm, phase: phase.name,
                     tally: tally, processes: accounts.processes(from: start, to: end),
                     machine: machine, span: phase.duration, window: end.taken - start.taken,
-                    generatorBusy: results.flatMap(\.threads).map(\.busy).max() ?? 0,
+                    loads: zip(experiment.loads, results).compactMap {
+                        LoadSample($0, $1, phase: index)
+                    },
                     clockStepped: ClockPair.stepped(from: start.clocks, to: end.clocks),
                     lostWorkers: accounts.lostWorkers(from: start, to: end),
-                    isOpenLoop: experiment.loads.contains { $0.arrivals != .closed },
                     scheduleHash: results.map(\.scheduleHash).joined(separator: "-")))
         }
         return ArmRecord(
@@ -44,7 +45,8 @@ extension Turn {
             seconds: course(of: results))
     }
 
-    /// The seconds of all generators, added up.
+    /// The seconds of all generators, added up. Those after the end of the last phase hold answers
+    /// to what was asked before it.
     private func course(of results: [LoadResult]) -> [ArmRecord.Second] {
         let count = results.map(\.seconds.count).max() ?? 0
         return (0..<count).map { index in
@@ -58,5 +60,20 @@ extension Turn {
                 phase: sum.phase, offset: sum.offset, planned: sum.planned,
                 completed: sum.completed, errors: sum.errors, response: sum.response)
         }
+    }
+}
+
+extension LoadSample {
+    /// What one generator did in one phase; nil where its result does not reach so far.
+    fileprivate init?(_ plan: LoadPlan, _ result: LoadResult, phase: Int) {
+        guard result.phases.indices.contains(phase) else { return nil }
+        let tally = result.phases[phase]
+        self.init(
+            name: plan.name, isOpen: plan.arrivals != .closed, planned: tally.planned,
+            sent: tally.sent,
+            lagP99: tally.lag.count == 0
+                ? nil : .nanoseconds(Int64(clamping: tally.lag.value(atQuantile: 0.99))),
+            busy: result.threads.map { $0.busy(inPhase: phase) }.max() ?? 0,
+            localFailures: result.openFailures.filter(\.isLocal).reduce(0) { $0 + $1.count })
     }
 }

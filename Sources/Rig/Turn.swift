@@ -27,6 +27,8 @@ struct Turn {
 
     let experiment: Experiment
     let roster: Roster
+    /// For each load, by name, the threads of its generator.
+    let threads: [String: Int]
     let round: Int
     let position: Int
     let place: Workplace
@@ -41,7 +43,7 @@ struct Turn {
     /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an
     ///   unfinished turn has measured is not used.
     func run() throws(RigError) -> ArmRecord {
-        place.journal.note("turn", ["round": "\(round)", "arm": arm.rawValue])
+        place.journal.note("turn", ["round": "\(round + 1)", "arm": arm.rawValue])
         let sessions = try startGenerators()
         try awaitReady(sessions)
         try settle()
@@ -50,9 +52,13 @@ struct Turn {
         let timeline = Timeline(experiment.phases, from: start)
         let readings = try follow(timeline, sessions)
         let results = try collect(sessions)
+        for session in sessions { session.end() }
         for session in sessions { _ = session.role.process.wait(until: Clock.now() + .seconds(5)) }
-        place.journal.note("turn ended", ["round": "\(round)", "arm": arm.rawValue])
-        return record(results, readings, sessions)
+        place.journal.note("turn ended", ["round": "\(round + 1)", "arm": arm.rawValue])
+        let record = record(results, readings, sessions)
+        try place.folder.append(
+            try jsonLine(RawTurn(record, results)), to: ResultsFolder.rawFile)
+        return record
     }
 
     private func startGenerators() throws(RigError) -> [LoadSession] {
@@ -65,8 +71,10 @@ struct Turn {
             }
             let random = SeededRandom(seed: experiment.seed).split("schedule").split(round)
             var generator = random.split(load.name)
+            var plan = load
+            plan.threads = threads[load.name] ?? load.threads
             let job = LoadJob(
-                plan: load, targets: targets, phases: experiment.phases, start: nil,
+                plan: plan, targets: targets, phases: experiment.phases, start: nil,
                 seed: generator.next(), spin: spin)
             let label = "\(arm.rawValue)-load-\(load.name)"
             sessions.append(try LoadSession(job, label: label, in: place))
@@ -109,6 +117,8 @@ struct Turn {
         _ timeline: Timeline, _ sessions: [LoadSession]
     ) throws(RigError) -> [Reading?] {
         var accountant = Accountant(accounts(sessions))
+        // Workers that a command has started since it became ready.
+        accountant.refresh()
         var readings: [Reading?] = []
         var pending = actions.sorted { $0.offset < $1.offset }[...]
         for (index, boundary) in timeline.boundaries.enumerated() {
@@ -132,7 +142,7 @@ struct Turn {
                     report(timeline, sessions)
                 }
             }
-            readings.append(timeline.isRead[index] ? accountant.read() : nil)
+            readings.append(timeline.isRead[index] ? try accountant.read() : nil)
             accountant.refresh()
             if index < experiment.phases.count {
                 place.journal.note("phase", ["name": experiment.phases[index].name])

@@ -18,8 +18,10 @@ struct Finding: Equatable {
         case achieved = "offered load reached"
         case lag = "lag p99"
         case generator = "load generator's busiest thread"
+        case connections = "connections that the load generator could not open"
         case machine = "machine busy"
         case steal = "CPU taken by the hypervisor"
+        case throttled = "CPU held back by a quota"
         case clock = "clock steps"
         case workers = "workers that ended"
         case samples = "requests completed"
@@ -27,7 +29,7 @@ struct Finding: Equatable {
 
     var rule: Rule
     /// The figure that was held against the limit; more is worse, except for `achieved` and
-    /// `samples`.
+    /// `samples`. The worst there is where it could not be read.
     var figure: Double
     var observed: String
     var limit: String
@@ -36,26 +38,41 @@ struct Finding: Equatable {
     var sentence: String
 }
 
+extension Finding.Rule {
+    /// Whether the figure `a` is farther from holding than `b`.
+    func isWorse(_ a: Double, _ b: Double) -> Bool {
+        self == .achieved || self == .samples ? a < b : a > b
+    }
+}
+
 extension ValidityLimits {
-    /// All conditions of one sample.
+    /// All conditions of one sample. Where nothing was to be asked, nothing can have been missed.
     func findings(_ sample: Sample) -> [Finding] {
         var found: [Finding] = []
-        if sample.isOpenLoop {
-            found.append(achieved(sample))
-            found.append(lag(sample))
+        for load in sample.loads {
+            let who = sample.loads.count == 1 ? "" : " of '\(load.name)'"
+            if load.isOpen && load.planned > 0 {
+                found.append(achieved(load, who))
+                found.append(lag(load, who))
+            }
+            found.append(
+                atMost(
+                    .generator, load.busy, maxGeneratorCPU,
+                    "the load generator\(who) was saturated: its busiest thread worked"))
+            found.append(opened(load, who))
         }
         found.append(
             atMost(
-                .generator, sample.generatorBusy, maxGeneratorCPU,
-                "the load generator was saturated: its busiest thread worked"))
+                .machine, sample.machine?.busy, maxMachineCPU,
+                "the machine was saturated: the cores that the run may use were busy for"))
         found.append(
             atMost(
-                .machine, sample.machine.busy, maxMachineCPU,
-                "the machine was saturated: its cores were busy for"))
-        found.append(
-            atMost(
-                .steal, sample.machine.stolen, maxSteal,
+                .steal, sample.machine?.stolen, maxSteal,
                 "the hypervisor took CPU away:"))
+        found.append(
+            atMost(
+                .throttled, sample.machine?.throttled, maxSteal,
+                "a CPU quota of the control group held the run back for"))
         found.append(
             Finding(
                 rule: .clock, figure: sample.clockStepped ? 1 : 0,
@@ -70,47 +87,58 @@ extension ValidityLimits {
                 limit: "none", holds: sample.lostWorkers.isEmpty,
                 sentence: "workers ended or were replaced while measuring: "
                     + sample.lostWorkers.joined(separator: ", ")))
-        found.append(
-            Finding(
-                rule: .samples, figure: Double(sample.tally.completed),
-                observed: "\(sample.tally.completed)", limit: "at least 1",
-                holds: sample.tally.completed > 0, sentence: "no request was answered"))
+        if !sample.isIdle {
+            found.append(
+                Finding(
+                    rule: .samples, figure: Double(sample.tally.completed),
+                    observed: "\(sample.tally.completed)", limit: "at least 1",
+                    holds: sample.tally.completed > 0, sentence: "no request was answered"))
+        }
         return found
     }
 
-    private func achieved(_ sample: Sample) -> Finding {
-        let planned = Double(sample.tally.planned)
-        let share = planned > 0 ? Double(sample.tally.sent) / planned : 0
+    private func achieved(_ load: LoadSample, _ who: String) -> Finding {
+        let share = Double(load.sent) / Double(load.planned)
         let observed = figure(share, unit: "share")
         let limit = figure(minAchieved, unit: "share")
         return Finding(
             rule: .achieved, figure: share, observed: observed, limit: "at least \(limit)",
             holds: share >= minAchieved,
-            sentence: "the offered load was not reached: \(observed) of the planned requests "
+            sentence: "the offered load\(who) was not reached: \(observed) of the planned requests "
                 + "were sent, at least \(limit) are needed")
     }
 
-    private func lag(_ sample: Sample) -> Finding {
-        let histogram = sample.tally.lag
-        let lag = histogram.count == 0 ? 0 : Double(histogram.value(atQuantile: 0.99))
+    private func opened(_ load: LoadSample, _ who: String) -> Finding {
+        Finding(
+            rule: .connections, figure: Double(load.localFailures),
+            observed: "\(load.localFailures)", limit: "none", holds: load.localFailures == 0,
+            sentence: "the load generator\(who) lacked descriptors or ports of its own for "
+                + "\(load.localFailures) connections")
+    }
+
+    private func lag(_ load: LoadSample, _ who: String) -> Finding {
+        let lag = load.lagP99 ?? .zero
         let limit = figure(Double(maxLagP99.nanoseconds), unit: "ns")
-        let observed = figure(lag, unit: "ns")
+        let observed = load.lagP99.map { figure(Double($0.nanoseconds), unit: "ns") } ?? "none"
         return Finding(
-            rule: .lag, figure: lag, observed: observed, limit: "at most \(limit)",
-            holds: lag <= Double(maxLagP99.nanoseconds),
-            sentence: "the load generator was late: lag p99 was \(observed), "
+            rule: .lag, figure: Double(lag.nanoseconds), observed: observed,
+            limit: "at most \(limit)", holds: lag <= maxLagP99,
+            sentence: "the load generator\(who) was late: lag p99 was \(observed), "
                 + "at most \(limit) is allowed")
     }
 
+    /// - Parameter share: nil where it could not be read: what is not known does not hold.
     private func atMost(
-        _ rule: Finding.Rule, _ share: Double, _ limit: Double, _ complaint: String
+        _ rule: Finding.Rule, _ share: Double?, _ limit: Double, _ complaint: String
     ) -> Finding {
-        let observed = figure(share, unit: "share")
+        let observed = share.map { figure($0, unit: "share") } ?? "not known"
         let allowed = figure(limit, unit: "share")
         return Finding(
-            rule: rule, figure: share, observed: observed, limit: "at most \(allowed)",
-            holds: share <= limit,
-            sentence: "\(complaint) \(observed), at most \(allowed) is allowed")
+            rule: rule, figure: share ?? .infinity, observed: observed, limit: "at most \(allowed)",
+            holds: share.map { $0 <= limit } ?? false,
+            sentence: share == nil
+                ? "\(rule.rawValue): it could not be read"
+                : "\(complaint) \(observed), at most \(allowed) is allowed")
     }
 }
 
@@ -123,9 +151,11 @@ struct Trust {
     let validity: RunResult.Validity
 
     struct Complaint: Equatable {
+        var round: Int
         var arm: Arm
         var phase: String
-        var sentence: String
+        var finding: Finding
+        var sentence: String { finding.sentence }
     }
 
     init(_ samples: [Sample], rounds: [Int], experiment: Experiment, warnings: [String]) {
@@ -146,7 +176,9 @@ struct Trust {
         for sample in samples {
             for finding in limits.findings(sample) where !finding.holds {
                 complaints[sample.round, default: []].append(
-                    Complaint(arm: sample.arm, phase: sample.phase, sentence: finding.sentence))
+                    Complaint(
+                        round: sample.round, arm: sample.arm, phase: sample.phase,
+                        finding: finding))
             }
         }
         self.complaints = complaints
@@ -156,11 +188,7 @@ struct Trust {
         var reasons: [String] = []
         var warnings = warnings
         let setAside = rounds.filter { complaints[$0] != nil }
-        let sentences = setAside.flatMap { round in
-            (complaints[round] ?? []).map {
-                "round \(round + 1), \($0.arm.rawValue), \($0.phase): \($0.sentence)"
-            }
-        }
+        let sentences = Self.summary(setAside.flatMap { complaints[$0] ?? [] })
         if isValid {
             if !setAside.isEmpty {
                 warnings.append(
@@ -187,6 +215,22 @@ struct Trust {
             })
     }
 
+    /// For each rule that was broken one sentence, about the worst case, and the rounds in which it
+    /// was: a machine that is too slow breaks the same rule in every phase of every round.
+    private static func summary(_ complaints: [Complaint]) -> [String] {
+        Finding.Rule.allCases.compactMap { rule in
+            let same = complaints.filter { $0.finding.rule == rule }
+            guard let worst = same.max(by: { rule.isWorse($1.finding.figure, $0.finding.figure) })
+            else { return nil }
+            let place = "round \(worst.round + 1), \(worst.arm.rawValue), \(worst.phase)"
+            let others = Set(same.map(\.round)).subtracting([worst.round]).sorted()
+            let rest =
+                others.isEmpty
+                ? "" : "; also in round " + others.map { "\($0 + 1)" }.joined(separator: ", ")
+            return "\(place): \(worst.sentence)\(rest)"
+        }
+    }
+
     /// For each condition the worst of the samples.
     private static func checks(
         _ samples: [Sample], _ limits: ValidityLimits, label: String
@@ -194,10 +238,7 @@ struct Trust {
         let findings = samples.flatMap { limits.findings($0) }
         return Finding.Rule.allCases.compactMap { rule in
             let same = findings.filter { $0.rule == rule }
-            let isMoreBetter = rule == .achieved || rule == .samples
-            let worst =
-                isMoreBetter
-                ? same.min { $0.figure < $1.figure } : same.max { $0.figure < $1.figure }
+            let worst = same.max { rule.isWorse($1.figure, $0.figure) }
             return worst.map {
                 .init(
                     name: "\(rule.rawValue), \(label)", observed: $0.observed, limit: $0.limit,

@@ -1,19 +1,23 @@
-// What every part of a run needs: where the program is, where files go, and who may stop it.
+// What every part of a run needs: which program is started, where files go, and who may stop it.
 
 import Base
 import Posix
 
 /// The surroundings of one run.
 public struct Workplace {
-    /// The program whose roles are started; absolute.
-    public var program: String
+    let program: Program
+    /// The copy of the program from which the proxies under test are started; absolute.
+    let proxyProgram: String
     public var folder: ResultsFolder
     public var interrupts: Interrupts
     let journal: Journal
 
-    public init(program: String, folder: ResultsFolder, interrupts: Interrupts) throws(RigError) {
+    public init(program: Program, folder: ResultsFolder, interrupts: Interrupts) throws(RigError) {
         self.program = program
         self.folder = folder
+        // The pages of the proxies' code are theirs alone; see `Program.copy(to:)`.
+        proxyProgram = absolutePath(try folder.folder("scratch/program")) + "/meshbench"
+        try program.copy(to: proxyProgram)
         self.interrupts = interrupts
         journal = try Journal(path: folder.path + "/journal.jsonl")
     }

@@ -29,6 +29,7 @@ struct Consistency {
         checkRounds(&decoding)
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }
+        draft.loads.forEach { checkConnections(of: $0, &decoding) }
         checkProcesses(&decoding)
     }
 
@@ -126,12 +127,29 @@ struct Consistency {
             decoding.report(
                 place, "the key 'rate' is missing: the phase\(name) has no rate of its own")
         }
-        if load.connections.value < load.threads {
+    }
+
+    /// A generator keeps a connection for each thread, and one to each address it calls: in the
+    /// direct arm that is every replica.
+    private func checkConnections(of load: LoadDraft, _ decoding: inout Decoding) {
+        let connections = load.connections.value
+        let isDefault = load.connections.place.source == .standard
+        let place = isDefault ? load.name?.place ?? root : load.connections.place
+        if connections < load.threads {
             decoding.report(
-                load.connections.place.source == .standard
-                    ? load.name?.place ?? root : load.connections.place,
-                "\(load.threads) threads need as many connections, not \(load.connections.value)")
+                place, "\(load.threads) threads need as many connections, not \(connections)")
         }
+        let service = draft.services.first { $0.name?.value == load.to?.value }
+        guard let service, let name = service.name?.value, connections < service.replicas,
+            draft.arms.value.contains(where: { $0.value == .direct })
+        else { return }
+        decoding.report(
+            place,
+            """
+            \(service.replicas) replicas of '\(name)' need as many connections in the direct arm, \
+            not \(connections)
+            """
+        )
     }
 
     private func checkProcesses(_ decoding: inout Decoding) {

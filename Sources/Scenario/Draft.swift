@@ -17,6 +17,7 @@ struct ScenarioDraft: Sendable {
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
     var phases = Placed<[PhaseDraft]>([], .nowhere)
     var expectations: [ExpectationDraft] = []
+    var onInconclusive = Experiment.OnInconclusive.warn
     var limits = ValidityLimits(
         minAchieved: 0, maxLagP99: .zero, maxGeneratorCPU: 0, maxMachineCPU: 0, maxSteal: 0,
         minTailSamples: 0)

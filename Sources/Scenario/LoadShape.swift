@@ -54,7 +54,7 @@ extension Shape where Whole == LoadDraft {
                 "headers", \.request.headers, .requestHeaders, standard: "{}",
                 about: "fields besides `host` and those of the connection"),
             .init(
-                "body_size", \.request.bodySize, .size(0...(1 << 30)), standard: "0B",
+                "body_size", \.request.bodySize, .size(0...(64 << 20)), standard: "0B",
                 about: "bytes of body sent with every request"),
             .init(
                 "requests_per_connection", \.requestsPerConnection, .integer(0...1_000_000_000),

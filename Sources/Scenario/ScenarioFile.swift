@@ -113,7 +113,7 @@ private func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Exper
         services: draft.services.compactMap(\.plan), loads: draft.loads.compactMap(\.plan),
         arms: draft.arms.value.map(\.value), rounds: draft.rounds.value,
         phases: draft.phases.value.compactMap(\.plan), expectations: expectations,
-        limits: draft.limits)
+        onInconclusive: draft.onInconclusive, limits: draft.limits)
 }
 
 private func parseExpectations(

@@ -37,11 +37,15 @@ extension Shape where Whole == ScenarioDraft {
                     about: "how often all arms are run: the unit of replication"),
                 .init(
                     "phases", \.phases,
-                    list(of: Shape<PhaseDraft>.phase.form, 1...100).placed, isRequired: true,
+                    list(of: Shape<PhaseDraft>.phase.form, 1...64).placed, isRequired: true,
                     about: "the timeline of each arm in each round"),
                 .init(
                     "expect", \.expectations, list(of: expectation, 0...200), standard: "[]",
                     about: "what must hold, one line each"),
+                .init(
+                    "on_inconclusive", \.onInconclusive, .choice, standard: "warn",
+                    about:
+                        "whether an expectation that cannot be decided only warns or ends with 3"),
                 .init(
                     "validity", \.limits, Shape<ValidityLimits>.validity.form, standard: "{}",
                     about: "when the measurement is not to be believed"),
@@ -92,7 +96,11 @@ extension Shape where Whole == RoundsPlan {
                 .init(
                     "max", \.max, .integer(1...1000), standard: "12",
                     about:
-                        "rounds are added up to this many while an expectation cannot be decided"),
+                        """
+                        rounds are added up to this many while an expectation cannot be decided; \
+                        looked at after `min` rounds and half way
+                        """
+                ),
             ])
     }
 }
@@ -129,16 +137,22 @@ extension Shape where Whole == ValidityLimits {
                     about: "the least share of the planned requests that must have been sent"),
                 .init(
                     "max_lag_p99", \.maxLagP99, .duration(.zero...(.seconds(3600))),
-                    standard: "1ms", about: "the most that p99(lag) may be: sent minus intended"),
+                    standard: "1ms",
+                    about: "the most that p99(lag) may be: how late requests were taken up"),
                 .init(
                     "max_generator_cpu", \.maxGeneratorCPU, .percent, standard: "80%",
                     about: "the most of one core that the generator's busiest thread may use"),
                 .init(
                     "max_machine_cpu", \.maxMachineCPU, .percent, standard: "95%",
-                    about: "the most of all cores that may be busy"),
+                    about: "the most of the usable cores that may be busy"),
                 .init(
                     "max_steal", \.maxSteal, .percent, standard: "2%",
-                    about: "the most of all cores that the hypervisor may take away"),
+                    about:
+                        """
+                        the most of the usable cores that the hypervisor may take away, or a CPU \
+                        quota hold back
+                        """
+                ),
                 .init(
                     "min_tail_samples", \.minTailSamples, .integer(1...1_000_000),
                     standard: "100",

@@ -9,7 +9,7 @@ extension Experiment {
     public var warnings: [String] {
         [
             unsupportedPercentiles, shortPhases, missingWarmUp, closedLoopResponse, fewRounds,
-            pastSaturation,
+            pastSaturation, unlikeClients,
         ].flatMap(\.self)
     }
 
@@ -85,6 +85,20 @@ extension Experiment {
             rounds needs at least 4, better 6
             """
         ]
+    }
+
+    /// In the direct arm the client itself spreads its connections over the replicas, in the mesh
+    /// arm they all go to one proxy: part of the difference is then the client's.
+    private var unlikeClients: [String] {
+        guard arms.count > 1, mesh.dataplane != .none else { return [] }
+        return loads.compactMap { load in
+            let replicas = services.first { $0.name == load.to }?.replicas ?? 1
+            guard replicas > 1 else { return nil }
+            return """
+                the load '\(load.name)' has \(replicas) targets in the direct arm and one in the \
+                mesh arm: with replicas: 1 its connections would be the same in both
+                """
+        }
     }
 
     /// Each connection carries one request at a time, so an answer's delay bounds what can be

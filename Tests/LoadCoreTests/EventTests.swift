@@ -30,6 +30,7 @@ import Testing
     @Test("Events are lines of JSON with these keys")
     func lines() throws {
         #expect(try line(.ready) == #"{"event":"ready"}"#)
+        #expect(try line(.late(.milliseconds(3))) == #"{"by_ns":3000000,"event":"late"}"#)
         #expect(try line(.failed("no")) == #"{"event":"error","message":"no"}"#)
         var tally = LoadResult.SecondTally(phase: "base", offset: 3)
         tally.planned = 10

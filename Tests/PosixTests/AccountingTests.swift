@@ -18,6 +18,11 @@ import Testing
         }
     }
 
+    private func reading(of meter: inout UsageMeter) throws -> Usage {
+        let usage = meter.read()
+        return try #require(usage)
+    }
+
     @Test func cpuOfAChildIsWhatTheKernelChargesItInTheEnd() throws {
         // The child burns CPU and then says by `times` what it has used; both come from the kernel,
         // by ways that have nothing in common but the scheduler.
@@ -35,7 +40,7 @@ import Testing
             return m * 60 + s
         }
         #expect(seconds.count == 2)
-        let used = meter.read()
+        let used = try reading(of: &meter)
         // `times` rounds user and system each to 10 ms.
         #expect(abs(used.cpu.seconds - seconds.reduce(0, +)) < 0.025, "\(own) \(used)")
         #expect(used.cpu > .milliseconds(10))
@@ -47,16 +52,16 @@ import Testing
             read go; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; read wait
             """)
         var meter = UsageMeter(root: process.pid, scope: .process)
-        let first = meter.read()
-        let second = meter.read()
+        let first = try reading(of: &meter)
+        let second = try reading(of: &meter)
         #expect((second.cpu - first.cpu) < .milliseconds(5), "waiting uses no CPU")
         try process.write(Array("go\n".utf8))
         _ = try awaitLine(process)
-        let third = meter.read()
+        let third = try reading(of: &meter)
         let window = Usage.window(from: second, to: third)
         #expect(window.cpu > .milliseconds(5))
         #expect(window.cpu.nanoseconds == third.cpu.nanoseconds - second.cpu.nanoseconds)
-        let after = meter.read()
+        let after = try reading(of: &meter)
         #expect((after.cpu - third.cpu) < .milliseconds(5))
     }
 
@@ -66,26 +71,27 @@ import Testing
         let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
         let process = try shell("sh -c '(\(burn)) & wait; echo done; read wait'; exit 0")
         var meter = UsageMeter(root: process.pid, scope: .descendants)
-        let before = meter.read()
+        let before = try reading(of: &meter)
         _ = try awaitLine(process)
         meter.refresh()
-        let after = meter.read()
+        let after = try reading(of: &meter)
         #expect(after.cpu - before.cpu > .milliseconds(20), "\(before) \(after)")
     }
 
     @Test func readingsNeverFall() throws {
         let process = try shell("while :; do (:); done")
         var meter = UsageMeter(root: process.pid, scope: .descendants)
-        var last = meter.read()
+        var last = try reading(of: &meter)
         for _ in 0..<50 {
             meter.refresh()
-            let now = meter.read()
+            let now = try reading(of: &meter)
             #expect(now.cpu >= last.cpu)
             last = now
         }
         _ = process.terminate(grace: .zero)
         meter.refresh()
-        #expect(meter.read().cpu >= last.cpu)
+        let end = try reading(of: &meter)
+        #expect(end.cpu >= last.cpu)
     }
 
     @Test func theSplitAddsUpAndFollowsTheTicks() {
@@ -113,17 +119,56 @@ import Testing
         #expect(MemoryUse(pid: -1) == nil)
     }
 
-    @Test func machineSharesFromTheText() throws {
-        let before = try #require(
-            MachineUsage(Array("cpu  100 0 50 800 40 4 6 0 0 0\ncpu0 1 1 1\n".utf8)))
-        let after = try #require(
-            MachineUsage(Array("cpu  130 10 60 820 50 5 10 15 0 0\ncpu0 1 1 1\n".utf8)))
+    @Test func aProcessThatHasEndedIsNotRead() throws {
+        let process = try shell("read wait")
+        var meter = UsageMeter(root: process.pid, scope: .process)
+        let (first, memory) = (meter.read(), meter.memory())
+        #expect(first != nil && memory != nil)
+        _ = process.terminate(grace: .zero)
+        let last = meter.read()
+        #expect(last == nil, "what was last known is not what it used up to now")
+        #expect(meter.memory() == nil, "no memory is not 0 B")
+    }
+
+    /// Two cores: one busy, of which a part was stolen, the other idle.
+    private static let before = Array(
+        "cpu  0 0 0 0 0 0 0 0\ncpu0 100 0 50 800 40 4 6 0 0 0\ncpu1 0 0 0 500 0 0 0 0 0 0\n".utf8)
+    private static let after = Array(
+        "cpu  9 9 9 9 9 9 9 9\ncpu0 130 10 60 820 50 5 10 15 0 0\ncpu1 0 0 0 600 0 0 0 0 0 0\n".utf8
+    )
+
+    @Test func machineSharesAreThoseOfTheUsableCores() throws {
+        let before = try #require(MachineUsage(Self.before, cores: [0]))
+        let after = try #require(MachineUsage(Self.after, cores: [0]))
         let shares = MachineUsage.shares(from: before, to: after)
         #expect(shares.busy == 0.55)
         #expect(shares.stolen == 0.15)
         #expect(shares.softInterrupts == 0.04)
+        #expect(after.cores == 1)
+        let all = MachineUsage.shares(
+            from: try #require(MachineUsage(Self.before)),
+            to: try #require(MachineUsage(Self.after)))
+        #expect(all.busy == 0.275, "all of the machine's cores where none is named")
+        #expect(MachineUsage(Self.before, cores: [7]) == nil)
         #expect(MachineUsage(Array("intr 1 2\n".utf8)) == nil)
         #expect(MachineUsage() != nil)
+    }
+
+    @Test func throttledTimeIsAShareOfWhatTheCoresCouldGive() throws {
+        let before = try #require(MachineUsage(Self.before))
+        var after = try #require(MachineUsage(Self.after))
+        // 200 ticks of 10 ms went by on the two cores together.
+        after.throttled = .milliseconds(100)
+        #expect(MachineUsage.shares(from: before, to: after).throttled == 0.05)
+    }
+
+    @Test(
+        arguments: [
+            ("0", [0]), ("0-3,8", [0, 1, 2, 3, 8]), ("5,7", [5, 7]), ("", nil), ("3-1", nil),
+            ("x", nil), ("0-99999999", nil), ("1-2-3", nil),
+        ] as [(String, Set<Int>?)])
+    func listsOfCores(list: String, cores: Set<Int>?) {
+        #expect(coreNumbers(list) == cores)
     }
 
     @Test(arguments: [

@@ -1,4 +1,5 @@
 import Base
+import FoundationEssentials
 import Glibc
 import Posix
 import Testing
@@ -102,6 +103,42 @@ import Testing
             try process.nextLine().flatMap { Int32(String(decoding: $0, as: UTF8.self)) })
         #expect(process.terminate(grace: .milliseconds(50)) == .killed(SIGKILL))
         #expect(isGone(grandchild))
+    }
+
+    @Test func serversAreFoundWithoutTheSystemFoldersInPath() throws {
+        // `sbin` is where Debian has nginx; an ordinary user's PATH does not name it.
+        let names = try FileManager.default.contentsOfDirectory(atPath: "/usr/sbin")
+        let elsewhere = ["/usr/local/bin", "/usr/bin", "/bin"]
+        func isProgram(_ path: String) -> Bool { unsafe access(path, X_OK) == 0 }
+        let name = try #require(
+            names.sorted().first { name in
+                isProgram("/usr/sbin/\(name)")
+                    && !elsewhere.contains { isProgram("\($0)/\(name)") }
+            })
+        let path = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? ""
+        unsafe setenv("PATH", elsewhere.joined(separator: ":"), 1)
+        defer { unsafe setenv("PATH", path, 1) }
+        #expect(throws: Never.self) {
+            _ = try Process(ProcessCommand(name: name, program: name, arguments: ["--version"]))
+        }
+    }
+
+    @Test func aProcessWithALifelineIsLetGoBeforeItIsKilled() throws {
+        // In place of a keeper: it ignores SIGTERM and ends by itself when its lifeline closes.
+        func keeper() throws -> Process {
+            let process = try Process(
+                ProcessCommand(
+                    name: "keeper", program: "sh",
+                    arguments: ["-c", "trap '' TERM; echo ready; read line <&3; exit 7"],
+                    output: .pipe, diesWithParent: false, hasLifeline: true))
+            _ = waitReadable([process.outputDescriptor], for: .seconds(20))
+            return process
+        }
+        #expect(try keeper().terminate(grace: .milliseconds(50)) == .exited(7))
+        #expect(try keeper().terminate(grace: .zero) == .exited(7))
+        let stopped = try keeper()
+        stopped.send(SIGSTOP)
+        #expect(stopped.terminate(grace: .zero) == .exited(7))
     }
 
     @Test func theGroupDiesWithItsLeader() throws {

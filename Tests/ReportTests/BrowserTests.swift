@@ -59,6 +59,31 @@ struct BrowserTests {
         #expect(run.console.contains { $0.contains("Content Security Policy") })
     }
 
+    @Test("Follows a dark system, and paper is light", .timeLimit(.minutes(1)))
+    func darkAndPaper() throws {
+        // What the browser makes of the colours, written where the document shows it.
+        let page = SampleVariant.oneRound.result.reportHTML().replacing(
+            "</body>",
+            with: """
+                <script>document.body.dataset.ground =
+                getComputedStyle(document.body).backgroundColor;</script></body>
+                """)
+        let light = try render(page, named: "light")
+        let dark = try render(
+            page, named: "dark", flags: ["--blink-settings=preferredColorScheme=0"])
+        #expect(light.document.contains("data-ground=\"rgb(255, 255, 255)\""))
+        #expect(dark.document.contains("data-ground=\"rgb(20, 23, 26)\""))
+        #expect(light.console.isEmpty && dark.console.isEmpty)
+        let file = FileManager.default.temporaryDirectory
+            .appending(path: "meshbench-report-\(getpid()).pdf")
+        defer { try? FileManager.default.removeItem(at: file) }
+        let paper = try render(
+            page, named: "paper", flags: ["--print-to-pdf=" + file.path], dumps: false)
+        #expect(paper.console.isEmpty, "\(paper.console)")
+        let bytes = try Data(contentsOf: file)
+        #expect(bytes.starts(with: Array("%PDF-".utf8)) && bytes.count > 20_000)
+    }
+
     struct Rendering {
         var document: String
         /// Lines that the page or the browser wrote to the console.
@@ -66,7 +91,9 @@ struct BrowserTests {
     }
 
     /// Loads a page and returns the document as it is after its script ran.
-    private func render(_ page: String, named name: String) throws -> Rendering {
+    private func render(
+        _ page: String, named name: String, flags: [String] = [], dumps: Bool = true
+    ) throws -> Rendering {
         let browser = try #require(
             findOnPath(["chromium", "chromium-browser", "google-chrome"]),
             "no Chromium on PATH: scripts/test installs it (apt-get install chromium)")
@@ -78,14 +105,14 @@ struct BrowserTests {
         let log = folder.appending(path: "log")
         let profile = folder.appending(path: "profile")
         try Data(page.utf8).write(to: file)
-        let words = [
-            "timeout", "30", browser, "--headless", "--no-sandbox", "--disable-gpu",
-            "--user-data-dir=" + profile.path, "--enable-logging=stderr", "--dump-dom",
-            "file://" + file.path,
-        ]
+        let words =
+            [
+                "timeout", "30", browser, "--headless", "--no-sandbox", "--disable-gpu",
+                "--user-data-dir=" + profile.path, "--enable-logging=stderr",
+            ] + flags + (dumps ? ["--dump-dom"] : []) + ["file://" + file.path]
         let command = words.map(shellQuoted).joined(separator: " ")
         let document = try output(of: command + " 2>" + shellQuoted(log.path))
-        #expect(document.contains("</html>"), "Chromium rendered nothing")
+        #expect(!dumps || document.contains("</html>"), "Chromium rendered nothing")
         let lines = String(decoding: try Data(contentsOf: log), as: UTF8.self)
             .split(separator: "\n").map(String.init)
         return Rendering(document: document, console: lines.filter { $0.contains("CONSOLE") })

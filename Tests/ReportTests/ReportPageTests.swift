@@ -117,6 +117,48 @@ struct ReportPageTests {
         #expect(page.utf8.count < 600_000)
     }
 
+    @Test("Checks stand side by side where there are few, else what did not hold comes first")
+    func checks() throws {
+        var result = SampleVariant.oneRound.result
+        func check(_ phase: Int, held: Bool) -> RunResult.Validity.Check {
+            .init(
+                name: "lag p99, mesh, p\(phase)", observed: "\(phase) ms", limit: "at most 2 ms",
+                held: held)
+        }
+        result.validity.checks = (1...2).map { check($0, held: $0 != 2) }
+        let few = try #require(result.validitySection).content.text
+        #expect(few.contains(">mesh, p1</th>") && few.contains(">mesh, p2</th>"))
+        #expect(few.ranges(of: ">lag p99</").count == 1)
+        #expect(few.contains("✗") && few.contains("✓"))
+        result.validity.checks = (1...9).map { check($0, held: true) }
+        let many = try #require(result.validitySection).content.text
+        #expect(many.contains("All 9 checks held."))
+        #expect(many.contains("<details>"))
+    }
+
+    @Test("The figures at the top are of a phase in which something was asked")
+    func cards() {
+        var result = SampleVariant.whole.result
+        for index in result.phases.indices where result.phases[index].phase == "base" {
+            result.phases[index].planned = 0
+        }
+        #expect(SampleVariant.whole.result.cards.text.contains("response p50 · base"))
+        #expect(result.cards.text.contains("response p50 · surge"))
+    }
+
+    @Test("What could not be read is a dash, not nothing")
+    func unread() throws {
+        var result = SampleVariant.oneRound.result
+        for process in result.phases[0].processes.indices {
+            result.phases[0].processes[process].proportionalBytes = nil
+            result.phases[0].processes[process].residentBytes = nil
+        }
+        let usage = try #require(result.usageSection).content.text
+        #expect(usage.contains(">–</td>"))
+        #expect(!usage.contains("0 B"))
+        #expect(!result.json().isEmpty)
+    }
+
     @Test("A long run is thinned out, and no spike is lost")
     func longRun() throws {
         var result = SampleVariant.oneArm.result

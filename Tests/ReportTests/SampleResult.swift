@@ -61,9 +61,12 @@ struct SampleResult {
             }
             return .init(
                 arm: .mesh, process: name,
-                idleCores: .init(idle, low: rounded(idle * 0.6, 6), high: rounded(idle * 1.5, 6)),
+                idleCores: .init(
+                    idle, low: rounded(idle * 0.6, 6), high: rounded(idle * 1.5, 6),
+                    confidence: 0.95),
                 marginalPer1000rpsCores: .init(
-                    marginal, low: rounded(marginal * 0.97, 6), high: rounded(marginal * 1.03, 6)),
+                    marginal, low: rounded(marginal * 0.97, 6), high: rounded(marginal * 1.03, 6),
+                    confidence: 0.95),
                 points: points)
         }
     }
@@ -166,7 +169,8 @@ private struct Facts {
                 voluntarySwitches: Int64(Double(window) / 1e9 * rate * 0.8),
                 involuntarySwitches: 214,
                 cpuPer1000rpsCores: .init(
-                    cost, low: rounded(cost * 0.98, 6), high: rounded(cost * 1.025, 6)))
+                    cost, low: rounded(cost * 0.98, 6), high: rounded(cost * 1.025, 6),
+                    confidence: 0.95))
         }
         let proxies =
             arm == .mesh
@@ -186,6 +190,7 @@ private struct Facts {
             let mesh = phases.last(where: { $0.phase == phase && $0.arm == .mesh })
         else { return }
         let spread = sample.rounds > 1
+        let reachable: Double? = sample.rounds < 2 ? nil : sample.rounds < 6 ? 0.5 : 0.95
         for (index, name) in ["p50", "p90", "p99", "p99.9"].enumerated() {
             let a = direct.response.percentiles[index].valueNs
             let b = mesh.response.percentiles[index].valueNs
@@ -196,7 +201,8 @@ private struct Facts {
                     unit: "ns", direct: .init(a), mesh: .init(b),
                     difference: .init(
                         b - a, low: spread ? (b - a - half).rounded() : nil,
-                        high: spread ? (b - a + half * 1.2).rounded() : nil),
+                        high: spread ? (b - a + half * 1.2).rounded() : nil,
+                        confidence: reachable),
                     rounds: sample.rounds))
         }
         overheads.append(
@@ -204,7 +210,8 @@ private struct Facts {
                 phase: phase, metric: "cpu per 1000 rps", unit: "cores", direct: .init(0.0531),
                 mesh: .init(0.1143),
                 difference: .init(
-                    0.0612, low: spread ? 0.0604 : nil, high: spread ? 0.0623 : nil),
+                    0.0612, low: spread ? 0.0604 : nil, high: spread ? 0.0623 : nil,
+                    confidence: reachable),
                 rounds: sample.rounds))
         overheads.append(
             .init(

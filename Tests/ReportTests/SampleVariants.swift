@@ -83,7 +83,7 @@ enum SampleVariant: String, CaseIterable, Sendable {
     private static func interrupted() -> RunResult {
         var result = SampleResult(rounds: 2).result()
         result.partial = true
-        result.exit = .init(code: 130, reasons: ["interrupted in round 3 of 6"])
+        result.exit = .init(code: 130, reasons: ["stopped by the user"])
         result.verdict = .inconclusive
         return result
     }
@@ -200,17 +200,19 @@ extension RunResult {
 let sampleExpectations: [RunResult.ExpectationResult] = [
     .init(
         source: "p99(response) < 5ms during base on mesh", verdict: .pass, observed: "2.18 ms",
-        expected: "< 5 ms", interval: "2.07 ms to 2.30 ms", samples: 60_000, reason: ""),
+        expected: "< 5 ms", interval: "2.07 ms to 2.30 ms", confidence: 0.95, samples: 60_000,
+        reason: ""),
     .init(
         source: "overhead(p99(response)) < 1ms during base", verdict: .fail, observed: "1.36 ms",
-        expected: "< 1 ms", interval: "1.22 ms to 1.52 ms", samples: 6,
+        expected: "< 1 ms", interval: "1.22 ms to 1.52 ms", confidence: 0.95, samples: 6,
         reason: "the whole interval lies above the limit"),
     .init(
         source: "cpu_per_1000rps(proxies) < 65m", verdict: .pass, observed: "61.2 mCPU",
-        expected: "< 65 mCPU", interval: "60.4 mCPU to 62.3 mCPU", samples: 6, reason: ""),
+        expected: "< 65 mCPU", interval: "60.4 mCPU to 62.3 mCPU", confidence: 0.95, samples: 6,
+        reason: ""),
     .init(
         source: "share(outcome = ok) >= 99.99%", verdict: .inconclusive, observed: "99.99 %",
-        expected: ">= 99.99 %", interval: "99.98 % to 99.995 %", samples: 150_000,
+        expected: ">= 99.99 %", interval: "99.98 % to 99.995 %", confidence: 0.95, samples: 150_000,
         reason: "the interval holds the limit"),
     .init(
         source: "memory(proxies) < 40MiB", verdict: .pass, observed: "18.2 MiB",

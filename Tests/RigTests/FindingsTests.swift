@@ -1,6 +1,7 @@
 import Base
 import Model
 import Report
+import Stats
 import Testing
 
 @testable import Rig
@@ -84,6 +85,53 @@ import Testing
         #expect(abs(fit.idleCores.value - 0.005) < 1e-9)
         #expect(abs(fit.marginalPer1000rpsCores.value - 0.05) < 1e-9)
         #expect(fit.points.count == 6)
+    }
+
+    @Test func anIdlePhaseHasNoCostForEachRequest() throws {
+        let phases = [PhasePlan(name: "idle", duration: .seconds(10), measure: true, rate: 0)]
+        let samples = (0..<2).flatMap { round in
+            Arm.allCases.map { Made.idle(round: round, arm: $0) }
+        }
+        let found = findings(phases: phases, samples)
+        #expect(found.trust.validity.valid)
+        let processes = found.phases.flatMap(\.processes)
+        #expect(!processes.isEmpty && processes.allSatisfy { $0.cpuPer1000rpsCores == nil })
+        #expect(found.overheads.map(\.metric) == ["memory"])
+        #expect(found.rounds.map(\.round) == [1, 1, 2, 2], "counted from 1")
+    }
+
+    @Test func aTimelineEndsWithItsLastPhase() throws {
+        var record = Made.record(Made.sample())
+        // 11 s of phases; the answers of the twelfth second come after their end.
+        record.seconds = (0..<12).map {
+            .init(
+                phase: "base", offset: Double($0), planned: $0 < 11 ? 1000 : 0,
+                completed: $0 < 11 ? 1000 : 7, errors: 0, response: Histogram())
+        }
+        let found = Findings(Made.experiment(arms: [.mesh]), [record], warnings: [])
+        let points = try #require(found.timelines.first).points
+        #expect(points.count == 11)
+        #expect(points.allSatisfy { $0.achievedPerSecond == 1000 })
+    }
+
+    @Test func theLastSecondMayBeShort() throws {
+        var record = Made.record(Made.sample(phase: "base"))
+        record.seconds = [
+            .init(
+                phase: "base", offset: 0, planned: 100, completed: 100, errors: 0,
+                response: Histogram()),
+            .init(
+                phase: "base", offset: 1, planned: 25, completed: 25, errors: 5,
+                response: Histogram()),
+        ]
+        let phases = [
+            PhasePlan(name: "base", duration: .milliseconds(1250), measure: true, rate: nil)
+        ]
+        let found = Findings(
+            Made.experiment(arms: [.mesh], phases: phases), [record], warnings: [])
+        let points = try #require(found.timelines.first).points
+        #expect(points.map(\.achievedPerSecond) == [100, 100])
+        #expect(points.map(\.errorsPerSecond) == [0, 20])
     }
 
     @Test func sameSamplesSameResult() {

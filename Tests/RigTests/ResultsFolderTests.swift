@@ -69,6 +69,38 @@ import Testing
             ])
     }
 
+    @Test func whatAKilledRunHadMeasuredIsKept() throws {
+        let parent = scratch()
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        let left = parent + "/x/.20260101T000000Z-c.99999999"
+        try makeFolder(left + "/scratch/program")
+        try writeFile(Array("{}\n".utf8), to: left + "/raw.jsonl")
+        _ = try ResultsFolder(parent: parent, name: "x", moment: moment, commit: "c")
+        #expect(names(parent + "/x").contains("20260101T000000Z-c-99999999-unfinished"))
+        #expect(names(parent + "/x/20260101T000000Z-c-99999999-unfinished") == ["raw.jsonl"])
+    }
+
+    @Test func linesAreAdded() throws {
+        let parent = scratch()
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        let folder = try ResultsFolder(parent: parent, name: "x", moment: moment, commit: "c")
+        try folder.append(Array("one".utf8), to: "raw.jsonl")
+        try folder.append(Array("two".utf8), to: "raw.jsonl")
+        let text = try String(contentsOfFile: folder.path + "/raw.jsonl", encoding: .utf8)
+        #expect(text == "one\ntwo\n")
+    }
+
+    @Test(arguments: [
+        ("/dev/null", "/dev/null/x: Not a directory"), ("/proc/x", "/proc/x: No such file"),
+    ])
+    func aFolderThatCannotBeMadeIsNamedWithTheReason(parent: String, words: String) {
+        let error = #expect(throws: RigError.self) {
+            _ = try ResultsFolder(parent: parent, name: "x", moment: moment, commit: "c")
+        }
+        #expect(error?.kind == .file)
+        #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
+
     @Test(arguments: [
         ("echo/0", "echo-0"), ("server-proxy echo/0", "server-proxy-echo-0"), ("..", "_.."),
         ("", "_"), ("a\u{0}b\nc", "a-b-c"), ("p99.9_x", "p99.9_x"), ("\u{e9}", "-"),

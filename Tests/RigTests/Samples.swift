@@ -66,8 +66,25 @@ enum Made {
                     usage: window(time), memory: memory)
             },
             machine: .init(busy: 0.3, stolen: 0, softInterrupts: 0.01), span: .seconds(10),
-            window: .seconds(10), generatorBusy: 0.2, clockStepped: false, lostWorkers: [],
-            isOpenLoop: true, scheduleHash: "5eed")
+            window: .seconds(10), loads: [load(sample: "main")], clockStepped: false,
+            lostWorkers: [], scheduleHash: "5eed")
+    }
+
+    /// All of 10 000 requests were sent, in time, by a generator that had time to spare.
+    static func load(sample name: String) -> LoadSample {
+        LoadSample(
+            name: name, isOpen: true, planned: 10_000, sent: 10_000, lagP99: .microseconds(20),
+            busy: 0.2)
+    }
+
+    /// A phase in which nothing is asked.
+    static func idle(round: Int = 0, arm: Arm = .mesh, phase: String = "idle") -> Sample {
+        var sample = sample(round: round, arm: arm, phase: phase)
+        sample.tally = Tally()
+        sample.loads = [
+            LoadSample(name: "main", isOpen: true, planned: 0, sent: 0, lagP99: nil, busy: 0)
+        ]
+        return sample
     }
 
     static func window(_ cpu: Duration) -> Usage.Window {

@@ -45,6 +45,8 @@ import Testing
         throw WireFailure.timedOut
     }
 
+    static func server() throws -> TestServer { try .answering { _ in plain } }
+
     static func result(of job: LoadJob) throws -> LoadResult {
         let run = try LoadRun(job)
         _ = try Self.await(run) { try run.isReady() ? true : nil }

@@ -182,6 +182,18 @@ import Testing
             ])
     }
 
+    @Test func armsWithUnlikeTargetsAreWarnedOf() throws {
+        let two = warm.replacing("- name: echo", with: "- name: echo\n    replicas: 2")
+        #expect(try warnings(two).first?.contains("2 targets in the direct arm") == true)
+        #expect(try warnings(two + "arms: [direct]\n") == [])
+    }
+
+    @Test func whatIsUndecidedWarnsUnlessToldOtherwise() throws {
+        #expect(try scenario(minimal).experiment.onInconclusive == .warn)
+        let strict = try scenario(minimal + "on_inconclusive: fail\n")
+        #expect(strict.experiment.onInconclusive == .fail)
+    }
+
     @Test func closedLoopsHideWaiting() throws {
         let closed = warm.replacing("rate: 100/s", with: "arrivals: closed")
         #expect(try warnings(closed + "expect: [p99(service) < 5ms]\n") == [])

@@ -35,6 +35,7 @@ import Testing
                 "mesh: {dataplane: none}",
                 "1:1: the arm 'mesh' needs a mesh: with dataplane: none write arms: [direct]"
             ),
+            ("on_inconclusive: fial", "11:18: unknown word 'fial'; did you mean 'fail'?"),
             ("arms: []", "11:7: at least 1 item is needed here, not 0"),
             ("arms: [direct, direct]", "11:16: the arm 'direct' is listed twice"),
             ("arms: [direct, mess]", "11:16: unknown word 'mess'; did you mean 'mesh'?"),
@@ -124,6 +125,14 @@ import Testing
             (
                 "rate: 100/s", "rate: 1/s\n    connections: 2\n    threads: 3",
                 "8:18: 3 threads need as many connections, not 2"
+            ),
+            (
+                "- name: echo\nload:", "- {name: echo, replicas: 20}\nload:",
+                "5:11: 20 replicas of 'echo' need as many connections in the direct arm, not 16"
+            ),
+            (
+                "rate: 100/s", "rate: 1/s\n    body_size: 65MiB",
+                "8:16: '65MiB' is more than 67108864B, the most allowed here"
             ),
             (
                 "rate: 100/s", "rate: 1/s\n    connections: 0",

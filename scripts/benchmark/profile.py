@@ -9,7 +9,8 @@ from . import clients, options, peers
 from .figures import quiet, short, table, write_json
 from .load import answered, generator
 from .processes import Failure, Workplace, cpu_ticks
-from .tracing import calls_of, counted_instructions, sampled, traced
+from .tracing import (calls_of, counted_instructions, sampled, traced,
+                      without_debug_information)
 
 OTHERS = ("meshbench", "nginx", "haproxy")
 # Two runs under callgrind, so that start and connections cancel.
@@ -109,10 +110,11 @@ def load_calls(workplace, upstream, o):
 
 def instructions(workplace, name, upstream, o):
     """Instructions in user mode of each request."""
-    few, many = (counted_instructions(
-        workplace, peers.PROXIES[name], upstream,
-        lambda port, number=number: clients.fixed_number(
-            workplace, port, o.size, o.connections, number)) for number in (FEW, MANY))
+    with without_debug_information(workplace):
+        few, many = (counted_instructions(
+            workplace, peers.PROXIES[name], upstream,
+            lambda port, number=number: clients.fixed_number(
+                workplace, port, o.size, o.connections, number)) for number in (FEW, MANY))
     if many <= few:
         raise Failure(f"callgrind counted {few} instructions, then {many}, of {name}")
     return (many - few) / (MANY - FEW)

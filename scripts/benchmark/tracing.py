@@ -1,5 +1,6 @@
 """perf, strace and callgrind on a running process: their output as numbers."""
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -80,6 +81,21 @@ def wait_traced(process, strace):
             strace.wait(0.05)
             break
     raise Failure(f"strace did not attach:\n{strace.errors.read_text()}")
+
+
+@contextlib.contextmanager
+def without_debug_information(workplace):
+    """Within the block meshbench is a copy that Valgrind can load: the debug information of a newer
+    compiler makes it give up."""
+    program = os.environ["MESHBENCH_BINARY"]
+    copy = workplace.folder / "meshbench-stripped"
+    if not copy.exists():
+        workplace.run(["strip", "--strip-debug", "-o", copy, program], 60)
+    os.environ["MESHBENCH_BINARY"] = str(copy)
+    try:
+        yield
+    finally:
+        os.environ["MESHBENCH_BINARY"] = program
 
 
 def counted_instructions(workplace, proxy, upstream, drive):

@@ -100,7 +100,8 @@ extension RunResult {
                 "p", [:],
                 """
                 Response latency counts from the instant at which a request was due, service \
-                latency from the instant at which it was sent; lag is the difference. Percentiles \
+                latency from the instant at which it was sent; lag is how late the load generator \
+                took a request up. Percentiles \
                 come from merged histograms, intervals from rounds. The overhead at a percentile \
                 is the difference of the arms' percentiles, not the percentile of differences. \
                 Every figure here is in result.json with all its digits.

@@ -86,6 +86,22 @@ public struct JobSession: ~Copyable {
         }
     }
 
+    /// Waits until nobody holds the other end of `descriptor` any more, or a signal comes. What is
+    /// still said there is not heard.
+    public mutating func awaitEnd(of descriptor: Int32) {
+        // A regular file is always at its end.
+        guard (try? reactor.add(reading: descriptor, token: Token.input.rawValue)) != nil else {
+            return
+        }
+        defer { reactor.remove(descriptor) }
+        var reader = LineReader(descriptor)
+        while true {
+            let occasion = wait()
+            if occasion.interrupted { return }
+            if occasion.input, reader.next() == nil { return }
+        }
+    }
+
     private struct Start { var instant: Instant? }
 
     /// When to begin: as the job says, as the input says, or at once; nil where a signal comes

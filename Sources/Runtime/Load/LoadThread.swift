@@ -8,6 +8,7 @@
 import Base
 import Glibc
 import LoadCore
+import Model
 import Posix
 
 /// The socket of a connection slot.
@@ -41,6 +42,8 @@ struct LoadThread: ~Copyable {
     // Safety: allocated in `init`, freed in `deinit`, and lent to nobody beyond a call.
     private let buffer: UnsafeMutableRawBufferPointer
     private var policy: WaitPolicy
+    /// Where the job's phases begin, and where the last ends, from the start.
+    private let boundaries: [Duration]
     /// The last reading of the clock.
     private var now: Instant
     private var spun = Duration.zero
@@ -84,6 +87,9 @@ struct LoadThread: ~Copyable {
         sockets = Slab(count: generator.connectionCount, repeating: SlotSocket())
         unsafe buffer = .allocate(byteCount: Self.bufferSize, alignment: 4096)
         policy = WaitPolicy(limit: job.spin)
+        boundaries = job.phases.reduce(into: [.zero]) { sums, phase in
+            sums.append(sums[sums.count - 1] + phase.duration)
+        }
         now = Clock.now()
         let schedule = Schedule(plan: job.plan, phases: job.phases, rotation: [0], seed: job.seed)
         hashesWhenPartial = schedule.expectedRequests <= Self.hashedAtEnd
@@ -102,10 +108,12 @@ struct LoadThread: ~Copyable {
         TimerSlack.minimize()
         guard let start = prepare() else { return }
         rest(until: start - .milliseconds(1))
-        let begun = now
-        let cpu = Clock.threadCPU()
+        let meter = ThreadMeter(begun: now, cpu: Clock.threadCPU())
+        var marks = PhaseMarks(boundaries, from: start)
         while !generator.isFinished {
             now = Clock.now()
+            // The account of a phase ends where the thread first comes by after its end.
+            while marks.isDue(at: now) { marks.add(meter.usage(at: now, spun: spun)) }
             generator.advance(to: now, heard: heard)
             perform()
             if generator.hasClosedSeconds { inbox.post(generator.takeSeconds(), from: number) }
@@ -113,9 +121,8 @@ struct LoadThread: ~Copyable {
         }
         generator.finishSeconds()
         inbox.post(generator.takeSeconds(), from: number)
-        let usage = LoadResult.ThreadUsage(
-            wallNs: (Clock.now() - begun).nanoseconds,
-            cpuNs: (Clock.threadCPU() - cpu).nanoseconds, spinNs: spun.nanoseconds)
+        var usage = meter.usage(at: Clock.now(), spun: spun)
+        usage.phases = marks.phases(until: usage)
         let partial = generator.isPartial
         let hashes = number == 0 && (!partial || hashesWhenPartial)
         inbox.finish(

@@ -17,7 +17,7 @@ extension Command {
             request ends in exactly one outcome. Names are looked up once, before the start.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
-            JSON lines on standard output.
+            JSON lines on standard output; after the result it ends when its input does.
             """,
         positionals: [
             Positional(name: "URL", about: "http://HOST:PORT/PATH", isRequired: false)
@@ -161,9 +161,12 @@ private func doJob(_ arguments: Arguments, _ signals: consuming Signals)
         var session = try JobSession(
             job, allowRemote: arguments.has(.allowRemote), keepsSeconds: true, signals: signals)
         let result = try session.run(input: &input, inputDescriptor: descriptor, tell: tell)
+        // The rig reads what this process used after the last answer: it must still be there.
+        // Whoever gave the job lets it end by closing the input.
+        if path == "-" { session.awaitEnd(of: descriptor) }
         return result.map { $0.partial } == false ? .success : .interrupted
     } catch {
-        tell(.failed(error.description))
+        if case .late(let by) = error { tell(.late(by)) } else { tell(.failed(error.description)) }
         throw failure(of: error)
     }
 }

@@ -18,7 +18,8 @@ extension Command {
             The first Ctrl-C ends the run and reports the rounds that were complete, marked \
             partial; the second ends it at once. Either way no process is left.
 
-            Ends with 0 if all held, 1 if the rig itself failed, 4 if the measurement is not to \
+            Ends with 0 if all held, 1 if the rig itself failed, 3 if an expectation could not be \
+            decided and the scenario says that this fails, 4 if the measurement is not to \
             be believed, 65 if the scenario is wrong, 99 if an expectation failed, 130 if it was \
             stopped.
             """,
@@ -66,6 +67,28 @@ private func wantsJSON(_ arguments: Arguments) throws(CommandFailure) -> Bool {
     }
 }
 
+/// This very program.
+func ownProgram() throws(RigError) -> Program {
+    do throws(SystemError) { return try Program() } catch { throw RigError(.start, "\(error)") }
+}
+
+/// The words that repeat a run from the folder in which it was started.
+private func commandLine(_ path: String, _ overrides: [String], out: String?) -> [String] {
+    // `scripts/meshbench` says how it was called itself: the program behind it may be out of date
+    // by then.
+    let script = unsafe getenv("MESHBENCH_COMMAND").map { unsafe String(cString: $0) }
+    return [script ?? CommandLine.arguments[0], "run", path]
+        + overrides.flatMap { ["--set", $0] } + (out.map { ["--out", $0] } ?? [])
+}
+
+/// A setting under the key at the top of the file to which it belongs.
+private func fact(_ setting: Setting) -> RunResult.Fact {
+    let steps = setting.path.split(separator: ".", maxSplits: 1).map(String.init)
+    return steps.count == 2
+        ? .init(group: steps[0], name: steps[1], value: setting.value)
+        : .init(group: "scenario", name: setting.path, value: setting.value)
+}
+
 private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder {
     // The flags are short forms of --set, so that what they change stands in the scenario as run.
     var overrides = arguments.values(.set)
@@ -81,15 +104,17 @@ private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder
     } catch {
         throw CommandFailure(error)
     }
+    let program: Program
+    do throws(RigError) { program = try ownProgram() } catch {
+        throw .failed("meshbench run: \(error)")
+    }
     return RunOrder(
         experiment: scenario.experiment, file: path, source: scenario.source,
         resolved: scenario.resolved, hash: scenario.hash,
-        configuration: scenario.settings.map {
-            .init(group: "scenario", name: $0.path, value: $0.value)
-        },
+        configuration: scenario.settings.map(fact),
         warnings: scenario.experiment.warnings.map { "\($0)" },
-        command: ["scripts/meshbench", "run", path] + overrides.flatMap { ["--set", $0] },
-        parent: arguments.value(.out) ?? "results", program: ownProgram(), version: programVersion,
+        command: commandLine(path, overrides, out: arguments.value(.out)),
+        parent: arguments.value(.out) ?? "results", program: program, version: programVersion,
         spin: .microseconds(200))
 }
 

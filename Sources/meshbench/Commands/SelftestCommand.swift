@@ -1,6 +1,8 @@
 import Base
+import FoundationEssentials
 import Glibc
 import Model
+import Posix
 import Rig
 
 extension Command {
@@ -21,8 +23,10 @@ extension Command {
 private func runSelftest(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
     let progress = Progress(.suited(quiet: arguments.has(.quiet)))
     do throws(RigError) {
+        let folder = try privateFolder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
         let proofs = try selftest(
-            program: ownProgram(), parent: temporaryFolder(), spin: .microseconds(200),
+            program: try ownProgram(), parent: folder, spin: .microseconds(200),
             progress: progress, interrupts: try Interrupts())
         for line in table(proofs) { print(line) }
         let failed = proofs.count { !$0.holds }
@@ -48,7 +52,12 @@ private func table(_ proofs: [Proof]) -> [String] {
     }
 }
 
-private func temporaryFolder() -> String {
-    guard let path = unsafe getenv("TMPDIR") else { return "/tmp" }
-    return unsafe String(cString: path)
+/// A new folder that is nobody else's: one of a fixed name could be another user's, or a link.
+private func privateFolder() throws(RigError) -> String {
+    let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+    var path = Array("\(parent)/meshbench-selftest-XXXXXX".utf8CString)
+    guard unsafe mkdtemp(&path) != nil else {
+        throw RigError(.file, "no folder can be made in \(parent): \(SystemError("mkdtemp"))")
+    }
+    return String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

@@ -21,7 +21,7 @@ struct RoundsChart {
         else { return nil }
         let plot = Plot(
             x: Scale(.linear, lower: Double(first) - 0.5, upper: Double(last) + 0.5),
-            y: .around(drawn.map(\.value)), left: 66, top: 30, width: 290 - 66 - 10,
+            y: .around(drawn.map(\.value)), left: 76, top: 30, width: 290 - 76 - 10,
             height: 200 - 30 - 44)
         let places = max((rounds.map(\.position).max() ?? 0) + 1, 1)
         var drawing = plot.verticalAxis(plot.y.ticks(about: 4).map(quantity.tick), title: "")

@@ -36,7 +36,9 @@ struct TimelineChart {
         drawing += rate(middle)
         drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
         drawing += bottom.horizontalAxis(
-            x.ticks(about: 10).map { .init(value: $0, label: fixed($0, 0) + " s") },
+            // A second is the finest that there is, so its parts have no tick.
+            x.ticks(about: 10).filter { $0 == $0.rounded() }
+                .map { .init(value: $0, label: fixed($0, 0) + " s") },
             title: "seconds since the arm's first phase began")
         return Chart(
             id: "timeline", title: "Latency, rate and errors over time",

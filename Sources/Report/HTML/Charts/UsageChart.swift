@@ -10,6 +10,9 @@ struct UsageChart {
     let arms: [RunResult.PhaseResult]
     /// The most that any process of the run used, so that phases can be compared.
     let most: Double
+    /// In units of the drawing, which are about pixels: 580 for half of the page, 1140 for all of
+    /// it.
+    var width = 580.0
 
     /// The chart; nil where no process was measured.
     var chart: Chart? {
@@ -20,7 +23,7 @@ struct UsageChart {
         let height = Double(rowCount) * barHeight + Double(drawn.count) * 26 + 54
         let plot = Plot(
             x: .fromZero(to: [most]), y: Scale(.linear, lower: 0, upper: 1), left: 146, top: 6,
-            width: 580 - 146 - 104, height: height - 6 - 46)
+            width: width - 146 - 104, height: height - 6 - 46)
         var drawing = plot.horizontalAxis(
             plot.x.ticks(about: 4).map(Quantity.cores.tick),
             title: "cores in use on average (1000 mCPU = one core)", grid: true)
@@ -41,7 +44,7 @@ struct UsageChart {
                 .init(sign: .box, style: "user apps", text: "services"),
                 .init(sign: .box, style: "user load", text: "load generator"),
                 .init(sign: .box, style: "system load", text: "hatched: system time"),
-            ], width: 580, height: height, drawing: drawing)
+            ], width: width, height: height, drawing: drawing)
     }
 
     private func bar(

@@ -19,7 +19,10 @@ extension RunResult {
         if partial {
             lines.append(
                 element(
-                    "p", [:], "The run was interrupted: only what had ended by then is counted."))
+                    "p", [:],
+                    failure == nil
+                        ? "The user stopped the run: only what had ended by then is counted."
+                        : "The run failed before its end: only whole rounds are counted."))
         }
         let reasons =
             validity.reasons + exit.reasons.filter { !validity.reasons.contains($0) }
@@ -36,9 +39,11 @@ extension RunResult {
             "div", ["class": "banner " + verdict.rawValue, "role": "status"], [word] + lines)
     }
 
-    /// Up to four figures of the first phase; none where they would mislead.
+    /// Up to four figures of the first phase in which anything was asked; none where they would
+    /// mislead.
     var cards: Markup {
-        guard validity.valid, let phase = phaseNames.first else { return .none }
+        let asked = phaseNames.first { name in arms(of: name).contains { $0.planned > 0 } }
+        guard validity.valid, let phase = asked ?? phaseNames.first else { return .none }
         let wanted = ["response p50", "response p99", "cpu per 1000 rps", "memory"]
         let compared = wanted.compactMap { metric in
             overheads.first { $0.phase == phase && $0.metric == metric }
@@ -50,7 +55,7 @@ extension RunResult {
     private func card(_ overhead: Overhead) -> Markup {
         let quantity = Quantity(unit: overhead.unit)
         let interval = quantity.interval(of: overhead.difference).map {
-            "\($0), 95 % interval"
+            "\($0), \(intervalTitle)"
         }
         return card(
             "added \(overhead.metric) · \(overhead.phase)",

@@ -7,7 +7,7 @@ extension RunResult {
         guard !expectations.isEmpty else { return nil }
         var table = Table([
             .init(title: "Expectation"), .init(title: "Verdict"), .init(title: "Expected"),
-            .init(title: "Observed", isNumber: true), .init(title: "95 % interval"),
+            .init(title: "Observed", isNumber: true), .init(title: intervalTitle),
             .init(title: "Samples", isNumber: true),
         ])
         for expectation in expectations {
@@ -44,7 +44,7 @@ extension RunResult {
         var table = Table([
             .init(title: "Metric"), .init(title: "direct", isNumber: true),
             .init(title: "mesh", isNumber: true), .init(title: "Overhead", isNumber: true),
-            .init(title: "95 % interval", isNumber: true), .init(title: "Relative", isNumber: true),
+            .init(title: intervalTitle, isNumber: true), .init(title: "Relative", isNumber: true),
             .init(title: "From zero, on one scale for each unit"),
             .init(title: "Rounds", isNumber: true),
         ])
@@ -58,8 +58,8 @@ extension RunResult {
             content: element(
                 "p", ["class": "note"],
                 """
-                Mesh arm less direct arm, at the same offered schedule. The bar is the interval in \
-                which the difference lies with 95 % confidence over rounds; the tick is zero.
+                Mesh arm less direct arm, at the same offered schedule. The bar is the interval of \
+                the difference over rounds; the tick is zero.
                 """) + table.markup)
     }
 
@@ -94,9 +94,9 @@ extension RunResult {
         guard !fits.isEmpty else { return nil }
         var table = Table([
             .init(title: "Process"), .init(title: "Arm"), .init(title: "Idle", isNumber: true),
-            .init(title: "95 % interval", isNumber: true),
+            .init(title: intervalTitle, isNumber: true),
             .init(title: "Marginal, per 1000 rps", isNumber: true),
-            .init(title: "95 % interval", isNumber: true), .init(title: "Points", isNumber: true),
+            .init(title: intervalTitle, isNumber: true), .init(title: "Points", isNumber: true),
         ])
         for fit in fits {
             table.append([
@@ -112,7 +112,9 @@ extension RunResult {
             "p", ["class": "note"],
             """
             Where the line meets the axis is what a process costs at no load; its slope is what \
-            each further thousand requests per second cost.
+            each further thousand requests per second cost. Both are of the line: where requests \
+            get cheaper the more there are, it starts above what an idle process uses. Where a \
+            phase without requests was measured, CPU by process shows that itself.
             """)
         return Section(
             id: "fit", title: "Cost against rate",

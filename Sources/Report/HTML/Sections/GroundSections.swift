@@ -6,23 +6,17 @@ import Model
 extension RunResult {
     var validitySection: Section? {
         var content = Markup.none
-        if !validity.checks.isEmpty {
-            var table = Table([
-                .init(title: "Check"), .init(title: "Observed", isNumber: true),
-                .init(title: "Limit"), .init(title: "Held"),
-            ])
-            for check in validity.checks {
-                let verdict: Verdict = check.held ? .pass : .fail
-                table.append([
-                    .init(Markup(check.name)), .init(Markup(check.observed), style: "main"),
-                    .init(Markup(check.limit)),
-                    .init(
-                        element(
-                            "span", ["class": "verdict " + verdict.rawValue],
-                            Markup(check.held ? "✓ yes" : "✗ no"))),
-                ])
-            }
-            content += table.markup
+        let broken = validity.checks.filter { !$0.held }
+        if let matrix = checkMatrix {
+            content += matrix
+        } else if !validity.checks.isEmpty {
+            // Of many phases, what did not hold; the rest is there for who asks.
+            content +=
+                broken.isEmpty
+                ? element("p", [:], Markup("All \(validity.checks.count) checks held."))
+                : checkTable(broken)
+            content += element(
+                "details", [:], element("summary", [:], "All checks"), checkTable(validity.checks))
         }
         let charts = lagCharts
         if !charts.isEmpty {
@@ -37,6 +31,60 @@ extension RunResult {
         }
         guard !content.isEmpty else { return nil }
         return Section(id: "validity", title: "Can it be believed?", content: content)
+    }
+
+    private func checkTable(_ checks: [Validity.Check]) -> Markup {
+        var table = Table([
+            .init(title: "Check"), .init(title: "Observed", isNumber: true),
+            .init(title: "Limit"), .init(title: "Held"),
+        ])
+        for check in checks {
+            table.append([
+                .init(Markup(check.name)), .init(Markup(check.observed), style: "main"),
+                .init(Markup(check.limit)), .init(held(check, check.held ? " yes" : " no")),
+            ])
+        }
+        return table.markup
+    }
+
+    /// The checks by rule and by arm and phase; nil where there are too many of these for columns.
+    private var checkMatrix: Markup? {
+        var rules: [String] = []
+        var places: [String] = []
+        var cells: [String: [String: Validity.Check]] = [:]
+        for check in validity.checks {
+            // `lag p99, mesh, base`: neither a rule nor a name has a comma.
+            let words = check.name.split(separator: ", ").map(String.init)
+            guard words.count == 3 else { return nil }
+            let place = "\(words[1]), \(words[2])"
+            if !rules.contains(words[0]) { rules.append(words[0]) }
+            if !places.contains(place) { places.append(place) }
+            cells[words[0], default: [:]][place] = check
+        }
+        // Four columns of figures beside the limit are what a sheet of paper holds.
+        guard !rules.isEmpty, places.count <= 4 else { return nil }
+        var table = Table(
+            [.init(title: "Check"), .init(title: "Limit")]
+                + places.map { .init(title: $0, isNumber: true) })
+        for rule in rules {
+            let row = cells[rule] ?? [:]
+            let limit = places.compactMap { row[$0]?.limit }.first ?? ""
+            table.append(
+                [.init(Markup(rule)), .init(Markup(limit))]
+                    + places.map { place in
+                        guard let check = row[place] else { return .init("–") }
+                        return .init(Markup(check.observed + " ") + held(check, ""))
+                    })
+        }
+        return table.markup
+    }
+
+    /// A sign, and words after it, in the colour that says whether a check held.
+    private func held(_ check: Validity.Check, _ words: String) -> Markup {
+        let verdict: Verdict = check.held ? .pass : .fail
+        return element(
+            "span", ["class": "verdict " + verdict.rawValue],
+            Markup((check.held ? "✓" : "✗") + words))
     }
 
     private var lagCharts: [Markup] {

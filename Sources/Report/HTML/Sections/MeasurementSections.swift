@@ -50,7 +50,11 @@ extension RunResult {
             caption:
                 "Percentiles with their 95 % intervals. In italics: fewer samples beyond than it "
                 + "takes to state it.")
-        for kind in LatencyKind.allCases {
+        // Connections are mostly opened before anything is measured: no rows of nothing.
+        let kinds = LatencyKind.allCases.filter { kind in
+            kind != .connect || arms(of: name).contains { $0.latency(kind).count > 0 }
+        }
+        for kind in kinds {
             for (index, phase) in arms(of: name).enumerated() {
                 let latency = phase.latency(kind)
                 var cells: [Table.Cell] = [
@@ -90,20 +94,26 @@ extension RunResult {
     var usageSection: Section? {
         let most = phases.flatMap(\.processes).map(\.cores).max() ?? 0
         let charts = phaseNames.enumerated().compactMap { index, name in
-            UsageChart(id: "cpu-\(index)", phase: name, arms: arms(of: name), most: most).chart
+            UsageChart(
+                id: "cpu-\(index)", phase: name, arms: arms(of: name), most: most,
+                width: phaseNames.count == 1 ? 1140 : 580
+            ).chart
         }
         guard !charts.isEmpty else { return nil }
         let note = element(
             "p", ["class": "note"],
             """
-            From the kernel's own accounts, over exactly the measured windows. Beside each bar: \
-            CPU per 1000 completed requests per second.
+            From the kernel's own accounts, over exactly the measured windows; the split into user \
+            and system time is by clock ticks, an estimate. Beside each bar: CPU per 1000 \
+            completed requests per second of the whole arm, whichever process handled them.
             """)
         return Section(
             id: "cpu", title: "CPU and memory by process",
             content: note
                 + quotable(
-                    element("div", ["class": "grid"], charts.map(\.markup)) + usageTable))
+                    (charts.count == 1
+                        ? charts[0].markup
+                        : element("div", ["class": "grid"], charts.map(\.markup))) + usageTable))
     }
 
     private var usageTable: Markup {
@@ -111,7 +121,7 @@ extension RunResult {
             .init(title: "Process"), .init(title: "Arm"), .init(title: "Phase"),
             .init(title: "user", isNumber: true), .init(title: "system", isNumber: true),
             .init(title: "per 1000 rps", isNumber: true),
-            .init(title: "95 % interval", isNumber: true),
+            .init(title: intervalTitle, isNumber: true),
             .init(title: "PSS", isNumber: true), .init(title: "RSS", isNumber: true),
             .init(title: "waits", isNumber: true), .init(title: "preempted", isNumber: true),
         ])
@@ -132,14 +142,19 @@ extension RunResult {
                             Markup(cost.map { Quantity.cores.value(of: $0) } ?? "none"),
                             style: "main"),
                         .init(Markup(cost.flatMap { Quantity.cores.interval(of: $0) } ?? "none")),
-                        .init(Markup(Quantity.bytes.text(Double(process.proportionalBytes)))),
-                        .init(Markup(Quantity.bytes.text(Double(process.residentBytes)))),
+                        .init(bytes(process.proportionalBytes)),
+                        .init(bytes(process.residentBytes)),
                         .init(Markup(Quantity.rate.text(waits))),
                         .init(Markup(Quantity.rate.text(preempted))),
                     ], isClose: index > 0)
             }
         }
         return table.markup
+    }
+
+    /// A dash for what could not be read.
+    private func bytes(_ count: Int64?) -> Markup {
+        Markup(count.map { Quantity.bytes.text(Double($0)) } ?? "–")
     }
 
     var roundsSection: Section? {

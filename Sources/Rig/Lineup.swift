@@ -1,0 +1,61 @@
+// What all rounds share: how each arm is laid out, and a client that is the same for both.
+
+import Base
+import LoadCore
+import Model
+import Posix
+
+/// The arms of an experiment, ready to take turns.
+struct Lineup {
+    let experiment: Experiment
+    let topologies: [Arm: Topology]
+    /// For each load, by name, the threads of its generator, the same in all arms: a thread needs a
+    /// connection to each address, and the arms differ in these.
+    let threads: [String: Int]
+
+    init(_ experiment: Experiment) throws(RigError) {
+        self.experiment = experiment
+        var topologies: [Arm: Topology] = [:]
+        for arm in experiment.arms { topologies[arm] = try Topology(arm, of: experiment) }
+        self.topologies = topologies
+        var threads: [String: Int] = [:]
+        for load in experiment.loads {
+            let counts = topologies.values.map { topology in
+                let target = LoadJob.Target(address: "", host: "")
+                let targets = topology.targets[load.name]?.map { _ in target } ?? []
+                return LoadJob(
+                    plan: load, targets: targets, phases: [], start: nil, seed: 0, spin: .zero
+                ).threadCount
+            }
+            threads[load.name] = counts.min() ?? 1
+        }
+        self.threads = threads
+    }
+
+    /// How often a turn is tried that could not begin in time: a machine that stands still for
+    /// longer than a start takes does so rarely.
+    private static let attempts = 3
+
+    /// Starts the processes of an arm, runs its phases, and ends the processes.
+    func turn(
+        of arm: Arm, round: Int, position: Int, in place: Workplace, _ progress: Progress,
+        spin: Duration
+    ) throws(RigError) -> ArmRecord {
+        guard let topology = topologies[arm] else { preconditionFailure("an arm not laid out") }
+        var attempt = 1
+        while true {
+            let roster = try Roster(topology, in: place)
+            defer { roster.stop() }
+            let turn = Turn(
+                experiment: experiment, roster: roster, threads: threads, round: round,
+                position: position, place: place, progress: progress, spin: spin)
+            do throws(RigError) {
+                return try turn.run()
+            } catch {
+                guard error.kind == .late, attempt < Self.attempts else { throw error }
+                place.journal.note("late", ["why": error.message, "attempt": "\(attempt)"])
+                attempt += 1
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// What a turn measured, before anything is concluded from it. It is written when the turn ends:
+// what goes wrong in judging loses nothing.
+
+import Base
+import LoadCore
+import Model
+import Posix
+
+/// One line of `raw.jsonl`: one arm in one round.
+struct RawTurn: Encodable {
+    struct Process: Encodable {
+        var name: String
+        var group: ProcessGroup
+        var userNs: Int64
+        var systemNs: Int64
+        var residentBytes: Int64?
+        var proportionalBytes: Int64?
+        var voluntarySwitches: Int64
+        var involuntarySwitches: Int64
+
+        init(_ sample: ProcessSample) {
+            name = sample.name
+            group = sample.group
+            userNs = sample.usage.user.nanoseconds
+            systemNs = sample.usage.system.nanoseconds
+            residentBytes = sample.memory?.resident
+            proportionalBytes = sample.memory?.proportional
+            voluntarySwitches = sample.usage.voluntarySwitches
+            involuntarySwitches = sample.usage.involuntarySwitches
+        }
+    }
+
+    struct Window: Encodable {
+        var phase: String
+        var windowNs: Int64
+        var machineBusy: Double?
+        var machineSteal: Double?
+        var machineThrottled: Double?
+        var processes: [Process]
+
+        init(_ sample: Sample) {
+            phase = sample.phase
+            windowNs = sample.window.nanoseconds
+            machineBusy = sample.machine?.busy
+            machineSteal = sample.machine?.stolen
+            machineThrottled = sample.machine?.throttled
+            processes = sample.processes.map(Process.init)
+        }
+    }
+
+    /// From 1.
+    var round: Int
+    /// Place in the round's order of arms, from 0.
+    var position: Int
+    var arm: Arm
+    /// What each generator said, in the order of the scenario's loads.
+    var loads: [LoadResult]
+    /// What the processes used in each measured phase.
+    var windows: [Window]
+
+    init(_ record: ArmRecord, _ results: [LoadResult]) {
+        round = record.round + 1
+        position = record.position
+        arm = record.arm
+        loads = results
+        windows = record.samples.map(Window.init)
+    }
+}

@@ -1,0 +1,57 @@
+import Base
+import FoundationEssentials
+import Glibc
+import Model
+import Posix
+import Testing
+
+@testable import Rig
+
+/// What a run holds against itself.
+@Suite struct ScheduleTests {
+    private func records(_ hashes: [String]) -> [ArmRecord] {
+        zip(Arm.allCases, hashes).map { arm, hash in
+            var sample = Made.sample(arm: arm)
+            sample.scheduleHash = hash
+            return Made.record(sample)
+        }
+    }
+
+    @Test func theArmsOfARoundAreOfferedTheSame() throws {
+        try compareSchedules(records(["a", "a"]), round: 0)
+        try compareSchedules(records(["a"]), round: 0)
+        let error = #expect(throws: RigError.self) {
+            try compareSchedules(records(["a", "b"]), round: 2)
+        }
+        #expect(error?.message.hasPrefix("round 3: ") == true)
+    }
+}
+
+/// The commit that a result names.
+@Suite struct CommitTests {
+    private func git(_ words: String, in folder: String) throws {
+        let process = try Process(
+            ProcessCommand(
+                name: "git", program: "git",
+                arguments: ["-C", folder, "-c", "user.name=x", "-c", "user.email=x@y"]
+                    + words.split(separator: " ").map(String.init)))
+        #expect(process.wait(until: Clock.now() + .seconds(60)) == .exited(0), "git \(words)")
+    }
+
+    @Test func filesThatDifferFromItMakeItDirty() throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/meshbench-\(UUID())"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try makeFolder(folder + "/build")
+        #expect(checkedOut(above: folder + "/build/program")?.hasSuffix("-dirty") != true)
+        try git("init --quiet", in: folder)
+        try writeFile(Array("one".utf8), to: folder + "/file")
+        try git("add file", in: folder)
+        try git("commit --quiet --message=one", in: folder)
+        let clean = try #require(checkedOut(above: folder + "/build/program"))
+        #expect(clean.count == 7)
+        try writeFile([], to: folder + "/new")
+        #expect(checkedOut(above: folder + "/build/program") == clean, "unknown to git")
+        try writeFile(Array("two".utf8), to: folder + "/file")
+        #expect(checkedOut(above: folder + "/build/program") == clean + "-dirty")
+    }
+}
