@@ -82,17 +82,32 @@ public struct Bytes: @unchecked Sendable {
     public static func == (a: Bytes, b: StaticString) -> Bool { a == Bytes(b) }
 
     /// Whether these are the letters of `lowercase`, in either case (ASCII).
-    /// - Precondition: `lowercase` has no upper-case letter.
+    /// - Precondition: `lowercase` is made of lower-case letters and of what stands below `@` in
+    ///   ASCII: hyphens, digits, and so on.
     @inlinable
     public func equalsIgnoringCase(_ lowercase: StaticString) -> Bool {
         equalsIgnoringCase(Bytes(lowercase))
     }
 
     /// Whether these are the letters of `lowercase`, in either case (ASCII).
+    /// - Precondition: as above.
     @inlinable
     public func equalsIgnoringCase(_ lowercase: Bytes) -> Bool {
         guard count == lowercase.count else { return false }
-        for i in 0..<count where asciiLowercase(self[i]) != lowercase[i] { return false }
+        var i = 0
+        while i &+ 8 <= count {
+            let wanted = lowercase.word(at: i)
+            // Only letters have the bit 0x40; half of it is what tells their cases apart.
+            guard word(at: i) | (wanted & 0x4040_4040_4040_4040) >> 1 == wanted else {
+                return false
+            }
+            i &+= 8
+        }
+        while i < count {
+            let wanted = lowercase[i]
+            guard self[i] | (wanted & 0x40) >> 1 == wanted else { return false }
+            i &+= 1
+        }
         return true
     }
 

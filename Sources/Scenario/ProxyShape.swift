@@ -259,9 +259,9 @@ extension Form where Value == String {
     /// The name of a protocol in an `upgrade` field, with its version if it has one (RFC 9110,
     /// 7.8).
     fileprivate static var `protocol`: Form {
-        word("a protocol such as websocket, in lower case,", pattern: "[a-z0-9./_-]+", atMost: 64) {
+        word("a protocol such as websocket, in lower case,", pattern: "[a-z0-9./-]+", atMost: 64) {
             $0 == $0.lowercased()
-                && $0.utf8.allSatisfy { isNameByte($0) || "./_-".utf8.contains($0) }
+                && $0.utf8.allSatisfy { isNameByte($0) || "./-".utf8.contains($0) }
         }
     }
 

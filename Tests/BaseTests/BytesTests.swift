@@ -94,4 +94,23 @@ import Testing
         }
         #expect(String(decoding: memory[..<count], as: UTF8.self) == "abé")
     }
+
+    /// Every byte at every place of a word and behind it, against each kind of letter.
+    @Test func casesAreIgnoredOfLettersOnly() {
+        for wanted in "az-19/: .".utf8 {
+            for place in 0..<11 {
+                var pattern = Array("keep-alive1".utf8)
+                pattern[place] = wanted
+                for byte in UInt8.min...UInt8.max {
+                    var text = pattern
+                    text[place] = byte
+                    let same = asciiLowercase(byte) == wanted
+                    let found = text.withBytes { text in
+                        pattern.withBytes { text.equalsIgnoringCase($0) }
+                    }
+                    #expect(found == same, "\(byte) for \(wanted) at \(place)")
+                }
+            }
+        }
+    }
 }

@@ -196,3 +196,22 @@ func expectSameVerdict(
     let found = HeadFeeder.verdict(bytes, message, cuts: Array(0...bytes.count), into: &head)
     #expect(found == verdict, "byte by byte: \(visible(bytes.prefix(200)))")
 }
+
+extension RequestTests {
+    /// Every byte at every place of a name: only what the grammar allows, wherever a word ends.
+    @Test func whatANameMayHold() {
+        var head = Head(limits: HeadLimits())
+        let tokens = Set(
+            "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ".utf8)
+        for place in 0..<18 {
+            for byte in UInt8.min...UInt8.max where byte != UInt8(ascii: ":") {
+                var name = Array("x-abcdefghij-lmnop".utf8)
+                name[place] = byte
+                let bytes =
+                    Array("GET / HTTP/1.1\r\nhost: a\r\n".utf8) + name + Array(": y\r\n\r\n".utf8)
+                let result = bytes.withBytes { head.parseRequest($0) }
+                #expect((result == .complete) == tokens.contains(byte), "\(byte) at \(place)")
+            }
+        }
+    }
+}

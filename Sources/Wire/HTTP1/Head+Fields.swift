@@ -39,6 +39,15 @@ extension Head {
     private func parseLine(_ bytes: Bytes, from start: Int) throws(HeadError) -> Int? {
         guard fieldCount < limits.fieldCount else { throw .tooManyFields }
         var i = start
+        // Eight at a time past what nearly every name is made of.
+        while i &+ 8 <= bytes.count {
+            let others = Self.notNameBytes(bytes.word(at: i))
+            guard others == 0 else {
+                i &+= others.trailingZeroBitCount >> 3
+                break
+            }
+            i &+= 8
+        }
         while i < bytes.count, Grammar.isToken(bytes[i]) { i &+= 1 }
         guard i < bytes.count else { return nil }
         guard bytes[i] == UInt8(ascii: ":") else { throw Self.nameError(bytes[i]) }
@@ -87,6 +96,20 @@ extension Head {
         case Ascii.lf: .bareLF
         default: .badFieldName
         }
+    }
+
+    /// The high bit of each byte of `word` that is neither a letter nor a hyphen; exact.
+    ///
+    /// Source: Anderson, "Bit Twiddling Hacks". Sums of seven bits carry into the eighth and no
+    /// further, so that no byte disturbs its neighbour.
+    @inline(__always)
+    private static func notNameBytes(_ word: UInt64) -> UInt64 {
+        let high: UInt64 = 0x8080_8080_8080_8080
+        let folded = (word | 0x2020_2020_2020_2020) & ~high
+        let fromA = folded &+ 0x1F1F_1F1F_1F1F_1F1F  // From "a" on the eighth bit is set,
+        let beyondZ = folded &+ 0x0505_0505_0505_0505  // and beyond "z".
+        let differs = ((word ^ 0x2D2D_2D2D_2D2D_2D2D) & ~high) &+ 0x7F7F_7F7F_7F7F_7F7F
+        return (~(fromA & ~beyondZ) & differs | word) & high
     }
 
     /// The high bit of each byte of `word` that is below 0x20 or 0x7F; the lowest set one is exact.
