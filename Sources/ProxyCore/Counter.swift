@@ -97,7 +97,7 @@ public final class Counters: Sendable {
 
     func add(_ flag: ResponseFlag) { add(at: Self.flagBase + flag.index, 1) }
 
-    /// Accepting was suspended for want of descriptors.
+    /// Accepting was suspended for want of descriptors, or of places for clients.
     public func notePause() { add(.acceptPauses) }
 
     /// Lines of the access log could not be written.

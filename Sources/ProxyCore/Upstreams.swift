@@ -81,15 +81,17 @@ struct Upstreams {
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
             for address in plan.endpoints {
-                let number = numbers["\(plan.name) \(address)"] ?? makeEndpoint(address, &unused)
+                // An address that stands twice in a cluster has two turns and is one endpoint.
+                let key = "\(plan.name) \(address)"
+                let number = numbers[key] ?? makeEndpoint(address, &unused)
+                numbers[key] = number
                 endpoints[Int(number)].cluster = Int32(c)
                 endpoints[Int(number)].removed = false
                 turns.append(number)
             }
             clusters.append(cluster)
         }
-        // Counted by endpoint, not by turn: an address that stands twice in a cluster is one
-        // endpoint.
+        // Counted by endpoint, not by turn.
         for endpoint in endpoints where endpoint.cluster >= 0 {
             clusters[Int(endpoint.cluster)].connections += endpoint.connections
         }

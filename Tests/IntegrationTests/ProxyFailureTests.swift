@@ -1,4 +1,5 @@
 import Base
+import FoundationEssentials
 import Glibc
 import Posix
 import Support
@@ -273,6 +274,52 @@ import Testing
         for client in clients {
             for _ in 0..<rounds { #expect(try client.readAnswer().text == "b") }
         }
+    }
+
+    /// Standard output may be a file that others write to: nothing in it is written over.
+    @Test func linesInAFileAreAppended() throws {
+        let server = try TestServer.named("b")
+        let folder = try Scratch()
+        let log = folder.path("log")
+        try "earlier\n".write(toFile: log, atomically: false, encoding: .utf8)
+        let address: SocketAddress
+        do {
+            let listener = try Socket.listen(on: .loopback(port: 0), sharing: false)
+            address = try Socket.localAddress(of: listener.number)
+        }
+        let file = try ConfigurationFile()
+        try file.write(
+            """
+            listeners: [{name: main, address: "\(address)"}]
+            routes: [{cluster: b}]
+            clusters: [{name: b, endpoints: ["\(server.address)"]}]
+            access_log: "-"
+            workers: 2
+            """)
+        let process = try Process(
+            ProcessCommand(
+                name: "proxy", program: "sh",
+                arguments: [
+                    "-c", "exec \"$0\" proxy --config \"$1\" >> \"$2\"", try Program.meshbench(),
+                    file.path, log,
+                ]))
+        defer { _ = process.terminate(grace: .zero) }
+        let deadline = Clock.now() + RawConnection.patience
+        while (try? RawConnection(to: address)) == nil {
+            try #require(Clock.now() < deadline)
+            _ = waitReadable([-1], for: .milliseconds(10))
+        }
+        let clients = try (0..<8).map { _ in try RawConnection(to: address) }
+        for _ in 0..<20 {
+            for client in clients { try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n") }
+            for client in clients { #expect(try client.readAnswer().text == "b") }
+        }
+        process.send(SIGTERM)
+        #expect(process.wait(until: deadline) == .exited(0))
+        let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+        #expect(lines.first == "earlier")
+        #expect(lines.count { $0.contains("\"status\":200") && $0.hasSuffix("}") } == 160)
+        #expect(lines.count == 162, "and the line that says that it is ready")
     }
 
     /// Nobody reads the log: what does not fit is lost and counted, and everybody is served.

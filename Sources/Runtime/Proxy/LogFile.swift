@@ -6,25 +6,25 @@ import Posix
 struct LogFile: ~Copyable {
     private let descriptor: Int32
     private let isOwned: Bool
+    /// A file on a disk, which takes any amount in one piece.
     private let isFile: Bool
 
     /// - Parameter path: `-` is standard output; nil: no log, so no file.
+    /// - Throws: what `open(2)` says of the path; that of a pipe nobody reads is among it.
     init?(_ path: String?) throws(SystemError) {
         guard let path else { return nil }
-        if path == "-" {
-            // Opened anew, so that not to wait concerns this use alone and not whoever shares the
-            // pipe or the terminal. A socket cannot be opened: it is written to as it is.
-            let number = unsafe open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC)
-            descriptor = number >= 0 ? number : STDOUT_FILENO
-            isOwned = number >= 0
-            isFile = false
-            return
-        }
-        let number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
-        guard number >= 0 else { throw SystemError("open \(path)") }
-        descriptor = number
-        isOwned = true
-        isFile = true
+        // Standard output is opened anew, so that not to wait, and to append, concern this use
+        // alone and not whoever shares it. A socket cannot be opened: it is written to as it is.
+        let isOutput = path == "-"
+        let flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC
+        let number =
+            isOutput
+            ? unsafe open("/proc/self/fd/1", flags) : unsafe open(path, flags | O_CREAT, 0o644)
+        guard number >= 0 || isOutput else { throw SystemError("open \(path)") }
+        descriptor = number >= 0 ? number : STDOUT_FILENO
+        isOwned = number >= 0
+        var status = stat()
+        unsafe isFile = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
     deinit { if isOwned { close(descriptor) } }
@@ -73,7 +73,10 @@ struct LogFile: ~Copyable {
     /// Waits until more is taken, a second at most.
     borrowing func waitUntilWritable() -> Bool {
         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        return unsafe poll(&state, 1, 1000) == 1
+        while true {
+            let count = unsafe poll(&state, 1, 1000)
+            if count >= 0 || errno != EINTR { return count == 1 }
+        }
     }
 }
 

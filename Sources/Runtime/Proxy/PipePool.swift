@@ -8,7 +8,8 @@ struct PipePool {
     /// Bytes that one pipe takes. Bound: what is on its way for one body.
     static let size = 256 * 1024
     /// Bound: two descriptors each; bodies beyond that are copied.
-    static let limit = 64
+    static let most = 64
+    private let limit: Int
 
     private var pipes: [TransferPipe] = []
     /// Which of the pipes each connection has, from 1; 0: none. Zeroed, so that only what is used
@@ -16,7 +17,11 @@ struct PipePool {
     private let lent: Slab<Int32>
     private var spare: [Int32] = []
 
-    init(slots: Int) { lent = Slab(zeroed: slots) }
+    /// - Parameter limit: how many pipes there may be, `most` at most.
+    init(slots: Int, limit: Int) {
+        self.limit = limit
+        lent = Slab(zeroed: slots)
+    }
 
     func deallocate() {
         for pipe in pipes where pipe.isOpen { pipe.close() }
@@ -39,7 +44,7 @@ struct PipePool {
     }
 
     private mutating func add() -> Int32? {
-        guard pipes.count < Self.limit else { return nil }
+        guard pipes.count < limit else { return nil }
         pipes.append(TransferPipe())
         return Int32(pipes.count)
     }

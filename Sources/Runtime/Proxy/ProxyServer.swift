@@ -37,6 +37,7 @@ public final class ProxyServer {
     public func start() throws(SystemError) {
         let descriptors = DescriptorLimit.raise()
         clientsPerWorker = Self.clients(within: descriptors, of: configuration)
+        pipesPerWorker = Self.pipesPerWorker(within: descriptors, of: configuration)
         // A log that cannot be written is an error now, and not when the first worker finds out.
         _ = try LogFile(configuration.accessLog)
         var perWorker = [[Int32]](repeating: [], count: configuration.workers)
@@ -70,13 +71,13 @@ public final class ProxyServer {
         let configuration = self.configuration
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
-        let clients = clientsPerWorker
+        let (clients, pipes) = (clientsPerWorker, pipesPerWorker)
         running.began()
         let thread = try Thread(name: "proxy-\(mailboxes.count)") {
             do throws(SystemError) {
                 let worker = try ProxyWorker(
-                    configuration, listeners: listeners, clients: clients, mailbox: mailbox,
-                    seed: seed)
+                    configuration, listeners: listeners, clients: clients, pipes: pipes,
+                    mailbox: mailbox, seed: seed)
                 worker.run()
                 running.ended(error: nil)
             } catch {
@@ -177,6 +178,14 @@ public final class ProxyServer {
     // MARK: Descriptors
 
     private var clientsPerWorker = Int.max
+    private var pipesPerWorker = 0
+
+    /// How many pipes a worker may have for large bodies: a quarter of its descriptors at most.
+    private static func pipesPerWorker(
+        within descriptors: Int, of configuration: ProxyConfiguration
+    ) -> Int {
+        min(PipePool.most, descriptors / 8 / configuration.workers)
+    }
 
     /// How many clients a worker lets in: each may need a second descriptor, and a second of the
     /// worker's connections, for its request's way to the upstream, so that whoever was let in can
@@ -185,8 +194,9 @@ public final class ProxyServer {
         -> Int
     {
         // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a
-        // log and the listeners of each worker.
-        let own = 8 + configuration.workers * (3 + configuration.listeners.count)
+        // log, the listeners and the pipes of each worker.
+        let pipes = 2 * pipesPerWorker(within: descriptors, of: configuration)
+        let own = 8 + configuration.workers * (3 + configuration.listeners.count + pipes)
         return max(
             1,
             min(

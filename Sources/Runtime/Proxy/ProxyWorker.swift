@@ -53,9 +53,10 @@ final class ProxyWorker {
     /// - Parameters:
     ///   - listeners: listening sockets, which the worker owns from here on.
     ///   - clients: how many may be connected at once; more wait in the kernel's queue.
+    ///   - pipes: how many bodies may pass through the kernel at once; more are copied.
     init(
-        _ configuration: ProxyConfiguration, listeners: [Int32], clients: Int, mailbox: Mailbox,
-        seed: UInt64
+        _ configuration: ProxyConfiguration, listeners: [Int32], clients: Int, pipes: Int,
+        mailbox: Mailbox, seed: UInt64
     ) throws(SystemError) {
         now = Clock.now()
         nextTrim = now + .seconds(1)
@@ -66,7 +67,7 @@ final class ProxyWorker {
         self.clients = clients
         self.listeners = listeners
         sockets = Slab(zeroed: configuration.limits.connections)
-        pipes = PipePool(slots: configuration.limits.connections)
+        self.pipes = PipePool(slots: configuration.limits.connections, limit: pipes)
         log = try LogFile(configuration.accessLog)
         mailbox.publish(proxy.counters)
         try reactor.add(reading: mailbox.descriptor, token: Token.mailbox)
