@@ -13,8 +13,8 @@ public struct MachineUsage: Equatable, Sendable {
     public var stolen: Int64
 
     /// Time for which runnable threads were held back by a CPU quota of a control group of this
-    /// process, over all cores; zero where there is no quota.
-    public var throttled: Duration
+    /// process, over all cores; zero where there is no quota, nil where that cannot be read.
+    public var throttled: Duration?
     /// The cores that are counted.
     public var cores: Int
 
@@ -63,10 +63,11 @@ public struct MachineUsage: Equatable, Sendable {
         }
         // Ticks as time: what the same cores could have given between the two readings.
         let available = total / Double(sysconf(Int32(_SC_CLK_TCK)))
+        let held = start.throttled.flatMap { start in end.throttled.map { $0 - start } }
         return Shares(
             busy: share { $0.total - $0.idle - $0.stolen }, stolen: share(\.stolen),
             softInterrupts: share(\.softInterrupts),
-            throttled: max(0, (end.throttled - start.throttled).seconds) / available)
+            throttled: held.map { max(0, $0.seconds) / available })
     }
 
     /// Shares of the usable cores, 0 to 1.
@@ -74,10 +75,10 @@ public struct MachineUsage: Equatable, Sendable {
         public var busy: Double
         public var stolen: Double
         public var softInterrupts: Double
-        /// Held back by a CPU quota.
-        public var throttled: Double
+        /// Held back by a CPU quota; nil where it could not be read.
+        public var throttled: Double?
 
-        public init(busy: Double, stolen: Double, softInterrupts: Double, throttled: Double = 0) {
+        public init(busy: Double, stolen: Double, softInterrupts: Double, throttled: Double? = 0) {
             self.busy = busy
             self.stolen = stolen
             self.softInterrupts = softInterrupts
@@ -110,18 +111,28 @@ public func coreNumbers(_ list: String) -> Set<Int>? {
 }
 
 /// `throttled_usec` of this process's control group and of all above it: a quota of any of them
-/// holds back what is below, and shows only in its own account.
-private func throttledTime() -> Duration {
-    guard let text = readProcFile("/proc/self/cgroup") else { return .zero }
-    let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
-    // Version 2 of control groups, cgroups(7).
+/// holds back what is below, and shows only in its own account. Zero where no group of version 2
+/// has an account (docs/METHOD.md says so), nil where there is one that cannot be read.
+private func throttledTime() -> Duration? {
+    guard let text = readProcFile("/proc/self/cgroup") else { return nil }
+    return throttledTime(groups: text, root: "/sys/fs/cgroup")
+}
+
+/// - Parameters:
+///   - groups: the text of /proc/self/cgroup, cgroups(7).
+///   - root: where the control groups of version 2 are.
+func throttledTime(groups: [UInt8], root: String) -> Duration? {
+    let lines = String(decoding: groups, as: UTF8.self).split(separator: "\n")
     guard let line = lines.first(where: { $0.hasPrefix("0::/") }) else { return .zero }
     var path = line.dropFirst("0::".count)
     var sum = Duration.zero
     // Bound: the path is one step shorter each time.
     while true {
-        if let stat = readProcFile("/sys/fs/cgroup\(path == "/" ? "" : path)/cpu.stat") {
+        let file = "\(root)\(path == "/" ? "" : path)/cpu.stat"
+        if let stat = readProcFile(file) {
             sum = sum + .microseconds(field("throttled_usec", of: stat) ?? 0)
+        } else if unsafe access(file, F_OK) == 0 || errno != ENOENT {
+            return nil
         }
         guard path.count > 1, let slash = path.lastIndex(of: "/") else { return sum }
         path = slash == path.startIndex ? "/" : path[..<slash]

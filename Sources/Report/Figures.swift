@@ -180,7 +180,7 @@ func grouped(_ value: UInt64) -> String {
 }
 
 /// `p50`, `p99.9` of a quantile from 0 to 1.
-func percentileName(_ quantile: Double) -> String {
+public func percentileName(_ quantile: Double) -> String {
     var text = fixed(quantile * 100, 4)
     while text.hasSuffix("0") { text.removeLast() }
     if text.hasSuffix(".") { text.removeLast() }

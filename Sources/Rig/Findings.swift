@@ -12,6 +12,8 @@ struct Findings {
     let experiment: Experiment
     let records: [ArmRecord]
     let trust: Trust
+    /// Numbers of the rounds of which figures are made.
+    let used: [Int]
     private let evaluation: Evaluation
 
     /// - Parameter records: of complete rounds only.
@@ -22,7 +24,8 @@ struct Findings {
         let rounds = Set(records.map(\.round)).sorted()
         trust = Trust(samples, rounds: rounds, experiment: experiment, warnings: warnings)
         // Where nothing can be trusted, the figures of all rounds are kept for finding out why.
-        let used = trust.validity.valid ? trust.counted : rounds
+        used = trust.validity.valid ? trust.counted : rounds
+        let used = used
         evaluation = Evaluation(
             samples: samples.filter { used.contains($0.round) }, rounds: used,
             arms: experiment.arms, minTailSamples: experiment.limits.minTailSamples,
@@ -180,7 +183,7 @@ struct Findings {
             experiment.arms.contains(.direct)
         else { return [] }
         var metrics: [(name: String, unit: String, metric: Metric)] = [0.5, 0.9, 0.99, 0.999].map {
-            ("response \(percentileLabel($0))", "ns", .percentile($0, .response))
+            ("response \(percentileName($0))", "ns", .percentile($0, .response))
         }
         metrics.append(("response mean", "ns", .mean(.response)))
         var found: [RunResult.Overhead] = []
@@ -317,11 +320,4 @@ extension Pool {
                 return Double(apps + proxies)
             }, sums { _ in 1 }, samples: UInt64(all.count))
     }
-}
-
-/// `p50`, `p99.9`.
-func percentileLabel(_ quantile: Double) -> String {
-    let thousandths = Int((quantile * 1000).rounded())
-    let rest = thousandths % 10
-    return rest == 0 ? "p\(thousandths / 10)" : "p\(thousandths / 10).\(rest)"
 }

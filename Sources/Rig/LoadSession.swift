@@ -43,8 +43,12 @@ final class LoadSession {
     func listen() throws(RigError) {
         while result == nil, let line = try nextLine() { try take(line) }
         guard result == nil, role.process.outputDescriptor < 0 else { return }
-        let end = role.process.wait(until: Clock.now() + .seconds(2)) ?? .exited(0)
-        throw role.died(.died, end)
+        if let end = role.process.wait(until: Clock.now() + .seconds(2)) {
+            throw role.died(.died, end)
+        }
+        throw RigError(
+            .speech, "\(role.node.name) closed its output without a result",
+            log: tail(of: role.log, lines: 20))
     }
 
     private func nextLine() throws(RigError) -> [UInt8]? {

@@ -27,20 +27,25 @@ extension ResultsFolder {
         }
     }
 
-    /// `<arm>.<phase>.hlog`: response latency of each second, tagged with the round. Times run from
-    /// the start of each arm's turn, the rounds one after another.
+    /// `<arm>.<phase>.hlog`: response latency of each second of the rounds that count, tagged with
+    /// the round. Times run from the start of each arm's turn, the rounds one after another.
     private func writeLogs(_ findings: Findings, started: ClockPair) throws(RigError) {
         for (arm, phase, _) in findings.pools {
             var intervals: [HistogramLog.Interval] = []
             var offset = 0.0
-            for record in findings.records where record.arm == arm {
+            let whole = findings.experiment.armDuration.seconds
+            for record in findings.records
+            where record.arm == arm && findings.used.contains(record.round) {
                 for second in record.seconds where second.phase == phase {
                     intervals.append(
                         .init(
                             tag: "round-\(record.round + 1)", start: offset + second.offset,
-                            length: 1, histogram: second.response))
+                            // The last second may be short; what comes after the end is late
+                            // answers, and may be as long as any.
+                            length: second.offset < whole ? min(1, whole - second.offset) : 1,
+                            histogram: second.response))
                 }
-                offset += findings.experiment.armDuration.seconds
+                offset += whole
             }
             let log = HistogramLog(startTime: Double(started.wall) / 1e9, intervals: intervals)
             var text = ""

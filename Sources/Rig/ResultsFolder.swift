@@ -1,7 +1,7 @@
 // A folder of results is whole or absent: it grows under a name that begins with a dot and carries
-// this process's number, and is renamed when the last file is in it. What a killed run left under
-// such a name is removed by the next run of the same scenario; where it had measured something,
-// that is kept as `...-unfinished`.
+// this process's number, and is renamed when the last file is in it. What a run that failed has
+// written is kept as `...-unfinished`. What a killed run left under its name with a dot is removed
+// by the next run of the same scenario, or kept in the same way where it had measured something.
 
 import FoundationEssentials
 import Glibc
@@ -15,6 +15,8 @@ public final class ResultsFolder {
     private let finalPath: String
     /// Folders that were not there before.
     private let made: [String]
+    private let unfinishedPath: String
+    /// Whether it has the name that it is to keep.
     private var isPublished = false
 
     /// Creates the folder for a run under `parent`.
@@ -26,6 +28,7 @@ public final class ResultsFolder {
         let stamp = compactTime(moment) + "-" + fileName(commit)
         finalPath = scenario + "/" + stamp
         path = scenario + "/.\(stamp).\(getpid())"
+        unfinishedPath = "\(finalPath)-\(getpid())-unfinished"
         // Outer ones first.
         made = [parent, scenario].filter { !FileManager.default.fileExists(atPath: $0) } + [path]
         try makeFolder(path)
@@ -93,6 +96,21 @@ public final class ResultsFolder {
             guard errno == ENOTEMPTY || errno == EEXIST else { break }
         }
         throw RigError(.file, "\(SystemError("rename \(path) to \(finalPath)"))")
+    }
+
+    /// Whether a turn has been measured to its end.
+    var hasMeasured: Bool { FileManager.default.fileExists(atPath: path + "/" + Self.rawFile) }
+
+    /// Keeps what a run that failed has left, under a name that says so: logs, journal and what was
+    /// measured tell why. Nothing is written after that.
+    /// - Returns: where it is.
+    func keepUnfinished() -> String {
+        precondition(!isPublished, "results are published once")
+        try? FileManager.default.removeItem(atPath: path + "/scratch")
+        giveBack()
+        isPublished = true
+        // The next run of the scenario looks after what cannot be renamed.
+        return unsafe rename(path, unfinishedPath) == 0 ? unfinishedPath : path
     }
 
     /// Gives what a run through sudo has made to whoever called sudo: else they could not remove

@@ -29,6 +29,9 @@ public struct RunOrder: Sendable {
     /// At most so long before each intended instant is spent spinning by the load generators.
     public var spin: Duration
 
+    /// Four times that of `meshbench load`: beside the processes of an arm, wake-ups come later.
+    public static let standardSpin = Duration.microseconds(200)
+
     public init(
         experiment: Experiment, file: String, source: String, resolved: String, hash: String,
         configuration: [RunResult.Fact], warnings: [String], command: [String], parent: String,
@@ -61,7 +64,8 @@ public struct RunOutcome: Sendable {
 /// Call it from the thread that lives as long as the process: the roles die with the thread that
 /// started them. When this returns or throws, no process is left.
 /// - Throws: `RigError` where the run itself failed and there is nothing to report, `.interrupted`
-///   where the user wants no report either.
+///   where the user wants no report either. What was written by then is kept where the error says,
+///   unless the user stopped the run before anything was measured.
 public func run(
     _ order: RunOrder, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
@@ -70,6 +74,20 @@ public func run(
     let folder = try ResultsFolder(
         parent: order.parent, name: order.experiment.name, moment: started.wall,
         commit: fingerprint.commit)
+    do throws(RigError) {
+        return try run(order, in: folder, fingerprint, started: started, progress, interrupts)
+    } catch {
+        guard error.kind != .interrupted || folder.hasMeasured else { throw error }
+        var error = error
+        error.kept = folder.keepUnfinished()
+        throw error
+    }
+}
+
+private func run(
+    _ order: RunOrder, in folder: ResultsFolder, _ fingerprint: Fingerprint, started: ClockPair,
+    _ progress: Progress, _ interrupts: Interrupts
+) throws(RigError) -> RunOutcome {
     let place = try Workplace(program: order.program, folder: folder, interrupts: interrupts)
     try folder.write(order.source, to: "scenario.yaml")
     try folder.write(order.resolved, to: "scenario-as-run.yaml")

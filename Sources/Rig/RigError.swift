@@ -23,6 +23,8 @@ public struct RigError: Error, Equatable, Sendable, CustomStringConvertible {
     public var message: String
     /// The last lines of the process's log.
     public var log: [String]
+    /// Where that is kept which the run had written by then.
+    public var kept: String?
 
     public init(_ kind: Kind, _ message: String, log: [String] = []) {
         self.kind = kind
@@ -31,8 +33,10 @@ public struct RigError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     public var description: String {
-        log.isEmpty
-            ? message
-            : message + "\nits last words:\n" + log.map { "  | \($0)" }.joined(separator: "\n")
+        var text = message
+        if !log.isEmpty {
+            text += "\nits last words:\n" + log.map { "  | \($0)" }.joined(separator: "\n")
+        }
+        return text + (kept.map { "\nwhat there was by then: \($0)" } ?? "")
     }
 }

@@ -93,7 +93,9 @@ struct Turn {
                     .start, "\(waiting.role.node.name) was not ready within 20 s",
                     log: tail(of: waiting.role.log, lines: 20))
             }
-            try place.wait(for: sessions.map(\.role.process.outputDescriptor), until: deadline)
+            let ends = roster.roles.map(\.process.ending)
+            try place.wait(
+                for: sessions.map(\.role.process.outputDescriptor) + ends, until: deadline)
         }
     }
 

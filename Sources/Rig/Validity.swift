@@ -55,10 +55,8 @@ extension ValidityLimits {
                 found.append(achieved(load, who))
                 found.append(lag(load, who))
             }
-            found.append(
-                atMost(
-                    .generator, load.busy, maxGeneratorCPU,
-                    "the load generator\(who) was saturated: its busiest thread worked"))
+            // A closed loop is as fast as its answers: a busy thread is a caution, see `cautions`.
+            if load.isOpen { found.append(saturated(load, who)) }
             found.append(opened(load, who))
         }
         found.append(
@@ -95,6 +93,24 @@ extension ValidityLimits {
                     holds: sample.tally.completed > 0, sentence: "no request was answered"))
         }
         return found
+    }
+
+    /// What a reader should know of a sample that may be trusted all the same: with closed arrivals
+    /// a busy generator means only that the rate found may be its own.
+    func cautions(_ sample: Sample) -> [String] {
+        sample.loads.compactMap { load in
+            let finding = saturated(load, sample.loads.count == 1 ? "" : " of '\(load.name)'")
+            guard !load.isOpen, !finding.holds else { return nil }
+            return
+                "\(sample.arm.rawValue), \(sample.phase): with closed arrivals the rate that was "
+                + "found may be the generator's own: \(finding.sentence)"
+        }
+    }
+
+    private func saturated(_ load: LoadSample, _ who: String) -> Finding {
+        atMost(
+            .generator, load.busy, maxGeneratorCPU,
+            "the load generator\(who) was saturated: its busiest thread worked")
     }
 
     private func achieved(_ load: LoadSample, _ who: String) -> Finding {
@@ -203,6 +219,13 @@ struct Trust {
             reasons += sentences
         }
         let judged = isValid ? counted : rounds
+        // One for each arm and phase: the first round in which it was so.
+        var cautioned: Set<String> = []
+        for sample in samples where judged.contains(sample.round) {
+            let place = "\(sample.arm.rawValue), \(sample.phase)"
+            let cautions = limits.cautions(sample)
+            if !cautions.isEmpty, cautioned.insert(place).inserted { warnings += cautions }
+        }
         validity = RunResult.Validity(
             valid: isValid, reasons: reasons, warnings: warnings,
             checks: arms.flatMap { arm in

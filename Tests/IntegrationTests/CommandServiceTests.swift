@@ -67,6 +67,11 @@ import Testing
         #expect(told.contains("front/0 exited with 7"), "\(told)")
         #expect(told.contains("no such luck"), "\(told)")
         #expect(folder() == nil, "nothing was measured, so nothing is reported")
+        let kept = try #require(told.split(separator: "what there was by then: ").last)
+        let log = String(kept.prefix { $0 != "\n" }) + "/logs/direct-front-0.log"
+        let log2 = log.replacing("direct", with: "mesh")
+        #expect(
+            [log, log2].contains { FileManager.default.fileExists(atPath: $0) }, "\(told)")
         expectNothingLeftAtOnce(marker)
     }
 

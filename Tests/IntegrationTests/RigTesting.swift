@@ -94,7 +94,7 @@ extension RigTesting {
     func folder(_ scenario: String = "tiny") -> String? {
         let parent = scratch.path("out/\(scenario)")
         let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
-        let whole = names.filter { !$0.hasPrefix(".") }
+        let whole = names.filter { !$0.hasPrefix(".") && !$0.hasSuffix("-unfinished") }
         return whole.count == 1 ? parent + "/" + whole[0] : nil
     }
 

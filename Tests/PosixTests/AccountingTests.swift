@@ -1,7 +1,9 @@
 import Base
+import FoundationEssentials
 import Glibc
-import Posix
 import Testing
+
+@testable import Posix
 
 @Suite struct AccountingTests {
     private func shell(_ script: String) throws -> Process {
@@ -160,6 +162,27 @@ import Testing
         // 200 ticks of 10 ms went by on the two cores together.
         after.throttled = .milliseconds(100)
         #expect(MachineUsage.shares(from: before, to: after).throttled == 0.05)
+    }
+
+    @Test func aQuotaThatCannotBeReadIsNoneOnlyWhereThereIsNoAccount() throws {
+        let root = FileManager.default.temporaryDirectory.path + "/meshbench-\(UUID())"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let folders = FileManager.default
+        try folders.createDirectory(atPath: root + "/a/b", withIntermediateDirectories: true)
+        func time(_ groups: String) -> Base.Duration? {
+            throttledTime(groups: Array(groups.utf8), root: root)
+        }
+        #expect(time("0::/a/b\n") == .zero, "no account")
+        #expect(time("3:cpu:/a\n") == .zero, "version 1")
+        for (path, count) in [("/a/b", 5), ("/a", 7)] {
+            try Data("usage_usec 1\nthrottled_usec \(count)\n".utf8).write(
+                to: URL(filePath: root + path + "/cpu.stat"))
+        }
+        #expect(time("0::/a/b\n") == .microseconds(12), "of all above")
+        // A folder can be opened and not read.
+        try folders.createDirectory(
+            atPath: root + "/cpu.stat", withIntermediateDirectories: false)
+        #expect(time("0::/a/b\n") == nil)
     }
 
     @Test(

@@ -140,11 +140,6 @@ import Testing
         #expect(a.overheads == b.overheads)
         #expect(a.phases == b.phases)
     }
-
-    @Test(arguments: [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")])
-    func percentileLabels(quantile: Double, label: String) {
-        #expect(percentileLabel(quantile) == label)
-    }
 }
 
 @Suite struct TimelineTests {

@@ -39,6 +39,22 @@ import Testing
         #expect(names(parent + "/x").isEmpty)
     }
 
+    @Test func whatAFailedRunHasWrittenIsKept() throws {
+        let parent = scratch()
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        var folder: ResultsFolder? = try ResultsFolder(
+            parent: parent, name: "x", moment: moment, commit: "c")
+        try folder?.write("why", to: "journal.jsonl")
+        #expect(folder?.hasMeasured == false)
+        try folder?.append([], to: ResultsFolder.rawFile)
+        #expect(folder?.hasMeasured == true)
+        let kept = folder?.keepUnfinished()
+        folder = nil
+        #expect(kept == parent + "/x/20261123T085243Z-c-\(getpid())-unfinished")
+        #expect(names(kept ?? "") == ["journal.jsonl", "raw.jsonl"])
+        #expect(names(parent + "/x").count == 1)
+    }
+
     @Test func resultsAreNeverOverwritten() throws {
         let parent = scratch()
         defer { try? FileManager.default.removeItem(atPath: parent) }

@@ -27,6 +27,18 @@ import Testing
     }
 }
 
+@Suite struct ReadinessTests {
+    @Test(
+        arguments: [
+            ("HTTP/1.1 200 OK\r\n", 200), ("HTTP/1.1 200\r\nserver: x\r\n", 200),
+            ("HTTP/1.1 204 \r\n", 204), ("HTTP/1.0 503", 503), ("HTTP/1.1 \r\n", nil),
+            ("SSH-2.0 200", nil), ("", nil),
+        ] as [(String, Int?)])
+    func theStatusEndsAtWhatIsNoDigit(answer: String, expected: Int?) {
+        #expect(status(Array(answer.utf8)) == expected)
+    }
+}
+
 /// The commit that a result names.
 @Suite struct CommitTests {
     private func git(_ words: String, in folder: String) throws {

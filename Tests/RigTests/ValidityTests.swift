@@ -72,6 +72,21 @@ import Testing
         #expect(broken.map(\.rule) == [.samples], "a closed loop that asked nothing is stuck")
     }
 
+    @Test func aBusyGeneratorWithClosedArrivalsIsACautionAndNoFault() {
+        let samples = (0..<3).map { round in
+            var sample = Made.sample(round: round)
+            sample.loads[0].isOpen = false
+            sample.loads[0].busy = 0.99
+            return sample
+        }
+        #expect(Made.limits.findings(samples[0]).filter { !$0.holds } == [])
+        let trust = Trust(
+            samples, rounds: [0, 1, 2], experiment: Made.experiment(), warnings: [])
+        #expect(trust.validity.valid)
+        #expect(trust.validity.warnings.count == 1, "\(trust.validity.warnings)")
+        #expect(trust.validity.warnings[0].hasPrefix("mesh, base: with closed arrivals"))
+    }
+
     @Test func whatIsNotKnownDoesNotHold() {
         var sample = Made.sample()
         sample.machine = nil

@@ -115,7 +115,7 @@ private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder
         warnings: scenario.experiment.warnings.map { "\($0)" },
         command: commandLine(path, overrides, out: arguments.value(.out)),
         parent: arguments.value(.out) ?? "results", program: program, version: programVersion,
-        spin: .microseconds(200))
+        spin: RunOrder.standardSpin)
 }
 
 /// Writes to standard output. What nobody reads is not worth an error.

@@ -26,7 +26,7 @@ private func runSelftest(_ arguments: Arguments) throws(CommandFailure) -> ExitC
         let folder = try privateFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let proofs = try selftest(
-            program: try ownProgram(), parent: folder, spin: .microseconds(200),
+            program: try ownProgram(), parent: folder, spin: RunOrder.standardSpin,
             progress: progress, interrupts: try Interrupts())
         for line in table(proofs) { print(line) }
         let failed = proofs.count { !$0.holds }

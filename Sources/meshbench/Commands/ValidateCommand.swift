@@ -7,7 +7,8 @@ extension Command {
         about: "Check scenario files and say what is wrong with them",
         detail: """
             Every error is shown as file:line:column, with the nearest valid word. Nothing is run.
-            Ends with 0 if all files are right, else with 65.
+            Ends with 0 if all files are right, 65 if one is wrong, 1 if one cannot be read, and \
+            64 if the command line is wrong.
             """,
         positionals: [
             .init(name: "SCENARIO", about: Positional.scenario.about, repeats: true)
