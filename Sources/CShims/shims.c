@@ -17,7 +17,6 @@
 _Static_assert(MB_EPOLL_IN == EPOLLIN && MB_EPOLL_OUT == EPOLLOUT, "epoll constants");
 _Static_assert(MB_EPOLL_ERR == EPOLLERR && MB_EPOLL_HUP == EPOLLHUP, "epoll constants");
 _Static_assert(MB_EPOLL_RDHUP == EPOLLRDHUP && MB_EPOLL_EDGE == EPOLLET, "epoll constants");
-_Static_assert(MB_EPOLL_EXCLUSIVE == EPOLLEXCLUSIVE, "epoll constants");
 
 int mb_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
@@ -28,10 +27,6 @@ static int control(int epoll, int operation, int fd, uint32_t events, uint64_t t
 
 int mb_epoll_add(int epoll, int fd, uint32_t events, uint64_t token) {
     return control(epoll, EPOLL_CTL_ADD, fd, events, token);
-}
-
-int mb_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token) {
-    return control(epoll, EPOLL_CTL_MOD, fd, events, token);
 }
 
 int mb_epoll_remove(int epoll, int fd) { return control(epoll, EPOLL_CTL_DEL, fd, 0, 0); }
@@ -97,12 +92,6 @@ int mb_signal_next(int descriptor) {
 }
 
 void mb_set_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }
-
-const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m) {
-    return memmem(haystack, n, needle, m);
-}
-
-int mb_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal); }
 
 int mb_set_timer_slack(uint64_t nanoseconds) {
     return prctl(PR_SET_TIMERSLACK, (unsigned long)nanoseconds);

@@ -118,9 +118,6 @@ public struct UsageMeter: Sendable {
         refresh()
     }
 
-    /// The processes that are metered now.
-    public var pids: [Int32] { members.keys.sorted() }
-
     /// Looks for new members and takes leave of ended ones.
     public mutating func refresh() {
         let found: [ProcessStat] =

@@ -14,16 +14,3 @@ public struct SystemError: Error, CustomStringConvertible, Equatable, Sendable {
 
     public var description: String { "\(operation): \(unsafe String(cString: strerror(code)))" }
 }
-
-/// Runs `call` again while it is interrupted by a signal; -1 becomes an error.
-@inlinable
-func retryingInterrupts(_ operation: @autoclosure () -> String, _ call: () -> Int32)
-    throws(SystemError) -> Int32
-{
-    while true {
-        let result = call()
-        if result >= 0 { return result }
-        let code = errno
-        if code != EINTR { throw SystemError(operation(), code: code) }
-    }
-}

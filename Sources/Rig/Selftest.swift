@@ -90,7 +90,8 @@ struct Bench {
         return sample
     }
 
-    /// Those of a scenario that says nothing else.
+    /// Those of a scenario that says nothing else, but for samples in the tail: a proof asks for
+    /// one percentile at a time, for which 20 beyond it suffice.
     static let limits = ValidityLimits(
         minAchieved: 0.995, maxLagP99: .milliseconds(1), maxGeneratorCPU: 0.8, maxMachineCPU: 0.95,
         maxSteal: 0.02, minTailSamples: 20)

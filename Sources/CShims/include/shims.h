@@ -20,12 +20,10 @@ enum {
     MB_EPOLL_HUP = 0x010,
     MB_EPOLL_RDHUP = 0x2000,
     MB_EPOLL_EDGE = 1u << 31,
-    MB_EPOLL_EXCLUSIVE = 1u << 28,
 };
 
 int mb_epoll_create(void);
 int mb_epoll_add(int epoll, int fd, uint32_t events, uint64_t token);
-int mb_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token);
 int mb_epoll_remove(int epoll, int fd);
 // Waits at most `timeout_ns` (negative: for ever) and fills `out`; returns the count or -1.
 int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns);
@@ -50,11 +48,6 @@ int mb_signal_descriptor(const int *signals, int count);
 int mb_signal_next(int descriptor);
 
 void mb_set_thread_name(const char *name);
-
-const void *mb_memmem(const void *haystack, size_t n, const void *needle, size_t m);
-
-// Asks the kernel to send `signal` to this process when its parent thread dies.
-int mb_set_parent_death_signal(int signal);
 
 // How late the kernel may wake the calling thread, to bundle wake-ups; 0: the default, 50 µs.
 int mb_set_timer_slack(uint64_t nanoseconds);

@@ -19,12 +19,14 @@ extension Command {
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,
         flags: [
-            .config, .listen, .workers, .size, .delay, .burn, .status, .chunked, .call, .appSeed,
+            .appConfig, .listen, .workers, .size, .delay, .burn, .status, .chunked, .call, .appSeed,
         ],
         run: runApp)
 }
 
 extension Flag {
+    fileprivate static let appConfig = Flag(
+        "--config", "FILE", about: "the configuration, in JSON (docs/APP.md)")
     fileprivate static let size = Flag(
         "--size", "SIZE", standard: "1KiB", about: "bytes of each answer's body")
     fileprivate static let delay = Flag(
@@ -57,7 +59,7 @@ private func runApp(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
         server.stop()
         return .success
     } catch AppError.configuration(let message) {
-        let file = arguments.value(.config)
+        let file = arguments.value(.appConfig)
         throw CommandFailure(
             code: file == nil ? .usage : .badScenario,
             message: "\(file ?? "meshbench app"): \(message)")
@@ -74,7 +76,7 @@ private func wait(for signals: borrowing Signals) throws(SystemError) {
 
 private func configuration(_ arguments: Arguments) throws(CommandFailure) -> AppConfiguration {
     var configuration: AppConfiguration
-    if let file = arguments.value(.config) {
+    if let file = arguments.value(.appConfig) {
         let others = Command.app.flags.filter { $0.name != "--config" && $0.name != "--workers" }
         if let other = others.first(where: arguments.has) {
             throw arguments.usage("\(other.name) goes into the file of --config")

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import Model
 import Runtime
 import Scenario
@@ -10,7 +11,8 @@ struct AppFile {
     /// - Throws: a failure that names the file and the place.
     static func read(_ file: String) throws(CommandFailure) -> AppConfiguration {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw .failed("meshbench app: \(file) cannot be read")
+            let reason = unsafe String(cString: strerror(errno))
+            throw .failed("meshbench app: \(file) cannot be read: \(reason)")
         }
         do {
             try check(JSONDecoder().decode(Tree.self, from: data), keys, at: "")
@@ -18,8 +20,29 @@ struct AppFile {
         } catch let error as Unknown {
             throw CommandFailure(code: .badScenario, message: "\(file): \(error.text)")
         } catch {
-            throw CommandFailure(code: .badScenario, message: "\(file): \(error)")
+            throw CommandFailure(code: .badScenario, message: "\(file): \(text(of: error))")
         }
+    }
+
+    /// What the decoder complains of, with the place in the file.
+    private static func text(of error: any Error) -> String {
+        let context: DecodingError.Context
+        switch error {
+        case DecodingError.keyNotFound(let key, let missing):
+            return "\(place(missing.codingPath + [key])) is missing"
+        case DecodingError.dataCorrupted(let found) where found.codingPath.isEmpty:
+            return "this is no JSON"
+        case DecodingError.typeMismatch(_, let found), DecodingError.valueNotFound(_, let found),
+            DecodingError.dataCorrupted(let found):
+            context = found
+        default: return "\(error)"
+        }
+        return "\(place(context.codingPath)): \(context.debugDescription)"
+    }
+
+    private static func place(_ path: [any CodingKey]) -> String {
+        path.map { key in key.intValue.map { "[\($0)]" } ?? "'\(key.stringValue)'" }
+            .joined(separator: " in ")
     }
 
     private struct Unknown: Error { let text: String }

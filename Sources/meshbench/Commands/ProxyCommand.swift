@@ -20,7 +20,7 @@ extension Command {
 }
 
 extension Flag {
-    static let config = Flag("--config", "FILE", about: "the configuration, YAML or JSON")
+    static let config = Flag("--config", "FILE", about: "the configuration (docs/PROXY.md)")
     static let listen = Flag("--listen", "HOST:PORT", about: "where clients connect")
     static let upstream = Flag("--upstream", "HOST:PORT", about: "where requests go")
     static let workers = Flag("--workers", "N", standard: "1", about: "worker threads")
