@@ -258,6 +258,8 @@ extension Proxy {
         connections[client].stage = .finishing
         connections[client].exchange.requestBytes = 0
         releaseInput(client)
+        // Bytes of its request that nobody will take: what it still sends is read and thrown away.
+        dropHeld(client)
         if connections[client].output.isEmpty { askFlush(client) }
         arm(client)
     }

@@ -81,4 +81,29 @@ import Testing
         scene.send(Self.body.suffix(100_000), by: client)
         #expect(client.proxyEnded && !client.proxyReset)
     }
+
+    /// The server answers while bytes of the request are on their way to it, and reads none of
+    /// them: the client is still read from, so that it ends in order.
+    @Test func anEarlyAnswerLeavesNothingUnread() {
+        let scene = Scene()
+        scene.simulation.socketCapacity = 10_000
+        let client = scene.client()
+        let head = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: \(Self.size)\r\n\r\n"
+        scene.send(Array(head.utf8), by: client)
+        scene.send(Self.body.prefix(200_000), by: client)
+        let server = scene.servers[0]
+        // So that bytes are held: the head and what was read with it have gone.
+        var taken = 0
+        while taken < 90_000 {
+            taken += server.peerRead(5000).count
+            scene.pass(.zero)
+        }
+        scene.send("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", by: server)
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 413 "))
+        scene.send(Self.body.suffix(100_000), by: client)
+        #expect(client.inbound.isEmpty)
+        scene.end(client)
+        #expect(client.proxyClosed && !client.proxyReset)
+        #expect(scene.proxy.buffersInUse == 0)
+    }
 }
