@@ -47,23 +47,30 @@ let package = Package(
         .target(name: "CShims"),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         // 1
         module("Base", []),
         // 2
         module("Model", ["Base"]),
         module("Stats", ["Base"]),
-        module("Wire", ["Base"]),
+        module("Wire", ["Base", "CNghttp2"]),
+        module("Secure", ["Base", "COpenSSL"]),
         module("Posix", ["Base", "CShims"]),
         // 3
         module("Scenario", ["Base", "Model", "CYAML"]),
         module("Report", ["Base", "Model", "Stats", "CZlib"]),
         // 4: the cores. None touches a socket, none imports another.
-        module("ProxyCore", ["Base", "Model", "Stats", "Wire"]),
-        module("LoadCore", ["Base", "Model", "Stats", "Wire"]),
+        module("ProxyCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
+        module("LoadCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
         // 5
-        module("Runtime", ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"]),
+        module(
+            "Runtime",
+            ["Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore"]),
         // 6
-        module("Rig", ["Base", "Model", "Stats", "Posix", "LoadCore", "Scenario", "Report"]),
+        module(
+            "Rig", ["Base", "Model", "Stats", "Secure", "Posix", "LoadCore", "Scenario", "Report"]),
         // 7
         .executableTarget(
             name: "meshbench",
@@ -80,6 +87,7 @@ let package = Package(
         tests("ModelTests", ["Base", "Model"]),
         tests("StatsTests", ["Base", "Stats"]),
         tests("WireTests", ["Base", "Wire"]),
+        tests("SecureTests", ["Base", "Secure"]),
         tests("PosixTests", ["Base", "Posix"]),
         tests("ScenarioTests", ["Base", "Model", "Scenario"]),
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
@@ -87,7 +95,7 @@ let package = Package(
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
         tests(
             "RuntimeTests",
-            ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
+            ["Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),

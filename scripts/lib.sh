@@ -36,6 +36,8 @@ build_needs=(
     bin:pkg-config=pkg-config
     lib:yaml-0.1=libyaml-dev
     lib:zlib=zlib1g-dev
+    lib:libnghttp2=libnghttp2-dev
+    lib:openssl=libssl-dev
 )
 # shellcheck disable=SC2034 # scripts/test reads it.
 test_needs=(

@@ -22,12 +22,34 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     public typealias SocketAddressText = String
 
     public struct Listener: Codable, Equatable, Sendable {
+        /// What clients speak.
+        public enum Speech: String, Codable, CaseIterable, Sendable {
+            /// HTTP/2 or HTTP/1.1: as agreed by ALPN, and in cleartext as the first bytes show
+            /// (HTTP/2 with prior knowledge, RFC 9113, 3.3).
+            case auto
+            case http1
+            case http2
+            /// Bytes, forwarded both ways without a look at them.
+            case tcp
+        }
+
         public var name: String
         public var address: SocketAddressText
+        public var speech: Speech
+        /// Where the bytes of a `tcp` listener go; nil for the others, which have routes.
+        public var cluster: String?
+        /// nil: cleartext.
+        public var tls: ServerTLS?
 
-        public init(name: String, address: SocketAddressText) {
+        public init(
+            name: String, address: SocketAddressText, speech: Speech = .auto,
+            cluster: String? = nil, tls: ServerTLS? = nil
+        ) {
             self.name = name
             self.address = address
+            self.speech = speech
+            self.cluster = cluster
+            self.tls = tls
         }
     }
 
@@ -76,7 +98,17 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     }
 
     public struct Cluster: Codable, Equatable, Sendable {
+        /// What the endpoints speak.
+        public enum Speech: String, Codable, CaseIterable, Sendable {
+            case http1
+            /// With prior knowledge, or by ALPN over TLS.
+            case http2
+        }
+
         public var name: String
+        public var speech: Speech
+        /// nil: cleartext.
+        public var tls: ClientTLS?
         /// Taken in turn.
         public var endpoints: [SocketAddressText]
         public var connectTimeout: Duration
@@ -86,10 +118,13 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var maxPending: Int
 
         public init(
-            name: String, endpoints: [SocketAddressText], connectTimeout: Duration = .seconds(5),
+            name: String, endpoints: [SocketAddressText], speech: Speech = .http1,
+            tls: ClientTLS? = nil, connectTimeout: Duration = .seconds(5),
             maxConnections: Int = 1024, maxPending: Int = 1024
         ) {
             self.name = name
+            self.speech = speech
+            self.tls = tls
             self.endpoints = endpoints
             self.connectTimeout = connectTimeout
             self.maxConnections = maxConnections
@@ -129,13 +164,16 @@ public struct ProxyLimits: Codable, Equatable, Sendable {
     public var headerCount: Int
     /// Bytes of one request target.
     public var targetBytes: Int
-    /// Connections of all kinds, clients' and upstreams'.
+    /// Connections of all kinds, clients' and upstreams', and streams of HTTP/2.
     public var connections: Int
+    /// Streams of HTTP/2 open at once on one connection, in either direction (RFC 9113, 5.1.2).
+    public var streams: Int
 
     public init(
         headBytes: Int = 32 * 1024, headerCount: Int = 100, targetBytes: Int = 8 * 1024,
-        connections: Int = 20_000
+        connections: Int = 20_000, streams: Int = 128
     ) {
+        self.streams = streams
         self.headBytes = headBytes
         self.headerCount = headerCount
         self.targetBytes = targetBytes
@@ -154,12 +192,22 @@ public struct ProxyTimeouts: Codable, Equatable, Sendable {
     public var streamIdle: Duration
     /// In-flight requests after SIGTERM.
     public var drain: Duration
+    /// From the opening of a connection to the end of its TLS handshake.
+    public var handshake: Duration
+    /// An HTTP/2 connection on which nothing has arrived for so long is sent a PING; `zero`: never.
+    public var pingInterval: Duration
+    /// From that PING to its answer; then the connection is given up.
+    public var pingTimeout: Duration
 
     public init(
         request: Duration = .seconds(15), idle: Duration = .seconds(3600),
         head: Duration = .seconds(10), streamIdle: Duration = .seconds(300),
-        drain: Duration = .seconds(30)
+        drain: Duration = .seconds(30), handshake: Duration = .seconds(10),
+        pingInterval: Duration = .zero, pingTimeout: Duration = .seconds(10)
     ) {
+        self.handshake = handshake
+        self.pingInterval = pingInterval
+        self.pingTimeout = pingTimeout
         self.request = request
         self.idle = idle
         self.head = head

@@ -114,7 +114,10 @@ struct Connection: BitwiseCopyable {
     /// is still to be read.
     var outputFailed = false
 
-    // Downstream: the exchange in hand.
+    // Downstream.
+    /// The place of its listener in the configuration.
+    var listener: UInt16 = 0
+    /// The exchange in hand.
     var exchange = Exchange()
     /// Its request had been routed when the configuration changed: it is routed again, as the same.
     var isRerouted = false

@@ -6,15 +6,18 @@ import Wire
 
 extension Proxy {
     /// A client has connected.
-    /// - Parameter client: its address as text, for `x-forwarded-for` and the log; empty: unknown.
+    /// - Parameters:
+    ///   - client: its address as text, for `x-forwarded-for` and the log; empty: unknown.
+    ///   - listener: the place among the configuration's listeners of the one it came by.
     /// - Returns: the connection's slot; nil: the limit is reached, close it.
-    public func accept(client: Bytes, now: Instant) -> Int? {
+    public func accept(client: Bytes, listener: Int = 0, now: Instant) -> Int? {
         guard !draining, let slot = takeSlot(.downstream, now: now) else {
             counters.add(.downstreamConnectionsRefused)
             return nil
         }
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
+        connections[slot].listener = UInt16(listener)
         arm(slot)
         return slot
     }

@@ -54,8 +54,10 @@ extension ProxyDraft {
         refuseDuplicates(addresses, "listener at", &decoding)
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
+        for listener in listeners { listener.check(&decoding) }
+        let referred = routes.map(\.cluster) + listeners.map(\.cluster)
         guard names.count == clusters.count, !names.isEmpty else { return }
-        for case let cluster? in routes.map(\.cluster) where !names.contains(cluster.value) {
+        for case let cluster? in referred where !names.contains(cluster.value) {
             let hint = suggestion(for: cluster.value, in: names)
             decoding.report(cluster.place, "unknown cluster '\(cluster.value)'\(hint)")
         }
@@ -78,7 +80,9 @@ extension ProxyDraft {
         var whole = configuration
         whole.listeners = listeners.compactMap { draft in
             guard let name = draft.name, let address = draft.address else { return nil }
-            return .init(name: name.value, address: address.value)
+            return .init(
+                name: name.value, address: address.value, speech: draft.speech,
+                cluster: draft.cluster?.value, tls: draft.tls)
         }
         whole.routes = routes.map { draft in
             var route = draft.route
@@ -117,7 +121,45 @@ extension ProxyConfiguration {
 
 extension ProxyConfiguration.Listener {
     fileprivate var json: JSON {
-        .object([.init("name", .string(name)), .init("address", .string(address))])
+        var members: [JSON.Member] = [
+            .init("name", .string(name)), .init("address", .string(address)),
+            .init("protocol", .string(speech.rawValue)),
+        ]
+        if let cluster { members.append(.init("cluster", .string(cluster))) }
+        if let tls { members.append(.init("tls", tls.json)) }
+        return .object(members)
+    }
+}
+
+extension ServerTLS {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = [
+            .init("certificate", .string(certificate)), .init("key", .string(key)),
+        ]
+        if let authorities { members.append(.init("authorities", .string(authorities))) }
+        members += [
+            .init("client_certificate", .string(clientCertificate.rawValue)),
+            .init("client_names", .array(clientNames.map(JSON.string))),
+            .init("min_version", .string(minimumVersion.rawValue)),
+        ]
+        return .object(members)
+    }
+}
+
+extension ClientTLS {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = []
+        for (name, value) in [
+            ("authorities", authorities), ("certificate", certificate), ("key", key),
+            ("server_name", serverName),
+        ] {
+            if let value { members.append(.init(name, .string(value))) }
+        }
+        members += [
+            .init("names", .array(names.map(JSON.string))),
+            .init("min_version", .string(minimumVersion.rawValue)),
+        ]
+        return .object(members)
     }
 }
 
@@ -143,12 +185,17 @@ extension ProxyConfiguration.Route {
 
 extension ProxyConfiguration.Cluster {
     fileprivate var json: JSON {
-        .object([
+        var members: [JSON.Member] = [
             .init("name", .string(name)), .init("endpoints", .array(endpoints.map(JSON.string))),
+            .init("protocol", .string(speech.rawValue)),
+        ]
+        if let tls { members.append(.init("tls", tls.json)) }
+        members += [
             .init("connect_timeout", connectTimeout.json),
             .init("max_connections", .integer(maxConnections)),
             .init("max_pending", .integer(maxPending)),
-        ])
+        ]
+        return .object(members)
     }
 }
 
@@ -157,7 +204,7 @@ extension ProxyLimits {
         .object([
             .init("head", .string("\(headBytes)B")), .init("headers", .integer(headerCount)),
             .init("target", .string("\(targetBytes)B")),
-            .init("connections", .integer(connections)),
+            .init("connections", .integer(connections)), .init("streams", .integer(streams)),
         ])
     }
 }
@@ -167,6 +214,8 @@ extension ProxyTimeouts {
         .object([
             .init("request", request.json), .init("idle", idle.json), .init("head", head.json),
             .init("stream_idle", streamIdle.json), .init("drain", drain.json),
+            .init("handshake", handshake.json), .init("ping_interval", pingInterval.json),
+            .init("ping_timeout", pingTimeout.json),
         ])
     }
 }

@@ -15,6 +15,19 @@ struct ProxyDraft: Sendable {
 struct ListenerDraft: Sendable {
     var name: Placed<String>?
     var address: Placed<String>?
+    var speech = ProxyConfiguration.Listener.Speech.auto
+    var cluster: Placed<String>?
+    var tls: ServerTLS?
+
+    func check(_ decoding: inout Decoding) {
+        if speech == .tcp, cluster == nil, let name {
+            decoding.report(name.place, "a tcp listener needs a `cluster`: it has no routes")
+        }
+        if speech != .tcp, let cluster {
+            decoding.report(
+                cluster.place, "only a tcp listener has a `cluster`: others have routes")
+        }
+    }
 }
 
 struct RouteDraft: Sendable {
@@ -81,6 +94,20 @@ extension Shape where Whole == ListenerDraft {
                 .init(
                     "address", \.address, Form<String>.address.placed.optional, isRequired: true,
                     about: "`127.0.0.1:8080` or `[::1]:8080`; port 0: any free one"),
+                .init(
+                    "protocol", \.speech, .choice, standard: "auto",
+                    about:
+                        """
+                        what clients speak: HTTP/2 or HTTP/1.1 (`auto`), one of them, or bytes \
+                        (`tcp`)
+                        """
+                ),
+                .init(
+                    "cluster", \.cluster, Form<String>.name.placed.optional,
+                    about: "where the bytes of a `tcp` listener go"),
+                .init(
+                    "tls", \.tls, Shape<ServerTLS>.server.form.optional,
+                    about: "how connections are secured; absent: cleartext"),
             ])
     }
 }
@@ -125,6 +152,12 @@ extension Shape where Whole == ClusterDraft {
                     "endpoints", \.cluster.endpoints, list(of: Form<String>.endpoint, 0...1000),
                     isRequired: true, about: "addresses, taken in turn"),
                 .init(
+                    "protocol", \.cluster.speech, .choice, standard: "http1",
+                    about: "what the endpoints speak"),
+                .init(
+                    "tls", \.cluster.tls, Shape<ClientTLS>.client.form.optional,
+                    about: "how connections are secured; absent: cleartext"),
+                .init(
                     "connect_timeout", \.cluster.connectTimeout,
                     .duration(.milliseconds(1)...(.seconds(3600))), standard: "5s",
                     about: "how long opening a connection may take"),
@@ -156,7 +189,10 @@ extension Shape where Whole == ProxyLimits {
                     about: "bytes of one request target"),
                 .init(
                     "connections", \.connections, .integer(2...1_000_000), standard: "20000",
-                    about: "connections of all kinds, clients' and upstreams'"),
+                    about: "connections and HTTP/2 streams of all kinds"),
+                .init(
+                    "streams", \.streams, .integer(1...10_000), standard: "128",
+                    about: "HTTP/2 streams open at once on one connection"),
             ])
     }
 }
@@ -182,6 +218,15 @@ extension Shape where Whole == ProxyTimeouts {
                 .init(
                     "drain", \.drain, .duration(.proxyTimeout), standard: "30s",
                     about: "requests in flight after SIGTERM"),
+                .init(
+                    "handshake", \.handshake, .duration(positive), standard: "10s",
+                    about: "from a connection's opening to the end of its TLS handshake"),
+                .init(
+                    "ping_interval", \.pingInterval, .duration(.proxyTimeout), standard: "0s",
+                    about: "HTTP/2: silence before a PING; `0s`: never"),
+                .init(
+                    "ping_timeout", \.pingTimeout, .duration(positive), standard: "10s",
+                    about: "HTTP/2: from a PING to its answer"),
             ])
     }
 }

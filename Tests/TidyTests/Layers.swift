@@ -13,26 +13,32 @@ struct Layer {
         "CShims": Layer(level: 0, mayImport: []),
         "CYAML": Layer(level: 0, mayImport: []),
         "CZlib": Layer(level: 0, mayImport: []),
+        "CNghttp2": Layer(level: 0, mayImport: []),
+        "COpenSSL": Layer(level: 0, mayImport: []),
         "Base": Layer(level: 1, mayImport: []),
         "Model": Layer(level: 2, mayImport: ["Base"]),
         "Stats": Layer(level: 2, mayImport: ["Base"]),
-        "Wire": Layer(level: 2, mayImport: ["Base"]),
+        "Wire": Layer(level: 2, mayImport: ["Base", "CNghttp2"]),
+        "Secure": Layer(level: 2, mayImport: ["Base", "COpenSSL"]),
         "Posix": Layer(level: 2, mayImport: ["Base", "CShims"]),
         "Scenario": Layer(
             level: 3, mayImport: ["Base", "Model", "CYAML"], system: ["FoundationEssentials"]),
         "Report": Layer(
             level: 3, mayImport: ["Base", "Model", "Stats", "CZlib"],
             system: ["FoundationEssentials"]),
-        "ProxyCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire"]),
-        "LoadCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire"]),
+        "ProxyCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
+        "LoadCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
         "Runtime": Layer(
             level: 5,
-            mayImport: ["Base", "Model", "Stats", "Wire", "Posix", "ProxyCore", "LoadCore"],
+            mayImport: [
+                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
+            ],
             system: ["FoundationEssentials"]),
         "Rig": Layer(
             level: 6,
             mayImport: [
-                "Base", "Model", "Stats", "Posix", "LoadCore", "Runtime", "Scenario", "Report",
+                "Base", "Model", "Stats", "Secure", "Posix", "LoadCore", "Runtime", "Scenario",
+                "Report",
             ], system: ["FoundationEssentials"]),
         "meshbench": Layer(
             level: 7,

@@ -189,20 +189,20 @@ final class ProxyWorker {
         if token & Token.mailbox != 0 { return readMail() }
         // A drain earlier in this very turn has closed them.
         guard listening else { return }
-        accept(listeners[Int(token & 0xFFFF)])
+        accept(by: Int(token & 0xFFFF))
     }
 
     /// Lets clients in, so many at a time.
     /// - Returns: whether more may wait.
     @discardableResult
-    private func accept(_ listener: Int32) -> Bool {
+    private func accept(by listener: Int) -> Bool {
         for _ in 0..<Self.acceptsPerTurn {
             guard proxy.openClients < clients else {
                 pauseAccepting()
                 return false
             }
-            switch Socket.accept(listener) {
-            case .connection(let socket): admit(socket)
+            switch Socket.accept(listeners[listener]) {
+            case .connection(let socket): admit(socket, by: listener)
             case .none: return false
             case .exhausted:
                 pauseAccepting()
@@ -212,10 +212,14 @@ final class ProxyWorker {
         return true
     }
 
-    private func admit(_ socket: Int32) {
+    private func admit(_ socket: Int32, by listener: Int) {
         var client: [UInt8] = []
         if let address = try? Socket.peerAddress(of: socket) { client = Array(address.host.utf8) }
-        guard let slot = client.withBytes({ proxy.accept(client: $0, now: now) }) else {
+        guard
+            let slot = client.withBytes({
+                proxy.accept(client: $0, listener: listener, now: now)
+            })
+        else {
             return Socket.close(socket, reset: true)
         }
         sockets[slot] = socket + 1
@@ -398,9 +402,9 @@ final class ProxyWorker {
         guard drainDeadline == nil else { return }
         // Whoever has connected already is served; only then the doors close. Bound: the kernel's
         // queues, which nobody can fill faster than they are emptied for long.
-        for listener in listeners {
+        for listener in listeners.indices {
             var rounds = 0
-            while rounds < Self.acceptsAtDrain, accept(listener) { rounds += 1 }
+            while rounds < Self.acceptsAtDrain, accept(by: listener) { rounds += 1 }
         }
         for listener in listeners { Glibc.close(listener) }
         listeners = []

@@ -1,0 +1,74 @@
+// How a connection is secured: where its certificates are, and whom it believes.
+
+/// The server's side of TLS, for a listener.
+public struct ServerTLS: Codable, Equatable, Sendable {
+    /// Whether a client shows a certificate.
+    public enum ClientCertificate: String, Codable, CaseIterable, Sendable {
+        /// It is not asked.
+        case none
+        /// It is asked; one that is shown must be valid.
+        case optional
+        /// Without a valid one there is no connection.
+        case required
+    }
+
+    /// A PEM file: the leaf, then the intermediates.
+    public var certificate: String
+    /// A PEM file with the leaf's private key.
+    public var key: String
+    /// A PEM file with the authorities that clients' certificates must come from; nil: nobody asks.
+    public var authorities: String?
+    public var clientCertificate: ClientCertificate
+    /// Names of which a client's certificate must carry one (DNS, or URIs such as SPIFFE ids);
+    /// empty: any that the authorities vouch for.
+    public var clientNames: [String]
+    public var minimumVersion: TLSVersion
+
+    public init(
+        certificate: String, key: String, authorities: String? = nil,
+        clientCertificate: ClientCertificate = .none, clientNames: [String] = [],
+        minimumVersion: TLSVersion = .v12
+    ) {
+        self.certificate = certificate
+        self.key = key
+        self.authorities = authorities
+        self.clientCertificate = clientCertificate
+        self.clientNames = clientNames
+        self.minimumVersion = minimumVersion
+    }
+}
+
+/// The client's side of TLS, for a cluster or a load.
+public struct ClientTLS: Codable, Equatable, Sendable {
+    /// A PEM file with the authorities that the server's certificate must come from; nil: those of
+    /// the system.
+    public var authorities: String?
+    /// A PEM file with the certificate that is shown, leaf first; nil: none.
+    public var certificate: String?
+    /// A PEM file with its private key.
+    public var key: String?
+    /// What is asked for by SNI (RFC 6066, 3); nil: nothing.
+    public var serverName: String?
+    /// Names of which the server's certificate must carry one (DNS, or URIs such as SPIFFE ids);
+    /// empty: `serverName`.
+    public var names: [String]
+    public var minimumVersion: TLSVersion
+
+    public init(
+        authorities: String? = nil, certificate: String? = nil, key: String? = nil,
+        serverName: String? = nil, names: [String] = [], minimumVersion: TLSVersion = .v12
+    ) {
+        self.authorities = authorities
+        self.certificate = certificate
+        self.key = key
+        self.serverName = serverName
+        self.names = names
+        self.minimumVersion = minimumVersion
+    }
+}
+
+/// The least version of TLS that is spoken.
+public enum TLSVersion: String, Codable, CaseIterable, Sendable {
+    case v12 = "1.2"
+    case v13 = "1.3"
+}
