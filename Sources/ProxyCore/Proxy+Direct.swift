@@ -36,7 +36,8 @@ extension Proxy {
     func mayPassDirectly(_ connection: Connection) -> Bool {
         guard connection.stage == .exchange, connection.body.kind == .length,
             !connection.body.isRead, let peer = connection.peer,
-            connections[peer].stage == .exchange, !connections[peer].outputFailed
+            connections[peer].stage == .exchange, !connections[peer].outputFailed,
+            !connection.isSecured, !connections[peer].isSecured
         else { return false }
         let least = connection.body.isDirect ? Self.directTail + 1 : Self.directMinimum
         return connection.body.remaining >= least

@@ -18,8 +18,23 @@ extension Proxy {
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
         connections[slot].listener = UInt16(listener)
-        arm(slot)
+        if configuration.listeners.indices.contains(listener),
+            configuration.listeners[listener].tls != nil
+        {
+            connections[slot].isSecured = true
+            connections[slot].isHandshaking = true
+            connections[slot].stage = .handshaking
+            arm(slot)
+        } else {
+            begin(client: slot)
+        }
         return slot
+    }
+
+    /// A client's connection is there to be used.
+    func begin(client slot: Int) {
+        connections[slot].stage = .awaitingRequest
+        arm(slot)
     }
 
     /// Where to read to; nil: not now. Reading is asked for again when there is room.
@@ -68,7 +83,7 @@ extension Proxy {
             // A peer that is not yet connected takes what is sent along with the head, and no more.
             return roomInBuffer && !connections[peer].output.isFull
         case .pooled, .lingering: return true
-        case .pending, .connecting, .finishing: return false
+        case .pending, .connecting, .handshaking, .finishing: return false
         }
     }
 
@@ -125,7 +140,7 @@ extension Proxy {
             if connections[slot].hasInput { askRead(slot) } else { requestEnded(slot, now: now) }
         case (.downstream, .exchange) where !connections[slot].body.isComplete:
             relayRequest(slot, now: now)
-        case (.downstream, .lingering): close(slot)
+        case (.downstream, .lingering), (.downstream, .handshaking): close(slot)
         case (.upstream, .pooled):
             unpool(slot)
             close(slot)

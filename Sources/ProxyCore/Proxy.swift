@@ -37,6 +37,8 @@ public final class Proxy {
     private(set) var draining = false
     /// Clients' addresses as text, 48 bytes a slot, the length first.
     private let clients: Slab<UInt8>
+    /// What was agreed on with clients whose connections are secured. Bound: one each.
+    var agreements: [Int: TLSAgreement] = [:]
     static let clientBytes = 48
     /// Connections that found no buffer. Bound: each slot stands in it at most once.
     var starved: [Int] = []
@@ -222,6 +224,7 @@ public final class Proxy {
         if connections[slot].role == .downstream {
             dropNote(slot)
             counters.add(.downstreamConnectionsClosed)
+            if connections[slot].isSecured { agreements[slot] = nil }
         } else {
             dropReplay(slot)
             let endpoint = Int(connections[slot].endpoint)
