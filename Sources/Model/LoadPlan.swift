@@ -2,6 +2,17 @@ public import Base
 
 /// What one load generator offers.
 public struct LoadPlan: Codable, Equatable, Sendable {
+    /// What the connections speak.
+    public enum Speech: String, Codable, CaseIterable, Sendable {
+        case http1
+        case http2
+        case grpc
+        /// Messages that are echoed, each a request and its answer.
+        case websocket
+        /// Requests and answers of known lengths: docs/APP.md says how.
+        case tcp
+    }
+
     /// How requests arrive.
     public enum Arrivals: String, Codable, CaseIterable, Sendable {
         /// Evenly spaced.
@@ -17,10 +28,13 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     public var name: String
     /// The service that is called.
     public var to: String
+    public var speech: Speech
     /// Requests per second in all; ignored for closed arrivals.
     public var rate: RateShape
     public var arrivals: Arrivals
     public var connections: Int
+    /// Requests that one connection carries at once, 1 or more; 1 for `http1`.
+    public var streams: Int
     /// From the intended instant to the complete answer.
     public var timeout: Duration
     public var request: RequestPlan
@@ -30,11 +44,14 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     public var threads: Int
 
     public init(
-        name: String, to: String, rate: RateShape, arrivals: Arrivals, connections: Int,
-        timeout: Duration, request: RequestPlan, requestsPerConnection: Int, threads: Int
+        name: String, to: String, speech: Speech = .http1, rate: RateShape, arrivals: Arrivals,
+        connections: Int, streams: Int = 1, timeout: Duration, request: RequestPlan,
+        requestsPerConnection: Int, threads: Int
     ) {
         self.name = name
         self.to = to
+        self.speech = speech
+        self.streams = streams
         self.rate = rate
         self.arrivals = arrivals
         self.connections = connections
