@@ -2,17 +2,6 @@ public import Base
 
 /// What one load generator offers.
 public struct LoadPlan: Codable, Equatable, Sendable {
-    /// What the connections speak.
-    public enum Speech: String, Codable, CaseIterable, Sendable {
-        case http1
-        case http2
-        case grpc
-        /// Messages that are echoed, each a request and its answer.
-        case websocket
-        /// Requests and answers of known lengths: docs/APP.md says how.
-        case tcp
-    }
-
     /// How requests arrive.
     public enum Arrivals: String, Codable, CaseIterable, Sendable {
         /// Evenly spaced.
@@ -25,15 +14,39 @@ public struct LoadPlan: Codable, Equatable, Sendable {
         case closed
     }
 
+    /// What is spoken to the service, or to the proxy before it.
+    public enum Speech: String, Codable, CaseIterable, Sendable {
+        case http1
+        /// With prior knowledge, or by ALPN over TLS.
+        case http2
+        /// Unary calls over HTTP/2.
+        case grpc
+        /// Messages and their echoes, on connections that stay open.
+        case websocket
+        /// Bytes and their echoes.
+        case tcp
+    }
+
+    /// Who shows a certificate.
+    public enum Security: String, Codable, CaseIterable, Sendable {
+        /// Cleartext.
+        case off
+        /// TLS; the server alone.
+        case server
+        /// TLS; the client too.
+        case mutual
+    }
+
     public var name: String
     /// The service that is called.
     public var to: String
     public var speech: Speech
+    public var security: Security
     /// Requests per second in all; ignored for closed arrivals.
     public var rate: RateShape
     public var arrivals: Arrivals
     public var connections: Int
-    /// Requests that one connection carries at once, 1 or more; 1 for `http1`.
+    /// Requests at once on each connection, for `http2` and `grpc`; the others carry one.
     public var streams: Int
     /// From the intended instant to the complete answer.
     public var timeout: Duration
@@ -44,13 +57,14 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     public var threads: Int
 
     public init(
-        name: String, to: String, speech: Speech = .http1, rate: RateShape, arrivals: Arrivals,
-        connections: Int, streams: Int = 1, timeout: Duration, request: RequestPlan,
-        requestsPerConnection: Int, threads: Int
+        name: String, to: String, rate: RateShape, arrivals: Arrivals, connections: Int,
+        timeout: Duration, request: RequestPlan, requestsPerConnection: Int, threads: Int,
+        speech: Speech = .http1, security: Security = .off, streams: Int = 1
     ) {
         self.name = name
         self.to = to
         self.speech = speech
+        self.security = security
         self.streams = streams
         self.rate = rate
         self.arrivals = arrivals

@@ -156,10 +156,10 @@ extension LoadDraft {
     fileprivate var plan: LoadPlan? {
         guard let name = name?.value, let to = to?.value else { return nil }
         return LoadPlan(
-            name: name, to: to, speech: speech.value, rate: rate?.value ?? .constant(0),
-            arrivals: arrivals, connections: connections.value, streams: streams.value,
-            timeout: timeout, request: request, requestsPerConnection: requestsPerConnection,
-            threads: threads)
+            name: name, to: to, rate: rate?.value ?? .constant(0), arrivals: arrivals,
+            connections: connections.value, timeout: timeout, request: request,
+            requestsPerConnection: requestsPerConnection, threads: threads, speech: speech.value,
+            streams: streams.value)
     }
 }
 
