@@ -18,6 +18,8 @@ extension Proxy {
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
         connections[slot].listener = UInt16(listener)
+        connections[slot].forwards = forwards(listener)
+        if connections[slot].forwards { askRead(slot) }
         arm(slot)
         return slot
     }
@@ -95,12 +97,17 @@ extension Proxy {
 
     /// Goes on with what had to wait: input that could not be used, or a pause in reading.
     public func advance(_ slot: Int, now: Instant) {
-        guard connections[slot].hasInput || connections[slot].inputEnded else { return }
+        guard
+            connections[slot].hasInput || connections[slot].inputEnded
+                || connections[slot].forwards
+        else { return }
         process(slot, now: now)
     }
 
     private func process(_ slot: Int, now: Instant) {
         switch (connections[slot].role, connections[slot].stage) {
+        case (.downstream, .awaitingRequest) where connections[slot].forwards:
+            beginForwarding(slot, now: now)
         case (.downstream, .awaitingRequest): requestBytes(slot, now: now)
         case (.downstream, .exchange): relayRequest(slot, now: now)
         case (.upstream, .exchange): responseBytes(slot, now: now)
@@ -145,7 +152,10 @@ extension Proxy {
             close(slot)
         case (.upstream, .exchange): responseEnded(slot, failed: true, now: now)
         case (.downstream, .exchange), (.downstream, .pending): abandon(slot, now: now)
-        case (_, .tunnel): closeTunnel(slot, now: now)
+        case (.downstream, .tunnel):
+            closeTunnel(slot, flag: .DC, detail: "client_reset", now: now)
+        case (.upstream, .tunnel):
+            closeTunnel(slot, flag: .UC, detail: "upstream_reset", now: now)
         default: close(slot, reset: true)
         }
     }
@@ -170,6 +180,9 @@ extension Proxy {
         connections[slot].since = now
         connections[slot].active = now
         deadlines.clear(slot)
+        if let client = connections[slot].peer, connections[client].stage == .tunnel {
+            return tunnelConnected(slot, client, now: now)
+        }
         askFlush(slot)
         askRead(slot)
         if let client = connections[slot].peer { askRead(client) }

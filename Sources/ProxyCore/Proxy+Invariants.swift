@@ -70,7 +70,8 @@ extension Proxy {
             precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
         }
         if connection.stage == .pending || connection.stage == .exchange, connection.peer == nil {
-            precondition(connection.hasInput, "a pending request without its head")
+            precondition(
+                connection.hasInput || connection.forwards, "a pending request without its head")
         }
     }
 

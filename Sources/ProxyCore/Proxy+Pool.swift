@@ -21,6 +21,9 @@ extension Proxy {
     func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
         counters.add(.upstreamConnectFailures)
         guard let client = connections[slot].peer else { return closeUpstream(slot, now: now) }
+        if connections[client].stage == .tunnel {
+            return closeTunnel(client, flag: flag, detail: detail, now: now)
+        }
         abort(client, status: 503, flag: flag, detail: detail, now: now)
     }
 

@@ -55,6 +55,11 @@ extension ProxyDraft {
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
         for listener in listeners { listener.check(&decoding) }
+        if routes.isEmpty, let listener = listeners.first(where: { $0.speech != .tcp }),
+            let place = listener.name?.place
+        {
+            decoding.report(place, "the key 'routes' is missing: this listener takes requests")
+        }
         let referred = routes.map(\.cluster) + listeners.map(\.cluster)
         guard names.count == clusters.count, !names.isEmpty else { return }
         for case let cluster? in referred where !names.contains(cluster.value) {
