@@ -203,7 +203,7 @@ final class StreamSpeech {
     /// The head of an answer, or trailers, are complete.
     func headEnded(_ connection: Int, _ place: Int, endsStream: Bool) {
         let assembled = assembler.finish(
-            endsStream: endsStream, bodyless: toHead, webSocketKey: Bytes(""), switches: nil)
+            endsStream: endsStream, bodyless: toHead, random: (0, 0), switches: nil)
         switch assembled {
         case .trailers: return
         case .invalid: malformed(connection, place)

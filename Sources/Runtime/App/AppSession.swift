@@ -54,6 +54,8 @@ final class AppSession: HTTP2Session {
         if tag >= 0 { worker.streamEnded(tag) }
     }
 
+    override func endSent(_ stream: Int32, tag: Int) { worker.streamSent(tag) }
+
     override func streamClosed(_ stream: Int32, tag: Int, _ code: HTTP2Code) {
         worker.closeStream(tag)
     }

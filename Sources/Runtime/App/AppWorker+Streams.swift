@@ -147,7 +147,7 @@ extension AppWorker {
     /// The head of a request is complete.
     func openStream(_ slot: Int, _ id: Int32, endsStream: Bool) {
         let assembled = assembler.finish(
-            endsStream: endsStream, bodyless: false, webSocketKey: Bytes(""), switches: nil)
+            endsStream: endsStream, bodyless: false, random: (0, 0), switches: nil)
         if case .trailers = assembled { return }
         guard let exchange = takeStream(slot, id) else {
             sessions[slot]?.reset(id, .refusedStream)
@@ -201,6 +201,12 @@ extension AppWorker {
         streams[index(exchange)].hasEnded = true
         guard !stream(exchange).isAnswered else { return }
         isRPC(exchange) ? rpcEnded(exchange) : start(exchange)
+    }
+
+    /// The whole answer is out. A client that is still sending is told that nobody listens, and
+    /// that this is no error (RFC 9113, 8.1).
+    func streamSent(_ exchange: Int) {
+        if !stream(exchange).hasEnded { session(exchange)?.reset(stream(exchange).id, .noError) }
     }
 
     /// A delay is over, or a deadline.

@@ -72,6 +72,21 @@ public final class FieldList {
         if !overflowed { add(copies[0], copies[1]) }
     }
 
+    /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked.
+    public func add(lines: Bytes) {
+        var start = 0
+        while start < lines.count, let end = lines.firstIndex(of: Ascii.cr, from: start),
+            let colon = lines.firstIndex(of: UInt8(ascii: ":"), from: start), colon < end
+        {
+            var (from, to) = (colon + 1, end)
+            func isBlank(_ byte: UInt8) -> Bool { byte == Ascii.space || byte == Ascii.tab }
+            while from < to, isBlank(lines[from]) { from += 1 }
+            while to > from, isBlank(lines[to - 1]) { to -= 1 }
+            add(lines[start..<colon], lines[from..<to])
+            start = end + 2
+        }
+    }
+
     /// Appends a field whose value `write` makes.
     public func add(_ name: StaticString, making write: (inout ByteWriter) -> Void) {
         var out = unsafe ByteWriter(UnsafeMutableRawBufferPointer(rebasing: made[madeCount...]))

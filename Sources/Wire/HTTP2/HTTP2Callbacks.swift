@@ -60,6 +60,7 @@ enum HTTP2Callbacks {
             preconditionFailure("no memory for callbacks")
         }
         unsafe setSending(made)
+        unsafe setSent(made)
         unsafe setHeads(made)
         unsafe setStreams(made)
         unsafe setFrames(made)
@@ -71,10 +72,25 @@ enum HTTP2Callbacks {
             _, frame, header, count, _, data in
             let session = unsafe HTTP2Callbacks.session(data)
             guard let stream = unsafe frame?.pointee.hd.stream_id else { return 0 }
+            let tag = session.tag(of: stream)
+            // Let go since the frame was begun: there are no bytes for it any more.
+            guard tag >= 0 else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             let written = session.writeData(
-                session.tag(of: stream), header: unsafe HTTP2Callbacks.bytes(header, 9),
-                count: count)
+                tag, header: unsafe HTTP2Callbacks.bytes(header, 9), count: count)
             return written ? 0 : NGHTTP2_ERR_WOULDBLOCK.rawValue
+        }
+    }
+
+    private static func setSent(_ table: OpaquePointer) {
+        unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, data in
+            guard let header = unsafe frame?.pointee.hd,
+                header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
+                header.type == NGHTTP2_DATA.rawValue || header.type == NGHTTP2_HEADERS.rawValue
+            else { return 0 }
+            let session = unsafe HTTP2Callbacks.session(data)
+            let tag = session.tag(of: header.stream_id)
+            if tag >= 0 { session.endSent(header.stream_id, tag: tag) }
+            return 0
         }
     }
 

@@ -282,6 +282,8 @@ open class HTTP2Session {
     open func streamEnded(_ stream: Int32, tag: Int) {}
     /// The stream is over on both sides.
     open func streamClosed(_ stream: Int32, tag: Int, _ code: HTTP2Code) {}
+    /// The last frame of the stream from this side has been handed out.
+    open func endSent(_ stream: Int32, tag: Int) {}
     /// The peer has reset a stream, or an idle one.
     open func resetReceived(_ stream: Int32, tag: Int) {}
     /// The peer lets no more streams in, and has not looked at those behind `last`.

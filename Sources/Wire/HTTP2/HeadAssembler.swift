@@ -172,10 +172,10 @@ public final class HeadAssembler {
     /// - Parameters:
     ///   - endsStream: no body follows.
     ///   - bodyless: it answers a HEAD request, so it has no body whatever it says.
-    ///   - webSocketKey: 16 random bytes in base64, for a WebSocket that goes on by HTTP/1.1.
+    ///   - random: for the key of a WebSocket that may go on by HTTP/1.1.
     ///   - switches: it answers a request for another protocol, which 200 grants (RFC 8441, 5).
     public func finish(
-        endsStream: Bool, bodyless: Bool, webSocketKey: Bytes, switches: StaticString?
+        endsStream: Bool, bodyless: Bool, random: (UInt64, UInt64), switches: StaticString?
     ) -> Assembled {
         if let error { return .invalid(error) }
         if cookieEnd > 0 {
@@ -188,14 +188,14 @@ public final class HeadAssembler {
                 status, endsStream: endsStream, bodyless: bodyless, switches: switches)
         }
         if let method = value(.method) {
-            return request(method, endsStream: endsStream, webSocketKey: webSocketKey)
+            return request(method, endsStream: endsStream, random: random)
         }
         if let error { return .invalid(error) }
         return .trailers(unsafe Bytes(UnsafeRawBufferPointer(rebasing: text[gap..<textEnd])))
     }
 
     private func request(
-        _ method: Bytes, endsStream: Bool, webSocketKey: Bytes
+        _ method: Bytes, endsStream: Bool, random: (UInt64, UInt64)
     ) -> Assembled {
         guard let authority = value(.authority) else { return .invalid(.missingHost) }
         var target = value(.path)
@@ -206,7 +206,7 @@ public final class HeadAssembler {
                 method = Bytes("GET")
                 line(Bytes("connection"), Bytes("upgrade"))
                 line(Bytes("upgrade"), name)
-                if name == "websocket" { line(Bytes("sec-websocket-key"), webSocketKey) }
+                if name == "websocket" { webSocketKey(random) }
             } else {
                 target = authority
             }
@@ -225,6 +225,17 @@ public final class HeadAssembler {
             out.append(authority)
             out.append("\r\n")
         }
+    }
+
+    /// A nonce of 16 bytes in base64 (RFC 6455, 4.1), which RFC 8441 does without.
+    private func webSocketKey(_ random: (UInt64, UInt64)) {
+        var nonce: [UInt8] = []
+        for word in [random.0, random.1] {
+            for shift in stride(from: 0, to: 64, by: 8) {
+                nonce.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
+        }
+        Array(Base64.encode(nonce).utf8).withBytes { line(Bytes("sec-websocket-key"), $0) }
     }
 
     private func answer(

@@ -91,12 +91,12 @@ extension AppWorker {
             fields.add("content-type", "application/grpc")
             addStatus(status, message)
             _ = session(exchange)?.submitResponse(streams[index].id, fields, hasBody: false)
-            over(exchange, reset: .noError)
+            over(exchange)
         } else if streams[index].rpc.hasTrailers
             || streams[index].rpc.hasAnswer && streams[index].rpc.sent > 0
         {
             // A message cannot be ended in its middle.
-            over(exchange, reset: nil)
+            over(exchange)
             session(exchange)?.reset(streams[index].id, .cancel)
         } else {
             streams[index].rpc.hasAnswer = false
@@ -107,9 +107,7 @@ extension AppWorker {
     }
 
     /// The status is among the frames of this turn.
-    /// - Parameter reset: what a client is told that is still sending: nobody listens any more (RFC
-    ///   9113, 8.1); nil: it is told otherwise.
-    private func over(_ exchange: Int, reset: HTTP2Code?) {
+    private func over(_ exchange: Int) {
         let index = index(exchange)
         streams[index].rpc.isOver = true
         streams[index].isAnswered = true
@@ -119,9 +117,7 @@ extension AppWorker {
         // Of HTTP, whatever the call came to.
         exchanges[exchange].plan.status = 200
         countEnd(stream: exchange)
-        guard let session = session(exchange) else { return }
-        if let reset, !streams[index].hasEnded { session.reset(streams[index].id, reset) }
-        if exchanges[exchange].plan.close { session.submitGoaway(.noError) }
+        if exchanges[exchange].plan.close { session(exchange)?.submitGoaway(.noError) }
     }
 
     private func submitHead(_ exchange: Int) {
@@ -156,7 +152,7 @@ extension AppWorker {
         guard rpc.isEnding else { return .nothing }
         guard submitTrailers(exchange, texts[exchange] ?? "") else { return .failed }
         // Without a frame of its own, which would be empty.
-        over(exchange, reset: .noError)
+        over(exchange)
         return .trailers(0)
     }
 
@@ -192,7 +188,7 @@ extension AppWorker {
         let index = index(exchange)
         streams[index].rpc.hasAnswer = false
         streams[index].rpc.index += 1
-        if streams[index].rpc.hasTrailers { return over(exchange, reset: .noError) }
+        if streams[index].rpc.hasTrailers { return over(exchange) }
         let delay = streams[index].rpc.request.delay
         if streams[index].rpc.answersLeft > 0, delay > .zero {
             wakeStream(exchange, at: now + delay)
