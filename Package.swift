@@ -87,7 +87,7 @@ let package = Package(
         tests("ModelTests", ["Base", "Model"]),
         tests("StatsTests", ["Base", "Stats"]),
         tests("WireTests", ["Base", "Wire"]),
-        tests("SecureTests", ["Base", "Secure"]),
+        tests("SecureTests", ["Base", "COpenSSL", "Secure"]),
         tests("PosixTests", ["Base", "Posix"]),
         tests("ScenarioTests", ["Base", "Model", "Scenario"]),
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
@@ -95,7 +95,10 @@ let package = Package(
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
         tests(
             "RuntimeTests",
-            ["Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
+            [
+                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
+                "Runtime",
+            ]),
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
