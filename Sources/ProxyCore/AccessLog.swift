@@ -57,9 +57,13 @@ extension Proxy {
             Self.writeEscaped(bytes[head.path], to: &out)
             out.append("\",\"authority\":\"")
             Self.writeEscaped(bytes[head.authority], to: &out)
-            out.append("\",\"protocol\":\"HTTP/1.")
-            out.append(decimal: UInt64(head.minorVersion))
-            out.append("\"")
+            if connections[slot].isStream {
+                out.append("\",\"protocol\":\"HTTP/2\"")
+            } else {
+                out.append("\",\"protocol\":\"HTTP/1.")
+                out.append(decimal: UInt64(head.minorVersion))
+                out.append("\"")
+            }
         }
     }
 
@@ -68,6 +72,14 @@ extension Proxy {
         guard log.enabled else { return }
         note(slot) {
             $0.append(",\"method\":null,\"path\":null,\"authority\":null,\"protocol\":null")
+        }
+    }
+
+    /// Notes that bytes are forwarded of which nothing is known.
+    func noteForwarding(_ slot: Int) {
+        guard log.enabled else { return }
+        note(slot) {
+            $0.append(",\"method\":null,\"path\":null,\"authority\":null,\"protocol\":\"TCP\"")
         }
     }
 

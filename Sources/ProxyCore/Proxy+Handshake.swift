@@ -66,7 +66,8 @@ extension Proxy {
 
     /// What was agreed on with a client; nil: its connection is not secured.
     func agreement(of slot: Int) -> TLSAgreement? {
-        connections[slot].isSecured ? agreements[slot] : nil
+        let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
+        return connections[owner].isSecured ? agreements[owner] : nil
     }
 
     /// The connection that was asked for is open, and its handshake begins.

@@ -14,7 +14,8 @@ struct ConnectionList: BitwiseCopyable {
 
 struct Endpoint: BitwiseCopyable {
     var cluster: Int32 = -1
-    /// Connections in the pool, most recently used first.
+    /// Connections in the pool, most recently used first: those without an exchange, and sessions
+    /// with room for one more stream.
     var pooled = ConnectionList()
     /// Connections in any stage.
     var connections: Int32 = 0
@@ -31,6 +32,8 @@ struct Cluster: BitwiseCopyable {
     var maxConnections: Int32 = 0
     var maxPending: Int32 = 0
     var connectTimeout = Duration.zero
+    /// Requests share connections, as streams.
+    var isHTTP2 = false
     /// Connections have TLS.
     var isSecured = false
     /// Downstream connections whose request waits for an upstream connection.
@@ -86,6 +89,7 @@ struct Upstreams {
             cluster.maxConnections = Int32(plan.maxConnections)
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
+            cluster.isHTTP2 = plan.speech == .http2
             cluster.isSecured = plan.tls != nil
             for address in plan.endpoints {
                 // An address that stands twice in a cluster has two turns and is one endpoint.

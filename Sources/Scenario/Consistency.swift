@@ -30,6 +30,7 @@ struct Consistency {
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }
         draft.loads.forEach { checkConnections(of: $0, &decoding) }
+        draft.loads.forEach { checkSpeech(of: $0, &decoding) }
         checkProcesses(&decoding)
     }
 
@@ -151,6 +152,20 @@ struct Consistency {
             """
         )
     }
+
+    private func checkSpeech(of load: LoadDraft, _ decoding: inout Decoding) {
+        let speech = load.speech.value
+        if !Self.spoken.contains(speech) {
+            decoding.report(
+                load.speech.place, "the load generator does not speak \(speech.rawValue) yet")
+        }
+        if speech == .http1, load.streams.value != 1 {
+            decoding.report(
+                load.streams.place, "a connection of HTTP/1.1 carries one request at once")
+        }
+    }
+
+    private static let spoken: [LoadPlan.Speech] = [.http1, .http2, .grpc]
 
     private func checkProcesses(_ decoding: inout Decoding) {
         let replicas = draft.services.reduce(0) { $0 + $1.replicas }

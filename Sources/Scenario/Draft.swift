@@ -47,12 +47,8 @@ struct LoadDraft: Sendable {
     var timeout = Duration.zero
     var request = RequestPlan()
     var requestsPerConnection = 0
-    var proto = LoadProtocol.http1
-}
-
-/// What a load speaks.
-enum LoadProtocol: String, CaseIterable, Sendable {
-    case http1
+    var speech = Placed(LoadPlan.Speech.http1, .nowhere)
+    var streams = Placed(1, .nowhere)
 }
 
 struct PhaseDraft: Sendable {

@@ -15,7 +15,8 @@ extension Shape where Whole == LoadDraft {
                 "to", \.to, Form<String>.name.placed.optional, isRequired: true,
                 about: "the service that is called"),
             .init(
-                "protocol", \.proto, .choice, standard: "http1", about: "what the load speaks"),
+                "protocol", \.speech, Form<LoadPlan.Speech>.choice.placed, standard: "http1",
+                about: "what the load speaks"),
             .init(
                 "rate", \.rate, Form<RateShape>.shape.placed.optional,
                 about:
@@ -35,6 +36,9 @@ extension Shape where Whole == LoadDraft {
             .init(
                 "connections", \.connections, Form<Int>.integer(1...10_000).placed,
                 standard: "16", about: "connections kept open, over all threads"),
+            .init(
+                "streams", \.streams, Form<Int>.integer(1...1024).placed, standard: "1",
+                about: "requests that one connection carries at once; 1 for `http1`"),
             .init(
                 "threads", \.threads, .integer(1...64), standard: "1",
                 about: "threads of the generator"),

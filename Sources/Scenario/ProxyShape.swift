@@ -51,9 +51,14 @@ extension Shape where Whole == ProxyDraft {
                     "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
                     isRequired: true, about: "where clients connect"),
                 .init(
-                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 1...1000),
-                    isRequired: true,
-                    about: "where requests go: the first route of which every condition holds"),
+                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 0...1000),
+                    standard: "[]",
+                    about:
+                        """
+                        where requests go: the first route of which every condition holds; needed \
+                        unless all listeners speak `tcp`
+                        """
+                ),
                 .init(
                     "clusters", \.clusters, list(of: Shape<ClusterDraft>.cluster.form, 1...1000),
                     isRequired: true, about: "groups of endpoints that serve the same"),
@@ -188,7 +193,7 @@ extension Shape where Whole == ProxyLimits {
                     standard: "8KiB",
                     about: "bytes of one request target"),
                 .init(
-                    "connections", \.connections, .integer(2...1_000_000), standard: "20000",
+                    "connections", \.connections, .integer(2...1_000_000), standard: "50000",
                     about: "connections and HTTP/2 streams of all kinds"),
                 .init(
                     "streams", \.streams, .integer(1...10_000), standard: "128",

@@ -158,7 +158,8 @@ extension LoadDraft {
         return LoadPlan(
             name: name, to: to, rate: rate?.value ?? .constant(0), arrivals: arrivals,
             connections: connections.value, timeout: timeout, request: request,
-            requestsPerConnection: requestsPerConnection, threads: threads)
+            requestsPerConnection: requestsPerConnection, threads: threads, speech: speech.value,
+            streams: streams.value)
     }
 }
 

@@ -160,7 +160,15 @@ import Testing
             ),
             (
                 "rate: 100/s", "rate: 1/s\n    protocol: http2",
-                "8:15: unknown word 'http2'; did you mean 'http1'?"
+                "8:15: the load generator does not speak http2 yet"
+            ),
+            (
+                "rate: 100/s", "rate: 1/s\n    protocol: http3",
+                "8:15: unknown word 'http3'; did you mean 'http1'?"
+            ),
+            (
+                "rate: 100/s", "rate: 1/s\n    streams: 2",
+                "8:14: a connection of HTTP/1.1 carries one request at once"
             ),
             (
                 "- name: echo", "- name: echo\n    respond: {size: 1}",
