@@ -102,7 +102,7 @@ let package = Package(
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
-        tests("IntegrationTests", ["Base", "Model", "Posix", "Stats", "Report"]),
+        tests("IntegrationTests", ["Base", "Model", "Posix", "Stats", "LoadCore", "Report"]),
         tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
         tests("TidyTests", []),
     ]
