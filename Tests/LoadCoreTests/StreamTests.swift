@@ -3,6 +3,7 @@
 
 import Base
 import Model
+import Stats
 import Testing
 import Wire
 
