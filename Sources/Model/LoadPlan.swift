@@ -14,13 +14,40 @@ public struct LoadPlan: Codable, Equatable, Sendable {
         case closed
     }
 
+    /// What is spoken to the service, or to the proxy before it.
+    public enum Speech: String, Codable, CaseIterable, Sendable {
+        case http1
+        /// With prior knowledge, or by ALPN over TLS.
+        case http2
+        /// Unary calls over HTTP/2.
+        case grpc
+        /// Messages and their echoes, on connections that stay open.
+        case websocket
+        /// Bytes and their echoes.
+        case tcp
+    }
+
+    /// Who shows a certificate.
+    public enum Security: String, Codable, CaseIterable, Sendable {
+        /// Cleartext.
+        case off
+        /// TLS; the server alone.
+        case server
+        /// TLS; the client too.
+        case mutual
+    }
+
     public var name: String
     /// The service that is called.
     public var to: String
+    public var speech: Speech
+    public var security: Security
     /// Requests per second in all; ignored for closed arrivals.
     public var rate: RateShape
     public var arrivals: Arrivals
     public var connections: Int
+    /// Requests at once on each connection, for `http2` and `grpc`; the others carry one.
+    public var streams: Int
     /// From the intended instant to the complete answer.
     public var timeout: Duration
     public var request: RequestPlan
@@ -31,10 +58,14 @@ public struct LoadPlan: Codable, Equatable, Sendable {
 
     public init(
         name: String, to: String, rate: RateShape, arrivals: Arrivals, connections: Int,
-        timeout: Duration, request: RequestPlan, requestsPerConnection: Int, threads: Int
+        timeout: Duration, request: RequestPlan, requestsPerConnection: Int, threads: Int,
+        speech: Speech = .http1, security: Security = .off, streams: Int = 1
     ) {
         self.name = name
         self.to = to
+        self.speech = speech
+        self.security = security
+        self.streams = streams
         self.rate = rate
         self.arrivals = arrivals
         self.connections = connections
