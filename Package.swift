@@ -87,7 +87,7 @@ let package = Package(
         tests("ModelTests", ["Base", "Model"]),
         tests("StatsTests", ["Base", "Stats"]),
         tests("WireTests", ["Base", "Wire"]),
-        tests("SecureTests", ["Base", "Secure"]),
+        tests("SecureTests", ["Base", "COpenSSL", "Secure"]),
         tests("PosixTests", ["Base", "Posix"]),
         tests("ScenarioTests", ["Base", "Model", "Scenario"]),
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
