@@ -1,6 +1,6 @@
 // What each step of a ladder adds: for each metric a panel, in it one line for each step with its
-// interval about the value, and zero where nothing was added. The panels of one unit share their
-// axis, so that a step that costs twice as much is twice as far.
+// interval about the value, and zero where nothing was added. Each panel has an axis of its own: a
+// median that is sure to a microsecond would be a dot beside a tail that is sure to a millisecond.
 
 import Model
 
@@ -46,8 +46,7 @@ struct StepChart {
 
     private func panel(_ panel: [RunResult.Overhead], left: Double, top: Double) -> Markup {
         let quantity = Quantity(unit: panel[0].unit)
-        let drawn = steps.filter { $0.unit == panel[0].unit && Self.metrics.contains($0.metric) }
-        let range = IntervalStrip.range(of: drawn.map(\.difference))
+        let range = IntervalStrip.range(of: panel.map(\.difference))
         // Room for the ends of intervals, and never an axis of no length.
         let reach = max(range.upperBound - range.lowerBound, 1e-12) * 0.06
         let plot = Plot(

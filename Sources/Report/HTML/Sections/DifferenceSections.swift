@@ -79,14 +79,16 @@ extension RunResult {
             .init(title: isPair ? first.arm.rawValue : "After", isNumber: true),
             .init(title: isPair ? "Overhead" : "Adds", isNumber: true),
             .init(title: intervalTitle, isNumber: true), .init(title: "Relative", isNumber: true),
-            .init(title: "From zero, on one scale for each unit"),
+            .init(title: "From zero, on one scale for each \(isPair ? "unit" : "metric")"),
             .init(title: "Rounds", isNumber: true),
         ]
         var table = Table(columns)
-        var last = first
+        var last: Overhead?
         for difference in differences {
             let isClose =
-                isPair ? difference.phase == last.phase : difference.hasName(of: last)
+                last.map {
+                    isPair ? difference.phase == $0.phase : difference.hasName(of: $0)
+                } ?? false
             table.append(
                 row(difference, among: differences, isPair: isPair, isNamed: !isClose),
                 isClose: isClose)
@@ -99,7 +101,9 @@ extension RunResult {
         _ overhead: Overhead, among all: [Overhead], isPair: Bool, isNamed: Bool
     ) -> [Table.Cell] {
         let quantity = Quantity(unit: overhead.unit)
-        let peers = all.filter { $0.unit == overhead.unit }.map(\.difference)
+        let peers = all.filter {
+            isPair ? $0.unit == overhead.unit : $0.metric == overhead.metric
+        }.map(\.difference)
         let strip = IntervalStrip(
             estimate: overhead.difference, range: IntervalStrip.range(of: peers),
             text: quantity.text(overhead.difference, signed: true))
