@@ -95,7 +95,10 @@ let package = Package(
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
         tests(
             "RuntimeTests",
-            ["Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore", "Runtime"]),
+            [
+                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
+                "Runtime",
+            ]),
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),

@@ -57,9 +57,13 @@ extension Proxy {
             Self.writeEscaped(bytes[head.path], to: &out)
             out.append("\",\"authority\":\"")
             Self.writeEscaped(bytes[head.authority], to: &out)
-            out.append("\",\"protocol\":\"HTTP/1.")
-            out.append(decimal: UInt64(head.minorVersion))
-            out.append("\"")
+            if connections[slot].isStream {
+                out.append("\",\"protocol\":\"HTTP/2\"")
+            } else {
+                out.append("\",\"protocol\":\"HTTP/1.")
+                out.append(decimal: UInt64(head.minorVersion))
+                out.append("\"")
+            }
         }
     }
 

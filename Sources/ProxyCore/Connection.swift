@@ -31,6 +31,26 @@ enum Stage: UInt8, BitwiseCopyable {
     /// Downstream: sending has ended; what still comes is read and thrown away, so that the client
     /// reads the answer before it meets a reset.
     case lingering
+    /// Both: a connection of HTTP/2, which carries streams and no exchange of its own.
+    case session
+}
+
+/// What a client's connection speaks.
+enum Speech: UInt8, BitwiseCopyable {
+    /// Its first bytes will tell.
+    case undecided
+    case http1
+    case http2
+}
+
+/// How the body that a connection sends is delimited.
+enum BodyCoding: UInt8, BitwiseCopyable {
+    /// As it comes from the other side.
+    case same
+    /// In chunks that are made here, of a body from a stream.
+    case chunks
+    /// By the frames of a stream.
+    case frames
 }
 
 /// How far a body has come.
@@ -39,8 +59,10 @@ struct BodyProgress: BitwiseCopyable {
         case complete
         case length
         case chunked
-        /// Chunks that are taken out of their coding, for a client of HTTP/1.0.
+        /// Chunks that are taken out of their coding, for a client of HTTP/1.0 or a stream.
         case unchunking
+        /// From a stream, whose end is told apart from its bytes.
+        case stream
         case untilClose
     }
 
@@ -114,9 +136,34 @@ struct Connection: BitwiseCopyable {
     /// is still to be read.
     var outputFailed = false
 
+    /// How the body that this side sends is delimited.
+    var coding = BodyCoding.same
+
+    // HTTP/2.
+    /// A connection's session, also with each of its streams; -1: none.
+    var session: Int32 = -1
+    /// A stream's connection; -1: this is no stream but has a socket of its own.
+    var carrier: Int32 = -1
+    /// A stream's identifier.
+    var stream: Int32 = 0
+    /// A stream's place among those of its session.
+    var place: Int32 = -1
+    /// A stream's head, until it is used.
+    var received = Segment()
+    var hasReceived = false
+    /// A connection to an upstream that stands in its endpoint's list although streams may use it.
+    var isPooled = false
+    /// Fields that came behind a stream's body, until the body has gone on.
+    var tail = Segment()
+    var hasTail = false
+    /// Fields that go out behind the body.
+    var trailers = Segment()
+    var hasTrailers = false
+
     // Downstream.
     /// The place of its listener in the configuration.
     var listener: UInt16 = 0
+    var speech = Speech.undecided
     /// The exchange in hand.
     var exchange = Exchange()
     /// Its request had been routed when the configuration changed: it is routed again, as the same.
@@ -138,6 +185,7 @@ struct Connection: BitwiseCopyable {
 
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
     var hasInput: Bool { input >= 0 && inputEnd > inputStart }
+    var isStream: Bool { carrier >= 0 }
 }
 
 /// One request and its answer, as the downstream connection remembers it.
@@ -146,12 +194,16 @@ struct Exchange: BitwiseCopyable {
     /// When the last byte of the request had come.
     var requestEnded = Instant.zero
     var timeout = Duration.zero
+    /// Until when a gRPC client waits, wherever its request stands.
+    var deadline = Instant.distantFuture
     var cluster: Int32 = -1
     /// The client's connection may serve another request afterwards.
     var keepAlive = true
     var minorVersion: UInt8 = 1
     var isHead = false
     var idempotent = false
+    /// Its failures are told as gRPC tells them.
+    var isGRPC = false
     /// It asks for a protocol that the configuration lets pass.
     var wantsUpgrade = false
     /// The final answer's head has been queued: no other can be sent.

@@ -27,6 +27,21 @@ public enum Counter: Int, CaseIterable, Sendable {
     case idleTimeouts
     case accessLogDropped
     case buffersExhausted
+    case downstreamSessions
+    case upstreamSessions
+    case downstreamStreams
+    case upstreamStreams
+    case streamsCancelled
+    case streamResetsSent
+    case streamResetsReceived
+    case goawaysReceived
+    case pingTimeouts
+    case floodedResets
+    case floodedHeads
+    case floodedContinuations
+    case floodedEmptyFrames
+    case floodedAcknowledgements
+    case floodedSettings
     case status1xx
     case status2xx
     case status3xx
@@ -56,6 +71,21 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .idleTimeouts: "idle_timeouts_total"
         case .accessLogDropped: "access_log_dropped_total"
         case .buffersExhausted: "buffers_exhausted_total"
+        case .downstreamSessions: "http2_downstream_connections_total"
+        case .upstreamSessions: "http2_upstream_connections_total"
+        case .downstreamStreams: "http2_downstream_streams_total"
+        case .upstreamStreams: "http2_upstream_streams_total"
+        case .streamsCancelled: "http2_streams_cancelled_total"
+        case .streamResetsSent: "http2_resets_sent_total"
+        case .streamResetsReceived: "http2_resets_received_total"
+        case .goawaysReceived: "http2_goaways_received_total"
+        case .pingTimeouts: "http2_ping_timeouts_total"
+        case .floodedResets: "http2_flood_resets_total"
+        case .floodedHeads: "http2_flood_heads_total"
+        case .floodedContinuations: "http2_flood_continuations_total"
+        case .floodedEmptyFrames: "http2_flood_empty_frames_total"
+        case .floodedAcknowledgements: "http2_flood_acknowledgements_total"
+        case .floodedSettings: "http2_flood_settings_total"
         case .status1xx: "responses_1xx_total"
         case .status2xx: "responses_2xx_total"
         case .status3xx: "responses_3xx_total"

@@ -30,5 +30,13 @@ struct DateLine {
     /// The clock was set: the line is of no use any more.
     mutating func forget() { second = -1 }
 
+    /// There is no date to give.
+    var isEmpty: Bool { line.isEmpty }
+
+    /// The date alone, without the field's name.
+    func appendValue(to writer: inout ByteWriter) {
+        line.withBytes { if $0.count == Self.count { writer.append($0[6..<Self.count - 2]) } }
+    }
+
     func append(to writer: inout ByteWriter) { line.withBytes { writer.append($0) } }
 }

@@ -13,7 +13,7 @@ struct HeadWriter {
 
     init(_ policy: HeaderPolicy) {
         self.policy = policy
-        pseudonym = Array(" \(policy.via ?? "")\r\n".utf8)
+        pseudonym = Array(" \(policy.via ?? "")".utf8)
     }
 
     /// Bytes that a head may grow by. Bound: the longest additions together are a host of 261
@@ -27,7 +27,7 @@ struct HeadWriter {
     ///   - passesUpgrade: whether the other protocol that the request asks for is asked for too.
     func write(
         request head: borrowing Head, _ bytes: Bytes, client: Bytes, passesUpgrade: Bool,
-        random: inout SeededRandom, to writer: inout ByteWriter
+        cameByHTTP2: Bool, random: inout SeededRandom, to writer: inout ByteWriter
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
@@ -70,8 +70,12 @@ struct HeadWriter {
             writer.append(client)
             writer.append("\r\n")
         }
-        if policy.requestID && !hasID { writeID(&random, to: &writer) }
-        writeVia(head, to: &writer)
+        if policy.requestID && !hasID {
+            writer.append("x-request-id: ")
+            writeID(&random, to: &writer)
+            writer.append("\r\n")
+        }
+        writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if head.acceptsTrailers(bytes) { writer.append("te: trailers\r\nconnection: te\r\n") }
         if passesUpgrade { writeUpgrade(head, bytes, to: &writer) }
@@ -79,10 +83,22 @@ struct HeadWriter {
     }
 
     /// With the version that the message came in (RFC 9110, 7.6.3).
-    private func writeVia(_ head: borrowing Head, to writer: inout ByteWriter) {
+    private func writeVia(
+        _ head: borrowing Head, cameByHTTP2: Bool, to writer: inout ByteWriter
+    ) {
         guard policy.via != nil else { return }
-        writer.append("via: 1.")
-        writer.append(UInt8(ascii: "0") + head.minorVersion)
+        writer.append("via: ")
+        writeViaValue(head, cameByHTTP2: cameByHTTP2, to: &writer)
+        writer.append("\r\n")
+    }
+
+    func writeViaValue(_ head: borrowing Head, cameByHTTP2: Bool, to writer: inout ByteWriter) {
+        if cameByHTTP2 {
+            writer.append("2")
+        } else {
+            writer.append("1.")
+            writer.append(UInt8(ascii: "0") + head.minorVersion)
+        }
         pseudonym.withBytes { writer.append($0) }
     }
 
@@ -115,7 +131,8 @@ struct HeadWriter {
     ///   - date: for a final answer that came without one.
     func write(
         response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
-        clientMinorVersion: UInt8, switchesProtocol: Bool, date: borrowing DateLine,
+        clientMinorVersion: UInt8, switchesProtocol: Bool, cameByHTTP2: Bool,
+        date: borrowing DateLine,
         to writer: inout ByteWriter
     ) {
         writer.append("HTTP/1.1 ")
@@ -130,7 +147,7 @@ struct HeadWriter {
             return !(field.name == .contentLength && dropsLength)
         }
         if !hasDate { date.append(to: &writer) }
-        writeVia(head, to: &writer)
+        writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if switchesProtocol {
             writeUpgrade(head, bytes, to: &writer)
@@ -166,7 +183,7 @@ struct HeadWriter {
         if runEnd > runStart { writer.append(bytes[runStart..<runEnd]) }
     }
 
-    private func isHopByHop(_ field: Field, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
+    func isHopByHop(_ field: Field, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
         switch field.name {
         case .connection, .transferEncoding, .keepAlive, .proxyConnection, .upgrade, .te:
             return true
@@ -190,10 +207,9 @@ struct HeadWriter {
     }
 
     /// A random identifier in the form of a version 4 UUID (RFC 9562, 5.4).
-    private func writeID(_ random: inout SeededRandom, to writer: inout ByteWriter) {
+    func writeID(_ random: inout SeededRandom, to writer: inout ByteWriter) {
         let a = random.next()
         let b = random.next()
-        writer.append("x-request-id: ")
         writer.append(hex: a >> 32, digits: 8)
         writer.append(UInt8(ascii: "-"))
         writer.append(hex: a >> 16, digits: 4)
@@ -203,6 +219,5 @@ struct HeadWriter {
         writer.append(hex: (b >> 48 & 0x3FFF) | 0x8000, digits: 4)
         writer.append(UInt8(ascii: "-"))
         writer.append(hex: b, digits: 12)
-        writer.append("\r\n")
     }
 }

@@ -87,6 +87,12 @@ struct OutputQueue: BitwiseCopyable {
         return unsafe pool.memory(buffer)
     }
 
+    /// Bytes that the last buffer still takes.
+    func tailRoom(of pool: BufferPool) -> Int {
+        guard count > 0, !self[count - 1].borrowed else { return 0 }
+        return pool.size - Int(self[count - 1].end)
+    }
+
     /// `bytes` more have been written into the room.
     mutating func grow(by bytes: Int) { self[count - 1].end += UInt32(bytes) }
 
@@ -108,6 +114,22 @@ struct OutputQueue: BitwiseCopyable {
             if rest == 0 && count > 0 && s0.count > 0 { return }
         }
         precondition(rest == 0, "more was sent than there was")
+    }
+
+    /// Gives back a buffer that was asked for and not written to.
+    mutating func dropEmptyTail(to pool: BufferPool) {
+        guard count > 0, self[count - 1].count == 0, !self[count - 1].borrowed else { return }
+        pool.give(self[count - 1].buffer)
+        count &-= 1
+    }
+
+    /// Bytes that wait.
+    var byteCount: Int {
+        switch count {
+        case 0: 0
+        case 1: s0.count
+        default: (0..<count).reduce(0) { $0 + self[$1].count }
+        }
     }
 
     /// Drops everything.

@@ -33,10 +33,7 @@ extension Proxy {
             guard let buffer = pool.take() else {
                 counters.add(.buffersExhausted)
                 connections[slot].readPaused = true
-                if !connections[slot].isStarved {
-                    connections[slot].isStarved = true
-                    starved.append(slot)
-                }
+                starve(slot)
                 return nil
             }
             connections[slot].input = buffer
@@ -51,7 +48,7 @@ extension Proxy {
     /// Whether bytes of this connection can be taken in now.
     private func wantsInput(_ slot: Int) -> Bool {
         let connection = connections[slot]
-        guard !connection.inputEnded else { return false }
+        guard !connection.inputEnded, !connection.isStream else { return false }
         let roomInBuffer = connection.input < 0 || Int(connection.inputEnd) < pool.size
         switch connection.stage {
         case .awaitingRequest: return roomInBuffer && !connection.output.isFull
@@ -68,6 +65,8 @@ extension Proxy {
             // A peer that is not yet connected takes what is sent along with the head, and no more.
             return roomInBuffer && !connections[peer].output.isFull
         case .pooled, .lingering: return true
+        // Answers to what it says must have somewhere to go.
+        case .session: return roomInBuffer && !connection.output.isFull
         case .pending, .connecting, .finishing: return false
         }
     }
@@ -95,12 +94,16 @@ extension Proxy {
 
     /// Goes on with what had to wait: input that could not be used, or a pause in reading.
     public func advance(_ slot: Int, now: Instant) {
-        guard connections[slot].hasInput || connections[slot].inputEnded else { return }
+        let connection = connections[slot]
+        guard connection.hasInput || connection.inputEnded || connection.hasReceived else {
+            return
+        }
         process(slot, now: now)
     }
 
     private func process(_ slot: Int, now: Instant) {
         switch (connections[slot].role, connections[slot].stage) {
+        case (_, .session): sessionBytes(slot, now: now)
         case (.downstream, .awaitingRequest): requestBytes(slot, now: now)
         case (.downstream, .exchange): relayRequest(slot, now: now)
         case (.upstream, .exchange): responseBytes(slot, now: now)
@@ -120,6 +123,7 @@ extension Proxy {
         connections[slot].inputEnded = true
         releaseEmptyInput(slot)
         switch (connections[slot].role, connections[slot].stage) {
+        case (_, .session): breakSession(slot, reset: false, now: now)
         case (.downstream, .awaitingRequest):
             // Requests that came before the end are answered first.
             if connections[slot].hasInput { askRead(slot) } else { requestEnded(slot, now: now) }
@@ -138,6 +142,7 @@ extension Proxy {
     /// Reading or writing failed: the connection is gone.
     public func failed(_ slot: Int, now: Instant) {
         switch (connections[slot].role, connections[slot].stage) {
+        case (_, .session): breakSession(slot, reset: true, now: now)
         case (.upstream, .connecting):
             connectFailed(slot, flag: .UF, detail: "connection_failed", now: now)
         case (.upstream, .pooled):
@@ -166,10 +171,17 @@ extension Proxy {
 
     /// The connection that was asked for is open.
     public func connected(_ slot: Int, now: Instant) {
-        connections[slot].stage = .exchange
         connections[slot].since = now
         connections[slot].active = now
         deadlines.clear(slot)
+        if connections[slot].session >= 0 {
+            connections[slot].stage = .session
+            session(of: slot).heard = now
+            mark(session(of: slot))
+            arm(slot)
+            return askRead(slot)
+        }
+        connections[slot].stage = .exchange
         askFlush(slot)
         askRead(slot)
         if let client = connections[slot].peer { askRead(client) }
@@ -196,9 +208,16 @@ extension Proxy {
         if connections[slot].role == .upstream { connections[slot].requestBytesSent += count }
         if connections[slot].output.isEmpty { outputDone(slot, now: now) }
         guard connections[slot].role != .free else { return }
+        if connections[slot].stage == .session, session(of: slot).isBlocked {
+            mark(session(of: slot))
+        }
         if connections[slot].output.isEmpty || (wasFull && !connections[slot].output.isFull) {
             if let peer = connections[slot].peer, connections[peer].readPaused { askRead(peer) }
-            if connections[slot].stage == .awaitingRequest { askRead(slot) }
+            switch connections[slot].stage {
+            case .awaitingRequest: askRead(slot)
+            case .session where connections[slot].readPaused: askRead(slot)
+            default: break
+            }
         }
         feedStarved()
     }
@@ -211,6 +230,10 @@ extension Proxy {
 
     private func outputDone(_ slot: Int, now: Instant) {
         switch connections[slot].stage {
+        // Its session ends it.
+        case .finishing where connections[slot].isStream: break
+        case .finishing where connections[slot].role == .upstream:
+            closeUpstream(slot, now: now)
         case .finishing:
             ask(.endSending(slot: slot))
             connections[slot].outputEnded = true
@@ -225,7 +248,7 @@ extension Proxy {
             }
         case .tunnel where connections[slot].endAfterOutput && !connections[slot].outputEnded:
             connections[slot].outputEnded = true
-            ask(.endSending(slot: slot))
+            if !connections[slot].isStream { ask(.endSending(slot: slot)) }
             closeTunnelIfDone(slot, now: now)
         case .awaitingRequest where draining:
             // The answer is sent; what is left is the moment for a request that is on its way.
@@ -235,12 +258,20 @@ extension Proxy {
         }
     }
 
+    /// Notes that the connection goes on when there is a buffer.
+    func starve(_ slot: Int) {
+        guard !connections[slot].isStarved else { return }
+        connections[slot].isStarved = true
+        starved.append(slot)
+    }
+
     /// Reads on where no buffer was to be had, now that some may be.
     @inline(__always)
     func feedStarved() {
         guard !starved.isEmpty, pool.inUse < pool.limit else { return }
         for slot in starved {
             connections[slot].isStarved = false
+            if connections[slot].stage == .session { mark(session(of: slot)) }
             askRead(slot)
         }
         starved.removeAll(keepingCapacity: true)

@@ -22,6 +22,7 @@ extension Proxy {
             guard connection.role != .free else { continue }
             open += 1
             checkPairing(slot, connection)
+            checkSession(slot, connection)
             precondition(
                 connection.input >= 0 || connection.inputStart == 0 && connection.inputEnd == 0,
                 "bytes without a buffer")
@@ -60,6 +61,9 @@ extension Proxy {
             (.downstream, .lingering), (.upstream, .pooled):
             precondition(connection.peer == nil, "a peer in \(connection.stage)")
         case (.upstream, .connecting): break
+        case (_, .session), (.upstream, .finishing):
+            precondition(connection.session >= 0 && !connection.isStream, "no session")
+            precondition(connection.peer == nil, "a peer in \(connection.stage)")
         default: preconditionFailure("\(connection.role) in \(connection.stage)")
         }
         precondition(
@@ -70,7 +74,28 @@ extension Proxy {
             precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
         }
         if connection.stage == .pending || connection.stage == .exchange, connection.peer == nil {
-            precondition(connection.hasInput, "a pending request without its head")
+            precondition(
+                connection.isStream ? connection.hasReceived : connection.hasInput,
+                "a pending request without its head")
+        }
+    }
+
+    /// A session knows its streams, and they know it.
+    private func checkSession(_ slot: Int, _ connection: Connection) {
+        guard connection.session >= 0 else { return }
+        let session = session(of: slot)
+        if connection.isStream {
+            precondition(session.slot == Int(connection.carrier), "a stream of another connection")
+            precondition(session.streams[Int(connection.place)] == Int32(slot), "a lost stream")
+            precondition(connections[session.slot].role == connection.role, "a stream of one side")
+        } else {
+            precondition(session.slot == slot, "a session of another connection")
+            precondition(Set(session.streams).count == session.streams.count, "a stream twice")
+            precondition(
+                session.isMarked == marked.contains(Int32(slot)), "a mark that is not noted")
+            if connection.isPooled {
+                precondition(!session.isClosing, "a connection at its end is offered")
+            }
         }
     }
 
@@ -92,6 +117,9 @@ extension Proxy {
                 }
             }
             if connection.hasReplay { held.append(connection.replay.buffer) }
+            if connection.hasReceived { held.append(connection.received.buffer) }
+            if connection.hasTail { held.append(connection.tail.buffer) }
+            if connection.hasTrailers { held.append(connection.trailers.buffer) }
             if connection.exchange.note >= 0 { held.append(connection.exchange.note) }
         }
         pool.checkInvariants(held: held)
@@ -103,13 +131,17 @@ extension Proxy {
         var waiting = 0
         for slot in 0..<touchedSlots {
             let connection = connections[slot]
-            if connection.role == .upstream { perEndpoint[Int(connection.endpoint)] += 1 }
-            if connection.role == .upstream, connection.stage == .pooled { waiting += 1 }
+            if connection.role == .upstream, !connection.isStream {
+                perEndpoint[Int(connection.endpoint)] += 1
+                if connection.stage == .pooled || connection.isPooled { waiting += 1 }
+            }
             if connection.role == .downstream, connection.stage == .pending { waiting += 1 }
         }
         for (i, endpoint) in upstreams.endpoints.enumerated() {
             precondition(endpoint.connections == perEndpoint[i], "endpoint \(i) miscounted")
-            listed += check(endpoint.pooled) { $0.stage == .pooled && $0.endpoint == Int32(i) }
+            listed += check(endpoint.pooled) {
+                ($0.stage == .pooled || $0.isPooled) && $0.endpoint == Int32(i)
+            }
         }
         for (i, cluster) in upstreams.clusters.enumerated() {
             let connections = upstreams.endpoints.filter { $0.cluster == Int32(i) }

@@ -3,6 +3,7 @@
 
 import Base
 import Model
+import Wire
 
 extension Proxy {
     /// Opens a connection to `endpoint`; nil: no slot is free.
@@ -20,6 +21,9 @@ extension Proxy {
     /// The connection could not be opened.
     func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
         counters.add(.upstreamConnectFailures)
+        if connections[slot].session >= 0 {
+            return sessionConnectFailed(slot, flag: flag, detail: detail, now: now)
+        }
         guard let client = connections[slot].peer else { return closeUpstream(slot, now: now) }
         abort(client, status: 503, flag: flag, detail: detail, now: now)
     }
@@ -27,6 +31,10 @@ extension Proxy {
     /// After an exchange: back to the pool, or to the next waiting request, or closed.
     func releaseUpstream(_ slot: Int, requestComplete: Bool, now: Instant) {
         let connection = connections[slot]
+        if connection.isStream {
+            let hasEnded = connection.inputEnded && connection.outputEnded
+            return dropStream(slot, hasEnded ? nil : .noError, now: now)
+        }
         if connection.hasInput { counters.add(.protocolErrors) }
         let endpoint = Int(connection.endpoint)
         guard connection.keepAlive, requestComplete, connection.output.isEmpty,
@@ -34,6 +42,7 @@ extension Proxy {
             !upstreams.endpoints[endpoint].removed, !draining
         else { return closeUpstream(slot, now: now) }
         releaseInput(slot)
+        connections[slot].coding = .same
         connections[slot].stage = .pooled
         connections[slot].since = now
         connections[slot].reused = true
@@ -52,6 +61,9 @@ extension Proxy {
     func closeUpstream(
         _ slot: Int, reset: Bool = false, servesPending: Bool = true, now: Instant
     ) {
+        if connections[slot].isStream {
+            return dropStream(slot, .cancel, servesPending: servesPending, now: now)
+        }
         let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
         close(slot, reset: reset)
         if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }

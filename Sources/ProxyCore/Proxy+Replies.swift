@@ -14,7 +14,9 @@ extension Proxy {
         let complete = connections[slot].body.isComplete
         if connections[slot].stage == .awaitingRequest {
             // The head is still in the input.
-            if complete, exchange.keepAlive {
+            if connections[slot].isStream {
+                dropReceived(slot)
+            } else if complete, exchange.keepAlive {
                 consumeInput(slot, head.length)
             } else {
                 releaseInput(slot)
@@ -24,6 +26,9 @@ extension Proxy {
         exchange.status = UInt16(status)
         exchange.headSent = true
         connections[slot].exchange = exchange
+        if connections[slot].isStream {
+            return replyOnStream(slot, flag: flag, detail: detail, now: now)
+        }
         guard let memory = unsafe connections[slot].output.room(for: HeadWriter.growth, from: pool)
         else {
             logExchange(slot, flag: .OM, detail: "no_buffer", now: now)
@@ -84,6 +89,14 @@ extension Proxy {
             return reply(slot, status: status, flag: flag, detail: detail, now: now)
         }
         logExchange(slot, flag: flag, detail: detail, now: now)
+        if connections[slot].isStream {
+            if connections[slot].exchange.isGRPC,
+                endWithGRPCStatus(slot, status: status, flag: flag, detail: detail, now: now)
+            {
+                return
+            }
+            return dropStream(slot, failedCode, now: now)
+        }
         // Where the end of the connection is the end of the body, only a reset tells the
         // difference.
         if truncatedSilently { return close(slot, reset: true) }
@@ -118,24 +131,5 @@ extension ResponseFlag {
         case .SI: "SI"
         case .OM: "OM"
         }
-    }
-}
-
-/// The reason phrase of a status that the proxy itself answers with.
-private func reasonPhrase(_ status: Int) -> StaticString {
-    switch status {
-    case 200: "OK"
-    case 400: "Bad Request"
-    case 404: "Not Found"
-    case 408: "Request Timeout"
-    case 414: "URI Too Long"
-    case 417: "Expectation Failed"
-    case 431: "Request Header Fields Too Large"
-    case 501: "Not Implemented"
-    case 502: "Bad Gateway"
-    case 503: "Service Unavailable"
-    case 504: "Gateway Timeout"
-    case 505: "HTTP Version Not Supported"
-    default: "Error"
     }
 }

@@ -10,6 +10,7 @@ extension Proxy {
 
     /// Input has come while no exchange is in hand.
     func requestBytes(_ slot: Int, now: Instant) {
+        if connections[slot].isStream { return streamHeadBytes(slot, now: now) }
         guard connections[slot].hasInput else {
             if connections[slot].inputEnded { requestEnded(slot, now: now) }
             return
@@ -17,6 +18,7 @@ extension Proxy {
         // An answer that waits to be sent is waited for: its client shall not pile up more.
         guard !connections[slot].output.isFull else { return }
         let bytes = input(slot)
+        if connections[slot].speech != .http1, settlesSpeech(slot, bytes, now: now) { return }
         if connections[slot].search.position > 0 {
             guard
                 connections[slot].search.mayBeComplete(bytes)
@@ -33,6 +35,44 @@ extension Proxy {
             headIncomplete(slot, now: now)
         case .invalid(let error): refuse(slot, error, now: now)
         }
+    }
+
+    /// A stream's head, which is whole.
+    private func streamHeadBytes(_ slot: Int, now: Instant) {
+        guard connections[slot].hasReceived else { return }
+        let bytes = headBytes(slot)
+        switch head.parseRequest(bytes) {
+        case .complete: dispatch(slot, bytes, now: now)
+        case .incomplete: refuseMalformed(slot, .badRequestLine)
+        case .invalid(let error): refuseMalformed(slot, error)
+        }
+    }
+
+    /// Finds out what a new connection speaks: HTTP/2 begins with a line that no request of
+    /// HTTP/1.1 does (RFC 9113, 3.4).
+    /// - Returns: whether the bytes are dealt with, or too few.
+    private func settlesSpeech(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        if connections[slot].speech == .undecided {
+            let preface = Bytes("PRI * HTTP/2.0\r\n")
+            let count = min(bytes.count, preface.count)
+            guard bytes[0..<count] == preface[0..<count] else {
+                connections[slot].speech = .http1
+                return false
+            }
+            if count < preface.count {
+                // As for a head that is not yet complete.
+                if connections[slot].search.position == 0 { connections[slot].since = now }
+                _ = connections[slot].search.mayBeComplete(bytes)
+                headIncomplete(slot, now: now)
+                return true
+            }
+            connections[slot].speech = .http2
+        }
+        connections[slot].stage = .session
+        connections[slot].search = HeadSearch()
+        beginSession(slot, server: true, now: now)
+        sessionBytes(slot, now: now)
+        return true
     }
 
     private func headIncomplete(_ slot: Int, now: Instant) {
@@ -77,10 +117,19 @@ extension Proxy {
         exchange.isHead = head.isHead
         exchange.idempotent = Self.isIdempotent(bytes[head.method])
         exchange.wantsUpgrade = passesUpgrade(bytes)
+        exchange.isGRPC = connections[slot].isStream && head.isGRPC(bytes)
+        if exchange.isGRPC, let timeout = head.grpcTimeout(bytes) {
+            exchange.deadline = exchange.started + timeout
+        }
         begin(exchange, slot)
         connections[slot].search = HeadSearch()
         connections[slot].since = now
-        connections[slot].body = BodyProgress(head.framing)
+        if !connections[slot].isStream {
+            connections[slot].body = BodyProgress(head.framing)
+        } else if exchange.wantsUpgrade {
+            // What comes is for the other protocol, and waits until it is agreed upon.
+            connections[slot].body = BodyProgress()
+        }
         noteRequest(slot, bytes)
         if bytes[head.method] == "CONNECT" {
             // What follows may be meant for the tunnel: it is no request.
@@ -130,6 +179,9 @@ extension Proxy {
     }
 
     private func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+        if upstreams.clusters[cluster].isHTTP2 {
+            return forwardStream(slot, bytes, cluster: cluster, now: now)
+        }
         guard let endpoint = upstreams.takeTurn(cluster) else {
             return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
         }
@@ -154,7 +206,7 @@ extension Proxy {
 
     /// Puts the request in its cluster's queue. Its head stays in the input and is read again when
     /// its turn comes.
-    private func wait(_ slot: Int, cluster: Int, now: Instant) {
+    func wait(_ slot: Int, cluster: Int, now: Instant) {
         guard upstreams.clusters[cluster].pending.count < upstreams.clusters[cluster].maxPending
         else {
             counters.add(.pendingOverflow)
@@ -175,7 +227,7 @@ extension Proxy {
         else { return }
         upstreams.withCluster(cluster) { $0.isServing = true }
         while upstreams.canServe(cluster), let slot = popPending(cluster) {
-            let bytes = input(slot)
+            let bytes = headBytes(slot)
             guard head.parseRequest(bytes) == .complete else {
                 preconditionFailure("a head that was complete no longer is")
             }
@@ -194,6 +246,15 @@ extension Proxy {
             reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
             return discardUpstream(upstream, now: now)
         }
+        if connections[upstream].stage != .connecting {
+            connections[upstream].stage = .exchange
+            askFlush(upstream)
+        }
+        pair(slot, upstream, now: now)
+    }
+
+    /// The request's head has been sent: its body follows, and the answer is waited for.
+    func pair(_ slot: Int, _ upstream: Int, now: Instant) {
         let headLength = head.length
         connections[slot].stage = .exchange
         connections[slot].peerPlusOne = Int32(upstream + 1)
@@ -204,11 +265,14 @@ extension Proxy {
         connections[upstream].body = BodyProgress()
         connections[upstream].since = now
         connections[upstream].active = now
-        if connections[upstream].stage != .connecting {
-            connections[upstream].stage = .exchange
-            askFlush(upstream)
+        if connections[slot].body.kind == .chunked, connections[upstream].isStream {
+            connections[slot].body.kind = .unchunking
+        } else if connections[slot].body.kind == .stream, !connections[upstream].isStream,
+            head.framing == .chunked
+        {
+            connections[upstream].coding = .chunks
         }
-        consumeInput(slot, headLength)
+        consumeHead(slot, headLength)
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
         keepForReplay(slot, upstream)
@@ -225,7 +289,8 @@ extension Proxy {
         var out = unsafe ByteWriter(memory)
         writer.write(
             request: head, bytes, client: client(of: slot),
-            passesUpgrade: connections[slot].exchange.wantsUpgrade, random: &random, to: &out)
+            passesUpgrade: connections[slot].exchange.wantsUpgrade,
+            cameByHTTP2: connections[slot].isStream, random: &random, to: &out)
         guard !out.overflowed else { return false }
         connections[upstream].output.grow(by: out.count)
         return true
@@ -235,7 +300,8 @@ extension Proxy {
     /// should the connection turn out to be stale. Only what stands whole in one buffer is kept.
     private func keepForReplay(_ slot: Int, _ upstream: Int) {
         let connection = connections[upstream]
-        guard connection.reused, connection.output.count == 1, connections[slot].body.isComplete
+        guard connection.reused, !connection.isStream, connection.output.count == 1,
+            connections[slot].body.isComplete
         else {
             return
         }
@@ -263,6 +329,9 @@ extension Proxy {
             return
         }
         if connections[slot].body.isComplete {
+            guard endBody(from: slot, to: upstream) else {
+                return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            }
             if !before || connections[slot].exchange.requestEnded == .zero {
                 connections[slot].exchange.requestEnded = now
                 arm(slot)
@@ -276,7 +345,7 @@ extension Proxy {
     }
 
     /// Answers a malformed request; nothing of it reaches an upstream.
-    private func refuse(_ slot: Int, _ error: HeadError, now: Instant) {
+    func refuse(_ slot: Int, _ error: HeadError, now: Instant) {
         counters.add(.requestsTotal)
         counters.add(.protocolErrors)
         var exchange = Exchange()

@@ -14,10 +14,12 @@ extension Proxy {
         }
         while !connections[client].exchange.headSent {
             guard !connections[client].output.isFull else { return }
-            guard connections[slot].hasInput else {
+            guard connections[slot].isStream || connections[slot].hasInput else {
                 if connections[slot].inputEnded { responseEnded(slot, now: now) }
                 return
             }
+            // A stream's head comes whole.
+            guard !connections[slot].isStream || connections[slot].hasReceived else { return }
             guard responseHead(slot, client, now: now) else { return }
         }
         relayResponse(slot, client, now: now)
@@ -36,7 +38,7 @@ extension Proxy {
 
     /// Reads one answer head. False: nothing more can be done with the input now.
     private func responseHead(_ slot: Int, _ client: Int, now: Instant) -> Bool {
-        let bytes = input(slot)
+        let bytes = headBytes(slot)
         if connections[slot].search.position > 0,
             !connections[slot].search.mayBeComplete(bytes), bytes.count < head.limits.headBytes
         {
@@ -85,7 +87,8 @@ extension Proxy {
         if exchange.minorVersion >= 1 {
             guard
                 writeHead(
-                    client, bytes, framing: .same, keepAlive: true, switches: switches, now: now)
+                    client, bytes, framing: .same, keepAlive: true, switches: switches,
+                    hasBody: true, now: now)
             else {
                 abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
                 return false
@@ -93,7 +96,7 @@ extension Proxy {
             counters.add(.status1xx)
             askFlush(client)
         }
-        consumeInput(slot, head.length)
+        consumeHead(slot, head.length)
         guard switches else { return true }
         connections[client].exchange.status = 101
         connections[client].exchange.headSent = true
@@ -105,14 +108,28 @@ extension Proxy {
         var exchange = connections[client].exchange
         var body = BodyProgress(head.framing)
         var framing = HeadWriter.AnswerFraming.same
+        let isStream = connections[slot].isStream
+        if isStream, head.framing != .none {
+            body = BodyProgress()
+            // Where all has come, `relay` finds so.
+            body.kind = .stream
+        }
         switch head.framing {
+        case .chunked where connections[client].isStream:
+            if !isStream { body.kind = .unchunking }
+        case .untilClose where connections[client].isStream: break
+        case .chunked where exchange.minorVersion == 0 && isStream:
+            framing = .untilClose
+            exchange.keepAlive = false
         case .chunked where exchange.minorVersion == 0:
             // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the
             // connection.
             body.kind = .unchunking
             framing = .untilClose
             exchange.keepAlive = false
-        case .chunked: framing = .chunked
+        case .chunked:
+            framing = .chunked
+            if isStream { connections[client].coding = .chunks }
         case .untilClose:
             framing = .untilClose
             exchange.keepAlive = false
@@ -123,7 +140,7 @@ extension Proxy {
         guard
             writeHead(
                 client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false,
-                now: now)
+                hasBody: !body.isComplete, now: now)
         else {
             abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
             return false
@@ -134,15 +151,18 @@ extension Proxy {
         connections[slot].body = body
         connections[slot].keepAlive = head.keepAlive
         counters.add(Counter.of(status: head.status))
-        consumeInput(slot, head.length)
+        consumeHead(slot, head.length)
         askFlush(client)
         return true
     }
 
     private func writeHead(
         _ client: Int, _ bytes: Bytes, framing: HeadWriter.AnswerFraming, keepAlive: Bool,
-        switches: Bool, now: Instant
+        switches: Bool, hasBody: Bool, now: Instant
     ) -> Bool {
+        if connections[client].isStream {
+            return sendHead(client, bytes, switches: switches, hasBody: hasBody, now: now)
+        }
         let size = min(head.length + HeadWriter.growth, pool.size)
         guard let memory = unsafe connections[client].output.room(for: size, from: pool) else {
             return false
@@ -152,10 +172,33 @@ extension Proxy {
         writer.write(
             response: head, bytes, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
-            switchesProtocol: switches, date: dateLine, to: &out)
+            switchesProtocol: switches, cameByHTTP2: cameByHTTP2(client),
+            date: dateLine, to: &out)
         guard !out.overflowed else { return false }
         connections[client].output.grow(by: out.count)
         return true
+    }
+
+    /// Whether the answer to a client came on a stream.
+    private func cameByHTTP2(_ client: Int) -> Bool {
+        connections[client].peer.map { connections[$0].isStream } ?? false
+    }
+
+    /// Sends an answer's head on the client's stream.
+    private func sendHead(
+        _ client: Int, _ bytes: Bytes, switches: Bool, hasBody: Bool, now: Instant
+    ) -> Bool {
+        dateLine.refresh(now: now, wallOffset: wallOffset)
+        writer.list(
+            response: head, bytes, switchesProtocol: switches,
+            cameByHTTP2: cameByHTTP2(client), date: dateLine, to: fields)
+        guard !fields.overflowed else { return false }
+        let session = session(of: client)
+        let stream = connections[client].stream
+        mark(session)
+        if head.status < 200, !switches { return session.submitInterim(stream, fields) }
+        if !hasBody { connections[client].endAfterOutput = true }
+        return session.submitResponse(stream, fields, hasBody: hasBody)
     }
 
     private func relayResponse(_ slot: Int, _ client: Int, now: Instant) {
@@ -171,6 +214,9 @@ extension Proxy {
             return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
         }
         if connections[slot].body.isComplete {
+            guard endBody(from: slot, to: client) else {
+                return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            }
             finish(slot, client, now: now)
         } else if connections[slot].inputEnded, !connections[slot].hasInput {
             responseEnded(slot, now: now)
@@ -244,6 +290,8 @@ extension Proxy {
     /// Readies the client's connection for its next request, or ends it behind what is queued.
     func concludeClient(_ client: Int, keepAlive: Bool, now: Instant) {
         connections[client].since = now
+        if connections[client].isStream { return concludeStream(client, now: now) }
+        connections[client].coding = .same
         if keepAlive {
             connections[client].stage = .awaitingRequest
             connections[client].body = BodyProgress()

@@ -23,6 +23,8 @@ extension Proxy {
         let timeouts = configuration.timeouts
         switch (connection.role, connection.stage) {
         case (.free, _): return nil
+        case (_, .session): return sessionDue(slot)
+        case (.upstream, .finishing): return connection.since + Self.lingerTime
         case (.downstream, .awaitingRequest) where connection.search.position > 0:
             return connection.since + (draining ? Self.lingerTime : timeouts.head)
         case (.downstream, .awaitingRequest) where !connection.output.isEmpty:
@@ -30,9 +32,12 @@ extension Proxy {
             return lastMoved(connection) + min(timeouts.idle, timeouts.streamIdle)
         case (.downstream, .awaitingRequest):
             return connection.since + (draining ? Self.lingerTime : timeouts.idle)
-        case (.downstream, .pending): return requestDeadline(connection)
+        case (.downstream, .pending):
+            let deadline = connection.exchange.deadline
+            return requestDeadline(connection).map { min($0, deadline) } ?? deadline
         case (.downstream, .exchange):
-            let idle = lastActive(connection) + timeouts.streamIdle
+            let idle = min(
+                lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline)
             guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
                 return idle
             }
@@ -76,6 +81,11 @@ extension Proxy {
     private func giveUp(_ slot: Int, now: Instant) {
         let connection = connections[slot]
         switch (connection.role, connection.stage) {
+        case (_, .session): sessionOverdue(slot, now: now)
+        case (.upstream, .finishing): closeUpstream(slot, reset: true, now: now)
+        case (.downstream, .finishing) where connection.isStream:
+            counters.add(.idleTimeouts)
+            dropStream(slot, .cancel, now: now)
         case (.downstream, .awaitingRequest) where connection.search.position > 0:
             lateHead(slot, now: now)
         case (.downstream, .awaitingRequest), (.upstream, .pooled):
@@ -85,11 +95,13 @@ extension Proxy {
         case (.downstream, .pending):
             removePending(slot, Int(connection.exchange.cluster))
             connections[slot].stage = .awaitingRequest
-            releaseInput(slot)
+            if !connection.isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false
             reply(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
         case (.downstream, .exchange):
-            if let deadline = requestDeadline(connection), connection.body.isComplete,
+            if connection.exchange.deadline <= now {
+                abort(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)
+            } else if let deadline = requestDeadline(connection), connection.body.isComplete,
                 deadline <= now
             {
                 abort(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)

@@ -27,6 +27,16 @@ public final class Proxy {
     let connections: Slab<Connection>
     let pool: BufferPool
     var deadlines: DeadlineHeap
+    let assembler: HeadAssembler
+    let fields: FieldList
+    var sessions = SessionTable()
+    /// Sessions with something to send. Bound: each stands in it once.
+    var marked: [Int32] = []
+    var flushing: [Int32] = []
+    /// The instant of the call in hand, for what sessions tell.
+    var turn = Instant.zero
+    /// What the client of a stream is told when the exchange cannot be completed.
+    var failedCode = HTTP2Code.internalError
     public let counters = Counters()
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
@@ -55,6 +65,8 @@ public final class Proxy {
     /// Bodies up to here are copied behind their head rather than handed over as a buffer: one
     /// region to send instead of two, and the upstream's buffer is free at once.
     static let copyLimit = 20 * 1024
+    /// Fields that a head may gain on its way: pseudo-fields, and what `HeadWriter` adds.
+    static let addedFields = 16
     /// 1xx answers of one exchange that are passed on. Bound: an upstream cannot hold a client with
     /// them.
     static let interimLimit = 16
@@ -69,7 +81,11 @@ public final class Proxy {
         upstreams = Upstreams(configuration)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
-        head = Head(limits: Self.headLimits(configuration.limits))
+        let limits = Self.headLimits(configuration.limits)
+        head = Head(limits: limits)
+        assembler = HeadAssembler(limits)
+        fields = FieldList(
+            capacity: limits.fieldCount + Self.addedFields, made: limits.headBytes + 1024)
         connections = Slab(zeroed: slots)
         // Input and output of every connection at once would be twice the slots and more; half of
         // them busy at one moment is what a worker is sized for. Past it, `space` says no and
@@ -114,6 +130,9 @@ public final class Proxy {
         case .flush(let slot): connections[slot].flushQueued = false
         case .read(let slot): connections[slot].readQueued = false
         case .close(let slot, _):
+            if connections[slot].session >= 0, connections[slot].carrier < 0 {
+                sessions.remove(connections[slot].session)
+            }
             // Only now may the slot be used again: until here it had the old connection's socket.
             connections[slot].next = freeSlots
             freeSlots = Int32(slot)
@@ -138,6 +157,11 @@ public final class Proxy {
     }
 
     func askFlush(_ slot: Int) {
+        if connections[slot].isStream {
+            let session = session(of: slot)
+            session.resume(connections[slot].stream)
+            return mark(session)
+        }
         guard !connections[slot].flushQueued else { return }
         connections[slot].flushQueued = true
         ask(.flush(slot: slot))
@@ -159,7 +183,9 @@ public final class Proxy {
 
     /// Whether reading stopped while more may be there.
     @inline(__always)
-    public func isPaused(_ slot: Int) -> Bool { connections[slot].readPaused }
+    public func isPaused(_ slot: Int) -> Bool {
+        connections[slot].readPaused && !connections[slot].isStream
+    }
 
     /// Whether the slot's connection is still being opened.
     @inline(__always)
@@ -217,12 +243,13 @@ public final class Proxy {
     /// Frees the slot and has the connection closed.
     func close(_ slot: Int, reset: Bool = false) {
         precondition(connections[slot].role != .free, "a connection was closed twice")
+        if connections[slot].session >= 0, connections[slot].isStream { detach(slot) }
         releaseInput(slot)
         connections[slot].output.clear(to: pool)
         if connections[slot].role == .downstream {
             dropNote(slot)
-            counters.add(.downstreamConnectionsClosed)
-        } else {
+            if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
+        } else if !connections[slot].isStream {
             dropReplay(slot)
             let endpoint = Int(connections[slot].endpoint)
             upstreams.count(-1, at: endpoint)
@@ -270,7 +297,8 @@ public final class Proxy {
 
     /// The client's address as text; empty where it was not told.
     func client(of slot: Int) -> Bytes {
-        let start = slot * Self.clientBytes
+        let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
+        let start = owner * Self.clientBytes
         return clients.bytes(start + 1..<start + 1 + Int(clients[start]))
     }
 
@@ -293,13 +321,23 @@ public final class Proxy {
         renumberClusters(oldNames)
         log.adopt(enabled: new.accessLog != nil)
         for e in upstreams.endpoints.indices where upstreams.endpoints[e].removed {
-            while let slot = popPooled(e) { close(slot) }
+            while let slot = popPooled(e) { retire(slot) }
         }
         for slot in waiting {
             connections[slot].stage = .awaitingRequest
             connections[slot].isRerouted = true
             askRead(slot)
         }
+    }
+
+    /// A connection to an endpoint that is no longer wanted. Streams that it carries end first.
+    private func retire(_ slot: Int) {
+        guard connections[slot].isPooled else { return close(slot) }
+        connections[slot].isPooled = false
+        let session = session(of: slot)
+        session.isClosing = true
+        session.submitGoaway(.noError)
+        mark(session)
     }
 
     /// Lets exchanges in hand know their cluster by its new number; -1: it is gone.
@@ -324,6 +362,10 @@ public final class Proxy {
             case (.upstream, .pooled):
                 unpool(slot)
                 close(slot)
+            case (.downstream, .session): drainSession(slot, now: now)
+            case (.upstream, .session) where session(of: slot).streams.isEmpty:
+                drainSession(slot, now: now)
+            case (.downstream, .awaitingRequest) where connection.isStream: break
             case (.downstream, .awaitingRequest):
                 connections[slot].since = now
                 arm(slot)

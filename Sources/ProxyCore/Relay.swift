@@ -30,7 +30,7 @@ extension Proxy {
                 if connections[source].body.remaining == 0 {
                     connections[source].body.kind = .complete
                 }
-            case .untilClose: piece = bytes.count
+            case .untilClose, .stream: piece = bytes.count
             case .chunked:
                 switch connections[source].body.chunks.check(bytes) {
                 case .partial(let end): piece = end
@@ -46,10 +46,83 @@ extension Proxy {
                 }
                 continue
             }
+            if connections[sink].coding == .chunks {
+                guard let taken = moveAsChunk(piece, of: bytes, from: source, to: sink) else {
+                    return .noBuffer
+                }
+                moved += taken
+                continue
+            }
             guard move(piece, of: bytes, from: source, to: sink) else { return .noBuffer }
+            used(source, piece)
             moved += piece
         }
+        if connections[source].body.kind == .stream, connections[source].inputEnded,
+            !connections[source].hasInput
+        {
+            connections[source].body.kind = .complete
+        }
         return .moved(moved)
+    }
+
+    /// What a chunk's size and its ends take at most: 4 digits for less than a buffer.
+    private static let chunkOverhead = 8
+
+    /// Copies bytes of a stream as one chunk (RFC 9112, 7.1), as many as a buffer holds.
+    private func moveAsChunk(
+        _ piece: Int, of bytes: Bytes, from source: Int, to sink: Int
+    ) -> Int? {
+        let count = min(piece, pool.size - Self.chunkOverhead)
+        let size = count + Self.chunkOverhead
+        guard let memory = unsafe connections[sink].output.room(for: size, from: pool) else {
+            return nil
+        }
+        var out = unsafe ByteWriter(memory)
+        let digits = (Int.bitWidth - count.leadingZeroBitCount + 3) / 4
+        out.append(hex: UInt64(count), digits: digits)
+        out.append("\r\n")
+        out.append(bytes[0..<count])
+        out.append("\r\n")
+        connections[sink].output.grow(by: out.count)
+        consumeInput(source, count)
+        used(source, count)
+        return count
+    }
+
+    /// All of the source's body has gone on: ends it in the way of the sink, with the fields that
+    /// came behind it.
+    /// - Returns: false: there is no buffer.
+    func endBody(from source: Int, to sink: Int) -> Bool {
+        switch connections[sink].coding {
+        case .same: dropTail(source)
+        case .frames:
+            guard !connections[sink].endAfterOutput else { return true }
+            if connections[source].hasTail {
+                connections[sink].trailers = connections[source].tail
+                connections[sink].hasTrailers = true
+                connections[source].hasTail = false
+            }
+            connections[sink].endAfterOutput = true
+            askFlush(sink)
+        case .chunks:
+            connections[sink].coding = .same
+            let segment = connections[source].tail
+            let lines =
+                connections[source].hasTail
+                ? pool.bytes(segment.buffer, Int(segment.start)..<Int(segment.end)) : Bytes("")
+            let size = lines.count + Self.chunkOverhead
+            guard let memory = unsafe connections[sink].output.room(for: size, from: pool) else {
+                return false
+            }
+            var out = unsafe ByteWriter(memory)
+            out.append("0\r\n")
+            out.append(lines)
+            out.append("\r\n")
+            connections[sink].output.grow(by: out.count)
+            dropTail(source)
+            if connections[sink].stage != .connecting { askFlush(sink) }
+        }
+        return true
     }
 
     /// Copies few bytes, hands many over with their buffer.
@@ -76,14 +149,35 @@ extension Proxy {
             if !data.isEmpty, !connections[sink].output.append(bytes[data], from: pool) {
                 return .noBuffer
             }
+            consumeInput(source, used)
+            if connections[source].body.chunks.isBehindData { try takeTrailers(source, sink) }
             if connections[source].body.chunks.isComplete {
                 connections[source].body.kind = .complete
             }
-            consumeInput(source, used)
             return .moved(data.count)
         } catch {
             return .invalid(error)
         }
+    }
+
+    /// Fields behind chunks are kept for a stream; a client of HTTP/1.0 has no place for them.
+    private func takeTrailers(_ source: Int, _ sink: Int) throws(HeadError) {
+        guard connections[source].hasInput else { return }
+        let bytes = input(source)
+        let (lines, used) = try connections[source].body.chunks.nextTrailers(bytes)
+        if connections[sink].isStream, !lines.isEmpty {
+            if !connections[source].hasTail {
+                guard let buffer = pool.take() else { throw .trailersTooLarge }
+                connections[source].tail = Segment(buffer: buffer)
+                connections[source].hasTail = true
+            }
+            let segment = connections[source].tail
+            // `ChunkedBody` bounds them below a buffer.
+            var out = unsafe ByteWriter(pool.memory(segment.buffer), count: Int(segment.end))
+            out.append(bytes[lines])
+            connections[source].tail.end = UInt32(out.count)
+        }
+        consumeInput(source, used)
     }
 
     // MARK: Tunnels
@@ -126,6 +220,7 @@ extension Proxy {
     private func passEnd(to slot: Int, now: Instant) {
         guard !connections[slot].endAfterOutput else { return }
         connections[slot].endAfterOutput = true
+        if connections[slot].isStream { return askFlush(slot) }
         if connections[slot].output.isEmpty {
             connections[slot].outputEnded = true
             ask(.endSending(slot: slot))

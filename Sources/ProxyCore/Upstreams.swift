@@ -14,7 +14,8 @@ struct ConnectionList: BitwiseCopyable {
 
 struct Endpoint: BitwiseCopyable {
     var cluster: Int32 = -1
-    /// Connections in the pool, most recently used first.
+    /// Connections in the pool, most recently used first: those without an exchange, and sessions
+    /// with room for one more stream.
     var pooled = ConnectionList()
     /// Connections in any stage.
     var connections: Int32 = 0
@@ -31,6 +32,9 @@ struct Cluster: BitwiseCopyable {
     var maxConnections: Int32 = 0
     var maxPending: Int32 = 0
     var connectTimeout = Duration.zero
+    /// Requests share connections, as streams.
+    var isHTTP2 = false
+    var isSecure = false
     /// Downstream connections whose request waits for an upstream connection.
     var pending = ConnectionList()
     /// Waiting requests are being served: one that ends at once frees a connection and leads back
@@ -80,6 +84,8 @@ struct Upstreams {
             cluster.maxConnections = Int32(plan.maxConnections)
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
+            cluster.isHTTP2 = plan.speech == .http2
+            cluster.isSecure = plan.tls != nil
             for address in plan.endpoints {
                 // An address that stands twice in a cluster has two turns and is one endpoint.
                 let key = "\(plan.name) \(address)"

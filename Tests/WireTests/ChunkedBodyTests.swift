@@ -146,6 +146,14 @@ func decode(_ bytes: [UInt8], cuts: [Int]) -> [UInt8]? {
     for cut in cuts + [bytes.count] {
         while start < cut, !body.isComplete {
             let piece = Array(bytes[start..<cut])
+            if body.isBehindData {
+                let found = piece.withBytes { try? body.nextTrailers($0) }
+                guard let found, found.used > 0, found.lines.upperBound <= found.used else {
+                    return nil
+                }
+                start += found.used
+                continue
+            }
             let found = piece.withBytes { view -> (data: Range<Int>, used: Int)? in
                 try? body.nextData(view)
             }

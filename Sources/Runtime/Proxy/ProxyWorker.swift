@@ -99,6 +99,7 @@ final class ProxyWorker {
             resumeReading()
             if let deadline = proxy.nextDeadline, deadline <= now { proxy.expire(now: now) }
             drainEffects()
+            flushSessions()
             writeLog()
             housekeep()
             if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
@@ -279,6 +280,15 @@ final class ProxyWorker {
         for slot in resuming where proxy.isOpen(slot) { proxy.readLater(slot) }
         resuming.removeAll(keepingCapacity: true)
         drainEffects()
+    }
+
+    /// Sends what the turn has given HTTP/2 connections to send, each in one piece. It ends when
+    /// nothing more is caused by it; what is read meanwhile counts against the turn's bytes.
+    private func flushSessions() {
+        while proxy.hasMarkedSessions {
+            proxy.flushSessions(now: now)
+            drainEffects()
+        }
     }
 
     private func connect(_ slot: Int, _ endpoint: Int) {

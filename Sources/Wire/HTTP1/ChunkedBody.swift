@@ -57,6 +57,14 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
     /// Whether the whole body has been seen.
     public var isComplete: Bool { state == .done }
 
+    /// Whether all data has been seen, and fields may follow.
+    public var isBehindData: Bool {
+        switch state {
+        case .trailerStart, .trailerName, .trailerValue, .trailerLF, .endLF: true
+        default: false
+        }
+    }
+
     /// Checks all of `bytes` that belong to the body.
     public mutating func check(_ bytes: Bytes) -> Progress {
         do throws(HeadError) {
@@ -79,11 +87,11 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
 
     /// The next run of data alone, without the coding around it: for peers that cannot take chunks.
     /// - Returns: the run, and how many bytes of `bytes` are used up with it. An empty run with all
-    ///   bytes used up: more are needed, or the body is complete.
+    ///   bytes used up: more are needed, or nothing but fields may come (`isBehindData`).
     public mutating func nextData(_ bytes: Bytes) throws(HeadError) -> (data: Range<Int>, used: Int)
     {
         var i = 0
-        while i < bytes.count, state != .done {
+        while i < bytes.count, !isBehindData, state != .done {
             if state == .data {
                 let run = min(remaining, bytes.count - i)
                 consume(run)
@@ -93,6 +101,22 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
             i += 1
         }
         return (i..<i, i)
+    }
+
+    /// Goes on behind the data.
+    /// - Returns: the bytes that belong to lines of fields, without the empty line at the end, and
+    ///   how many of `bytes` are used up.
+    public mutating func nextTrailers(_ bytes: Bytes) throws(HeadError) -> (
+        lines: Range<Int>, used: Int
+    ) {
+        var i = 0
+        var end = 0
+        while i < bytes.count, state != .done {
+            try step(bytes[i])
+            i += 1
+            if state != .endLF, state != .done { end = i }
+        }
+        return (0..<end, i)
     }
 
     private mutating func consume(_ run: Int) {

@@ -22,6 +22,10 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
     case server
     case responseFlags
     case maxForwards
+    case contentType
+    case grpcTimeout
+    case webSocketKey
+    case webSocketAccept
 
     /// The name for a field name as received, in any case.
     @inlinable
@@ -43,14 +47,19 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
             if name.equalsIgnoringCase("connection") { return .connection }
             return name.equalsIgnoringCase("keep-alive") ? .keepAlive : .other
         case 12:
+            if name.equalsIgnoringCase("content-type") { return .contentType }
             if name.equalsIgnoringCase("x-request-id") { return .requestID }
+            if name.equalsIgnoringCase("grpc-timeout") { return .grpcTimeout }
             return name.equalsIgnoringCase("max-forwards") ? .maxForwards : .other
         case 14: return name.equalsIgnoringCase("content-length") ? .contentLength : .other
         case 15: return name.equalsIgnoringCase("x-forwarded-for") ? .forwardedFor : .other
         case 16:
             if name.equalsIgnoringCase("proxy-connection") { return .proxyConnection }
             return name.equalsIgnoringCase("x-response-flags") ? .responseFlags : .other
-        case 17: return name.equalsIgnoringCase("transfer-encoding") ? .transferEncoding : .other
+        case 17:
+            if name.equalsIgnoringCase("transfer-encoding") { return .transferEncoding }
+            return name.equalsIgnoringCase("sec-websocket-key") ? .webSocketKey : .other
+        case 20: return name.equalsIgnoringCase("sec-websocket-accept") ? .webSocketAccept : .other
         default: return .other
         }
     }

@@ -1,0 +1,101 @@
+// What the proxy says itself on a stream, and how an exchange ends there.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// Answers the request in hand, whose status is settled.
+    func replyOnStream(
+        _ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant
+    ) {
+        turn = now
+        let exchange = connections[slot].exchange
+        let session = session(of: slot)
+        dateLine.refresh(now: now, wallOffset: wallOffset)
+        fields.removeAll()
+        let hasBody = !exchange.isHead && !exchange.isGRPC
+        if exchange.isGRPC {
+            // Trailers-only (gRPC over HTTP2, "Responses"): the whole answer in one head.
+            fields.add(":status", "200")
+            fields.add("content-type", "application/grpc")
+            fields.add(
+                "grpc-status", decimal: Int(grpcStatus(Int(exchange.status), flag: flag).rawValue))
+            fields.add("grpc-message", detail)
+        } else {
+            fields.add(":status", decimal: Int(exchange.status))
+            fields.add("content-type", "text/plain")
+            fields.add("content-length", decimal: detail.utf8CodeUnitCount + 1)
+        }
+        if !dateLine.isEmpty { fields.add("date") { dateLine.appendValue(to: &$0) } }
+        if let flag { fields.add("x-response-flags", flag.text) }
+        counters.add(Counter.of(status: Int(exchange.status)))
+        logExchange(slot, flag: flag, detail: detail, now: now)
+        releaseInput(slot)
+        let isSent =
+            session.submitResponse(connections[slot].stream, fields, hasBody: hasBody)
+            && (!hasBody
+                || connections[slot].output.append(Bytes(detail), from: pool)
+                    && connections[slot].output.append(Bytes("\n"), from: pool))
+        guard isSent else { return dropStream(slot, .internalError, now: now) }
+        connections[slot].endAfterOutput = true
+        mark(session)
+        concludeStream(slot, now: now)
+    }
+
+    /// An exchange on a gRPC client's stream cannot be completed, after its head was sent: the
+    /// status stands behind what was sent.
+    /// - Returns: false: there is no room to say so.
+    func endWithGRPCStatus(
+        _ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+    ) -> Bool {
+        guard !connections[slot].endAfterOutput, let buffer = pool.take() else { return false }
+        var out = unsafe ByteWriter(pool.memory(buffer))
+        out.append("grpc-status: ")
+        out.append(decimal: UInt64(grpcStatus(status, flag: flag).rawValue))
+        out.append("\r\ngrpc-message: ")
+        out.append(detail)
+        out.append("\r\n")
+        connections[slot].trailers = Segment(buffer: buffer, start: 0, end: UInt32(out.count))
+        connections[slot].hasTrailers = true
+        connections[slot].endAfterOutput = true
+        askFlush(slot)
+        concludeStream(slot, now: now)
+        return true
+    }
+
+    /// What a gRPC client is told of a failure that the proxy found. A status that an upstream
+    /// would have given is mapped as gRPC maps it; time that has run out is its own status.
+    private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
+        flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
+    }
+
+    /// The answer is on its way: the stream ends behind it.
+    func concludeStream(_ slot: Int, now: Instant) {
+        connections[slot].stage = .finishing
+        dropReceived(slot)
+        dropTail(slot)
+        releaseInput(slot)
+        if connections[slot].outputEnded { streamEndSent(slot, session(of: slot)) }
+        arm(slot)
+    }
+
+    /// A connection that requests wait on could not be opened.
+    func sessionConnectFailed(
+        _ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+    ) {
+        turn = now
+        let session = session(of: slot)
+        session.isClosing = true
+        unpoolSession(slot)
+        while let stream = session.streams.last {
+            if let client = connections[Int(stream)].peer {
+                abort(client, status: 503, flag: flag, detail: detail, now: now)
+            } else {
+                dropStream(Int(stream), nil, now: now)
+            }
+            precondition(session.streams.last != stream, "a stream outlived its connection")
+        }
+        closeUpstream(slot, now: now)
+    }
+}

@@ -1,0 +1,114 @@
+// Which connection a request to an upstream of HTTP/2 goes on.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// Sends the request as a stream, on a connection that has room.
+    func forwardStream(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+        guard let endpoint = upstreams.takeTurn(cluster) else {
+            return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
+        }
+        if let carrier = firstPooled(endpoint) {
+            return sendStream(slot, bytes, on: carrier, now: now)
+        }
+        let limits = upstreams.clusters[cluster]
+        guard limits.connections < limits.maxConnections else {
+            for _ in 0..<Int(limits.turnCount) {
+                if let other = upstreams.takeTurn(cluster), let carrier = firstPooled(other) {
+                    return sendStream(slot, bytes, on: carrier, now: now)
+                }
+            }
+            return wait(slot, cluster: cluster, now: now)
+        }
+        guard let carrier = open(endpoint, now: now) else {
+            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
+        }
+        beginSession(carrier, server: false, now: now)
+        poolSession(carrier)
+        sendStream(slot, bytes, on: carrier, now: now)
+    }
+
+    private func firstPooled(_ endpoint: Int) -> Int? {
+        let first = upstreams.endpoints[endpoint].pooled.first
+        return first >= 0 ? Int(first) : nil
+    }
+
+    private func sendStream(_ slot: Int, _ bytes: Bytes, on carrier: Int, now: Instant) {
+        turn = now
+        guard let upstream = takeSlot(.upstream, now: now) else {
+            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
+        }
+        let session = session(of: carrier)
+        connections[upstream].endpoint = connections[carrier].endpoint
+        connections[upstream].stage = .exchange
+        let switches = connections[slot].exchange.wantsUpgrade
+        let hasBody = !connections[slot].body.isComplete || switches
+        writeFields(slot, bytes, on: carrier)
+        guard !fields.overflowed,
+            let stream = session.submitRequest(fields, tag: upstream, hasBody: hasBody)
+        else {
+            connections[upstream].session = -1
+            close(upstream)
+            // Its identifiers have run out, or it has begun to close.
+            unpoolSession(carrier)
+            return reply(slot, status: 503, flag: .UO, detail: "no_stream", now: now)
+        }
+        attach(upstream, to: session, stream)
+        connections[upstream].endAfterOutput = !hasBody
+        mark(session)
+        if !hasRoomForStreams(session) { unpoolSession(carrier) }
+        pair(slot, upstream, now: now)
+    }
+
+    private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int) {
+        let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
+        let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecure
+        let deadline = connections[slot].exchange.deadline
+        writer.list(
+            request: head, bytes, client: client(of: slot), scheme: isSecure ? "https" : "http",
+            passesUpgrade: connections[slot].exchange.wantsUpgrade,
+            timeLeft: deadline < .distantFuture ? deadline - turn : nil,
+            cameByHTTP2: connections[slot].isStream, random: &random, to: fields)
+    }
+
+    // MARK: Rooms
+
+    private func hasRoomForStreams(_ session: ProxySession) -> Bool {
+        !session.isClosing
+            && session.streams.count < min(session.peerStreams, configuration.limits.streams)
+    }
+
+    /// Puts a connection among those that take one more stream.
+    func poolSession(_ slot: Int) {
+        guard !connections[slot].isPooled else { return }
+        connections[slot].isPooled = true
+        pushPooled(slot, Int(connections[slot].endpoint))
+    }
+
+    func unpoolSession(_ slot: Int) {
+        guard connections[slot].isPooled else { return }
+        connections[slot].isPooled = false
+        unpool(slot)
+    }
+
+    /// A stream has ended, or the peer lets more be open.
+    func offerRoom(_ session: ProxySession, servesPending: Bool = true, now: Instant) {
+        let slot = session.slot
+        guard connections[slot].role == .upstream else { return }
+        let endpoint = Int(connections[slot].endpoint)
+        if session.streams.isEmpty {
+            arm(slot)
+            if draining || upstreams.endpoints[endpoint].removed, !session.isClosing {
+                drainSession(slot, now: now)
+            }
+        }
+        if upstreams.endpoints[endpoint].removed || !hasRoomForStreams(session) {
+            return unpoolSession(slot)
+        }
+        poolSession(slot)
+        let cluster = Int(upstreams.endpoints[endpoint].cluster)
+        if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
+    }
+}

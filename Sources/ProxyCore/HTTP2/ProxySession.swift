@@ -1,0 +1,143 @@
+import Base
+import Wire
+
+/// The session of one connection. What it hears it tells the proxy, which knows the stream by the
+/// slot that is the stream's tag.
+final class ProxySession: HTTP2Session {
+    private unowned let proxy: Proxy
+    /// The connection's slot.
+    let slot: Int
+    /// The slots of its streams.
+    var streams: [Int32] = []
+    /// It waits for the end of the turn to send.
+    var isMarked = false
+    /// Frames wait for room in the connection's output.
+    var isBlocked = false
+    /// It takes no more streams.
+    var isClosing = false
+    /// When the header block began that is not yet complete.
+    var headSince: Instant?
+    /// When the peer was last heard.
+    var heard: Instant
+    /// When a PING is given up that has not been answered.
+    var pingDeadline: Instant?
+    /// The last GOAWAY goes out when the PING behind the first has been answered.
+    var announcesShutdown = false
+    private var abuse = AbuseMeter()
+
+    init(_ proxy: Proxy, slot: Int, server: Bool, _ settings: HTTP2Settings, now: Instant) {
+        self.proxy = proxy
+        self.slot = slot
+        heard = now
+        super.init(server: server, settings)
+    }
+
+    // MARK: Sending
+
+    override func hasRoom() -> Bool { proxy.hasRoomForFrames(slot) }
+    override func write(_ bytes: Bytes) { proxy.appendFrames(bytes, slot) }
+
+    override func provide(_ tag: Int, _ stream: Int32, limit: Int) -> Provided {
+        proxy.provide(tag, limit: limit, self)
+    }
+
+    override func writeData(_ tag: Int, header: Bytes, count: Int) -> Bool {
+        proxy.writeFrame(of: tag, header: header, count: count, on: slot)
+    }
+
+    override func endSent(_ stream: Int32, tag: Int) { proxy.streamEndSent(tag, self) }
+
+    // MARK: Hearing
+
+    override func headBegan(_ stream: Int32, tag: Int) {
+        headSince = proxy.turn
+        proxy.assembler.begin()
+    }
+
+    override func field(_ stream: Int32, tag: Int, _ name: Bytes, _ value: Bytes) -> Bool {
+        if proxy.assembler.add(name, value) { return true }
+        proxy.counters.add(.floodedHeads)
+        fail(.headTooLarge, .enhanceYourCalm)
+        return false
+    }
+
+    override func headEnded(_ stream: Int32, tag: Int, endsStream: Bool) {
+        headSince = nil
+        if tag >= 0 {
+            proxy.streamHead(tag, endsStream: endsStream)
+        } else if isServer {
+            proxy.streamRequest(self, stream, endsStream: endsStream)
+        }
+    }
+
+    override func data(_ stream: Int32, tag: Int, _ bytes: Bytes) { proxy.streamData(tag, bytes) }
+
+    override func streamEnded(_ stream: Int32, tag: Int) {
+        if tag >= 0 { proxy.streamEnded(tag) }
+    }
+
+    override func streamClosed(_ stream: Int32, tag: Int, _ code: HTTP2Code) {
+        proxy.streamClosed(tag, code)
+    }
+
+    override func goawayReceived(last: Int32, _ code: HTTP2Code) { proxy.goawayReceived(self) }
+
+    override func settingsReceived() { proxy.settingsReceived(self) }
+
+    override func pingAnswered() {
+        pingDeadline = nil
+        if announcesShutdown {
+            announcesShutdown = false
+            submitGoaway(.noError)
+            proxy.mark(self)
+        }
+    }
+
+    // MARK: Abuse
+
+    override func resetReceived(_ stream: Int32, tag: Int) {
+        proxy.counters.add(.streamResetsReceived)
+        // Only who asks can ask and take back, again and again (CVE-2023-44487).
+        guard isServer, !abuse.allowsReset(at: proxy.turn) else { return }
+        proxy.counters.add(.floodedResets)
+        fail(.tooManyResets, .enhanceYourCalm)
+    }
+
+    override func frameReceived(isEmpty: Bool) {
+        guard !abuse.allowsFrame(isEmpty: isEmpty) else { return }
+        proxy.counters.add(.floodedEmptyFrames)
+        fail(.tooManyEmptyFrames, .enhanceYourCalm)
+    }
+
+    override func invalidFrame() { proxy.counters.add(.protocolErrors) }
+}
+
+/// How much of what costs the peer nothing and us something it has sent.
+struct AbuseMeter {
+    /// Resets that may come at once; more are let in at `resetRate`. A client that gives up a
+    /// hundred requests and more in a second, second after second, is none.
+    static let resetBurst = 200.0
+    /// Per second.
+    static let resetRate = 100.0
+    /// Frames in a row without content: padding, priorities, windows. Bound: far above what any
+    /// implementation sends between two frames that say something.
+    static let emptyRun = 1000
+
+    private var resets = Self.resetBurst
+    private var since = Instant.zero
+    private var empty = 0
+
+    /// A reset has come.
+    mutating func allowsReset(at now: Instant) -> Bool {
+        let gained = max(0, (now - since).seconds) * Self.resetRate
+        resets = min(Self.resetBurst, resets + gained) - 1
+        since = now
+        return resets >= 0
+    }
+
+    /// A frame has come.
+    mutating func allowsFrame(isEmpty: Bool) -> Bool {
+        empty = isEmpty ? empty + 1 : 0
+        return empty <= Self.emptyRun
+    }
+}

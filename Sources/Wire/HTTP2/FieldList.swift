@@ -1,0 +1,96 @@
+// The fields of one message on their way to a session. The bytes are the caller's, and have to hold
+// still until the message is submitted: the session copies them then.
+
+public import Base
+import CNghttp2
+import Glibc
+
+/// Header fields in order, pseudo-fields first. One serves a whole worker.
+@safe
+public final class FieldList {
+    // Safety: both are allocated in `init`, freed in `deinit`, and written within their bounds.
+    private let fields: UnsafeMutablePointer<nghttp2_nv>
+    private let made: UnsafeMutableRawBufferPointer
+    private var madeCount = 0
+    public let capacity: Int
+    public private(set) var count = 0
+    /// Whether something did not fit.
+    public private(set) var overflowed = false
+
+    /// - Parameters:
+    ///   - capacity: fields at most.
+    ///   - made: bytes of values that do not stand anywhere yet, at most.
+    public init(capacity: Int, made: Int) {
+        self.capacity = capacity
+        unsafe fields = .allocate(capacity: capacity)
+        unsafe self.made = .allocate(byteCount: made, alignment: 16)
+    }
+
+    deinit {
+        unsafe fields.deallocate()
+        unsafe made.deallocate()
+    }
+
+    /// Empties the list.
+    public func removeAll() {
+        count = 0
+        madeCount = 0
+        overflowed = false
+    }
+
+    /// Appends a field. The name may be in any case: it is sent in lower case.
+    public func add(_ name: Bytes, _ value: Bytes) {
+        guard count < capacity else {
+            overflowed = true
+            return
+        }
+        // The library's structure has no place for `const`; it does not write.
+        unsafe fields[count] = nghttp2_nv(
+            name: UnsafeMutablePointer(
+                mutating: name.raw.baseAddress?.assumingMemoryBound(
+                    to: UInt8.self)),
+            value: UnsafeMutablePointer(
+                mutating: value.raw.baseAddress?.assumingMemoryBound(
+                    to: UInt8.self)),
+            namelen: name.count, valuelen: value.count, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
+        count += 1
+    }
+
+    public func add(_ name: StaticString, _ value: Bytes) { add(Bytes(name), value) }
+    public func add(_ name: StaticString, _ value: StaticString) { add(Bytes(name), Bytes(value)) }
+
+    /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked.
+    public func add(lines: Bytes) {
+        var start = 0
+        while start < lines.count, let end = lines.firstIndex(of: Ascii.cr, from: start),
+            let colon = lines.firstIndex(of: UInt8(ascii: ":"), from: start), colon < end
+        {
+            var (from, to) = (colon + 1, end)
+            func isBlank(_ byte: UInt8) -> Bool { byte == Ascii.space || byte == Ascii.tab }
+            while from < to, isBlank(lines[from]) { from += 1 }
+            while to > from, isBlank(lines[to - 1]) { to -= 1 }
+            add(lines[start..<colon], lines[from..<to])
+            start = end + 2
+        }
+    }
+
+    /// Appends a field whose value `write` makes.
+    public func add(_ name: StaticString, making write: (inout ByteWriter) -> Void) {
+        var out = unsafe ByteWriter(UnsafeMutableRawBufferPointer(rebasing: made[madeCount...]))
+        write(&out)
+        guard !out.overflowed else {
+            overflowed = true
+            return
+        }
+        let value = unsafe Bytes(
+            UnsafeRawBufferPointer(rebasing: made[madeCount..<madeCount + out.count]))
+        madeCount += out.count
+        add(Bytes(name), value)
+    }
+
+    public func add(_ name: StaticString, decimal: Int) {
+        add(name) { $0.append(decimal: UInt64(decimal)) }
+    }
+
+    var start: UnsafeMutablePointer<nghttp2_nv> { unsafe fields }
+}
