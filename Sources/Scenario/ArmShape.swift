@@ -37,7 +37,7 @@ extension Form where Value == LoadPlan.Security {
 }
 
 extension Form where Value == HopPlan.Speech {
-    static var spoken: Form { .choice(of: [.http1]) }
+    static var spoken: Form { .choice }
 }
 
 extension Form where Value == HopPlan.Security {
