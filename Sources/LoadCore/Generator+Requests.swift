@@ -1,10 +1,10 @@
-// What happens to requests and connections: taking up, sending, answers, failures.
+// What happens to requests: taking up, sending, answers, timeouts.
 
 public import Base
 import Model
 
 extension Generator {
-    // MARK: Requests
+    // MARK: Taking up
 
     /// The intended instant of a request has come.
     mutating func takeUp(_ request: PlannedRequest, at now: Instant) {
@@ -19,7 +19,7 @@ extension Generator {
         let target = request.target
         let free = targets[target].free.first
         if free >= 0 {
-            // Whoever waits came first; with one waiting no connection is free.
+            // Whoever waits came first; with one waiting no slot is free.
             return dispatch(
                 Int(free), intended: intended, takenUp: now, phase: phase, waited: false)
         }
@@ -31,54 +31,47 @@ extension Generator {
         openForWaiting(target, at: now)
     }
 
-    /// Puts a request on a free connection.
+    /// Puts a request into a free slot.
     private mutating func dispatch(
         _ slot: Int, intended: Instant, takenUp: Instant, phase: Int, waited: Bool
     ) {
-        let target = Int(connections[slot].target)
-        targets[target].move(slot, to: .busy, in: connections)
-        connections[slot].phase = Int32(phase)
-        connections[slot].intended = intended
-        connections[slot].takenUp = takenUp
-        connections[slot].sent = takenUp
-        connections[slot].waited = waited
-        connections[slot].written = false
-        connections[slot].firstByteSeen = false
-        actions.append(.send(slot: slot, target: target))
-    }
-
-    /// Gives a free connection its next request, if there is one.
-    mutating func sendNext(on slot: Int, at now: Instant) {
-        let target = Int(connections[slot].target)
-        if let request = targets[target].waiting.popFirst() {
-            dispatch(
-                slot, intended: request.intended, takenUp: request.takenUp,
-                phase: Int(request.phase), waited: true)
-        } else if sendsAtOnce {
-            recorder.planned(phase: phase)
-            dispatch(slot, intended: now, takenUp: now, phase: phase, waited: false)
+        let (connection, place) = position(slot)
+        let target = Int(connections[connection].target)
+        targets[target].move(slot: slot, to: .busy, in: slots)
+        slots[slot].phase = Int32(phase)
+        slots[slot].intended = intended
+        slots[slot].takenUp = takenUp
+        slots[slot].sent = takenUp
+        slots[slot].waited = waited
+        slots[slot].isSent = false
+        slots[slot].firstByteSeen = false
+        appendUnsent(slot, connection)
+        speech.submit(connection, place: place)
+        connections[connection].phase = Int32(phase)
+        connections[connection].busy &+= 1
+        connections[connection].carried &+= 1
+        askToWrite(connection)
+        if connections[connection].carried == requestsPerConnection {
+            retire(connection, at: takenUp)
         }
     }
 
-    /// Right before the first byte of a request is written.
-    @inline(__always)
-    public mutating func sending(_ slot: Int, at now: Instant) {
-        let phase = Int(connections[slot].phase)
-        connections[slot].sent = now
-        recorder.sent(phase: phase)
-        if closedLoop {
-            // There is no schedule to be late against: the request is meant to go when it goes.
-            connections[slot].intended = now
-        } else if connections[slot].waited {
-            recorder.waited(now - connections[slot].takenUp, phase: phase)
-        } else {
-            recorder.lag(now - connections[slot].intended, phase: phase)
+    /// Fills free slots with what waits.
+    mutating func serve(_ target: Int, at now: Instant) {
+        while targets[target].free.first >= 0 {
+            let slot = Int(targets[target].free.first)
+            if let request = targets[target].waiting.popFirst() {
+                dispatch(
+                    slot, intended: request.intended, takenUp: request.takenUp,
+                    phase: Int(request.phase), waited: true)
+            } else if sendsAtOnce {
+                recorder.planned(phase: phase)
+                dispatch(slot, intended: now, takenUp: now, phase: phase, waited: false)
+            } else {
+                return
+            }
         }
     }
-
-    /// All bytes of the request are with the kernel.
-    @inline(__always)
-    public mutating func written(_ slot: Int) { connections[slot].written = true }
 
     /// A request that is never sent. It had no answer within its timeout, and its latency says so:
     /// leaving it out would make an overloaded system look faster than one that just keeps up.
@@ -94,138 +87,130 @@ extension Generator {
             .dropped, response: now - request.intended, service: nil, phase: Int(request.phase))
     }
 
+    // MARK: Sending
+
+    /// What to write next on a connection; empty: nothing. `now` is read right before the write.
+    /// The bytes are valid until the next call.
+    @inline(__always)
+    public mutating func output(_ connection: Int, at now: Instant) -> Bytes {
+        let output = speech.output(connection)
+        for _ in 0..<output.begun {
+            let slot = popUnsent(connection)
+            // One that was given up before it could be sent is no more.
+            if slots[slot].state == .busy, !slots[slot].isSent { noteSent(slot, at: now) }
+        }
+        return output.bytes
+    }
+
+    /// The first `count` bytes of the last `output` are with the kernel.
+    /// - Returns: whether there is more to write.
+    @inline(__always)
+    public mutating func wrote(_ connection: Int, _ count: Int) -> Bool {
+        speech.wrote(connection, count)
+    }
+
+    private mutating func noteSent(_ slot: Int, at now: Instant) {
+        let phase = Int(slots[slot].phase)
+        slots[slot].isSent = true
+        slots[slot].sent = now
+        recorder.sent(phase: phase)
+        if closedLoop {
+            // There is no schedule to be late against: the request is meant to go when it goes.
+            slots[slot].intended = now
+            let target = Int(connections[slot / speech.places].target)
+            targets[target].move(slot: slot, to: .busy, in: slots)
+        } else if slots[slot].waited {
+            recorder.waited(now - slots[slot].takenUp, phase: phase)
+        } else {
+            recorder.lag(now - slots[slot].intended, phase: phase)
+        }
+    }
+
+    private func appendUnsent(_ slot: Int, _ connection: Int) {
+        slots[slot].nextUnsent = -1
+        let last = connections[connection].lastUnsent
+        if last >= 0 {
+            slots[Int(last)].nextUnsent = Int32(slot)
+        } else {
+            connections[connection].firstUnsent = Int32(slot)
+        }
+        connections[connection].lastUnsent = Int32(slot)
+    }
+
+    private func popUnsent(_ connection: Int) -> Int {
+        let slot = Int(connections[connection].firstUnsent)
+        let next = slots[slot].nextUnsent
+        connections[connection].firstUnsent = next
+        if next < 0 { connections[connection].lastUnsent = -1 }
+        return slot
+    }
+
+    private func removeUnsent(_ slot: Int, _ connection: Int) {
+        // Bound: each place once.
+        for _ in 0..<speech.places where connections[connection].firstUnsent >= 0 {
+            let next = popUnsent(connection)
+            if next != slot { appendUnsent(next, connection) }
+        }
+    }
+
+    mutating func askToWrite(_ connection: Int) {
+        if connections[connection].writeAsked { return }
+        connections[connection].writeAsked = true
+        actions.append(.write(connection: connection))
+    }
+
     // MARK: Answers
 
     /// Bytes have come. `now` is read after the call that brought them.
-    public mutating func received(_ slot: Int, _ bytes: Bytes, at now: Instant) {
+    public mutating func received(_ connection: Int, _ bytes: Bytes, at now: Instant) {
         recorder.roll(to: now)
-        guard connections[slot].state == .busy else {
-            // Bytes that nobody asked for, such as a 408 before the server closes an idle
-            // connection.
-            return close(slot, at: now)
+        guard connections[connection].state != .closed else { return }
+        if connections[connection].busy > 0 {
+            recorder.received(bytes.count, phase: Int(connections[connection].phase))
         }
-        let phase = Int(connections[slot].phase)
-        recorder.received(bytes.count, phase: phase)
-        if !connections[slot].firstByteSeen {
-            connections[slot].firstByteSeen = true
-            recorder.firstByte(now - connections[slot].sent, phase: phase)
-        }
-        switch reader.read(bytes, &connections[slot].answer) {
-        case .partial: return
-        case .complete(let used): complete(slot, surplus: used < bytes.count, at: now)
-        case .malformed:
-            recorder.failed(.malformed, response: nil, service: nil, phase: phase)
-            close(slot, at: now)
-        }
-    }
-
-    private mutating func complete(_ slot: Int, surplus: Bool, at now: Instant) {
-        let connection = connections[slot]
-        recorder.answered(
-            status: Int(connection.answer.status), flags: connection.answer.flags,
-            response: now - connection.intended, service: now - connection.sent,
-            phase: Int(connection.phase))
-        let served = connection.served &+ 1
-        connections[slot].served = served
-        reader.reset(&connections[slot].answer)
-        // An answer before the end of the request leaves a connection that is in the middle of a
-        // message.
-        if !connection.answer.keepAlive || surplus || !connection.written
-            || connection.peerEnded || served == requestsPerConnection
-        {
-            return close(slot, at: now)
-        }
-        targets[Int(connection.target)].move(slot, to: .free, in: connections)
-        sendNext(on: slot, at: now)
-    }
-
-    // MARK: Connections
-
-    mutating func open(_ slot: Int, at now: Instant) {
-        let target = Int(connections[slot].target)
-        targets[target].move(slot, to: .opening, in: connections)
-        connections[slot].openingSince = now
-        connections[slot].served = 0
-        connections[slot].peerEnded = false
-        actions.append(.open(slot: slot, target: target))
-    }
-
-    /// The connection is established.
-    public mutating func opened(_ slot: Int, at now: Instant) {
-        precondition(connections[slot].state == .opening, "opened what was not opening")
-        recorder.opened(after: now - connections[slot].openingSince, phase: phase)
-        targets[Int(connections[slot].target)].move(slot, to: .free, in: connections)
-        sendNext(on: slot, at: now)
-    }
-
-    /// The connection could not be established. The request that has waited longest is refused with
-    /// it.
-    /// - Parameter local: the generator's own machine could not, for want of descriptors, ports or
-    ///   memory. That refuses nothing: what waits goes on waiting, for another connection or
-    ///   another attempt, and the owner counts the failure against the generator.
-    public mutating func failedToOpen(_ slot: Int, at now: Instant, local: Bool = false) {
-        precondition(connections[slot].state == .opening, "what was not opening failed to open")
-        let target = Int(connections[slot].target)
-        targets[target].move(slot, to: .closed, in: connections)
-        if local {
-            openingPausedUntil = now + Self.retryPause
-            retryLater(at: now)
-        } else if let request = targets[target].waiting.popFirst() {
-            recorder.failed(.refused, response: nil, service: nil, phase: Int(request.phase))
-            openForWaiting(target, at: now)
-        } else if sendsAtOnce {
-            recorder.planned(phase: phase)
-            recorder.failed(.refused, response: nil, service: nil, phase: phase)
-            retryLater(at: now)
-        }
-    }
-
-    /// The peer has closed the connection, or it has failed. While idle that is its right; a
-    /// request on it is lost, and not tried again: the retry would hide what a user without one
-    /// would have seen.
-    /// - Parameter clean: the peer ended in order (FIN). An answer that lasts up to the end of the
-    ///   connection is complete only then: after a reset nobody knows what is missing.
-    public mutating func closed(_ slot: Int, at now: Instant, clean: Bool) {
-        recorder.roll(to: now)
-        if connections[slot].state == .busy {
-            if clean, reader.endsWithConnection(connections[slot].answer) {
-                return complete(slot, surplus: false, at: now)
+        let target = Int(connections[connection].target)
+        let generation = connections[connection].generation
+        var used = 0
+        // Requests that wait go out behind the whole piece: what follows an answer may say that
+        // the connection is not to be used.
+        reading: while true {
+            switch speech.read(connection, bytes, &used) {
+            case .more: break reading
+            case .ready: becomeReady(connection, at: now)
+            case .began(let place): noteFirstByte(slot(connection, place), at: now)
+            case .answered(let answer): complete(connection, answer, at: now)
+            case .retiring: retire(connection, at: now)
+            case .owing: askToWrite(connection)
+            case .refused(let status):
+                return refuse(connection, status: status, at: now)
+            case .broken: return lose(connection, .malformed, at: now)
             }
-            recorder.failed(
-                .reset, response: nil, service: nil, phase: Int(connections[slot].phase))
+            if connections[connection].generation != generation { break }
         }
-        close(slot, at: now)
+        serve(target, at: now)
     }
 
-    /// The peer has ended its side of the connection, or the connection failed; what it sent before
-    /// may still be unread. Without a request the connection is let go; with one it ends behind
-    /// that, so that no request is sent to where nobody listens.
-    public mutating func peerEnded(_ slot: Int, at now: Instant) {
-        switch connections[slot].state {
-        case .free: close(slot, at: now)
-        case .busy: connections[slot].peerEnded = true
-        case .closed, .opening: break
-        }
+    private mutating func noteFirstByte(_ slot: Int, at now: Instant) {
+        guard slots[slot].state == .busy, !slots[slot].firstByteSeen else { return }
+        slots[slot].firstByteSeen = true
+        recorder.firstByte(now - slots[slot].sent, phase: Int(slots[slot].phase))
     }
 
-    /// Lets go of a connection that has no request any more, and opens another if it is needed.
-    private mutating func close(_ slot: Int, at now: Instant) {
-        let target = Int(connections[slot].target)
-        reader.reset(&connections[slot].answer)
-        targets[target].move(slot, to: .closed, in: connections)
-        actions.append(.close(slot: slot))
-        if sendsAtOnce { open(slot, at: now) } else { openForWaiting(target, at: now) }
-    }
-
-    /// Opens connections while more requests wait than connections are being opened. On demand, as
-    /// a client's pool does: a request that needs a new connection pays for it in response latency.
-    mutating func openForWaiting(_ target: Int, at now: Instant) {
-        if now < openingPausedUntil { return }
-        while targets[target].waiting.count > targets[target].opening.count,
-            targets[target].closed.first >= 0
-        {
-            open(Int(targets[target].closed.first), at: now)
+    mutating func complete(_ connection: Int, _ answer: Answer, at now: Instant) {
+        let slot = slot(connection, answer.place)
+        switch slots[slot].state {
+        case .busy:
+            recorder.answered(
+                answer, response: now - slots[slot].intended, service: now - slots[slot].sent,
+                phase: Int(slots[slot].phase))
+            connections[connection].busy &-= 1
+        case .blocked: connections[connection].blocked &-= 1
+        case .idle, .free: preconditionFailure("an answer to nothing")
         }
+        let target = Int(connections[connection].target)
+        let retires = connections[connection].retiring || !answer.goesOn
+        targets[target].move(slot: slot, to: retires ? .idle : .free, in: slots)
+        if retires { retire(connection, at: now) }
     }
 
     // MARK: Timeouts
@@ -236,7 +221,7 @@ extension Generator {
         for target in targets.indices {
             while targets[target].busy.first >= 0 {
                 let slot = Int(targets[target].busy.first)
-                if connections[slot].intended + timeout > heard { break }
+                if slots[slot].intended + timeout > heard { break }
                 timeOut(slot, at: now)
             }
             while let request = targets[target].waiting.first, request.intended + timeout <= heard {
@@ -244,20 +229,54 @@ extension Generator {
                 drop(request.intended, phase: Int(request.phase), at: now)
             }
             while targets[target].opening.first >= 0 {
-                let slot = Int(targets[target].opening.first)
-                if connections[slot].openingSince + timeout > heard { break }
-                actions.append(.close(slot: slot))
-                failedToOpen(slot, at: now)
+                let connection = Int(targets[target].opening.first)
+                if connections[connection].openingSince + timeout > heard { break }
+                actions.append(.close(connection: connection))
+                speech.reset(connection)
+                failedToOpen(connection, at: now)
             }
         }
     }
 
     /// A request that was sent had no complete answer in time.
     mutating func timeOut(_ slot: Int, at now: Instant) {
-        let connection = connections[slot]
+        let (connection, place) = position(slot)
+        let target = Int(connections[connection].target)
+        let wasSent = slots[slot].isSent
+        end(slot, .timeout, at: now)
+        if speech.giveUp(connection, place: place) {
+            if !wasSent { removeUnsent(slot, connection) }
+            targets[target].move(slot: slot, to: .free, in: slots)
+            askToWrite(connection)
+            if connections[connection].retiring { retire(connection, at: now) }
+            return serve(target, at: now)
+        }
+        targets[target].move(slot: slot, to: .blocked, in: slots)
+        connections[connection].blocked &+= 1
+        let isStuck = Int(connections[connection].blocked) == speech.places
+        if isStuck || connections[connection].retiring { retire(connection, at: now) }
+    }
+
+    /// Records the end of a busy slot's request without a complete answer.
+    mutating func end(_ slot: Int, _ outcome: Outcome, at now: Instant) {
+        // What its connection took down before it could be written was under way on it.
+        if !slots[slot].isSent { noteSent(slot, at: now) }
+        let timed = outcome == .timeout
         recorder.failed(
-            .timeout, response: now - connection.intended, service: now - connection.sent,
-            phase: Int(connection.phase))
-        close(slot, at: now)
+            outcome, response: timed ? now - slots[slot].intended : nil,
+            service: timed ? now - slots[slot].sent : nil, phase: Int(slots[slot].phase))
+        connections[slot / speech.places].busy &-= 1
+    }
+
+    // MARK: Slots
+
+    @inline(__always)
+    func slot(_ connection: Int, _ place: Int) -> Int { connection &* speech.places &+ place }
+
+    @inline(__always)
+    func position(_ slot: Int) -> (connection: Int, place: Int) {
+        // A division costs more than all the rest where there is one place.
+        if speech.places == 1 { return (slot, 0) }
+        return (slot / speech.places, slot % speech.places)
     }
 }

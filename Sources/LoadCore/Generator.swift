@@ -18,12 +18,15 @@ import Stats
 @frozen
 public enum LoadAction: Equatable, Sendable, BitwiseCopyable {
     /// Connect to the target, then tell `opened` or `failedToOpen`.
-    case open(slot: Int, target: Int)
-    /// Tell `sending`, write the target's request, and tell `written` when all of it is with the
-    /// kernel.
-    case send(slot: Int, target: Int)
+    case open(connection: Int, target: Int)
+    /// Write what `output` gives until it gives nothing or the socket takes no more; then again
+    /// whenever it does.
+    case write(connection: Int)
     /// Close the connection; nothing is told of it any more.
-    case close(slot: Int)
+    case close(connection: Int)
+    /// The same where it was open and the peer refused what was to be spoken on it, with this
+    /// status (0: without one): it counts as an attempt to open that failed.
+    case refuse(connection: Int, status: Int)
 }
 
 /// One thread's part of a load job.
@@ -40,9 +43,10 @@ public struct Generator: ~Copyable {
     let timeout: Duration
     let requestsPerConnection: Int
     let connections: Slab<Connection>
+    let slots: Slab<RequestSlot>
     var targets: [TargetState]
     var recorder: Recorder
-    var reader: AnswerReader
+    var speech: Speech
     var actions: ActionQueue
 
     private var stage = Stage.preparing
@@ -66,8 +70,9 @@ public struct Generator: ~Copyable {
     /// closed arrivals, and where the generator's own machine could not open one.
     static let retryPause = Duration.milliseconds(10)
 
+    /// - Parameter messages: of the same job, shared by all threads.
     /// - Precondition: `job.validate()` passed and `thread` is below `job.threadCount`.
-    public init(job: LoadJob, thread: Int) {
+    public init(job: LoadJob, thread: Int, messages: LoadMessages) {
         let threads = job.threadCount
         precondition(thread >= 0 && thread < threads, "no thread \(thread)")
         let plan = job.plan
@@ -82,22 +87,23 @@ public struct Generator: ~Copyable {
         schedule = ThreadSchedule(
             whole, targets: weights.count, thread: thread, threads: threads)
         connections = Slab(count: own, repeating: Connection(target: 0))
+        speech = Speech(job: job, connections: own, messages: messages)
+        slots = Slab(count: own * speech.places, repeating: RequestSlot())
         targets = []
-        var slot = 0
+        var next = 0
         for (target, share) in shares.enumerated() {
             let due = whole.peakRate * plan.timeout.seconds / Double(threads)
             let part = Double(weights[target]) / Double(weights.reduce(0, +))
             var state = TargetState(
                 waiting: WaitingQueue(capacity: LoadLimits.waiting(due: due, part: part)))
             for _ in 0..<share {
-                connections[slot] = Connection(target: target)
-                state.enter(slot, .closed, in: connections)
-                slot += 1
+                connections[next] = Connection(target: target)
+                state.enter(next, .closed, in: connections)
+                next += 1
             }
             targets.append(state)
         }
         recorder = Recorder(phases: job.phases)
-        reader = AnswerReader(connections: own, toHead: plan.request.method == "HEAD")
         actions = ActionQueue(connections: own)
         var end = Duration.zero
         phaseEnds = job.phases.map {
@@ -109,17 +115,22 @@ public struct Generator: ~Copyable {
 
     deinit {
         connections.deallocate()
+        slots.deallocate()
         for target in targets { target.waiting.deallocate() }
         actions.deallocate()
     }
 
-    /// The connections of this thread: slots from 0 to this.
+    /// The connections of this thread: from 0 to this.
     public var connectionCount: Int { connections.count }
 
     /// The next thing to do; nil when there is nothing. Take them all after each call that tells
     /// something.
     @inline(__always)
-    public mutating func nextAction() -> LoadAction? { actions.popFirst() }
+    public mutating func nextAction() -> LoadAction? {
+        let action = actions.popFirst()
+        if case .write(let connection) = action { connections[connection].writeAsked = false }
+        return action
+    }
 
     // MARK: The course of the run
 
@@ -137,7 +148,7 @@ public struct Generator: ~Copyable {
 
     /// The first target without an open connection; nil if each has one.
     public var firstUnreachedTarget: Int? {
-        targets.firstIndex { $0.free.count + $0.busy.count == 0 }
+        targets.firstIndex { $0.open.count == 0 }
     }
 
     /// Sets the instant at which the first phase begins.
@@ -173,6 +184,7 @@ public struct Generator: ~Copyable {
     /// events, of which some are not told yet.
     public mutating func takeUpDue(at now: Instant) {
         guard stage == .running else { return }
+        recorder.roll(to: now)
         while phase + 1 < phaseEnds.count, start + phaseEnds[phase] <= now { phase += 1 }
         // Bound: after a standstill the owner looks at its sockets and orders in between.
         var left = LoadLimits.catchUp
@@ -188,7 +200,7 @@ public struct Generator: ~Copyable {
         var next = Instant.distantFuture
         for target in targets {
             if target.busy.first >= 0 {
-                next = min(next, connections[Int(target.busy.first)].intended + timeout)
+                next = min(next, slots[Int(target.busy.first)].intended + timeout)
             }
             if let waiting = target.waiting.first { next = min(next, waiting.intended + timeout) }
             if target.opening.first >= 0 {
@@ -247,11 +259,7 @@ public struct Generator: ~Copyable {
 
     private mutating func sendOnFree(at now: Instant) {
         guard sendsAtOnce else { return }
-        for target in targets.indices {
-            while targets[target].free.first >= 0 {
-                sendNext(on: Int(targets[target].free.first), at: now)
-            }
-        }
+        for target in targets.indices { serve(target, at: now) }
     }
 
     /// Tries the connections that could not be opened again, after a pause.
@@ -297,8 +305,8 @@ public struct Generator: ~Copyable {
 
 /// Actions that the owner of the sockets has not taken yet; bounded.
 struct ActionQueue: Sendable {
-    // Bound: one call tells each connection at most to close, to open and to send; four, to be a
-    // power of two.
+    // Bound: one call tells each connection at most to close, to open and to write, the last once
+    // until it is taken; four, to be a power of two.
     private let ring: Slab<LoadAction>
     private let mask: Int
     private var head = 0
@@ -307,7 +315,7 @@ struct ActionQueue: Sendable {
     init(connections: Int) {
         var capacity = 4
         while capacity < 4 * connections { capacity *= 2 }
-        ring = Slab(count: capacity, repeating: .close(slot: -1))
+        ring = Slab(count: capacity, repeating: .close(connection: -1))
         mask = capacity - 1
     }
 

@@ -5,6 +5,9 @@ import Model
 public enum LoadLimits {
     /// Connections in all.
     public static let connections = 65_536
+    /// Requests at once on one connection, and on all connections together.
+    public static let streams = 1_024
+    public static let slots = 262_144
     public static let threads = 256
     public static let targets = 1_024
     /// The sum of all weights after dividing by their common divisor: the length of the rotation.
@@ -79,6 +82,16 @@ extension LoadJob {
             (targets.count...LoadLimits.connections).contains(plan.connections),
             "\(plan.connections) connections; at least one for each target (\(targets.count)) "
                 + "and at most \(LoadLimits.connections) are possible")
+        try require(
+            plan.speech == .http1, "\(plan.speech.rawValue) is not spoken by the generator yet")
+        try require(
+            (1...LoadLimits.streams).contains(plan.streams)
+                && plan.streams * plan.connections <= LoadLimits.slots,
+            "\(plan.streams) requests at once on each connection; 1 to \(LoadLimits.streams) are "
+                + "possible, and \(LoadLimits.slots) on all connections")
+        try require(
+            plan.speech != .http1 || plan.streams == 1,
+            "HTTP/1.1 carries one request at once on a connection, not \(plan.streams)")
         try require(
             (1...LoadLimits.threads).contains(plan.threads),
             "\(plan.threads) threads; 1 to \(LoadLimits.threads) are possible")

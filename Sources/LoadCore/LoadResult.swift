@@ -143,7 +143,7 @@ public struct LoadResult: Codable, Sendable {
 
     /// Attempts to open a connection that failed for one reason.
     public struct OpenFailure: Codable, Equatable, Sendable {
-        /// The value of `errno`.
+        /// The value of `errno`; EPROTO where the peer took the connection and refused to speak.
         public var code: Int32
         /// For people.
         public var reason: String

@@ -143,19 +143,16 @@ struct Recorder: ~Copyable {
         phases[phase].connect.record(delay.recordable)
     }
 
-    /// A complete answer.
     @inline(__always)
-    mutating func answered(
-        status: Int, flags: UInt32, response: Duration, service: Duration, phase: Int
-    ) {
+    mutating func answered(_ answer: Answer, response: Duration, service: Duration, phase: Int) {
         let row = phase &* Row.width
-        counters[row &+ (status < 400 ? Outcome.ok : .error).index] &+= 1
-        counters[row &+ Row.statuses &+ (status &- 100)] &+= 1
-        if flags != 0 { countFlags(flags, row: row) }
+        counters[row &+ (answer.isError ? Outcome.error : .ok).index] &+= 1
+        if answer.status > 0 { counters[row &+ Row.statuses &+ (answer.status &- 100)] &+= 1 }
+        if answer.flags != 0 { countFlags(answer.flags, row: row) }
         phases[phase].response.record(response.recordable)
         phases[phase].service.record(service.recordable)
         second.completed &+= 1
-        if status >= 400 { second.errors &+= 1 }
+        if answer.isError { second.errors &+= 1 }
         secondResponse.record(response.recordable)
         secondUsed = true
     }

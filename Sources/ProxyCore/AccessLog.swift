@@ -75,6 +75,14 @@ extension Proxy {
         }
     }
 
+    /// Notes that bytes are forwarded of which nothing is known.
+    func noteForwarding(_ slot: Int) {
+        guard log.enabled else { return }
+        note(slot) {
+            $0.append(",\"method\":null,\"path\":null,\"authority\":null,\"protocol\":\"TCP\"")
+        }
+    }
+
     private func note(_ slot: Int, _ write: (inout ByteWriter) -> Void) {
         dropNote(slot)
         guard let buffer = pool.take() else { return }

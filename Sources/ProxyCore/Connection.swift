@@ -166,6 +166,8 @@ struct Connection: BitwiseCopyable {
     var speech = Speech.undecided
     /// The exchange in hand.
     var exchange = Exchange()
+    /// Its listener speaks `tcp`: its bytes are forwarded.
+    var forwards = false
     /// Its request had been routed when the configuration changed: it is routed again, as the same.
     var isRerouted = false
 

@@ -24,6 +24,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case staleRetries
     case protocolErrors
     case upgrades
+    case tcpConnections
     case idleTimeouts
     case accessLogDropped
     case buffersExhausted
@@ -68,6 +69,7 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .staleRetries: "stale_retries_total"
         case .protocolErrors: "protocol_errors_total"
         case .upgrades: "upgrades_total"
+        case .tcpConnections: "tcp_connections_total"
         case .idleTimeouts: "idle_timeouts_total"
         case .accessLogDropped: "access_log_dropped_total"
         case .buffersExhausted: "buffers_exhausted_total"

@@ -18,6 +18,8 @@ extension Proxy {
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
         connections[slot].listener = UInt16(listener)
+        connections[slot].forwards = forwards(listener)
+        if connections[slot].forwards { askRead(slot) }
         arm(slot)
         return slot
     }
@@ -95,15 +97,18 @@ extension Proxy {
     /// Goes on with what had to wait: input that could not be used, or a pause in reading.
     public func advance(_ slot: Int, now: Instant) {
         let connection = connections[slot]
-        guard connection.hasInput || connection.inputEnded || connection.hasReceived else {
-            return
-        }
+        guard
+            connection.hasInput || connection.inputEnded || connection.hasReceived
+                || connection.forwards
+        else { return }
         process(slot, now: now)
     }
 
     private func process(_ slot: Int, now: Instant) {
         switch (connections[slot].role, connections[slot].stage) {
         case (_, .session): sessionBytes(slot, now: now)
+        case (.downstream, .awaitingRequest) where connections[slot].forwards:
+            beginForwarding(slot, now: now)
         case (.downstream, .awaitingRequest): requestBytes(slot, now: now)
         case (.downstream, .exchange): relayRequest(slot, now: now)
         case (.upstream, .exchange): responseBytes(slot, now: now)
@@ -150,7 +155,10 @@ extension Proxy {
             close(slot)
         case (.upstream, .exchange): responseEnded(slot, failed: true, now: now)
         case (.downstream, .exchange), (.downstream, .pending): abandon(slot, now: now)
-        case (_, .tunnel): closeTunnel(slot, now: now)
+        case (.downstream, .tunnel):
+            closeTunnel(slot, flag: .DC, detail: "client_reset", now: now)
+        case (.upstream, .tunnel):
+            closeTunnel(slot, flag: .UC, detail: "upstream_reset", now: now)
         default: close(slot, reset: true)
         }
     }
@@ -180,6 +188,9 @@ extension Proxy {
             mark(session(of: slot))
             arm(slot)
             return askRead(slot)
+        }
+        if let client = connections[slot].peer, connections[client].stage == .tunnel {
+            return tunnelConnected(slot, client, now: now)
         }
         connections[slot].stage = .exchange
         askFlush(slot)

@@ -25,6 +25,9 @@ extension Proxy {
             return sessionConnectFailed(slot, flag: flag, detail: detail, now: now)
         }
         guard let client = connections[slot].peer else { return closeUpstream(slot, now: now) }
+        if connections[client].stage == .tunnel {
+            return closeTunnel(client, flag: flag, detail: detail, now: now)
+        }
         abort(client, status: 503, flag: flag, detail: detail, now: now)
     }
 

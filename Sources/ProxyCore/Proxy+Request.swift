@@ -227,6 +227,11 @@ extension Proxy {
         else { return }
         upstreams.withCluster(cluster) { $0.isServing = true }
         while upstreams.canServe(cluster), let slot = popPending(cluster) {
+            if connections[slot].forwards {
+                connections[slot].stage = .awaitingRequest
+                forwardBytes(slot, cluster: cluster, now: now)
+                continue
+            }
             let bytes = headBytes(slot)
             guard head.parseRequest(bytes) == .complete else {
                 preconditionFailure("a head that was complete no longer is")

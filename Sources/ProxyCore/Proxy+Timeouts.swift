@@ -94,6 +94,9 @@ extension Proxy {
             close(slot, reset: !connection.output.isEmpty)
         case (.downstream, .pending):
             removePending(slot, Int(connection.exchange.cluster))
+            if connection.forwards {
+                return refuseForwarding(slot, .UO, "pending_timeout", now: now)
+            }
             connections[slot].stage = .awaitingRequest
             if !connection.isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false
@@ -112,7 +115,7 @@ extension Proxy {
             }
         case (_, .tunnel):
             counters.add(.idleTimeouts)
-            closeTunnel(slot, now: now)
+            closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
         case (.upstream, .connecting):
             counters.add(.upstreamConnectTimeouts)
             connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)

@@ -1,6 +1,7 @@
 // Bytes of a body from one connection to the other.
 
 import Base
+import Model
 import Wire
 
 extension Proxy {
@@ -210,7 +211,7 @@ extension Proxy {
             if connections[slot].inputEnded, !connections[slot].hasInput {
                 passEnd(to: peer, now: now)
             }
-        case .invalid, .noBuffer: closeTunnel(slot, now: now)
+        case .invalid, .noBuffer: closeTunnel(slot, flag: .OM, detail: "no_buffer", now: now)
         }
     }
 
@@ -221,7 +222,8 @@ extension Proxy {
         guard !connections[slot].endAfterOutput else { return }
         connections[slot].endAfterOutput = true
         if connections[slot].isStream { return askFlush(slot) }
-        if connections[slot].output.isEmpty {
+        // One that is not yet open ends when it is.
+        if connections[slot].output.isEmpty, connections[slot].stage == .tunnel {
             connections[slot].outputEnded = true
             ask(.endSending(slot: slot))
             closeTunnelIfDone(slot, now: now)
@@ -235,11 +237,21 @@ extension Proxy {
         closeTunnel(slot, reset: false, now: now)
     }
 
-    func closeTunnel(_ slot: Int, reset: Bool = true, now: Instant) {
+    /// - Parameters:
+    ///   - flag: why it does not end in order; of a `tcp` listener's.
+    ///   - detail: the same in more words.
+    func closeTunnel(
+        _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil, detail: StaticString = "",
+        now: Instant
+    ) {
         guard let peer = connections[slot].peer else { return close(slot, reset: reset) }
         let client = connections[slot].role == .downstream ? slot : peer
         let upstream = client == slot ? peer : slot
-        logExchange(client, flag: nil, detail: "upgrade", now: now)
+        if connections[client].forwards {
+            logExchange(client, flag: flag, detail: detail, now: now)
+        } else {
+            logExchange(client, flag: nil, detail: "upgrade", now: now)
+        }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0
         close(client, reset: reset)

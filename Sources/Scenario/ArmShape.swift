@@ -76,7 +76,7 @@ extension Shape where Whole == ArmDraft {
                     about: "of every load on this arm, in place of its own"),
                 .init(
                     "streams", \.streams, Form<Int>.streams.placed.optional,
-                    about: "requests at once on each of them, in place of the loads' own"),
+                    about: "requests that one connection carries at once, in place of the loads' own"),
                 .init(
                     "hop", \.hop, Shape<HopDraft>.hop(isMesh: false).form, standard: "{}",
                     about: "what two proxies speak on this arm, in place of `mesh.hop`"),
@@ -109,7 +109,7 @@ extension Shape where Whole == HopDraft {
 
 extension Form where Value == Int {
     static var connections: Form { .integer(1...10_000) }
-    static var streams: Form { .integer(1...1_000) }
+    static var streams: Form { .integer(1...1024) }
 }
 
 extension Form where Value == String {

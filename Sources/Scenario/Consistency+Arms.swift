@@ -136,5 +136,5 @@ extension MeshDraft {
 
 extension LoadPlan.Speech {
     /// Whether a connection carries several requests at once.
-    fileprivate var hasStreams: Bool { self == .http2 || self == .grpc }
+    fileprivate var hasStreams: Bool { self != .http1 }
 }

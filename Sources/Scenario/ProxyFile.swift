@@ -55,7 +55,19 @@ extension ProxyDraft {
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
         for listener in listeners { listener.check(&decoding) }
+        if routes.isEmpty, let listener = listeners.first(where: { $0.speech != .tcp }),
+            let place = listener.name?.place
+        {
+            decoding.report(place, "the key 'routes' is missing: this listener takes requests")
+        }
         let referred = routes.map(\.cluster) + listeners.map(\.cluster)
+        for case let cluster? in listeners.map(\.cluster) {
+            let found = clusters.first { $0.name?.value == cluster.value }
+            if found?.cluster.speech == .http2 {
+                decoding.report(
+                    cluster.place, "a tcp listener forwards to no cluster that speaks http2")
+            }
+        }
         guard names.count == clusters.count, !names.isEmpty else { return }
         for case let cluster? in referred where !names.contains(cluster.value) {
             let hint = suggestion(for: cluster.value, in: names)

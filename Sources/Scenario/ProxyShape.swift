@@ -51,9 +51,14 @@ extension Shape where Whole == ProxyDraft {
                     "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
                     isRequired: true, about: "where clients connect"),
                 .init(
-                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 1...1000),
-                    isRequired: true,
-                    about: "where requests go: the first route of which every condition holds"),
+                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 0...1000),
+                    standard: "[]",
+                    about:
+                        """
+                        where requests go: the first route of which every condition holds; needed \
+                        unless all listeners speak `tcp`
+                        """
+                ),
                 .init(
                     "clusters", \.clusters, list(of: Shape<ClusterDraft>.cluster.form, 1...1000),
                     isRequired: true, about: "groups of endpoints that serve the same"),

@@ -31,9 +31,10 @@ import Testing
     /// A generator that began, with one open connection and one request of each millisecond.
     private func running() -> Generator {
         let plan = testPlan(connections: 1, timeout: .milliseconds(100))
-        var generator = Generator(job: testJob(plan), thread: 0)
+        let job = testJob(plan)
+        var generator = Generator(job: job, thread: 0, messages: LoadMessages(job))
         generator.prepare(at: start)
-        expect(generator.nextAction(), .open(slot: 0, target: 0))
+        expect(generator.nextAction(), .open(connection: 0, target: 0))
         generator.opened(0, at: start)
         generator.begin(at: start)
         return generator
@@ -42,10 +43,11 @@ import Testing
     private let start = Instant(nanoseconds: 1_000_000_000)
 
     private func send(_ generator: inout Generator, at now: Instant) {
-        expect(generator.nextAction(), .send(slot: 0, target: 0))
+        expect(generator.nextAction(), .write(connection: 0))
         expect(generator.nextAction(), nil)
-        generator.sending(0, at: now)
-        generator.written(0)
+        let count = generator.output(0, at: now).count
+        let isMore = generator.wrote(0, count)
+        #expect(count > 0 && !isMore)
     }
 
     @Test("Answers that lie unread while the generator stands still are no timeouts")
@@ -78,13 +80,14 @@ import Testing
         generator.advance(to: now, heard: start + .milliseconds(100))
         let after = generator.tallies()[0]
         #expect(after.count(.timeout) == 1)
-        expect(generator.nextAction(), .close(slot: 0))
+        expect(generator.nextAction(), .close(connection: 0))
     }
 
     @Test("After a standstill requests are taken up in parts, none left out")
     func catchingUp() {
         let plan = testPlan(rate: .constant(100_000), connections: 1, timeout: .seconds(10))
-        var generator = Generator(job: testJob(plan), thread: 0)
+        let job = testJob(plan)
+        var generator = Generator(job: job, thread: 0, messages: LoadMessages(job))
         generator.begin(at: start)
         let end = start + .seconds(1)
         var turns = 0
@@ -110,8 +113,8 @@ import Testing
         generator.peerEnded(0, at: now)
         expect(generator.nextAction(), nil)
         Array(ServerModel.plain.utf8).withBytes { generator.received(0, $0, at: now) }
-        expect(generator.nextAction(), .close(slot: 0))
-        expect(generator.nextAction(), .open(slot: 0, target: 0))
+        expect(generator.nextAction(), .close(connection: 0))
+        expect(generator.nextAction(), .open(connection: 0, target: 0))
         generator.opened(0, at: now)
         send(&generator, at: now)
         Array(ServerModel.plain.utf8).withBytes { generator.received(0, $0, at: now) }
@@ -119,7 +122,7 @@ import Testing
         #expect(tally.outcomes == ["ok": 2])
         // Without a request it is let go at once.
         generator.peerEnded(0, at: now)
-        expect(generator.nextAction(), .close(slot: 0))
+        expect(generator.nextAction(), .close(connection: 0))
     }
 
     @Test(

@@ -38,7 +38,7 @@ struct ServerModel: Sendable {
 final class Simulation {
     private enum Event {
         case settled(refused: Bool, lacking: Bool)
-        case written
+        case writable
         case bytes([UInt8])
         case end(clean: Bool)
     }
@@ -48,6 +48,8 @@ final class Simulation {
     private let model: ServerModel
     private var random: SeededRandom
     private var generations: [Int]
+    /// By connection: whether a request has been written in part.
+    private var begun: [Bool]
     /// Sorted, the next at the end.
     private var events: [(at: Instant, order: Int, slot: Int, generation: Int, event: Event)] = []
     private var order = 0
@@ -58,10 +60,11 @@ final class Simulation {
     var checksInvariants = false
 
     init(_ job: LoadJob, thread: Int = 0, _ model: ServerModel, seed: UInt64 = 1) {
-        generator = Generator(job: job, thread: thread)
+        generator = Generator(job: job, thread: thread, messages: LoadMessages(job))
         self.model = model
         random = SeededRandom(seed: seed)
         generations = [Int](repeating: 0, count: generator.connectionCount)
+        begun = [Bool](repeating: false, count: generator.connectionCount)
     }
 
     /// Runs to the end; returns the tallies of the phases.
@@ -118,7 +121,7 @@ final class Simulation {
             } else {
                 generator.opened(slot, at: now)
             }
-        case .written: generator.written(slot)
+        case .writable: write(slot)
         case .bytes(let bytes): bytes.withBytes { generator.received(slot, $0, at: now) }
         case .end(let clean): generator.closed(slot, at: now, clean: clean)
         }
@@ -128,21 +131,31 @@ final class Simulation {
         while let action = generator.nextAction() {
             switch action {
             case .open(let slot, _):
+                begun[slot] = false
                 let delay = model.connectDelay(&random)
                 let refused = model.refuses(&random, now)
                 let lacking = model.lacks(&random, now)
                 schedule(slot, after: delay, .settled(refused: refused, lacking: lacking))
             case .close(let slot): generations[slot] += 1
-            case .send(let slot, _):
-                now = now + .nanoseconds(Int64(random.below(3000)))
-                generator.sending(slot, at: now)
-                if random.unit() < 0.9 {
-                    generator.written(slot)
-                } else {
-                    schedule(slot, after: .microseconds(1), .written)
-                }
-                answer(slot)
+            case .refuse(let slot, _): generations[slot] += 1
+            case .write(let slot): write(slot)
             }
+        }
+    }
+
+    /// Writes what there is; one in ten times the kernel takes but a part at first.
+    private func write(_ slot: Int) {
+        while true {
+            if !begun[slot] { now = now + .nanoseconds(Int64(random.below(3000))) }
+            let bytes = generator.output(slot, at: now)
+            if bytes.count == 0 { return }
+            let taken = random.unit() < 0.9 ? bytes.count : random.below(bytes.count + 1)
+            let isMore = generator.wrote(slot, taken)
+            // The server answers as soon as it has seen the beginning.
+            if !begun[slot] { answer(slot) }
+            begun[slot] = taken < bytes.count
+            if taken < bytes.count { return schedule(slot, after: .microseconds(1), .writable) }
+            if !isMore { return }
         }
     }
 
@@ -201,33 +214,65 @@ extension Generator {
     func checkInvariants() {
         var seen = 0
         for target in targets {
-            for (list, state) in [
-                (target.closed, Connection.State.closed), (target.opening, .opening),
-                (target.free, .free), (target.busy, .busy),
-            ] {
-                var slot = list.first
-                var previous: Int32 = -1
-                var intended = Instant.zero
-                var count = 0
-                while slot >= 0 {
-                    let connection = connections[Int(slot)]
-                    precondition(connection.state == state, "a connection in the wrong list")
-                    precondition(connection.previous == previous, "a broken link")
-                    if state == .busy {
-                        precondition(connection.intended >= intended, "busy out of order")
-                        intended = connection.intended
-                    }
-                    previous = slot
-                    slot = connection.next
-                    count += 1
-                }
-                precondition(count == list.count, "a wrong count")
-                seen += count
-            }
+            seen += connectionCount(target.closed, .closed)
+            seen += connectionCount(target.opening, .opening)
+            seen += connectionCount(target.open, .open)
+            checkSlots(target.free, .free)
+            checkSlots(target.busy, .busy)
             precondition(
                 target.waiting.count == 0 || target.free.count == 0,
-                "a request waits beside a free connection")
+                "a request waits beside a free slot")
         }
         precondition(seen == connections.count, "a connection is lost")
+        for i in 0..<connections.count { checkConnection(i) }
+    }
+
+    private func connectionCount(
+        _ list: LinkedList<Connection>, _ state: Connection.State
+    ) -> Int {
+        forEach(list, connections) { precondition($0.state == state, "in the wrong list") }
+        return list.count
+    }
+
+    private func checkSlots(_ list: LinkedList<RequestSlot>, _ state: RequestSlot.State) {
+        var intended = Instant.zero
+        forEach(list, slots) { slot in
+            precondition(slot.state == state, "in the wrong list")
+            if state == .busy {
+                precondition(slot.intended >= intended, "busy out of order")
+                intended = slot.intended
+            }
+        }
+    }
+
+    private func forEach<Element: Linked>(
+        _ list: LinkedList<Element>, _ elements: Slab<Element>, _ body: (Element) -> Void
+    ) {
+        var index = list.first
+        var previous: Int32 = -1
+        var count = 0
+        while index >= 0 {
+            let element = elements[Int(index)]
+            precondition(element.previous == previous, "a broken link")
+            body(element)
+            previous = index
+            index = element.next
+            count += 1
+        }
+        precondition(count == list.count, "a wrong count")
+    }
+
+    private func checkConnection(_ index: Int) {
+        let connection = connections[index]
+        let states = (0..<speech.places).map { slots[slot(index, $0)].state }
+        precondition(Int(connection.busy) == states.count { $0 == .busy }, "a wrong count")
+        precondition(Int(connection.blocked) == states.count { $0 == .blocked }, "a wrong count")
+        let takes = connection.state == .open && !connection.retiring
+        precondition(
+            takes ? !states.contains(.idle) : !states.contains(.free),
+            "a slot is free where its connection takes nothing, or idle where it does")
+        if connection.state != .open {
+            precondition(states.allSatisfy { $0 == .idle }, "a slot of a closed connection")
+        }
     }
 }

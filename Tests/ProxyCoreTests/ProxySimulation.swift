@@ -62,12 +62,12 @@ final class ProxySimulation {
         let client = Array("192.0.2.1".utf8)
         let slot = client.withBytes { proxy.accept(client: $0, now: now) }
         note("a", slot ?? 0xFFFF)
-        settle()
         guard let slot else { return nil }
         let capacity = capacity ?? socketCapacity
         let socket = SimulatedSocket(inboundCapacity: capacity, outboundCapacity: capacity)
         bind(socket, to: slot)
         socket.writable = true
+        settle()
         return socket
     }
 

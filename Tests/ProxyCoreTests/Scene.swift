@@ -36,10 +36,12 @@ final class Scene {
     static func configuration(
         endpoints: [String] = ["127.0.0.1:1"], maxConnections: Int = 8, maxPending: Int = 8,
         connections: Int = 64, accessLog: Bool = false, timeouts: ProxyTimeouts = .init(),
-        headers: HeaderPolicy = .init()
+        headers: HeaderPolicy = .init(), speech: ProxyConfiguration.Listener.Speech = .auto
     ) -> ProxyConfiguration {
         ProxyConfiguration(
-            listeners: [], routes: [.init(cluster: "c")],
+            listeners: [
+                .init(name: "in", address: "", speech: speech, cluster: speech == .tcp ? "c" : nil)
+            ], routes: [.init(cluster: "c")],
             clusters: [
                 .init(
                     name: "c", endpoints: endpoints, maxConnections: maxConnections,

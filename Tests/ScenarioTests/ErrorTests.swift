@@ -159,8 +159,12 @@ import Testing
                 "8:18: a field's value cannot hold control characters"
             ),
             (
-                "rate: 100/s", "rate: 1/s\n    protocol: http2",
-                "8:15: unknown word 'http2'; did you mean 'http1'?"
+                "rate: 100/s", "rate: 1/s\n    protocol: http3",
+                "8:15: unknown word 'http3'; did you mean 'http1'?"
+            ),
+            (
+                "rate: 100/s", "rate: 1/s\n    streams: 2",
+                "8:14: http1 has one request at a time on a connection"
             ),
             (
                 "- name: echo", "- name: echo\n    respond: {size: 1}",

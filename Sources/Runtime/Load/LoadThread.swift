@@ -11,8 +11,8 @@ import LoadCore
 import Model
 import Posix
 
-/// The socket of a connection slot.
-private struct SlotSocket: BitwiseCopyable {
+/// The socket of a connection.
+private struct LoadSocket: BitwiseCopyable {
     /// -1: none.
     var descriptor: Int32 = -1
     /// Raised when the socket is closed: events of the old one are told by it.
@@ -21,8 +21,7 @@ private struct SlotSocket: BitwiseCopyable {
     /// The place among its target's addresses of the one that is tried.
     var address: Int32 = 0
     var connected = false
-    /// Bytes of the request that are with the kernel; all of them while nothing is to be sent.
-    var written = 0
+    /// Whether it has taken no more: there is something to write when it does.
     var writing = false
 }
 
@@ -36,8 +35,7 @@ struct LoadThread: ~Copyable {
     /// By target: its addresses, in the order in which to try them, and the one that worked last.
     private let addresses: [[SocketAddress]]
     private var preferred: [Int32]
-    private let messages: LoadMessages
-    private let sockets: Slab<SlotSocket>
+    private let sockets: Slab<LoadSocket>
     /// What arrives is looked at and forgotten, so one buffer serves all connections.
     // Safety: allocated in `init`, freed in `deinit`, and lent to nobody beyond a call.
     private let buffer: UnsafeMutableRawBufferPointer
@@ -78,13 +76,12 @@ struct LoadThread: ~Copyable {
         let reactor = try Reactor()
         try reactor.add(reading: inbox.descriptor(of: thread), token: Self.inboxToken)
         self.reactor = reactor
-        generator = Generator(job: job, thread: thread)
+        generator = Generator(job: job, thread: thread, messages: messages)
         self.inbox = inbox
         number = thread
         self.addresses = addresses
         preferred = addresses.map { _ in 0 }
-        self.messages = messages
-        sockets = Slab(count: generator.connectionCount, repeating: SlotSocket())
+        sockets = Slab(count: generator.connectionCount, repeating: LoadSocket())
         unsafe buffer = .allocate(byteCount: Self.bufferSize, alignment: 4096)
         policy = WaitPolicy(limit: job.spin)
         boundaries = job.phases.reduce(into: [.zero]) { sums, phase in
@@ -96,8 +93,8 @@ struct LoadThread: ~Copyable {
     }
 
     deinit {
-        for slot in 0..<sockets.count where sockets[slot].descriptor >= 0 {
-            Socket.close(sockets[slot].descriptor)
+        for connection in 0..<sockets.count where sockets[connection].descriptor >= 0 {
+            Socket.close(sockets[connection].descriptor)
         }
         sockets.deallocate()
         unsafe buffer.deallocate()
@@ -229,8 +226,8 @@ struct LoadThread: ~Copyable {
             let readiness = reactor.ready(i)
             if readiness.token == Self.inboxToken {
                 obey()
-            } else if let slot = slot(readiness.token) {
-                handle(readiness, slot)
+            } else if let connection = connection(readiness.token) {
+                handle(readiness, connection)
             }
             takeUpDue()
         }
@@ -253,68 +250,69 @@ struct LoadThread: ~Copyable {
         perform()
     }
 
-    /// The slot that a token means; nil where its socket has been closed since.
-    private func slot(_ token: UInt64) -> Int? {
-        let slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
-        return sockets[slot].generation == UInt32(truncatingIfNeeded: token >> 32) ? slot : nil
+    /// The connection that a token means; nil where its socket has been closed since.
+    private func connection(_ token: UInt64) -> Int? {
+        let connection = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
+        return sockets[connection].generation == UInt32(truncatingIfNeeded: token >> 32)
+            ? connection : nil
     }
 
-    private func token(_ slot: Int) -> UInt64 {
-        UInt64(sockets[slot].generation) << 32 | UInt64(slot)
+    private func token(_ connection: Int) -> UInt64 {
+        UInt64(sockets[connection].generation) << 32 | UInt64(connection)
     }
 
     private mutating func noteEnd(_ readiness: Readiness) {
-        guard readiness.token != Self.inboxToken, let slot = slot(readiness.token),
-            sockets[slot].connected
+        guard readiness.token != Self.inboxToken, let connection = connection(readiness.token),
+            sockets[connection].connected
         else { return }
         now = Clock.now()
-        generator.peerEnded(slot, at: now)
+        generator.peerEnded(connection, at: now)
         perform()
     }
 
-    private mutating func handle(_ readiness: Readiness, _ slot: Int) {
-        let generation = sockets[slot].generation
-        if !sockets[slot].connected {
+    private mutating func handle(_ readiness: Readiness, _ connection: Int) {
+        let generation = sockets[connection].generation
+        if !sockets[connection].connected {
             guard readiness.writable else { return }
             now = Clock.now()
             if readiness.failed {
-                return failedToOpen(slot, Socket.error(of: sockets[slot].descriptor))
+                return failedToOpen(connection, Socket.error(of: sockets[connection].descriptor))
             }
-            sockets[slot].connected = true
-            preferred[Int(sockets[slot].target)] = sockets[slot].address
-            generator.opened(slot, at: now)
+            sockets[connection].connected = true
+            preferred[Int(sockets[connection].target)] = sockets[connection].address
+            generator.opened(connection, at: now)
             perform()
-            if sockets[slot].generation != generation { return }
+            if sockets[connection].generation != generation { return }
         }
-        if readiness.writable, sockets[slot].writing {
-            write(slot)
+        if readiness.writable, sockets[connection].writing {
+            write(connection)
             perform()
-            if sockets[slot].generation != generation { return }
+            if sockets[connection].generation != generation { return }
         }
-        if readiness.readable { read(slot, toEnd: readiness.ended) }
+        if readiness.readable { read(connection, toEnd: readiness.ended) }
     }
 
     /// Reads what has come. A read that did not fill the buffer has emptied the socket, and the
     /// next bytes will be a new event; only where the end was announced is it read up to.
-    private mutating func read(_ slot: Int, toEnd: Bool) {
-        let generation = sockets[slot].generation
+    private mutating func read(_ connection: Int, toEnd: Bool) {
+        let generation = sockets[connection].generation
         for _ in 0..<Self.readsPerTurn {
-            switch unsafe Socket.receive(sockets[slot].descriptor, into: buffer) {
+            switch unsafe Socket.receive(sockets[connection].descriptor, into: buffer) {
             case .bytes(let count):
                 now = Clock.now()
                 let bytes = unsafe Bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-                generator.received(slot, bytes, at: now)
+                generator.received(connection, bytes, at: now)
                 perform()
-                if sockets[slot].generation != generation { return }
+                if sockets[connection].generation != generation { return }
                 if count < Self.bufferSize, !toEnd { return }
                 takeUpDue()
-                if sockets[slot].generation != generation { return }
+                if sockets[connection].generation != generation { return }
             case .wouldBlock: return
-            case .closed: return closed(slot, clean: true)
-            case .failed: return closed(slot, clean: false)
+            case .closed: return closed(connection, clean: true)
+            case .failed: return closed(connection, clean: false)
             }
         }
-        unread.append(token(slot))
+        unread.append(token(connection))
     }
 
     /// Goes on with the connections that had more than one turn reads.
@@ -322,12 +320,14 @@ struct LoadThread: ~Copyable {
         let tokens = unread
         unread.removeAll(keepingCapacity: true)
         // Reading up to the end costs one call more where none was announced.
-        for token in tokens { if let slot = slot(token) { read(slot, toEnd: true) } }
+        for token in tokens {
+            if let connection = connection(token) { read(connection, toEnd: true) }
+        }
     }
 
-    private mutating func closed(_ slot: Int, clean: Bool) {
+    private mutating func closed(_ connection: Int, clean: Bool) {
         now = Clock.now()
-        generator.closed(slot, at: now, clean: clean)
+        generator.closed(connection, at: now, clean: clean)
         perform()
     }
 
@@ -336,50 +336,53 @@ struct LoadThread: ~Copyable {
     private mutating func perform() {
         while let action = generator.nextAction() {
             switch action {
-            case .send(let slot, _):
-                now = Clock.now()
-                generator.sending(slot, at: now)
-                sockets[slot].written = 0
-                write(slot)
-            case .open(let slot, let target):
-                sockets[slot].target = Int32(target)
-                sockets[slot].address = preferred[target]
-                open(slot)
-            case .close(let slot):
+            case .write(let connection): write(connection)
+            case .open(let connection, let target):
+                sockets[connection].target = Int32(target)
+                sockets[connection].address = preferred[target]
+                open(connection)
+            case .close(let connection):
                 // An attempt that the generator gives up took too long.
-                if sockets[slot].descriptor >= 0, !sockets[slot].connected { count(ETIMEDOUT) }
-                closeSocket(slot)
+                if sockets[connection].descriptor >= 0, !sockets[connection].connected {
+                    count(ETIMEDOUT)
+                }
+                closeSocket(connection)
+            case .refuse(let connection, let status):
+                openFailures.refused(status: status)
+                settlement?.failed += 1
+                settlement?.code = EPROTO
+                closeSocket(connection)
             }
         }
     }
 
-    private mutating func open(_ slot: Int) {
-        let target = Int(sockets[slot].target)
-        sockets[slot].connected = false
-        sockets[slot].writing = false
+    private mutating func open(_ connection: Int) {
+        let target = Int(sockets[connection].target)
+        sockets[connection].connected = false
+        sockets[connection].writing = false
         do throws(SystemError) {
-            let address = addresses[target][Int(sockets[slot].address)]
+            let address = addresses[target][Int(sockets[connection].address)]
             let descriptor = try Socket.connect(to: address)
-            sockets[slot].descriptor = descriptor
-            try reactor.add(descriptor, token: token(slot))
+            sockets[connection].descriptor = descriptor
+            try reactor.add(descriptor, token: token(connection))
         } catch {
-            failedToOpen(slot, error.code)
+            failedToOpen(connection, error.code)
         }
     }
 
     /// Tries the next address of the target, from the one that worked last round to it again; after
     /// the last of them the connection has failed.
-    private mutating func failedToOpen(_ slot: Int, _ code: Int32) {
-        closeSocket(slot)
-        let target = Int(sockets[slot].target)
+    private mutating func failedToOpen(_ connection: Int, _ code: Int32) {
+        closeSocket(connection)
+        let target = Int(sockets[connection].target)
         let local = OpenFailures.isLocal(code)
-        let next = (sockets[slot].address + 1) % Int32(addresses[target].count)
+        let next = (sockets[connection].address + 1) % Int32(addresses[target].count)
         if !local, next != preferred[target] {
-            sockets[slot].address = next
-            return open(slot)
+            sockets[connection].address = next
+            return open(connection)
         }
         count(code)
-        generator.failedToOpen(slot, at: now, local: local)
+        generator.failedToOpen(connection, at: now, local: local)
         perform()
     }
 
@@ -389,31 +392,28 @@ struct LoadThread: ~Copyable {
         settlement?.code = code
     }
 
-    private func closeSocket(_ slot: Int) {
-        if sockets[slot].descriptor >= 0 { Socket.close(sockets[slot].descriptor) }
-        sockets[slot].descriptor = -1
-        sockets[slot].generation &+= 1
+    private func closeSocket(_ connection: Int) {
+        if sockets[connection].descriptor >= 0 { Socket.close(sockets[connection].descriptor) }
+        sockets[connection].descriptor = -1
+        sockets[connection].generation &+= 1
     }
 
-    /// Writes the request, or the rest of it, as far as the kernel takes it.
-    private mutating func write(_ slot: Int) {
-        let request = messages[Int(sockets[slot].target)]
-        while true {
-            let written = sockets[slot].written
-            switch Socket.send(sockets[slot].descriptor, request[written..<request.count]) {
-            case .bytes(let count):
-                sockets[slot].written = written + count
-                if written + count == request.count {
-                    sockets[slot].writing = false
-                    return generator.written(slot)
-                }
-            case .wouldBlock:
-                sockets[slot].writing = true
-                return
+    /// Writes what there is to write, as far as the kernel takes it.
+    private mutating func write(_ connection: Int) {
+        repeat {
+            now = Clock.now()
+            let bytes = generator.output(connection, at: now)
+            sockets[connection].writing = bytes.count > 0
+            if bytes.count == 0 { return }
+            var isMore = true
+            switch Socket.send(sockets[connection].descriptor, bytes) {
+            case .bytes(let count): isMore = generator.wrote(connection, count)
+            case .wouldBlock: return
             case .closed, .failed:
                 now = Clock.now()
-                return generator.closed(slot, at: now, clean: false)
+                return generator.closed(connection, at: now, clean: false)
             }
-        }
+            sockets[connection].writing = isMore
+        } while sockets[connection].writing
     }
 }

@@ -5,6 +5,9 @@ import LoadCore
 struct OpenFailures: Sendable {
     // Bound: one entry for each value of `errno`, of which there are some 130.
     private var counts: [Int32: UInt64] = [:]
+    /// Handshakes that the peer refused, by status; 0: without one.
+    // Bound: one entry for each status, of which there are 500.
+    private var refusals: [Int: UInt64] = [:]
 
     /// Whether the generator's own machine could not: no descriptor, port or memory.
     static func isLocal(_ code: Int32) -> Bool {
@@ -13,16 +16,28 @@ struct OpenFailures: Sendable {
 
     mutating func add(_ code: Int32) { counts[code, default: 0] += 1 }
 
+    mutating func refused(status: Int) { refusals[status, default: 0] += 1 }
+
     mutating func merge(_ other: OpenFailures) {
         counts.merge(other.counts, uniquingKeysWith: +)
+        refusals.merge(other.refusals, uniquingKeysWith: +)
     }
 
     /// For the result, the most frequent first.
     var list: [LoadResult.OpenFailure] {
-        counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { code, count in
+        let errors = counts.map { code, count in
             LoadResult.OpenFailure(
                 code: code, reason: unsafe String(cString: strerror(code)),
                 isLocal: Self.isLocal(code), count: count)
+        }
+        let refused = refusals.map { status, count in
+            LoadResult.OpenFailure(
+                code: EPROTO,
+                reason: status == 0 ? "no handshake" : "handshake answered with status \(status)",
+                isLocal: false, count: count)
+        }
+        return (errors + refused).sorted {
+            ($1.count, $0.code, $0.reason) < ($0.count, $1.code, $1.reason)
         }
     }
 }

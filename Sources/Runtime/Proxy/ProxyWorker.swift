@@ -103,6 +103,8 @@ final class ProxyWorker {
             writeLog()
             housekeep()
             if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
+                proxy.closeTunnels(now: now)
+                drainEffects()
                 return finishLog()
             }
         }

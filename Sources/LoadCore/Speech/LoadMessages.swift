@@ -1,16 +1,16 @@
 import Base
-import LoadCore
 
 /// The bytes of a job's requests, one message for each target, which all threads send.
 @safe
-final class LoadMessages: @unchecked Sendable {
+public final class LoadMessages: @unchecked Sendable {
     // Safety: written here, only read afterwards, freed in `deinit`; whoever lends a view of it
     // keeps the object.
     private let memory: UnsafeMutableRawBufferPointer
     private let ends: [Int]
 
     // Bound: `LoadLimits.bodies` and a head for each target.
-    init(_ job: LoadJob) {
+    /// - Precondition: `job.validate()` passed.
+    public init(_ job: LoadJob) {
         let messages = job.targets.map { job.requestBytes(for: $0) }
         unsafe memory = .allocate(
             byteCount: messages.reduce(0) { $0 + $1.count }, alignment: 64)
@@ -23,8 +23,6 @@ final class LoadMessages: @unchecked Sendable {
     }
 
     deinit { unsafe memory.deallocate() }
-
-    var count: Int { ends.count }
 
     /// The message to a target; valid as long as this object.
     subscript(target: Int) -> Bytes {

@@ -1,0 +1,203 @@
+// What the connections of a generator thread speak, behind one face: the generator decides which
+// request goes where and when, a speech knows how it looks on the wire. All connections of a job
+// speak the same, so the choice is one switch, not an existential.
+//
+// A connection carries `places` requests at once, in places from 0. What a speech is told:
+//
+//     opened ─► [handshake: output, read … .ready] ─► submit(place) ─► output ─► read … .answered
+//                                                       └► giveUp(place)
+//
+// and `reset` when the connection is gone. Whatever it wants written it hands out in `output`,
+// piece by piece; whoever owns the socket writes it when told to, and whenever the socket takes
+// more.
+
+import Base
+import Model
+
+/// What the bytes of a connection came to, up to the next thing that the generator must know.
+enum Reading: Equatable {
+    /// All bytes were used.
+    case more
+    /// The handshake is over: requests may be submitted.
+    case ready
+    /// The first byte of the answer to the request in this place.
+    case began(place: Int)
+    case answered(Answer)
+    /// The peer ends the connection in order: it takes no further request.
+    case retiring
+    /// There is something to write that is no request.
+    case owing
+    /// The handshake was refused, with this status; 0: without one.
+    case refused(status: Int)
+    /// The peer broke the protocol: nothing more can be read.
+    case broken
+}
+
+/// A complete answer.
+struct Answer: Equatable {
+    /// The place of its request.
+    var place: Int
+    /// The status that is counted, 100 to 599; 0: the speech has none.
+    var status: Int = 0
+    /// Whether it says that the request failed.
+    var isError = false
+    /// Response flags that it names: see `AnswerState.flags`.
+    var flags: UInt32 = 0
+    /// Whether the connection may carry further requests.
+    var goesOn = true
+}
+
+/// What is to be written next on a connection.
+struct Output {
+    /// Empty: nothing. Valid until the next call.
+    var bytes: Bytes
+    /// How many of the submitted requests begin in them, of those that no output began before, in
+    /// the order in which they were submitted.
+    var begun = 0
+}
+
+/// How all connections of one generator thread speak.
+struct Speech: ~Copyable {
+    /// Requests that a connection carries at once.
+    let places: Int
+    private let kind: LoadPlan.Speech
+    private let messages: LoadMessages
+    private let lines: Slab<Line>
+    private var http1: AnswerReader
+
+    init(job: LoadJob, connections: Int, messages: LoadMessages) {
+        kind = job.plan.speech
+        places = job.plan.streams
+        self.messages = messages
+        lines = Slab(count: connections, repeating: Line())
+        http1 = AnswerReader(connections: connections, toHead: job.plan.request.method == "HEAD")
+    }
+
+    deinit { lines.deallocate() }
+
+    /// The connection is established.
+    /// - Returns: whether requests may be submitted at once; else there is something to write.
+    mutating func opened(_ connection: Int, target: Int) -> Bool {
+        lines[connection].target = Int32(target)
+        return true
+    }
+
+    /// A request is to go out.
+    /// - Precondition: the connection is ready, and the place is not taken. Where answers come in
+    ///   order, places are taken in turn: that is how slots become free.
+    @inline(__always)
+    mutating func submit(_ connection: Int, place: Int) {
+        precondition(place == lines[connection].end(of: places), "a place out of turn")
+        lines[connection].submitted &+= 1
+    }
+
+    /// Nobody waits for the answer to the request in this place any more.
+    /// - Returns: whether the place is free for another; else it is once `.answered` names it.
+    mutating func giveUp(_ connection: Int, place: Int) -> Bool { false }
+
+    /// What to write next.
+    @inline(__always)
+    mutating func output(_ connection: Int) -> Output {
+        let line = lines[connection]
+        guard line.sent < line.submitted else { return Output(bytes: Bytes("")) }
+        let message = messages[Int(line.target)]
+        let begins = line.begun == line.sent
+        if begins { lines[connection].begun &+= 1 }
+        return Output(bytes: message[line.written..<message.count], begun: begins ? 1 : 0)
+    }
+
+    /// The first `count` bytes of the last `output` are with the kernel.
+    /// - Returns: whether there is more to write.
+    @inline(__always)
+    mutating func wrote(_ connection: Int, _ count: Int) -> Bool {
+        let written = lines[connection].written &+ count
+        let isWhole = written == messages[Int(lines[connection].target)].count
+        lines[connection].written = isWhole ? 0 : written
+        if isWhole { lines[connection].sent &+= 1 }
+        return !isWhole || lines[connection].sent < lines[connection].submitted
+    }
+
+    /// Reads `bytes` from `used` on, up to the next thing to be known.
+    @inline(__always)
+    mutating func read(_ connection: Int, _ bytes: Bytes, _ used: inout Int) -> Reading {
+        if used == bytes.count { return .more }
+        // Bytes that nobody asked for, such as a 408 before the server closes an idle connection.
+        guard lines[connection].begun > 0 else { return .broken }
+        if !lines[connection].answerBegan {
+            lines[connection].answerBegan = true
+            return .began(place: Int(lines[connection].oldest))
+        }
+        switch http1.read(bytes[used..<bytes.count], &lines[connection].answer) {
+        case .partial:
+            used = bytes.count
+            return .more
+        case .complete(let end):
+            used += end
+            return .answered(takeAnswer(connection))
+        case .malformed: return .broken
+        }
+    }
+
+    /// The peer has ended its side in order.
+    /// - Returns: the answer that lasts up to the end of the connection; nil: there is none.
+    mutating func ended(_ connection: Int) -> Answer? {
+        guard lines[connection].begun > 0,
+            http1.endsWithConnection(lines[connection].answer)
+        else { return nil }
+        return takeAnswer(connection)
+    }
+
+    /// The connection is gone.
+    mutating func reset(_ connection: Int) {
+        http1.reset(&lines[connection].answer)
+        lines[connection] = Line()
+    }
+
+    private mutating func takeAnswer(_ connection: Int) -> Answer {
+        let line = lines[connection]
+        let answer = Answer(
+            place: Int(line.oldest), status: Int(line.answer.status),
+            isError: line.answer.status >= 400, flags: line.answer.flags,
+            // An answer before the end of the request leaves a connection that is in the middle
+            // of a message.
+            goesOn: line.answer.keepAlive && line.sent > 0)
+        http1.reset(&lines[connection].answer)
+        lines[connection].advance(of: places)
+        return answer
+    }
+}
+
+/// One connection of a speech in which answers come in the order of the requests.
+private struct Line: BitwiseCopyable {
+    var target: Int32 = 0
+    /// The place of the oldest request without an answer. Those behind it are in the places that
+    /// follow, in turn.
+    var oldest: Int32 = 0
+    /// Of the requests from the oldest on: how many there are, how many have begun to be written,
+    /// how many are wholly with the kernel.
+    var submitted: Int32 = 0
+    var begun: Int32 = 0
+    var sent: Int32 = 0
+    /// Bytes of the first that is not wholly written that are with the kernel.
+    var written = 0
+    /// Whether a byte of the answer to the oldest has come.
+    var answerBegan = false
+    var answer = AnswerState()
+
+    /// The place behind the last request, of `places`.
+    @inline(__always)
+    func end(of places: Int) -> Int {
+        let end = Int(oldest &+ submitted)
+        return end < places ? end : end - places
+    }
+
+    /// The oldest has its answer.
+    @inline(__always)
+    mutating func advance(of places: Int) {
+        oldest = Int(oldest) + 1 == places ? 0 : oldest + 1
+        submitted &-= 1
+        begun = max(0, begun &- 1)
+        sent = max(0, sent &- 1)
+        answerBegan = false
+    }
+}

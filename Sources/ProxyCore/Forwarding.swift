@@ -1,0 +1,125 @@
+// Clients of a `tcp` listener: each connection is one tunnel to an endpoint of the listener's
+// cluster, of whose bytes nothing is known.
+//
+// The client is read from at once. What it sends before the upstream is connected waits in the
+// upstream's output queue, and when that is full in the kernel. A connection that cannot be opened
+// ends the client's with a reset, which tells it that nobody has read what it sent; so does
+// everything else that goes wrong, and an end in order is passed on as one. No other endpoint is
+// tried: Envoy's `max_connect_attempts` is 1 as well.
+
+public import Base
+import Model
+
+extension Proxy {
+    /// Whether clients of a listener have their bytes forwarded.
+    func forwards(_ listener: Int) -> Bool {
+        configuration.listeners.indices.contains(listener)
+            && configuration.listeners[listener].speech == .tcp
+    }
+
+    /// Finds an upstream for a client that has just connected, or whose cluster has changed while
+    /// it waited.
+    func beginForwarding(_ slot: Int, now: Instant) {
+        var exchange = Exchange()
+        if connections[slot].isRerouted {
+            connections[slot].isRerouted = false
+            exchange.started = connections[slot].exchange.started
+        } else {
+            counters.add(.tcpConnections)
+            exchange.started = now
+        }
+        let listener = configuration.listeners[Int(connections[slot].listener)]
+        let cluster = upstreams.clusterNames.firstIndex { $0 == listener.cluster } ?? -1
+        exchange.cluster = Int32(cluster)
+        begin(exchange, slot)
+        noteForwarding(slot)
+        guard cluster >= 0 else {
+            return refuseForwarding(slot, .NC, "cluster_not_found", now: now)
+        }
+        forwardBytes(slot, cluster: cluster, now: now)
+    }
+
+    /// Pairs the client with a fresh connection to its cluster, or has it wait for one.
+    func forwardBytes(_ slot: Int, cluster: Int, now: Instant) {
+        let limits = upstreams.clusters[cluster]
+        guard limits.turnCount > 0 else {
+            return refuseForwarding(slot, .UH, "no_endpoint", now: now)
+        }
+        if limits.connections >= limits.maxConnections, !closePooled(of: cluster) {
+            return waitToForward(slot, cluster: cluster, now: now)
+        }
+        guard let endpoint = upstreams.takeTurn(cluster), let upstream = open(endpoint, now: now)
+        else {
+            return refuseForwarding(slot, .OM, "too_many_connections", now: now)
+        }
+        connections[slot].stage = .tunnel
+        connections[slot].peerPlusOne = Int32(upstream + 1)
+        connections[slot].exchange.endpoint = connections[upstream].endpoint
+        connections[upstream].peerPlusOne = Int32(slot + 1)
+        for side in [slot, upstream] {
+            connections[side].body.kind = .untilClose
+            connections[side].since = now
+            connections[side].active = now
+        }
+        arm(slot)
+        relayTunnel(slot, now: now)
+        if connections[slot].peer == upstream { askRead(slot) }
+    }
+
+    /// Makes room in a cluster whose connections are all taken by closing one that is pooled for
+    /// requests: a tunnel needs one of its own.
+    private func closePooled(of cluster: Int) -> Bool {
+        for _ in 0..<Int(upstreams.clusters[cluster].turnCount) {
+            if let endpoint = upstreams.takeTurn(cluster), let pooled = popPooled(endpoint) {
+                close(pooled)
+                return true
+            }
+        }
+        return false
+    }
+
+    private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {
+        let limits = upstreams.clusters[cluster]
+        guard limits.pending.count < limits.maxPending else {
+            counters.add(.pendingOverflow)
+            return refuseForwarding(slot, .UO, "overflow", now: now)
+        }
+        connections[slot].stage = .pending
+        // As long as opening a connection may take: that is what the client waits for.
+        connections[slot].exchange.timeout = limits.connectTimeout
+        if connections[slot].exchange.requestEnded == .zero {
+            connections[slot].exchange.requestEnded = now
+        }
+        pushPending(slot, cluster)
+        arm(slot)
+    }
+
+    /// Ends a client that has no upstream.
+    func refuseForwarding(
+        _ slot: Int, _ flag: ResponseFlag, _ detail: StaticString, now: Instant
+    ) {
+        logExchange(slot, flag: flag, detail: detail, now: now)
+        close(slot, reset: true)
+    }
+
+    /// The upstream of a tunnel is connected: what has waited for it goes out.
+    func tunnelConnected(_ upstream: Int, _ client: Int, now: Instant) {
+        connections[upstream].stage = .tunnel
+        if !connections[upstream].output.isEmpty {
+            askFlush(upstream)
+        } else if connections[upstream].endAfterOutput {
+            connections[upstream].outputEnded = true
+            ask(.endSending(slot: upstream))
+        }
+        askRead(upstream)
+        askRead(client)
+    }
+
+    /// Gives up all tunnels: the time to drain is over.
+    public func closeTunnels(now: Instant) {
+        for slot in 0..<touchedSlots
+        where connections[slot].role == .downstream && connections[slot].stage == .tunnel {
+            closeTunnel(slot, detail: "drain_timeout", now: now)
+        }
+    }
+}
