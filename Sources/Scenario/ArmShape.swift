@@ -76,7 +76,7 @@ extension Shape where Whole == ArmDraft {
                     about: "of every load on this arm, in place of its own"),
                 .init(
                     "streams", \.streams, Form<Int>.streams.placed.optional,
-                    about: "requests that one connection carries at once, in place of the loads' own"),
+                    about: "requests that one connection carries at once, in place of its own"),
                 .init(
                     "hop", \.hop, Shape<HopDraft>.hop(isMesh: false).form, standard: "{}",
                     about: "what two proxies speak on this arm, in place of `mesh.hop`"),
