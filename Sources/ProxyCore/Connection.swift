@@ -18,6 +18,8 @@ enum Stage: UInt8, BitwiseCopyable {
     case awaitingRequest
     /// Downstream: a request that waits for an upstream connection to become free.
     case pending
+    /// Downstream: accepted, and not yet secured (`Proxy+Handshake.swift`).
+    case handshaking
     /// Upstream: the connection is being opened; its request waits in the output queue.
     case connecting
     /// Upstream: open, without an exchange, in the pool.
@@ -159,6 +161,12 @@ struct Connection: BitwiseCopyable {
     /// Fields that go out behind the body.
     var trailers = Segment()
     var hasTrailers = false
+
+    /// It has TLS, or will.
+    var isSecured = false
+    /// Its handshake has begun and is not done.
+    var isHandshaking = false
+    var agreed = AgreedProtocol.none
 
     // Downstream.
     /// The place of its listener in the configuration.

@@ -204,8 +204,8 @@ public final class TLSSession {
         return isClosedByPeer ? .closed : .wantsMore
     }
 
-    /// Whether OpenSSL has something to go on with: bytes, or plaintext that it holds.
-    private var hasInput: Bool {
+    /// Whether reading can go on by itself: bytes are held, or plaintext.
+    public var hasInput: Bool {
         unsafe transport.pointee.heldInput.count > 0 || transport.pointee.inputCount > 0
             || SSL_pending(ssl) > 0
     }

@@ -64,7 +64,7 @@ extension Proxy {
 
     private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
-        let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecure
+        let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecured
         let deadline = connections[slot].exchange.deadline
         writer.list(
             request: head, bytes, client: client(of: slot), scheme: isSecure ? "https" : "http",

@@ -6,6 +6,7 @@ import Glibc
 import Model
 import Posix
 import ProxyCore
+import Secure
 import Wire
 
 /// One request to the admin listener and its answer.
@@ -126,6 +127,15 @@ struct ProxyStatistics {
             text +=
                 "meshbench_proxy_response_flags_total{flag=\"\(flag.rawValue)\"} "
                 + "\(sum { $0[flag] })\n"
+        }
+        text += "# TYPE meshbench_proxy_tls_failures_total counter\n"
+        for side in Side.allCases {
+            for failure in TLSFailure.allCases where !failure.isOfFiles {
+                text +=
+                    "meshbench_proxy_tls_failures_total"
+                    + "{side=\"\(side)\",reason=\"\(failure.word)\"} "
+                    + "\(sum { $0[failure, side] })\n"
+            }
         }
         return text
     }
