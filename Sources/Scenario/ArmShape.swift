@@ -29,7 +29,7 @@ struct HopDraft: Sendable {
 
 extension Form where Value == LoadPlan.Speech {
     // In each of these: what the generator, the workload and the proxies can do by now.
-    static var spoken: Form { .choice(of: [.http1]) }
+    static var spoken: Form { .choice(of: [.http1, .http2, .grpc]) }
 }
 
 extension Form where Value == LoadPlan.Security {
@@ -41,7 +41,7 @@ extension Form where Value == HopPlan.Speech {
 }
 
 extension Form where Value == HopPlan.Security {
-    static var spoken: Form { .choice(of: [.off]) }
+    static var spoken: Form { .choice }
 }
 
 extension Form where Value == ArmDraft {
@@ -95,7 +95,7 @@ extension Shape where Whole == HopDraft {
             [
                 .init(
                     "protocol", \.speech, Form<HopPlan.Speech>.spoken.placed.optional,
-                    standard: isMesh ? "http1" : nil,
+                    standard: isMesh ? "http2" : nil,
                     about:
                         "one request at a time on each connection (`http1`) or many (`http2`); a "
                         + "load's TCP passes as it is"),
@@ -136,7 +136,7 @@ extension MeshDraft {
         MeshPlan(
             dataplane: dataplane, mode: mode, workers: workers,
             hop: HopPlan(
-                speech: hop.speech?.value ?? .http1, security: hopSecurity.value,
+                speech: hop.speech?.value ?? .http2, security: hopSecurity.value,
                 connections: hop.connections?.value))
     }
 }

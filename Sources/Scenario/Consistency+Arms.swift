@@ -3,6 +3,9 @@
 
 import Model
 
+/// Requests at once of one load: as many as the generator has places for.
+private let mostRequests = 262_144
+
 extension Consistency {
     func checkArms(_ decoding: inout Decoding) {
         refuseDuplicates(draft.arms.value.map(\.name), "an arm", &decoding)
@@ -61,7 +64,15 @@ extension Consistency {
         }
         for arm in arms {
             let speech = arm.speech?.value ?? load.speech
-            guard let streams = arm.streams, streams.value > 1, !speech.hasStreams else { continue }
+            let streams = arm.streams ?? load.streams
+            let connections = arm.connections?.value ?? load.connections.value
+            if speech.hasStreams, streams.value * connections > mostRequests {
+                decoding.report(
+                    streams.place.source == .standard ? place(of: load, arm) : streams.place,
+                    "\(connections) connections with \(streams.value) requests each are more than "
+                        + "\(mostRequests) at once")
+            }
+            guard arm.streams != nil, streams.value > 1, !speech.hasStreams else { continue }
             decoding.report(
                 streams.place, "\(speech.rawValue) has one request at a time on a connection")
         }

@@ -28,7 +28,7 @@ struct MeshDraft: Sendable {
     var mode = MeshPlan.Mode.sidecar
     var workers = 1
     var hop = HopDraft()
-    var hopSecurity = Placed(HopPlan.Security.off, .nowhere)
+    var hopSecurity = Placed(HopPlan.Security.strict, .nowhere)
 }
 
 struct ServiceDraft: Sendable {

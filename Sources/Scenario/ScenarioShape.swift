@@ -91,7 +91,7 @@ extension Shape where Whole == MeshDraft {
                     about: "what two proxies speak with each other, in mode `sidecar`"),
                 .init(
                     "mtls", \.hopSecurity, Form<HopPlan.Security>.spoken.placed,
-                    standard: "off",
+                    standard: "strict",
                     about:
                         """
                         between two proxies cleartext (`off`), or TLS in which both show the \

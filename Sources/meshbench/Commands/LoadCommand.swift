@@ -10,11 +10,15 @@ import Scenario
 extension Command {
     static let load = Command(
         name: "load",
-        about: "Offer load to any HTTP/1.1 server and measure it honestly",
+        about: "Offer load to any HTTP/1.1, HTTP/2 or gRPC server and measure it honestly",
         detail: """
             Requests are sent at the instants of a schedule, whether or not the server keeps up, \
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
+
+            HTTP/2 is spoken with prior knowledge. A call of gRPC is unary, with the body as the \
+            bytes of field 1, and takes the timeout along; without a path it is \
+            /meshbench.Echo/Unary.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
@@ -23,14 +27,19 @@ extension Command {
             Positional(name: "URL", about: "http://HOST:PORT/PATH", isRequired: false)
         ],
         flags: [
-            .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections, .threads,
-            .timeout, .method, .header, .bodySize, .requestsPerConnection, .target, .loadSeed,
+            .speech, .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections,
+            .streams, .threads, .timeout, .method, .header, .bodySize, .requestsPerConnection,
+            .target, .loadSeed,
             .spin, .allowRemote, .hgrm, .hlog, .loadJSON, .job,
         ],
         run: runLoad)
 }
 
 extension Flag {
+    static let speech = Flag("--protocol", "WHAT", standard: "http1", about: "http1, http2 or grpc")
+    static let streams = Flag(
+        "--streams", "N", standard: "1",
+        about: "requests at once on each connection, for http2 and grpc")
     static let rate = Flag("--rate", "RATE", standard: "1000/s", about: "requests in all")
     static let arrivals = Flag(
         "--arrivals", "KIND", standard: "constant",

@@ -35,7 +35,9 @@ struct LoadArguments {
             request: try words.request(path: first.url.path),
             requestsPerConnection: try arguments.integer(
                 .requestsPerConnection, in: 0...Int(Int32.max)) ?? 0,
-            threads: try arguments.integer(.threads, in: 1...LoadLimits.threads) ?? 1)
+            threads: try arguments.integer(.threads, in: 1...LoadLimits.threads) ?? 1,
+            speech: try words.speech(),
+            streams: try arguments.integer(.streams, in: 1...LoadLimits.streams) ?? 1)
         var phases: [PhasePlan] = []
         if let warmup = try words.duration(.warmup), warmup > .zero {
             phases.append(
@@ -86,6 +88,16 @@ private struct LoadWords {
             (1...LoadLimits.rotation).contains(weight)
         else { throw arguments.usage("'--target \(text)': URL=WEIGHT is needed, a weight from 1") }
         return (try url(String(text[..<cut])), weight)
+    }
+
+    func speech() throws(CommandFailure) -> LoadPlan.Speech {
+        guard let text = arguments.value(.speech) else { return .http1 }
+        guard let speech = LoadPlan.Speech(rawValue: text) else {
+            let known = LoadPlan.Speech.allCases.map(\.rawValue)
+            throw arguments.usage(
+                "'--protocol \(text)': no such protocol\(suggestion(for: text, in: known))")
+        }
+        return speech
     }
 
     func arrivals() throws(CommandFailure) -> LoadPlan.Arrivals {
@@ -148,7 +160,8 @@ private struct LoadWords {
     }
 
     func request(path: String) throws(CommandFailure) -> RequestPlan {
-        var request = RequestPlan(method: arguments.value(.method) ?? "GET", path: path)
+        let standard = try speech() == .grpc ? "POST" : "GET"
+        var request = RequestPlan(method: arguments.value(.method) ?? standard, path: path)
         for text in arguments.values(.header) {
             guard let colon = text.firstIndex(of: ":") else {
                 throw arguments.usage("'--header \(text)': NAME: VALUE is needed")
