@@ -131,10 +131,9 @@ struct ProxyStatistics {
         text += "# TYPE meshbench_proxy_tls_failures_total counter\n"
         for side in Side.allCases {
             for failure in TLSFailure.allCases where !failure.isOfFiles {
-                text +=
-                    "meshbench_proxy_tls_failures_total"
-                    + "{side=\"\(side)\",reason=\"\(failure.word)\"} "
-                    + "\(sum { $0[failure, side] })\n"
+                let labels = "side=\"\(side)\",reason=\"\(failure.word)\""
+                text += "meshbench_proxy_tls_failures_total{\(labels)} "
+                text += "\(sum { $0[failure, side] })\n"
             }
         }
         return text
