@@ -102,7 +102,9 @@ let package = Package(
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
-        tests("IntegrationTests", ["Base", "Model", "Posix", "Secure", "Stats", "Report"]),
+        tests(
+            "IntegrationTests",
+            ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report"]),
         tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
         tests("TidyTests", []),
     ]

@@ -115,11 +115,14 @@ extension AppWorker {
             var used = 0
             repeat {
                 let rest = bytes[used..<bytes.count]
+                // Fields behind the data are checked, and dropped.
+                if connections[slot].chunks.isBehindData {
+                    used += try connections[slot].chunks.nextTrailers(rest).used
+                    break
+                }
                 let (data, count) = try connections[slot].chunks.nextData(rest)
                 if !data.isEmpty, !keep(slot, rest[data]) { return false }
                 used += count
-                // An empty run with all used up: more must come, or the body is complete.
-                if data.isEmpty { break }
             } while used < bytes.count
             connections[slot].inputStart += used
             return true

@@ -49,6 +49,8 @@ extension LoadThread {
             let failure = secured[connection]?.failure, failure.isAlert
         else { return }
         openFailures.add(failure)
+        settlement?.code = EPROTO
+        settlement?.failure = failure
     }
 
     mutating func endSecured(_ connection: Int) {

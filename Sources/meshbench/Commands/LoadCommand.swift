@@ -16,9 +16,9 @@ extension Command {
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
 
-            HTTP/2 is spoken with prior knowledge, or over TLS as agreed by ALPN. A call of gRPC is unary, with the body as the \
-            bytes of field 1, and takes the timeout along; without a path it is \
-            /meshbench.Echo/Unary.
+            HTTP/2 is spoken with prior knowledge, or over TLS as agreed by ALPN. A call of gRPC \
+            is unary, with the body as the bytes of field 1, and takes the timeout along; without \
+            a path it is /meshbench.Echo/Unary.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
