@@ -83,7 +83,8 @@ extension LoadJob {
             "\(plan.connections) connections; at least one for each target (\(targets.count)) "
                 + "and at most \(LoadLimits.connections) are possible")
         try require(
-            plan.speech == .http1, "\(plan.speech.rawValue) is not spoken by the generator yet")
+            [.http1, .websocket, .tcp].contains(plan.speech),
+            "\(plan.speech.rawValue) is not spoken by the generator yet")
         try require(
             (1...LoadLimits.streams).contains(plan.streams)
                 && plan.streams * plan.connections <= LoadLimits.slots,

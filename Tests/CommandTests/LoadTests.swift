@@ -22,6 +22,7 @@ import Testing
         #expect(url.address == address)
         #expect(url.host == host)
         #expect(url.path == path)
+        #expect(url.speech == .http1)
     }
 
     @Test(
@@ -31,7 +32,8 @@ import Testing
             ("http://me:word@a/", .userInfo), ("127.0.0.1:80", .form), ("http:/a", .form),
             ("ftp://a", .form), ("http://", .form), ("http://:80/", .form), ("", .form),
             ("http://a:0/", .port("0")), ("http://a:65536/", .port("65536")),
-            ("http://a:x/", .port("x")),
+            ("http://a:x/", .port("x")), ("wss://a", .tls), ("tcp://a", .port("")),
+            ("tcp://a:1/b", .form),
         ] as [(String, LoadURL.Flaw)])
     func flaws(text: String, flaw: LoadURL.Flaw) {
         #expect(throws: flaw) { _ = try LoadURL(text) }
@@ -51,6 +53,19 @@ import Testing
         #expect(job.plan.request == RequestPlan(method: "GET", path: "/a"))
         #expect(job.targets == [.init(address: "127.0.0.1:81", host: "127.0.0.1:81")])
         #expect(job.phases.map(\.name) == ["base"])
+        try job.validate()
+    }
+
+    @Test(
+        arguments: [
+            ("ws://a/x?y", "a:80", LoadPlan.Speech.websocket, "/x?y"),
+            ("TCP://127.0.0.1:9", "127.0.0.1:9", .tcp, "/"),
+        ] as [(String, String, LoadPlan.Speech, String)])
+    func schemes(url: String, address: String, speech: LoadPlan.Speech, path: String) throws {
+        let job = try parse(url, "--streams", "3").job
+        #expect(job.targets[0].address == address)
+        #expect(job.plan.speech == speech && job.plan.streams == 3)
+        #expect(job.plan.request.path == path)
         try job.validate()
     }
 
@@ -77,7 +92,8 @@ import Testing
     @Test(arguments: [
         [], ["http://a/", "--rate", "10/s", "--ramp", "1/s..2/s"], ["https://a/"],
         ["http://a/", "--closed", "--rate", "1/s"], ["http://a/", "--target", "http://a/b=1"],
-        ["http://a/", "--target", "http://a/"], ["http://a/", "--rate", "1000"],
+        ["http://a/", "--target", "http://a/"], ["http://a/", "--target", "ws://a/=1"],
+        ["http://a/", "--rate", "1000"],
         ["http://a/", "--ramp", "1/s.2/s"], ["http://a/", "--closed", "--arrivals", "poisson"],
         ["http://a/", "--arrivals", "sometimes"], ["http://a/", "--header", "nothing"],
         ["http://a/", "--connections", "0"], ["http://a/", "http://b/"],

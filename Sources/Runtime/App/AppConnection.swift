@@ -13,6 +13,8 @@ struct AppConnection: BitwiseCopyable {
         case head
         /// Reads a request's body.
         case body
+        /// Waits for a message, or reads one.
+        case message
         /// Waits for a service that was called.
         case calling
         /// Waits for the answer's delay to pass.
@@ -24,7 +26,15 @@ struct AppConnection: BitwiseCopyable {
         case lingering
     }
 
+    /// What is spoken on it.
+    enum Kind: UInt8, BitwiseCopyable {
+        case http
+        case webSocket
+        case tcp
+    }
+
     var state = State.free
+    var kind = Kind.http
     var socket: Int32 = -1
     /// Tells a reused slot from its former user, in the reactor's tokens.
     var generation: UInt32 = 0
@@ -52,7 +62,10 @@ struct AppConnection: BitwiseCopyable {
     /// Counted as ended because a call offers its last byte; taken back if the kernel takes less.
     var isEndOffered = false
     var isChunkedBody = false
-    /// Bytes to come of a sized body.
+    /// Of a message over TCP: its length has come. Of a WebSocket's: it is a text.
+    var hasLength = false
+    var isText = false
+    /// Bytes to come of a sized body or message.
     var bodyLeft = 0
     var chunks = ChunkedBody()
     /// Whether the request is kept for an echo, in the worker's `pages`.

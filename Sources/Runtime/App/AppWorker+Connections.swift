@@ -43,7 +43,8 @@ extension AppWorker {
         freeConnection = connections[slot].nextFree
         let generation = connections[slot].generation
         connections[slot] = AppConnection()
-        connections[slot].state = .head
+        connections[slot].kind = speech == .tcp ? .tcp : .http
+        connections[slot].state = connections[slot].restState
         connections[slot].socket = socket
         connections[slot].generation = generation
         openConnections += 1
@@ -71,6 +72,7 @@ extension AppWorker {
         if connections[slot].call >= 0 { closeCall(Int(connections[slot].call)) }
         if connections[slot].isCounted { counters.end(status: nil) }
         releaseReply(slot)
+        if connections[slot].kind == .webSocket { messages[slot] = nil }
         if connections[slot].input >= 0 { buffers.give(connections[slot].input) }
         deadlines.clear(slot)
         Socket.close(connections[slot].socket)
@@ -194,10 +196,10 @@ extension AppWorker {
         pauseAccepting()
         listener = nil
         deadlines.clear(Self.acceptTimer)
-        for slot in 0..<Self.connectionLimit where connections[slot].state == .head {
+        for slot in 0..<Self.connectionLimit where connections[slot].isResting {
             connections[slot].canRead = true
             advance(slot)
-            if connections[slot].state == .head,
+            if connections[slot].isResting,
                 connections[slot].inputStart == connections[slot].inputEnd
             {
                 close(slot)

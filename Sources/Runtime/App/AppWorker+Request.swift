@@ -42,6 +42,9 @@ extension AppWorker {
             return refuse(slot, status: 501) { $0.append("CONNECT is for proxies\n") }
         }
         let plan = connections[slot].plan
+        if plan.isWork, head.wantsUpgrade, asksForWebSocket(bytes) {
+            return openWebSocket(slot, bytes)
+        }
         if plan.isWork {
             counters.begin(attempt: plan.attempt)
             connections[slot].isCounted = true
@@ -137,6 +140,7 @@ extension AppWorker {
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()
             replyText(slot, status: 200) { $0.append("stalled\n") }
+        case .message: preconditionFailure("a message that is a request")
         case .health:
             replyText(slot, status: 200) { $0.append("ok\n") }
         }
@@ -159,7 +163,9 @@ extension AppWorker {
             while Clock.threadCPU() < end {}
             now = Clock.now()
         }
-        if connections[slot].keepsBody, let echo = echoes[slot] {
+        if connections[slot].kind != .http {
+            replyMessage(slot)
+        } else if connections[slot].keepsBody, let echo = echoes[slot] {
             replyPage(slot, type: echo.type, echo.page())
         } else {
             replyBody(slot)

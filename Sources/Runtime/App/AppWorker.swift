@@ -37,6 +37,7 @@ final class AppWorker: @unchecked Sendable {
     static let trimPause = Duration.seconds(1)
 
     let name: String
+    let speech: AppConfiguration.Speech
     let reactor: Reactor
     var listener: Descriptor?
     let wakeup: Wakeup
@@ -69,6 +70,10 @@ final class AppWorker: @unchecked Sendable {
     var pages: [Int: [UInt8]] = [:]
     /// Requests that will be sent back. Only while they are read. Bound: `AppEcho.bodyLimit` each.
     var echoes: [Int: AppEcho] = [:]
+    /// Messages of WebSockets on their way back. Bound: `messageLimit` each.
+    var messages: [Int: [UInt8]] = [:]
+    /// By connection. Zeroed: a connection becomes a WebSocket before it is read as one.
+    let frames = Slab<WebSocketReader>(zeroed: connectionLimit)
     /// Fields to pass on to the services that a request calls. Only while it calls.
     var tracing: [Int: [UInt8]] = [:]
 
@@ -84,6 +89,7 @@ final class AppWorker: @unchecked Sendable {
         random: SeededRandom, counters: AppCounters, filler: AppFiller
     ) throws(SystemError) {
         name = configuration.name
+        speech = configuration.speech
         reactor = try Reactor()
         wakeup = try Wakeup()
         self.listener = consume listener
@@ -108,6 +114,7 @@ final class AppWorker: @unchecked Sendable {
 
     deinit {
         connections.deallocate()
+        frames.deallocate()
         calls.deallocate()
         idleCalls.deallocate()
         turns.deallocate()
@@ -206,6 +213,7 @@ final class AppWorker: @unchecked Sendable {
             case .free, .calling, .delayed: goesOn = false
             case .head: goesOn = readHead(slot)
             case .body: goesOn = readBody(slot)
+            case .message: goesOn = readMessage(slot)
             case .writing: goesOn = write(slot)
             case .lingering: goesOn = linger(slot)
             }

@@ -10,20 +10,24 @@ import Scenario
 extension Command {
     static let load = Command(
         name: "load",
-        about: "Offer load to any HTTP/1.1 server and measure it honestly",
+        about: "Offer load to any server and measure it honestly",
         detail: """
             Requests are sent at the instants of a schedule, whether or not the server keeps up, \
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
 
+            The scheme says what is spoken: HTTP/1.1 (http), messages of --body-size that a \
+            WebSocket server echoes (ws), or lengths and bytes over TCP (tcp; docs/APP.md).
+
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
             """,
         positionals: [
-            Positional(name: "URL", about: "http://HOST:PORT/PATH", isRequired: false)
+            Positional(name: "URL", about: "http://HOST:PORT/PATH, or ws:, tcp:", isRequired: false)
         ],
         flags: [
-            .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections, .threads,
+            .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections, .streams,
+            .threads,
             .timeout, .method, .header, .bodySize, .requestsPerConnection, .target, .loadSeed,
             .spin, .allowRemote, .hgrm, .hlog, .loadJSON, .job,
         ],
@@ -46,6 +50,9 @@ extension Flag {
         "--warmup", "TIME", standard: "0s", about: "time before it that is not measured")
     static let connections = Flag(
         "--connections", "N", standard: "16", about: "connections in all")
+    static let streams = Flag(
+        "--streams", "N", standard: "1",
+        about: "requests at once on each connection; 1 for HTTP/1.1")
     static let threads = Flag("--threads", "N", standard: "1", about: "threads of the generator")
     static let timeout = Flag(
         "--timeout", "TIME", standard: "3s",

@@ -26,6 +26,9 @@ struct LoadArguments {
                 "all targets take the same request: '\(target.url.path)' is not "
                     + "'\(first.url.path)'")
         }
+        for target in targets where target.url.speech != first.url.speech {
+            throw arguments.usage("all targets speak the same: one URL's scheme is another's")
+        }
         let closed = arguments.has(.closed) || arguments.value(.arrivals) == "closed"
         let rate = try words.rate(closed: closed)
         let plan = LoadPlan(
@@ -35,7 +38,9 @@ struct LoadArguments {
             request: try words.request(path: first.url.path),
             requestsPerConnection: try arguments.integer(
                 .requestsPerConnection, in: 0...Int(Int32.max)) ?? 0,
-            threads: try arguments.integer(.threads, in: 1...LoadLimits.threads) ?? 1)
+            threads: try arguments.integer(.threads, in: 1...LoadLimits.threads) ?? 1,
+            speech: first.url.speech,
+            streams: try arguments.integer(.streams, in: 1...LoadLimits.streams) ?? 1)
         var phases: [PhasePlan] = []
         if let warmup = try words.duration(.warmup), warmup > .zero {
             phases.append(

@@ -1,5 +1,9 @@
+import Model
+
 /// `http://example.org:8080/path?query`, taken apart.
 struct LoadURL: Equatable {
+    /// What the scheme says: `http`, `ws` or `tcp`.
+    var speech: LoadPlan.Speech
     /// Host and port: `example.org:8080`.
     var address: String
     /// As written, for the `host` field.
@@ -16,11 +20,13 @@ struct LoadURL: Equatable {
 
         var description: String {
             switch self {
-            case .tls: "https is not spoken yet; http:// is needed"
+            case .tls: "TLS is not spoken yet; http:// or ws:// is needed"
             case .userInfo:
                 "a user's name in a URL is not sent; give '--header \"authorization: ...\"'"
             case .port(let text): "'\(text)' is not a port from 1 to 65535"
-            case .form: "it is not a URL such as http://127.0.0.1:8080/"
+            case .form:
+                "it is not a URL such as http://127.0.0.1:8080/, ws://127.0.0.1:8080/ or "
+                    + "tcp://127.0.0.1:8080"
             }
         }
     }
@@ -30,8 +36,10 @@ struct LoadURL: Equatable {
             throw .form
         }
         switch text[..<colon].lowercased() {
-        case "http": break
-        case "https": throw .tls
+        case "http": speech = .http1
+        case "ws": speech = .websocket
+        case "tcp": speech = .tcp
+        case "https", "wss": throw .tls
         default: throw .form
         }
         let rest = text[colon...].dropFirst(3).prefix { $0 != "#" }
@@ -39,10 +47,12 @@ struct LoadURL: Equatable {
         if authority.contains("@") { throw .userInfo }
         let tail = rest.dropFirst(authority.count)
         path = tail.hasPrefix("/") ? String(tail) : "/\(tail)"
+        // Bytes go to a port, which has no usual number and no paths.
+        if speech == .tcp, path != "/" { throw .form }
         host = String(authority)
         // A colon within brackets belongs to an IPv6 address.
         let name: Substring
-        var port: Substring = "80"
+        var port: Substring = speech == .tcp ? "" : "80"
         if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
             name = authority[..<colon]
             let digits = authority[authority.index(after: colon)...]
