@@ -30,7 +30,7 @@ extension Generator {
         let target = Int(connections[connection].target)
         recorder.opened(after: now - connections[connection].openingSince, phase: phase)
         targets[target].move(connection, to: .open, in: connections)
-        for place in 0..<speech.places {
+        for place in 0..<speech.usable(connection) {
             targets[target].move(slot: slot(connection, place), to: .free, in: slots)
         }
     }

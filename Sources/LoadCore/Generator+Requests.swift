@@ -179,6 +179,7 @@ extension Generator {
             case .ready: becomeReady(connection, at: now)
             case .began(let place): noteFirstByte(slot(connection, place), at: now)
             case .answered(let answer): complete(connection, answer, at: now)
+            case .lost(let place, let outcome): lose(connection, place, outcome, at: now)
             case .retiring: retire(connection, at: now)
             case .owing: askToWrite(connection)
             case .refused(let status):
@@ -211,6 +212,20 @@ extension Generator {
         let retires = connections[connection].retiring || !answer.goesOn
         targets[target].move(slot: slot, to: retires ? .idle : .free, in: slots)
         if retires { retire(connection, at: now) }
+    }
+
+    /// The request in this place ended without an answer; its connection goes on.
+    private mutating func lose(
+        _ connection: Int, _ place: Int, _ outcome: Outcome, at now: Instant
+    ) {
+        let slot = slot(connection, place)
+        let wasSent = slots[slot].isSent
+        end(slot, outcome, at: now)
+        if !wasSent { removeUnsent(slot, connection) }
+        let isRetiring = connections[connection].retiring
+        let target = Int(connections[connection].target)
+        targets[target].move(slot: slot, to: isRetiring ? .idle : .free, in: slots)
+        if isRetiring { retire(connection, at: now) }
     }
 
     // MARK: Timeouts

@@ -46,6 +46,9 @@ public struct LoadResult: Codable, Sendable {
         /// By `Outcome.rawValue`; sums to `planned`.
         public var outcomes: [String: UInt64]
         public var statuses: [String: UInt64]
+        /// Complete answers to calls of gRPC, by the name of their status: `OK`,
+        /// `DEADLINE_EXCEEDED`. Empty where none were made.
+        public var grpc: [String: UInt64]
         /// By the response flags that answers of 400 and above named in `x-response-flags`; `other`
         /// counts flags that are not in `ResponseFlag`.
         public var flags: [String: UInt64]
@@ -74,6 +77,7 @@ public struct LoadResult: Codable, Sendable {
             sent = 0
             outcomes = [:]
             statuses = [:]
+            grpc = [:]
             flags = [:]
             bytesReceived = 0
             connectionsOpened = 0
@@ -91,6 +95,7 @@ public struct LoadResult: Codable, Sendable {
             sent += other.sent
             outcomes.merge(other.outcomes, uniquingKeysWith: +)
             statuses.merge(other.statuses, uniquingKeysWith: +)
+            grpc.merge(other.grpc, uniquingKeysWith: +)
             flags.merge(other.flags, uniquingKeysWith: +)
             bytesReceived += other.bytesReceived
             connectionsOpened += other.connectionsOpened

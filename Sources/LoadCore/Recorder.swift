@@ -4,6 +4,7 @@
 import Base
 import Model
 import Stats
+import Wire
 
 /// The figures of one generator thread.
 struct Recorder: ~Copyable {
@@ -22,11 +23,12 @@ struct Recorder: ~Copyable {
     }
 
     /// Counters of one phase in `counters`: outcomes, statuses 100 to 599, flags with one for the
-    /// unknown.
+    /// unknown, statuses of gRPC.
     private enum Row {
         static let statuses = Outcome.allCases.count
         static let flags = statuses + 500
-        static let width = flags + ResponseFlag.allCases.count + 1
+        static let calls = flags + ResponseFlag.allCases.count + 1
+        static let width = calls + GRPCStatus.allCases.count
     }
 
     private let names: [String]
@@ -148,6 +150,7 @@ struct Recorder: ~Copyable {
         let row = phase &* Row.width
         counters[row &+ (answer.isError ? Outcome.error : .ok).index] &+= 1
         if answer.status > 0 { counters[row &+ Row.statuses &+ (answer.status &- 100)] &+= 1 }
+        if let call = answer.call { counters[row &+ Row.calls &+ Int(call.rawValue)] &+= 1 }
         if answer.flags != 0 { countFlags(answer.flags, row: row) }
         phases[phase].response.record(response.recordable)
         phases[phase].service.record(service.recordable)
@@ -219,6 +222,10 @@ struct Recorder: ~Copyable {
             let name =
                 flag == AnswerReader.unknownFlag ? "other" : ResponseFlag.allCases[flag].rawValue
             tally.flags[name] = counters[row + Row.flags + flag]
+        }
+        for status in GRPCStatus.allCases {
+            let count = counters[row + Row.calls + Int(status.rawValue)]
+            if count > 0 { tally.grpc["\(status.name)"] = count }
         }
     }
 }

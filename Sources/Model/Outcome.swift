@@ -1,16 +1,17 @@
 /// How one planned request ended. Every planned request ends in exactly one outcome.
 public enum Outcome: String, Codable, CaseIterable, Sendable {
-    /// A complete answer with a status below 400.
+    /// A complete answer with a status below 400; of gRPC, with the status OK.
     case ok
-    /// A complete answer with a status of 400 or above; counted by status and response flag as
-    /// well.
+    /// A complete answer with a status of 400 or above, or with another status of gRPC; counted by
+    /// status and response flag as well.
     case error
     /// No complete answer within the request's timeout, counted from its intended instant of
     /// sending.
     case timeout
-    /// The connection could not be opened.
+    /// The connection could not be opened, or the peer said of the request that it had not looked
+    /// at it (REFUSED_STREAM of HTTP/2).
     case refused
-    /// The connection closed or was reset before the answer was complete.
+    /// The connection, or the stream, closed or was reset before the answer was complete.
     case reset
     /// The answer broke the protocol.
     case malformed

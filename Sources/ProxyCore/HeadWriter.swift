@@ -128,10 +128,11 @@ struct HeadWriter {
     /// Writes an answer's head.
     /// - Parameters:
     ///   - keepAlive: whether the client's connection serves another request afterwards.
+    ///   - accept: the `sec-websocket-accept` of a WebSocket that goes on by HTTP/2.
     ///   - date: for a final answer that came without one.
     func write(
         response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
-        clientMinorVersion: UInt8, switchesProtocol: Bool, cameByHTTP2: Bool,
+        clientMinorVersion: UInt8, switchesProtocol: Bool, accept: String?, cameByHTTP2: Bool,
         date: borrowing DateLine,
         to writer: inout ByteWriter
     ) {
@@ -151,6 +152,11 @@ struct HeadWriter {
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if switchesProtocol {
             writeUpgrade(head, bytes, to: &writer)
+            if let accept {
+                writer.append("sec-websocket-accept: ")
+                writer.append(text: accept)
+                writer.append("\r\n")
+            }
         } else if head.status >= 200 {
             if !keepAlive {
                 writer.append("connection: close\r\n")

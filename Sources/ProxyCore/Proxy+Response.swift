@@ -169,11 +169,13 @@ extension Proxy {
         }
         var out = unsafe ByteWriter(memory)
         dateLine.refresh(now: now, wallOffset: wallOffset)
+        let key = connections[client].exchange.webSocketKey
         writer.write(
             response: head, bytes, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
-            switchesProtocol: switches, cameByHTTP2: cameByHTTP2(client),
-            date: dateLine, to: &out)
+            switchesProtocol: switches,
+            accept: switches && key.isSet ? key.accept : nil,
+            cameByHTTP2: cameByHTTP2(client), date: dateLine, to: &out)
         guard !out.overflowed else { return false }
         connections[client].output.grow(by: out.count)
         return true

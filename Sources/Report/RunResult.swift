@@ -109,6 +109,8 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var outcomes: [String: UInt64]
         public var statuses: [String: UInt64]
         public var flags: [String: UInt64]
+        /// Complete answers to calls of gRPC by the name of their status; nil: none were made.
+        public var grpc: [String: UInt64]?
         public var response: Latency
         public var service: Latency
         public var lag: Latency
@@ -130,7 +132,8 @@ public struct RunResult: Codable, Equatable, Sendable {
             statuses: [String: UInt64], flags: [String: UInt64], response: Latency,
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
             processes: [ProcessUsage], machineBusy: Double?, machineSteal: Double?,
-            measuredSeconds: Double? = nil, connections: Int? = nil, machineSoftirq: Double? = nil
+            measuredSeconds: Double? = nil, connections: Int? = nil, machineSoftirq: Double? = nil,
+            grpc: [String: UInt64]? = nil
         ) {
             self.arm = arm
             self.phase = phase
@@ -144,6 +147,7 @@ public struct RunResult: Codable, Equatable, Sendable {
             self.outcomes = outcomes
             self.statuses = statuses
             self.flags = flags
+            self.grpc = grpc
             self.response = response
             self.service = service
             self.lag = lag

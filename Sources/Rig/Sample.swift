@@ -71,6 +71,7 @@ struct Tally: Sendable {
     var outcomes: [String: UInt64] = [:]
     var statuses: [String: UInt64] = [:]
     var flags: [String: UInt64] = [:]
+    var grpc: [String: UInt64] = [:]
     var connections = 0
     var response = Histogram()
     var service = Histogram()
@@ -87,6 +88,7 @@ struct Tally: Sendable {
         outcomes = phase.outcomes
         statuses = phase.statuses
         flags = phase.flags
+        grpc = phase.grpc
         response = phase.response
         service = phase.service
         lag = phase.lag
@@ -101,6 +103,7 @@ struct Tally: Sendable {
         outcomes.merge(other.outcomes, uniquingKeysWith: +)
         statuses.merge(other.statuses, uniquingKeysWith: +)
         flags.merge(other.flags, uniquingKeysWith: +)
+        grpc.merge(other.grpc, uniquingKeysWith: +)
         response.merge(other.response)
         service.merge(other.service)
         lag.merge(other.lag)

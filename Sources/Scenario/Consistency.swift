@@ -165,7 +165,7 @@ struct Consistency {
         }
     }
 
-    private static let spoken: [LoadPlan.Speech] = [.http1]
+    private static let spoken: [LoadPlan.Speech] = [.http1, .http2, .grpc]
 
     private func checkProcesses(_ decoding: inout Decoding) {
         let replicas = draft.services.reduce(0) { $0 + $1.replicas }

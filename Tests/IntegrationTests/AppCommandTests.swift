@@ -6,34 +6,8 @@ import Testing
 
 /// `meshbench app` as people start it.
 @Suite struct AppCommandTests {
-    /// A running workload; ended with the object.
-    private final class App {
-        let process: Process
-        let address: SocketAddress
-
-        init(_ words: String...) throws {
-            process = try Process(
-                ProcessCommand(
-                    name: "app", program: Program.meshbench(), arguments: ["app"] + words,
-                    output: .pipe))
-            let line = String(
-                decoding: try #require(try Program.nextLine(of: process)), as: UTF8.self)
-            #expect(line.hasPrefix("{\"event\":\"ready\",\"role\":\"app\""))
-            let parts = line.split(separator: "\"")
-            address = try #require(parts.lazy.compactMap { SocketAddress($0) }.first)
-        }
-
-        deinit { if process.poll() == nil { process.send(SIGKILL) } }
-
-        func get(_ target: String) throws -> RawMessage {
-            let connection = try RawConnection(to: address)
-            try connection.send("GET \(target) HTTP/1.1\r\nhost: test\r\n\r\n")
-            return try connection.readAnswer()
-        }
-    }
-
     @Test func servesAndStops() throws {
-        let app = try App("--listen", "127.0.0.1:0", "--size", "10B", "--status", "503=100%")
+        let app = try RunningApp("--listen", "127.0.0.1:0", "--size", "10B", "--status", "503=100%")
         let answer = try app.get("/")
         #expect(answer.status == 503)
         #expect(answer.body.count == 10)
@@ -48,7 +22,7 @@ import Testing
             {"listen": "127.0.0.1:0", "behaviour": {"size": 7, "delay": {"points": []},
              "burn": {"nanoseconds": 0}, "statuses": [], "chunked": true, "calls": []}}
             """)
-        let answer = try App("--config", file.path).get("/")
+        let answer = try RunningApp("--config", file.path).get("/")
         #expect(answer["transfer-encoding"] == "chunked")
         #expect(answer.body.count == 7)
     }

@@ -159,8 +159,8 @@ import Testing
                 "8:18: a field's value cannot hold control characters"
             ),
             (
-                "rate: 100/s", "rate: 1/s\n    protocol: http2",
-                "8:15: the load generator does not speak http2 yet"
+                "rate: 100/s", "rate: 1/s\n    protocol: websocket",
+                "8:15: the load generator does not speak websocket yet"
             ),
             (
                 "rate: 100/s", "rate: 1/s\n    protocol: http3",

@@ -14,7 +14,8 @@ struct Tree {
     /// are.
     static func load() throws -> Tree {
         let kinds = [
-            ".swift", ".md", ".c", ".h", ".yaml", ".yml", ".sh", ".py", ".modulemap", ".txt",
+            ".swift", ".md", ".c", ".h", ".yaml", ".yml", ".sh", ".py", ".proto", ".modulemap",
+            ".txt",
         ]
         var files: [String: SourceText] = [:]
         for top in try FileManager.default.contentsOfDirectory(atPath: root) {

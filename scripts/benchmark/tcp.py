@@ -2,7 +2,8 @@
 
 Every round sends the same stream through every proxy, in random order: blocks of 64 KiB, as fast as
 they are taken. CPU is what the kernel charged to all threads of the proxy meanwhile. Ratios are
-formed within a round. `haproxy-splice` is HAProxy with `option splice-auto`, without which it comes.
+formed within a round. `haproxy-splice` is HAProxy with `option splice-auto`, which it comes
+without.
 """
 import pathlib
 import random

@@ -103,7 +103,7 @@ struct AnswerReader: ~Copyable {
         }
         state.status = Int32(head.status)
         state.keepAlive = head.keepAlive
-        if head.status >= 400 { state.flags = responseFlags(bytes) }
+        if head.status >= 400 { state.flags = responseFlags(head, bytes) }
         switch head.framing {
         case .none, .length(0): return .complete(used: used)
         case .length(let length):
@@ -189,34 +189,6 @@ struct AnswerReader: ~Copyable {
             return progress ?? read(bytes[used..<bytes.count], &state).shifted(by: used)
         }
     }
-
-    /// The flags in `x-response-flags`, comma-separated, each of at most four letters.
-    private func responseFlags(_ bytes: Bytes) -> UInt32 {
-        var flags: UInt32 = 0
-        for i in 0..<head.fieldCount where head.fields[i].name == .responseFlags {
-            let value = bytes[head.fields[i].valueRange]
-            var word: UInt64 = 0
-            for j in 0...value.count {
-                let byte = j < value.count ? value[j] : UInt8(ascii: ",")
-                if byte == UInt8(ascii: ",") || byte == UInt8(ascii: " ") {
-                    if word != 0 { flags |= 1 << UInt32(Self.flagIndex(word)) }
-                    word = 0
-                } else {
-                    word = word << 8 | UInt64(byte)
-                }
-            }
-        }
-        return flags
-    }
-
-    private static func flagIndex(_ word: UInt64) -> Int {
-        flagWords.firstIndex(of: word) ?? unknownFlag
-    }
-
-    /// The letters of each flag, the last in the low bits.
-    private static let flagWords: [UInt64] = ResponseFlag.allCases.map { flag in
-        flag.rawValue.utf8.reduce(0) { $0 << 8 | UInt64($1) }
-    }
 }
 
 extension AnswerProgress {
@@ -224,4 +196,32 @@ extension AnswerProgress {
         if case .complete(let used) = self { return .complete(used: used + count) }
         return self
     }
+}
+
+/// The flags in `x-response-flags`, comma-separated, each of at most four letters.
+func responseFlags(_ head: borrowing Head, _ bytes: Bytes) -> UInt32 {
+    var flags: UInt32 = 0
+    for i in 0..<head.fieldCount where head.fields[i].name == .responseFlags {
+        let value = bytes[head.fields[i].valueRange]
+        var word: UInt64 = 0
+        for j in 0...value.count {
+            let byte = j < value.count ? value[j] : UInt8(ascii: ",")
+            if byte == UInt8(ascii: ",") || byte == UInt8(ascii: " ") {
+                if word != 0 { flags |= 1 << UInt32(flagIndex(word)) }
+                word = 0
+            } else {
+                word = word << 8 | UInt64(byte)
+            }
+        }
+    }
+    return flags
+}
+
+private func flagIndex(_ word: UInt64) -> Int {
+    flagWords.firstIndex(of: word) ?? AnswerReader.unknownFlag
+}
+
+/// The letters of each flag, the last in the low bits.
+private let flagWords: [UInt64] = ResponseFlag.allCases.map { flag in
+    flag.rawValue.utf8.reduce(0) { $0 << 8 | UInt64($1) }
 }

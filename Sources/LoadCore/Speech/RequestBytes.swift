@@ -1,4 +1,6 @@
+import Base
 import Model
+import Wire
 
 extension LoadJob {
     /// What is sent for every request to a target.
@@ -17,32 +19,98 @@ extension LoadJob {
         return Array((head("GET", to: target) + webSocket.fields + "\r\n").utf8)
     }
 
-    private var body: [UInt8] {
-        (0..<plan.request.bodySize).map { UInt8(ascii: "a") + UInt8($0 % 26) }
+    /// The bytes of every request to a target: head and body over HTTP/1.1, over HTTP/2 only the
+    /// body, whose head is `requestFields`.
+    ///
+    /// A header of the plan replaces the generator's own of the same name (`host`, `user-agent`).
+    public func requestBytes(for target: Target) -> [UInt8] {
+        switch plan.speech {
+        case .http2: return body
+        case .grpc: return call
+        default: break
+        }
+        var text = head(plan.request.method, to: target)
+        if saysLength { text += "content-length: \(plan.request.bodySize)\r\n" }
+        return Array((text + "\r\n").utf8) + body
     }
 
-    /// A head without its end. A header of the plan replaces the generator's own of the same name
-    /// (`host`, `user-agent`).
+    /// A head of HTTP/1.1 without its end.
     private func head(_ method: String, to target: Target) -> String {
         let request = plan.request
         var text = "\(method) \(request.path) HTTP/1.1\r\n"
-        let own = Set(request.headers.map { $0.name.lowercased() })
-        if !own.contains("host") { text += "host: \(target.host)\r\n" }
-        if !own.contains("user-agent") { text += "user-agent: meshbench\r\n" }
+        if !sets("host") { text += "host: \(target.host)\r\n" }
+        if !sets("user-agent") { text += "user-agent: meshbench\r\n" }
         for header in request.headers { text += "\(header.name): \(header.value)\r\n" }
         return text
     }
 
-    /// The bytes of every HTTP/1.1 request to a target, head and body.
-    public func requestBytes(for target: Target) -> [UInt8] {
+    /// The head of every request to a target over HTTP/2.
+    func requestFields(for target: Target) -> FieldList {
         let request = plan.request
-        var text = head(request.method, to: target)
-        // A method that usually carries a body says so even when it is empty (RFC 9110, section
-        // 8.6).
-        if request.bodySize > 0 || ["POST", "PUT", "PATCH"].contains(request.method) {
-            text += "content-length: \(request.bodySize)\r\n"
+        let isCall = plan.speech == .grpc
+        let authority = request.headers.first { $0.name.lowercased() == "host" }?.value
+        var fields: [(name: String, value: String)] = [
+            (":method", isCall ? "POST" : request.method), (":scheme", "http"),
+            (":authority", authority ?? target.host), (":path", isCall ? callPath : request.path),
+        ]
+        if !sets("user-agent") { fields.append(("user-agent", "meshbench")) }
+        if isCall {
+            if !sets("te") { fields.append(("te", "trailers")) }
+            if !sets("content-type") { fields.append(("content-type", "application/grpc")) }
+            if !sets("grpc-timeout") { fields.append(("grpc-timeout", callTimeout)) }
+        } else if saysLength {
+            fields.append(("content-length", "\(request.bodySize)"))
         }
-        return Array((text + "\r\n").utf8) + body
+        for header in request.headers where header.name.lowercased() != "host" {
+            fields.append((header.name, header.value))
+        }
+        let bytes = fields.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        let list = FieldList(capacity: fields.count, made: bytes)
+        for field in fields {
+            Array(field.name.utf8).withBytes { name in
+                Array(field.value.utf8).withBytes { value in list.add(copying: name, value) }
+            }
+        }
+        precondition(!list.overflowed, "a list that does not hold its own fields")
+        return list
+    }
+
+    private func sets(_ name: String) -> Bool {
+        plan.request.headers.contains { $0.name.lowercased() == name }
+    }
+
+    /// A method that usually carries a body says so even when it is empty (RFC 9110, section 8.6).
+    private var saysLength: Bool {
+        plan.request.bodySize > 0 || ["POST", "PUT", "PATCH"].contains(plan.request.method)
+    }
+
+    private var body: [UInt8] {
+        (0..<plan.request.bodySize).map { UInt8(ascii: "a") + UInt8($0 % 26) }
+    }
+
+    /// A call with no path of its own is one of the workload's.
+    private var callPath: String {
+        plan.request.path == "/" ? "/meshbench.Echo/Unary" : plan.request.path
+    }
+
+    /// How long the server may take: what is left when the request is taken up in time.
+    private var callTimeout: String {
+        written { GRPCTimeout.write(plan.timeout, to: &$0) }
+    }
+
+    /// The message of a call: the body as field 1, which is `payload` in `docs/echo.proto`.
+    private var call: [UInt8] {
+        var message = ProtobufWriter()
+        if plan.request.bodySize > 0 { message.append(1, bytes: body) }
+        return [0] + UInt32(message.bytes.count).bigEndianBytes + message.bytes
+    }
+
+    private func written(_ write: (inout ByteWriter) -> Void) -> String {
+        unsafe withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { memory in
+            var writer = unsafe ByteWriter(memory)
+            write(&writer)
+            return unsafe String(decoding: memory[..<writer.count], as: UTF8.self)
+        }
     }
 }
 

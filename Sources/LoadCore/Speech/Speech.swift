@@ -24,6 +24,8 @@ enum Reading: Equatable {
     /// The first byte of the answer to the request in this place.
     case began(place: Int)
     case answered(Answer)
+    /// The request in this place ended without an answer, and its place is free.
+    case lost(place: Int, Outcome)
     /// The peer ends the connection in order: it takes no further request.
     case retiring
     /// There is something to write that is no request.
@@ -42,6 +44,8 @@ struct Answer: Equatable {
     var status: Int = 0
     /// Whether it says that the request failed.
     var isError = false
+    /// What a call of gRPC came to; nil: it is none.
+    var call: GRPCStatus?
     /// Response flags that it names: see `AnswerState.flags`.
     var flags: UInt32 = 0
     /// Whether the connection may carry further requests.
@@ -65,6 +69,8 @@ struct Speech: ~Copyable {
     let messages: LoadMessages
     let lines: Slab<Line>
     var http1: AnswerReader
+    /// HTTP/2 and gRPC; nil: something else is spoken.
+    private let http2: StreamSpeech?
     /// Of `websocket`.
     let frames: Slab<WebSocketReader>
     let owed: Slab<OwedFrame>
@@ -75,6 +81,9 @@ struct Speech: ~Copyable {
         places = job.plan.streams
         self.messages = messages
         lines = Slab(count: connections, repeating: Line())
+        let isHTTP2 = kind == .http2 || kind == .grpc
+        http2 =
+            isHTTP2 ? StreamSpeech(job: job, connections: connections, messages: messages) : nil
         http1 = AnswerReader(
             connections: connections, toHead: kind == .http1 && job.plan.request.method == "HEAD",
             webSocketAccept: messages.webSocketAccept)
@@ -94,28 +103,40 @@ struct Speech: ~Copyable {
     /// The connection is established.
     /// - Returns: whether requests may be submitted at once; else there is something to write.
     mutating func opened(_ connection: Int, target: Int) -> Bool {
+        if let http2 {
+            http2.opened(connection, target: target)
+            return false
+        }
         lines[connection].target = Int32(target)
         guard messages.greeting(target).count > 0 else { return true }
         lines[connection].stage = .greeting
         return false
     }
 
+    /// Of the places of a connection that is ready, those that its peer lets be used.
+    func usable(_ connection: Int) -> Int { http2?.usable(connection) ?? places }
+
     /// A request is to go out.
     /// - Precondition: the connection is ready, and the place is not taken. Where answers come in
     ///   order, places are taken in turn: that is how slots become free.
     @inline(__always)
     mutating func submit(_ connection: Int, place: Int) {
+        if let http2 { return http2.submit(connection, place: place) }
         precondition(place == lines[connection].end(of: places), "a place out of turn")
         lines[connection].submitted &+= 1
     }
 
     /// Nobody waits for the answer to the request in this place any more.
     /// - Returns: whether the place is free for another; else it is once `.answered` names it.
-    mutating func giveUp(_ connection: Int, place: Int) -> Bool { false }
+    mutating func giveUp(_ connection: Int, place: Int) -> Bool {
+        http2?.giveUp(connection, place: place)
+        return http2 != nil
+    }
 
     /// What to write next.
     @inline(__always)
     mutating func output(_ connection: Int) -> Output {
+        if let http2 { return http2.output(connection) }
         let line = lines[connection]
         if line.stage != .ready || kind == .websocket, let own = ownOutput(connection, line) {
             return own
@@ -143,6 +164,7 @@ struct Speech: ~Copyable {
     /// - Returns: whether there is more to write.
     @inline(__always)
     mutating func wrote(_ connection: Int, _ count: Int) -> Bool {
+        if let http2 { return http2.wrote(connection, count) }
         if lines[connection].stage != .ready || kind == .websocket,
             let isMore = wroteOwn(connection, count)
         {
@@ -171,6 +193,7 @@ struct Speech: ~Copyable {
     /// Reads `bytes` from `used` on, up to the next thing to be known.
     @inline(__always)
     mutating func read(_ connection: Int, _ bytes: Bytes, _ used: inout Int) -> Reading {
+        if let http2 { return http2.read(connection, bytes, &used) }
         if kind == .websocket { return readWebSocket(connection, bytes, &used) }
         if used == bytes.count { return .more }
         // Bytes that nobody asked for, such as a 408 before the server closes an idle connection.
@@ -211,6 +234,8 @@ struct Speech: ~Copyable {
     /// The peer has ended its side in order.
     /// - Returns: the answer that lasts up to the end of the connection; nil: there is none.
     mutating func ended(_ connection: Int) -> Answer? {
+        // Streams have ends of their own.
+        if http2 != nil { return nil }
         guard lines[connection].begun > 0, lines[connection].stage == .ready,
             http1.endsWithConnection(lines[connection].answer)
         else { return nil }
@@ -219,6 +244,7 @@ struct Speech: ~Copyable {
 
     /// The connection is gone.
     mutating func reset(_ connection: Int) {
+        if let http2 { return http2.reset(connection) }
         http1.reset(&lines[connection].answer)
         lines[connection] = Line()
         if kind == .websocket { resetFrames(connection) }

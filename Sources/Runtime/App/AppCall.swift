@@ -22,7 +22,7 @@ struct AppCall: BitwiseCopyable {
     /// The place of the service in `AppServices.order`, and of its endpoint among all endpoints.
     var service = 0
     var endpoint = 0
-    /// The connection that waits for it.
+    /// The exchange that waits for it.
     var owner = 0
     /// It had served a call before: if it fails before the first byte, the service may just have
     /// closed it, and the call is made once more on a new connection.

@@ -98,18 +98,21 @@ final class AppComposer {
 
     /// Composes an answer with a short text.
     func composeText(_ form: Form, now: Instant, _ write: (inout ByteWriter) -> Void) -> AppReply {
-        var text = unsafe ByteWriter(textMemory)
-        write(&text)
-        precondition(!text.overflowed, "a text longer than \(Self.copiedBody)")
+        let text = text(write)
         var form = form
         form.size = text.count
         var writer = unsafe ByteWriter(memory)
         head(&writer, form, now)
-        if !form.isHead, form.allowsBody {
-            unsafe writer.append(
-                Bytes(UnsafeRawBufferPointer(rebasing: textMemory[0..<text.count])))
-        }
+        if !form.isHead, form.allowsBody { writer.append(text) }
         return AppReply(head: writer.count)
+    }
+
+    /// What `write` writes, valid until the next text.
+    func text(_ write: (inout ByteWriter) -> Void) -> Bytes {
+        var text = unsafe ByteWriter(textMemory)
+        write(&text)
+        precondition(!text.overflowed, "a text longer than \(Self.copiedBody)")
+        return unsafe Bytes(UnsafeRawBufferPointer(rebasing: textMemory[0..<text.count]))
     }
 
     /// Composes only the head of a page.
@@ -125,8 +128,7 @@ final class AppComposer {
         writer.append(" ")
         writer.append(Self.reason(form.status))
         writer.append("\r\nserver: meshbench\r\ndate: ")
-        if now >= dateEnd { renewDate(now) }
-        unsafe writer.append(Bytes(UnsafeRawBufferPointer(date)))
+        writer.append(date(now))
         if form.allowsBody {
             writer.append("\r\ncontent-type: ")
             writer.append(form.type)
@@ -143,6 +145,12 @@ final class AppComposer {
             writer.append("\r\nconnection: keep-alive")
         }
         writer.append("\r\n\r\n")
+    }
+
+    /// What to say for the date, valid within the call.
+    func date(_ now: Instant) -> Bytes {
+        if now >= dateEnd { renewDate(now) }
+        return unsafe Bytes(UnsafeRawBufferPointer(date))
     }
 
     private func renewDate(_ now: Instant) {

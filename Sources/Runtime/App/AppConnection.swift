@@ -4,8 +4,9 @@ import Wire
 
 /// A client of the workload. A plain value in a slab.
 ///
-///     head ─► body ─► calling ─► delayed ─► writing ─► head …
-///       └────────── refused or closing ──────► lingering ─► free
+///     head ─► body ─► working ─► writing ─► head …
+///      │ └───── refused or closing ─────► lingering ─► free
+///      └─► streams ─────────────────────────┘
 struct AppConnection: BitwiseCopyable {
     enum State: UInt8, BitwiseCopyable {
         case free
@@ -15,12 +16,12 @@ struct AppConnection: BitwiseCopyable {
         case body
         /// Waits for a message, or reads one.
         case message
-        /// Waits for a service that was called.
-        case calling
-        /// Waits for the answer's delay to pass.
-        case delayed
+        /// Waits for a service that was called, or for the answer's delay to pass.
+        case working
         /// The socket took a part of the answer.
         case writing
+        /// Speaks HTTP/2: the worker's `sessions` has the rest.
+        case streams
         /// The answer is out and the sending side ended; reads and drops until the client ends too,
         /// so that no reset overtakes the answer (RFC 9112, 9.6).
         case lingering
@@ -42,25 +43,26 @@ struct AppConnection: BitwiseCopyable {
     var canRead = false
     /// The client has ended its side: a short read is not the last.
     var sawEnd = false
+    /// Nothing has been made of its bytes yet, so that they may begin as HTTP/2 does.
+    var isNew = true
 
     /// The buffer that holds what was read and not yet used; -1: none.
     var input: Int32 = -1
     var inputStart = 0
     var inputEnd = 0
-    var search = HeadSearch()
+    /// The buffer that holds what the socket did not take: of HTTP/1.1 the head of an answer, of
+    /// HTTP/2 frames; -1: none.
+    var output: Int32 = -1
+    var outputStart = 0
+    var outputEnd = 0
 
-    // The request.
-    var plan = AppPlan.none
-    var isHead = false
+    // Of HTTP/1.1, for the request at hand.
+    var search = HeadSearch()
     var keepAlive = true
     /// HTTP/1.0: no chunked answer, and `keep-alive` must be said.
     var isOld = false
     /// More of a refused request may come: the connection lingers after the answer.
     var mustLinger = false
-    /// Counted as one of the requests at work.
-    var isCounted = false
-    /// Counted as ended because a call offers its last byte; taken back if the kernel takes less.
-    var isEndOffered = false
     var isChunkedBody = false
     /// Of a message over TCP: its length has come. Of a WebSocket's: it is a text.
     var hasLength = false
@@ -68,21 +70,15 @@ struct AppConnection: BitwiseCopyable {
     /// Bytes to come of a sized body or message.
     var bodyLeft = 0
     var chunks = ChunkedBody()
-    /// Whether the request is kept for an echo, in the worker's `pages`.
-    var keepsBody = false
-    /// The place in the list of calls; and the slot of the one under way, -1: none.
-    var nextCall = 0
-    var call: Int32 = -1
-
     var reply = AppReply()
-    /// The buffer that holds the head of an answer that was sent in part; -1: none.
-    var output: Int32 = -1
+
+    // Of HTTP/2.
+    /// The first of its streams, by exchange; -1: none.
+    var firstStream: Int32 = -1
+    /// Stands in the list of those to be flushed at the end of the turn.
+    var isDirty = false
+    /// The session cannot go on: what it still says goes out, and the connection ends.
+    var isFailed = false
 
     var nextFree: Int32 = -1
-}
-
-extension AppPlan {
-    static let none = AppPlan(
-        page: .body, status: 200, size: 0, delay: .zero, burn: .zero, chunked: false, close: false,
-        attempt: 0)
 }

@@ -1,4 +1,5 @@
 import Synchronization
+import Wire
 
 /// What the workload has seen: requests, how many at once, attempts and statuses. Shared by all
 /// workers.
@@ -9,23 +10,26 @@ final class AppCounters: @unchecked Sendable {
     /// The highest attempt number told apart; those above count with it.
     static let attempts = 8
     private static let statuses = 600
+    /// Where the statuses of gRPC begin.
+    private static let callsStart = statuses + attempts + 1
+    private static let cells = callsStart + GRPCStatus.allCases.count
 
     private let requests = Atomic<UInt64>(0)
     private let current = Atomic<Int>(0)
     private let highest = Atomic<Int>(0)
     private let refused = Atomic<UInt64>(0)
+    private let cancelled = Atomic<UInt64>(0)
     private let table: UnsafeMutablePointer<Atomic<UInt64>>
 
     // Safety: `table` is initialized here, lives as long as the object, and holds atomics only;
     // indices are checked by `cell`.
     init() {
-        let count = Self.statuses + Self.attempts + 1
-        unsafe table = .allocate(capacity: count)
-        for index in 0..<count { unsafe (table + index).initialize(to: Atomic(0)) }
+        unsafe table = .allocate(capacity: Self.cells)
+        for index in 0..<Self.cells { unsafe (table + index).initialize(to: Atomic(0)) }
     }
 
     deinit {
-        unsafe table.deinitialize(count: Self.statuses + Self.attempts + 1)
+        unsafe table.deinitialize(count: Self.cells)
         unsafe table.deallocate()
     }
 
@@ -57,11 +61,17 @@ final class AppCounters: @unchecked Sendable {
         unsafe table[status].subtract(1, ordering: .relaxed)
     }
 
+    /// A call of gRPC has ended.
+    func end(call status: GRPCStatus) { add(Self.callsStart + Int(status.rawValue)) }
+
+    /// A call of gRPC was given up by its client.
+    func cancel() { cancelled.add(1, ordering: .relaxed) }
+
     /// Something came that is no request.
     func refuse() { refused.add(1, ordering: .relaxed) }
 
     private func add(_ index: Int) {
-        precondition(index >= 0 && index <= Self.statuses + Self.attempts, "no such counter")
+        precondition(index >= 0 && index < Self.cells, "no such counter")
         unsafe table[index].add(1, ordering: .relaxed)
     }
 
@@ -72,12 +82,16 @@ final class AppCounters: @unchecked Sendable {
         let attempts = (1...Self.attempts).map { "\"\($0)\":\(value(Self.statuses + $0))" }
         let statuses = (0..<Self.statuses).filter { value($0) > 0 }
             .map { "\"\($0)\":\(value($0))" }
+        let calls = GRPCStatus.allCases.map { ($0, value(Self.callsStart + Int($0.rawValue))) }
+            .filter { $0.1 > 0 }.map { "\"\($0.0.name)\":\($0.1)" }
         return "{\"name\":\(jsonQuoted(name)),\"requests\":\(requests.load(ordering: .relaxed)),"
             + "\"refused\":\(refused.load(ordering: .relaxed)),"
             + "\"concurrency\":{\"now\":\(current.load(ordering: .relaxed)),"
             + "\"max\":\(highest.load(ordering: .relaxed))},"
             + "\"attempts\":{\(attempts.joined(separator: ","))},"
-            + "\"status\":{\(statuses.joined(separator: ","))}}\n"
+            + "\"status\":{\(statuses.joined(separator: ","))},"
+            + "\"grpc\":{\"cancelled\":\(cancelled.load(ordering: .relaxed)),"
+            + "\"status\":{\(calls.joined(separator: ","))}}}\n"
     }
 }
 

@@ -12,16 +12,20 @@ struct AppEcho {
     private var body: [UInt8] = []
 
     /// Keeps the request whose head was parsed from `bytes`.
-    init(_ head: borrowing Head, _ bytes: Bytes) {
+    /// - Parameter isStream: it came over HTTP/2; `bytes` is what HTTP/1.1 would have made of it.
+    init(_ head: borrowing Head, _ bytes: Bytes, isStream: Bool) {
         var fields: [String] = []
         var isText = false
         for index in 0..<head.fieldCount {
             let name = bytes[head.fields[index].nameRange]
             let value = bytes[head.fields[index].valueRange]
             if name.equalsIgnoringCase("accept"), value == "text/plain" { isText = true }
+            // HTTP/2 has no such field: it stands for a body of unknown length.
+            if isStream, head.fields[index].name == .transferEncoding { continue }
             fields.append("[\(jsonQuoted(name.text)),\(jsonQuoted(value.text))]")
         }
         self.isText = isText
+        let version = isStream ? "2" : "1.\(head.minorVersion)"
         if isText {
             start = unsafe Array(bytes[0..<head.length].raw)
         } else {
@@ -29,7 +33,7 @@ struct AppEcho {
                 """
                 {"method":\(jsonQuoted(bytes[head.method].text)),\
                 "target":\(jsonQuoted(bytes[head.target].text)),\
-                "version":"1.\(head.minorVersion)","headers":[\(fields.joined(separator: ","))],
+                "version":"\(version)","headers":[\(fields.joined(separator: ","))],
                 """.utf8)
         }
     }

@@ -47,8 +47,12 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
     case status
     case flag
     case stall
+    case connect
 
-    /// The body of the answer, which has status 400.
+    /// The status of the answer.
+    public var status: Int { self == .connect ? 501 : 400 }
+
+    /// The body of the answer.
     public var text: StaticString {
         switch self {
         case .size: "size: bytes up to 1TiB are needed, as 100, 16KiB, 1MiB\n"
@@ -57,6 +61,7 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
         case .status: "status: a number from 200 to 599 is needed\n"
         case .flag: "chunked, close: 0 or 1 is needed\n"
         case .stall: "for: a time up to 60s is needed, as 100ms, 1s\n"
+        case .connect: "CONNECT is for proxies\n"
         }
     }
 }
@@ -99,6 +104,7 @@ public struct AppDecider: ~Copyable {
     public func decide(_ head: borrowing Head, _ bytes: Bytes, _ random: inout SeededRandom)
         throws(AppRefusal) -> AppPlan
     {
+        if bytes[head.method] == "CONNECT" { throw .connect }
         let target = bytes[head.path]
         let question = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
         var plan = AppPlan(

@@ -10,17 +10,17 @@ extension AppWorker {
     static let callTime = Duration.seconds(10)
 
     /// Makes the next call of a request, or goes on with its answer after the last.
-    func callNext(_ slot: Int) {
-        guard connections[slot].nextCall < services.order.count else { return delay(slot) }
-        connections[slot].state = .calling
-        let service = connections[slot].nextCall
+    func callNext(_ exchange: Int) {
+        guard exchanges[exchange].nextCall < services.order.count else { return delay(exchange) }
+        suspend(exchange)
+        let service = exchanges[exchange].nextCall
         let endpoint = services.order[service].first + turn(service)
         if let call = takeIdle(endpoint) {
             calls[call].isReused = true
-            beginCall(call, for: slot)
+            beginCall(call, for: exchange)
             sendCall(call)
         } else {
-            connect(slot, service, endpoint)
+            connect(exchange, service, endpoint)
         }
     }
 
@@ -38,14 +38,14 @@ extension AppWorker {
         return call
     }
 
-    private func connect(_ slot: Int, _ service: Int, _ endpoint: Int) {
-        guard freeCall >= 0 else { return failed(slot, service, "too many calls at once") }
+    private func connect(_ exchange: Int, _ service: Int, _ endpoint: Int) {
+        guard freeCall >= 0 else { return failed(exchange, service, "too many calls at once") }
         let call = Int(freeCall)
         let socket: Int32
         do throws(SystemError) {
             socket = try Socket.connect(to: services.endpoints[endpoint])
         } catch {
-            return failed(slot, service, "the connection was refused")
+            return failed(exchange, service, "the connection was refused")
         }
         let generation = calls[call].generation
         let token = UInt64(generation) << 32 | UInt64(Self.connectionLimit + call)
@@ -53,7 +53,7 @@ extension AppWorker {
             try reactor.add(socket, token: token)
         } catch {
             Socket.close(socket)
-            return failed(slot, service, "out of descriptors")
+            return failed(exchange, service, "out of descriptors")
         }
         freeCall = calls[call].next
         calls[call] = AppCall()
@@ -62,15 +62,15 @@ extension AppWorker {
         calls[call].generation = generation
         calls[call].service = service
         calls[call].endpoint = endpoint
-        beginCall(call, for: slot)
+        beginCall(call, for: exchange)
     }
 
-    private func beginCall(_ call: Int, for slot: Int) {
-        calls[call].owner = slot
+    private func beginCall(_ call: Int, for exchange: Int) {
+        calls[call].owner = exchange
         calls[call].hasAnswered = false
         calls[call].inputEnd = 0
-        connections[slot].call = Int32(call)
-        deadlines.set(Self.connectionLimit + call, at: now + Self.callTime)
+        exchanges[exchange].call = Int32(call)
+        deadlines.set(Self.exchangeLimit + call, at: now + Self.callTime)
     }
 
     private func sendCall(_ call: Int) {
@@ -238,16 +238,16 @@ extension AppWorker {
         if status >= 400 {
             failed(owner, service, "status \(status)")
         } else {
-            connections[owner].nextCall += 1
+            exchanges[owner].nextCall += 1
             callNext(owner)
         }
-        advance(owner)
+        resume(owner)
     }
 
     /// Keeps a connection for the next call to its endpoint.
     private func park(_ call: Int) {
-        connections[calls[call].owner].call = -1
-        deadlines.clear(Self.connectionLimit + call)
+        exchanges[calls[call].owner].call = -1
+        deadlines.clear(Self.exchangeLimit + call)
         if calls[call].input >= 0 {
             buffers.give(calls[call].input)
             calls[call].input = -1
@@ -267,7 +267,7 @@ extension AppWorker {
         let endpoint = calls[call].endpoint
         closeCall(call)
         connect(owner, service, endpoint)
-        advance(owner)
+        resume(owner)
     }
 
     private func abandon(_ call: Int, _ reason: String) {
@@ -275,12 +275,12 @@ extension AppWorker {
         let service = calls[call].service
         closeCall(call)
         failed(owner, service, reason)
-        advance(owner)
+        resume(owner)
     }
 
-    private func failed(_ slot: Int, _ service: Int, _ reason: String) {
+    private func failed(_ exchange: Int, _ service: Int, _ reason: String) {
         let name = services.order[service].name
-        replyText(slot, status: 502) {
+        replyText(exchange, status: 502) {
             $0.append("call to ")
             $0.append(text: name)
             $0.append(" failed: ")
@@ -294,9 +294,9 @@ extension AppWorker {
         switch calls[call].state {
         case .free: preconditionFailure("a call was closed twice")
         case .idle: unlinkIdle(call)
-        default: connections[calls[call].owner].call = -1
+        default: exchanges[calls[call].owner].call = -1
         }
-        deadlines.clear(Self.connectionLimit + call)
+        deadlines.clear(Self.exchangeLimit + call)
         if calls[call].input >= 0 { buffers.give(calls[call].input) }
         Socket.close(calls[call].socket)
         let generation = calls[call].generation &+ 1

@@ -47,6 +47,7 @@ extension AppWorker {
         connections[slot].state = connections[slot].restState
         connections[slot].socket = socket
         connections[slot].generation = generation
+        exchanges[slot] = AppExchange()
         openConnections += 1
     }
 
@@ -69,10 +70,10 @@ extension AppWorker {
     /// Ends a connection at once, and the call it waits for.
     func close(_ slot: Int) {
         precondition(connections[slot].state != .free, "a connection was closed twice")
-        if connections[slot].call >= 0 { closeCall(Int(connections[slot].call)) }
-        if connections[slot].isCounted { counters.end(status: nil) }
-        releaseReply(slot)
-        if connections[slot].kind == .webSocket { messages[slot] = nil }
+        endStreams(slot)
+        abandon(exchange: slot)
+        if connections[slot].kind == .webSocket { webSocketMessages[slot] = nil }
+        if connections[slot].output >= 0 { buffers.give(connections[slot].output) }
         if connections[slot].input >= 0 { buffers.give(connections[slot].input) }
         deadlines.clear(slot)
         Socket.close(connections[slot].socket)
@@ -86,15 +87,19 @@ extension AppWorker {
         if deadlines.deadline(of: Self.acceptTimer) == nil { resumeAccepting() }
     }
 
-    /// Gives up what the last request held beyond its connection.
-    func releaseReply(_ slot: Int) {
-        if connections[slot].output >= 0 {
-            buffers.give(connections[slot].output)
-            connections[slot].output = -1
-        }
-        if connections[slot].plan.page != .body { pages[slot] = nil }
-        if connections[slot].keepsBody { echoes[slot] = nil }
-        if !services.order.isEmpty { tracing[slot] = nil }
+    /// Gives up a request that was not answered.
+    func abandon(exchange: Int) {
+        if exchanges[exchange].call >= 0 { closeCall(Int(exchanges[exchange].call)) }
+        if exchanges[exchange].isCounted { counters.end(status: nil) }
+        release(exchange)
+    }
+
+    /// Gives up what a request held.
+    func release(_ exchange: Int) {
+        if exchanges[exchange].hasPage { pages[exchange] = nil }
+        if exchanges[exchange].keepsBody { echoes[exchange] = nil }
+        if !services.order.isEmpty { tracing[exchange] = nil }
+        exchanges[exchange] = AppExchange()
     }
 
     /// Ends the sending side and reads on until the client ends too.
@@ -205,9 +210,15 @@ extension AppWorker {
                 close(slot)
             }
         }
+        for slot in 0..<Self.connectionLimit where connections[slot].state == .streams {
+            connections[slot].canRead = true
+            advance(slot)
+            drainStreams(slot)
+        }
         deadlines.set(Self.drainTimer, at: now + Self.drainTime)
     }
 
+    /// Ends whatever is left.
     func closeAll() {
         for slot in 0..<Self.connectionLimit where connections[slot].state != .free {
             close(slot)

@@ -49,9 +49,9 @@ extension AppWorker {
 
     /// A whole message has come: it is work.
     private func beginMessage(_ slot: Int) {
-        connections[slot].plan = decider.decideMessage(&random)
+        exchanges[slot].plan = decider.decideMessage(&random)
         counters.begin(attempt: 0)
-        connections[slot].isCounted = true
+        exchanges[slot].isCounted = true
         delay(slot)
     }
 
@@ -59,11 +59,11 @@ extension AppWorker {
     func replyMessage(_ slot: Int) {
         if connections[slot].kind == .tcp {
             connections[slot].reply = composer.composeLength(
-                connections[slot].plan.size, filler: filler)
+                exchanges[slot].plan.size, filler: filler)
             return send(slot)
         }
-        let message = messages[slot] ?? []
-        messages[slot] = nil
+        let message = webSocketMessages[slot] ?? []
+        webSocketMessages[slot] = nil
         sendFrame(slot, connections[slot].isText ? .text : .binary, message)
     }
 
@@ -119,7 +119,7 @@ extension AppWorker {
         case .more: return spendBudget(slot) && fill(slot)
         case .begin(let isText):
             connections[slot].isText = isText
-            messages[slot] = []
+            webSocketMessages[slot] = []
         case .data(let range): keepData(slot, bytes[range])
         case .end: beginMessage(slot)
         case .ping: sendFrame(slot, .pong, control(slot))
@@ -136,7 +136,7 @@ extension AppWorker {
         unsafe withUnsafeTemporaryAllocation(byteCount: bytes.count, alignment: 8) { memory in
             var writer = unsafe ByteWriter(memory)
             frames[slot].unmask(bytes, to: &writer)
-            unsafe messages[slot]?.append(contentsOf: memory[..<writer.count])
+            unsafe webSocketMessages[slot]?.append(contentsOf: memory[..<writer.count])
         }
     }
 
@@ -171,7 +171,7 @@ extension AppWorker {
 
     /// Sends bytes that are no answer to a request.
     private func sendPage(_ slot: Int, _ page: [UInt8]) {
-        connections[slot].plan.page = .message
+        exchanges[slot].hasPage = true
         connections[slot].reply = AppReply(head: page.count)
         pages[slot] = page
         send(slot)

@@ -9,7 +9,8 @@ extension AppWorker {
 
     /// Answers with a body of the planned size.
     func replyBody(_ slot: Int) {
-        let plan = connections[slot].plan
+        if slot >= Self.connectionLimit { return replyStream(slot) }
+        let plan = exchanges[slot].plan
         if plan.close { connections[slot].keepAlive = false }
         var form = form(slot, status: plan.status)
         form.size = plan.size
@@ -20,7 +21,8 @@ extension AppWorker {
 
     /// Answers with a short text.
     func replyText(_ slot: Int, status: Int, _ write: (inout ByteWriter) -> Void) {
-        connections[slot].plan.status = status
+        exchanges[slot].plan.status = status
+        if slot >= Self.connectionLimit { return replyStreamText(slot, write) }
         connections[slot].reply = composer.composeText(
             form(slot, status: status), now: now, write)
         send(slot)
@@ -28,7 +30,9 @@ extension AppWorker {
 
     /// Answers with a page that was made whole.
     func replyPage(_ slot: Int, type: StaticString, _ body: [UInt8]) {
-        let plan = connections[slot].plan
+        exchanges[slot].hasPage = true
+        if slot >= Self.connectionLimit { return replyStreamPage(slot, type: type, body) }
+        let plan = exchanges[slot].plan
         if plan.close { connections[slot].keepAlive = false }
         var form = form(slot, status: plan.status)
         form.type = type
@@ -44,11 +48,11 @@ extension AppWorker {
     /// Answers what is no request, or one that cannot be served, and ends the connection: where the
     /// next request would begin is not known.
     func refuse(_ slot: Int, status: Int, _ write: (inout ByteWriter) -> Void) {
-        if !connections[slot].isCounted { counters.refuse() }
+        if !exchanges[slot].isCounted { counters.refuse() }
         connections[slot].keepAlive = false
         // Of a head that does not parse nothing is known.
         if connections[slot].state == .head {
-            connections[slot].isHead = false
+            exchanges[slot].isHead = false
             connections[slot].isOld = false
         }
         // The rest of the request may still come, so that closing at once could destroy the answer.
@@ -58,7 +62,7 @@ extension AppWorker {
 
     private func form(_ slot: Int, status: Int) -> AppComposer.Form {
         AppComposer.Form(
-            status: status, size: 0, isHead: connections[slot].isHead,
+            status: status, size: 0, isHead: exchanges[slot].isHead,
             keepAlive: connections[slot].keepAlive, isOld: connections[slot].isOld)
     }
 
@@ -67,7 +71,7 @@ extension AppWorker {
         connections[slot].state = .writing
         let count = connections[slot].reply.head
         let sent =
-            if let page = pages[slot], connections[slot].plan.page != .body {
+            if exchanges[slot].hasPage, let page = pages[slot] {
                 page.withBytes { push(slot, head: $0) }
             } else {
                 push(slot, head: composer.bytes(count))
@@ -82,7 +86,7 @@ extension AppWorker {
         let sent: Bool
         if connections[slot].output >= 0 {
             sent = push(slot, head: buffers.bytes(connections[slot].output, 0..<count))
-        } else if let page = pages[slot], connections[slot].plan.page != .body {
+        } else if exchanges[slot].hasPage, let page = pages[slot] {
             sent = page.withBytes { push(slot, head: $0) }
         } else {
             sent = push(slot, head: Bytes(""))
@@ -118,18 +122,18 @@ extension AppWorker {
     /// Counts the request as ended, right before the call that offers the last byte to the kernel:
     /// who acts on an answer must not find its request still counted as under way.
     private func countEnd(_ slot: Int) {
-        guard connections[slot].isCounted else { return }
-        counters.end(status: connections[slot].plan.status)
-        connections[slot].isCounted = false
-        connections[slot].isEndOffered = true
+        guard exchanges[slot].isCounted else { return }
+        counters.end(status: exchanges[slot].plan.status)
+        exchanges[slot].isCounted = false
+        exchanges[slot].isEndOffered = true
     }
 
     /// The kernel did not take the last byte: the request goes on.
     private func takeBackEnd(_ slot: Int) {
-        guard connections[slot].isEndOffered else { return }
-        counters.takeBackEnd(status: connections[slot].plan.status)
-        connections[slot].isCounted = true
-        connections[slot].isEndOffered = false
+        guard exchanges[slot].isEndOffered else { return }
+        counters.takeBackEnd(status: exchanges[slot].plan.status)
+        exchanges[slot].isCounted = true
+        exchanges[slot].isEndOffered = false
     }
 
     /// Up to where the next call offers the answer.
@@ -167,7 +171,7 @@ extension AppWorker {
     /// The composer's memory serves the next answer: what is left of this head moves to a buffer.
     private func keepHead(_ slot: Int) {
         let reply = connections[slot].reply
-        guard reply.sent < reply.head, connections[slot].output < 0, pages[slot] == nil else {
+        guard reply.sent < reply.head, connections[slot].output < 0, !exchanges[slot].hasPage else {
             return
         }
         guard let buffer = buffers.take() else {
@@ -181,10 +185,11 @@ extension AppWorker {
 
     /// The answer is out: the connection is ready for the next request, or ends.
     private func finish(_ slot: Int) {
-        connections[slot].isEndOffered = false
-        releaseReply(slot)
-        connections[slot].plan = .none
-        connections[slot].keepsBody = false
+        release(slot)
+        if connections[slot].output >= 0 {
+            buffers.give(connections[slot].output)
+            connections[slot].output = -1
+        }
         if connections[slot].keepAlive, !isDraining {
             connections[slot].state = connections[slot].restState
         } else if connections[slot].mustLinger || unread(slot).count > 0 {

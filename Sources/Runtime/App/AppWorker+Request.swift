@@ -9,6 +9,17 @@ extension AppWorker {
     /// - Returns: whether there is more to do at once.
     func readHead(_ slot: Int) -> Bool {
         let bytes = unread(slot)
+        if connections[slot].isNew, bytes.count > 0 {
+            switch beginsAsHTTP2(bytes) {
+            case true:
+                beginStreams(slot)
+                return true
+            case nil where bytes.count >= 3: return spendBudget(slot) && fill(slot)
+            // Fewer than three may be the beginning of a method.
+            case nil: break
+            default: connections[slot].isNew = false
+            }
+        }
         let isNew = connections[slot].search.position == 0
         // A full buffer is parsed in any case: the parser then says that the head is too large.
         let isFull = bytes.count == Self.bufferBytes
@@ -30,28 +41,14 @@ extension AppWorker {
 
     /// A whole head has been parsed out of `bytes`.
     private func begin(_ slot: Int, _ bytes: Bytes) {
-        connections[slot].isHead = head.isHead
         connections[slot].keepAlive = head.keepAlive && !isDraining
         connections[slot].isOld = head.minorVersion == 0
+        if head.wantsUpgrade, asksForWebSocket(bytes) { return openWebSocket(slot, bytes) }
         do throws(AppRefusal) {
-            connections[slot].plan = try decider.decide(head, bytes, &random)
+            try admit(slot, bytes)
         } catch {
-            return refuse(slot, status: 400) { $0.append(error.text) }
+            return refuse(slot, status: error.status) { $0.append(error.text) }
         }
-        if bytes[head.method] == "CONNECT" {
-            return refuse(slot, status: 501) { $0.append("CONNECT is for proxies\n") }
-        }
-        let plan = connections[slot].plan
-        if plan.isWork, head.wantsUpgrade, asksForWebSocket(bytes) {
-            return openWebSocket(slot, bytes)
-        }
-        if plan.isWork {
-            counters.begin(attempt: plan.attempt)
-            connections[slot].isCounted = true
-            if !services.order.isEmpty { tracing[slot] = tracingFields(bytes) }
-        }
-        connections[slot].keepsBody = plan.page == .echo
-        if plan.page == .echo { echoes[slot] = AppEcho(head, bytes) }
         connections[slot].inputStart += head.length
         connections[slot].isChunkedBody = false
         connections[slot].bodyLeft = 0
@@ -64,6 +61,22 @@ extension AppWorker {
         }
         connections[slot].state = .body
         if head.expectsContinue, unread(slot).count == 0 { sendContinue(slot) }
+    }
+
+    /// Decides what becomes of the request whose head has just been parsed out of `bytes`.
+    func admit(_ exchange: Int, _ bytes: Bytes) throws(AppRefusal) {
+        exchanges[exchange].isHead = head.isHead
+        let plan = try decider.decide(head, bytes, &random)
+        exchanges[exchange].plan = plan
+        if plan.isWork {
+            counters.begin(attempt: plan.attempt)
+            exchanges[exchange].isCounted = true
+            if !services.order.isEmpty { tracing[exchange] = tracingFields(bytes) }
+        }
+        exchanges[exchange].keepsBody = plan.page == .echo
+        if plan.page == .echo {
+            echoes[exchange] = AppEcho(head, bytes, isStream: exchange >= Self.connectionLimit)
+        }
     }
 
     /// Says that the body is welcome (RFC 9110, 10.1.1).
@@ -103,11 +116,14 @@ extension AppWorker {
             var used = 0
             repeat {
                 let rest = bytes[used..<bytes.count]
+                // Fields behind the data are checked, and dropped.
+                if connections[slot].chunks.isBehindData {
+                    used += try connections[slot].chunks.nextTrailers(rest).used
+                    break
+                }
                 let (data, count) = try connections[slot].chunks.nextData(rest)
                 if !data.isEmpty, !keep(slot, rest[data]) { return false }
                 used += count
-                // An empty run with all used up: more must come, or the body is complete.
-                if data.isEmpty { break }
             } while used < bytes.count
             connections[slot].inputStart += used
             return true
@@ -120,55 +136,69 @@ extension AppWorker {
     /// Keeps a part of the body for an echo.
     /// - Returns: false where the request was refused, because it is too long to be kept.
     private func keep(_ slot: Int, _ bytes: Bytes) -> Bool {
-        guard connections[slot].keepsBody else { return true }
+        guard exchanges[slot].keepsBody else { return true }
         if echoes[slot]?.append(bytes) == true { return true }
         refuse(slot, status: 413) { $0.append("an echo takes at most 1MiB\n") }
         return false
     }
 
     /// The whole request has come.
-    private func start(_ slot: Int) {
-        let plan = connections[slot].plan
+    func start(_ exchange: Int) {
+        let plan = exchanges[exchange].plan
         switch plan.page {
         case .body, .echo:
-            connections[slot].nextCall = 0
-            services.order.isEmpty ? delay(slot) : callNext(slot)
+            exchanges[exchange].nextCall = 0
+            services.order.isEmpty ? delay(exchange) : callNext(exchange)
         case .stats:
             replyPage(
-                slot, type: "application/json", Array(counters.json(name: name).utf8))
+                exchange, type: "application/json", Array(counters.json(name: name).utf8))
         case .stall:
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()
-            replyText(slot, status: 200) { $0.append("stalled\n") }
+            replyText(exchange, status: 200) { $0.append("stalled\n") }
         case .message: preconditionFailure("a message that is a request")
         case .health:
-            replyText(slot, status: 200) { $0.append("ok\n") }
+            replyText(exchange, status: 200) { $0.append("ok\n") }
         }
+    }
+
+    /// The exchange waits for something that is not its client.
+    func suspend(_ exchange: Int) {
+        if exchange < Self.connectionLimit { connections[exchange].state = .working }
+    }
+
+    /// What an exchange waited for has come: its connection may go on.
+    func resume(_ exchange: Int) {
+        if exchange < Self.connectionLimit { advance(exchange) }
     }
 
     /// Lets the answer's delay pass, counted from the instant at which the request was seen to be
     /// complete.
-    func delay(_ slot: Int) {
-        let delay = connections[slot].plan.delay
-        guard delay > .zero else { return answer(slot) }
-        connections[slot].state = .delayed
-        deadlines.set(slot, at: now + delay)
+    func delay(_ exchange: Int) {
+        let delay = exchanges[exchange].plan.delay
+        guard delay > .zero else { return answer(exchange) }
+        suspend(exchange)
+        if exchange < Self.connectionLimit {
+            deadlines.set(exchange, at: now + delay)
+        } else {
+            wakeStream(exchange, at: now + delay)
+        }
     }
 
     /// Burns what is to be burnt, and answers.
-    func answer(_ slot: Int) {
-        let burn = connections[slot].plan.burn
+    func answer(_ exchange: Int) {
+        let burn = exchanges[exchange].plan.burn
         if burn > .zero {
             let end = Clock.threadCPU() + burn
             while Clock.threadCPU() < end {}
             now = Clock.now()
         }
-        if connections[slot].kind != .http {
-            replyMessage(slot)
-        } else if connections[slot].keepsBody, let echo = echoes[slot] {
-            replyPage(slot, type: echo.type, echo.page())
+        if exchange < Self.connectionLimit, connections[exchange].kind != .http {
+            replyMessage(exchange)
+        } else if exchanges[exchange].keepsBody, let echo = echoes[exchange] {
+            replyPage(exchange, type: echo.type, echo.page())
         } else {
-            replyBody(slot)
+            replyBody(exchange)
         }
     }
 }

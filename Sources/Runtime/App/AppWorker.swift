@@ -18,6 +18,9 @@ final class AppWorker: @unchecked Sendable {
     /// Bound: calls to other services under way or pooled, in each worker. Past it, answers are
     /// 502.
     static let callLimit = 4096
+    /// Bound: streams of HTTP/2 at once, in each worker. Past it, they are refused.
+    static let streamLimit = 32 * 1024
+    static let exchangeLimit = connectionLimit + streamLimit
     /// Also the longest head: a head that does not fit is refused.
     static let bufferBytes = 32 * 1024
     /// Reads and writes for one connection before others have their turn.
@@ -29,9 +32,9 @@ final class AppWorker: @unchecked Sendable {
     /// What the descriptors that are no connections are known by; and timers that belong to none.
     static let listenerToken = UInt64(UInt32.max)
     static let wakeupToken = UInt64(UInt32.max) - 1
-    static let acceptTimer = connectionLimit + callLimit
-    static let drainTimer = connectionLimit + callLimit + 1
-    static let trimTimer = connectionLimit + callLimit + 2
+    static let acceptTimer = exchangeLimit + callLimit
+    static let drainTimer = exchangeLimit + callLimit + 1
+    static let trimTimer = exchangeLimit + callLimit + 2
     /// Buffers that keep their memory though nobody needs them, 512 KiB.
     static let spareBuffers = 16
     static let trimPause = Duration.seconds(1)
@@ -48,6 +51,13 @@ final class AppWorker: @unchecked Sendable {
     let connections: Slab<AppConnection>
     var freeConnection: Int32 = 0
     var openConnections = 0
+    /// In memory that the kernel provides as it is used.
+    let exchanges: Slab<AppExchange> = Slab(zeroed: exchangeLimit)
+    /// What an exchange that is a stream has beyond others, from `connectionLimit` on.
+    let streams: Slab<AppStream> = Slab(zeroed: streamLimit)
+    var freeStream: Int32 = -1
+    /// Streams from here on were never taken.
+    var untouchedStreams = 0
     let calls: Slab<AppCall>
     var freeCall: Int32 = 0
     let services: AppServices
@@ -58,20 +68,33 @@ final class AppWorker: @unchecked Sendable {
 
     /// Bound: an input and an output for each connection, an input for each call.
     let buffers = BufferPool(size: bufferBytes, limit: 2 * connectionLimit + callLimit)
-    var deadlines = DeadlineHeap(capacity: connectionLimit + callLimit + 3)
+    var deadlines = DeadlineHeap(capacity: exchangeLimit + callLimit + 3)
     var head = Head(limits: HeadLimits(headBytes: bufferBytes))
     let decider: AppDecider
     var random: SeededRandom
     let counters: AppCounters
     let filler: AppFiller
     let composer = AppComposer()
+    /// The HTTP/2 of each connection that speaks it.
+    var sessions = [AppSession?](repeating: nil, count: connectionLimit)
+    let assembler = HeadAssembler(HeadLimits(headBytes: bufferBytes))
+    /// Bound: fields of an answer; what is made of them: the longest `grpc-message`.
+    let fields = FieldList(capacity: 16, made: 8 * 1024)
+    /// Connections that have something to send at the end of the turn.
+    var dirty: [Int32] = []
 
-    /// Answers that were made whole: echoes and counters. Only while they are being sent.
+    /// Answers that were made whole: echoes and counters; and what is to be sent back of a call.
+    /// Only while they are being sent.
     var pages: [Int: [UInt8]] = [:]
     /// Requests that will be sent back. Only while they are read. Bound: `AppEcho.bodyLimit` each.
     var echoes: [Int: AppEcho] = [:]
-    /// Messages of WebSockets on their way back. Bound: `messageLimit` each.
+    /// Of calls of gRPC: requests that have come in part; what came while a call was busy; and the
+    /// text that goes with a status. Bound: 4 MiB, the window of a stream, and a request.
     var messages: [Int: [UInt8]] = [:]
+    var inboxes: [Int: [UInt8]] = [:]
+    var texts: [Int: String] = [:]
+    /// Messages of WebSockets on their way back. Bound: `messageLimit` each.
+    var webSocketMessages: [Int: [UInt8]] = [:]
     /// By connection. Zeroed: a connection becomes a WebSocket before it is read as one.
     let frames = Slab<WebSocketReader>(zeroed: connectionLimit)
     /// Fields to pass on to the services that a request calls. Only while it calls.
@@ -116,6 +139,8 @@ final class AppWorker: @unchecked Sendable {
         connections.deallocate()
         frames.deallocate()
         calls.deallocate()
+        exchanges.deallocate()
+        streams.deallocate()
         idleCalls.deallocate()
         turns.deallocate()
     }
@@ -136,6 +161,7 @@ final class AppWorker: @unchecked Sendable {
             while let timer = deadlines.popExpired(now) { expire(timer) }
             // Behind the events: a request that has arrived is answered, not cut off.
             if !isDraining, drainRequested.load(ordering: .acquiring) { beginDraining() }
+            flushDirty()
         }
     }
 
@@ -185,6 +211,7 @@ final class AppWorker: @unchecked Sendable {
         if readiness.failed { return close(slot) }
         if readiness.readable { connections[slot].canRead = true }
         if readiness.ended { connections[slot].sawEnd = true }
+        if readiness.writable, connections[slot].state == .streams { markDirty(slot) }
         advance(slot)
     }
 
@@ -193,10 +220,12 @@ final class AppWorker: @unchecked Sendable {
         case Self.acceptTimer: resumeAccepting()
         case Self.drainTimer: closeAll()
         case Self.trimTimer: trim()
-        case Self.connectionLimit...: callTimedOut(timer - Self.connectionLimit)
+        case Self.exchangeLimit...: callTimedOut(timer - Self.exchangeLimit)
+        case Self.connectionLimit...: streamTimer(timer)
         default:
             switch connections[timer].state {
-            case .delayed: answer(timer)
+            case .working: answer(timer)
+            case .streams: markDirty(timer)
             case .lingering: return close(timer)
             default: break
             }
@@ -210,11 +239,12 @@ final class AppWorker: @unchecked Sendable {
         var goesOn = true
         while goesOn {
             switch connections[slot].state {
-            case .free, .calling, .delayed: goesOn = false
+            case .free, .working: goesOn = false
             case .head: goesOn = readHead(slot)
             case .body: goesOn = readBody(slot)
             case .message: goesOn = readMessage(slot)
             case .writing: goesOn = write(slot)
+            case .streams: goesOn = readStreams(slot)
             case .lingering: goesOn = linger(slot)
             }
         }

@@ -59,6 +59,19 @@ public final class FieldList {
     public func add(_ name: StaticString, _ value: Bytes) { add(Bytes(name), value) }
     public func add(_ name: StaticString, _ value: StaticString) { add(Bytes(name), Bytes(value)) }
 
+    /// Appends a field whose bytes are kept here, so that the list can be sent again and again.
+    public func add(copying name: Bytes, _ value: Bytes) {
+        let copies = [name, value].map { bytes in
+            var out = unsafe ByteWriter(UnsafeMutableRawBufferPointer(rebasing: made[madeCount...]))
+            out.append(bytes)
+            if out.overflowed { overflowed = true }
+            let range = madeCount..<madeCount + out.count
+            madeCount += out.count
+            return unsafe Bytes(UnsafeRawBufferPointer(rebasing: made[range]))
+        }
+        if !overflowed { add(copies[0], copies[1]) }
+    }
+
     /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked.
     public func add(lines: Bytes) {
         var start = 0

@@ -138,6 +138,10 @@ open class HTTP2Session {
     /// Whether frames wait to be sent, as far as windows let them.
     public final var wantsToSend: Bool { unsafe nghttp2_session_want_write(session) != 0 }
 
+    /// Whether more can come: no longer after an error of the peer's, nor where both have done with
+    /// the connection.
+    public final var wantsToReceive: Bool { unsafe nghttp2_session_want_read(session) != 0 }
+
     /// Whether the connection has nothing more to say or to hear.
     public final var isDone: Bool {
         unsafe nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0

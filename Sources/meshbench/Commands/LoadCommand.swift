@@ -16,8 +16,10 @@ extension Command {
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
 
-            The scheme says what is spoken: HTTP/1.1 (http), messages of --body-size that a \
-            WebSocket server echoes (ws), or lengths and bytes over TCP (tcp; docs/APP.md).
+            The scheme says what is spoken: HTTP (http), messages of --body-size that a WebSocket \
+            server echoes (ws), or lengths and bytes over TCP (tcp; docs/APP.md). HTTP/2 is spoken \
+            with prior knowledge. A call of gRPC is unary, with the body as the bytes of field 1, \
+            and takes the timeout along; without a path it is /meshbench.Echo/Unary.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
@@ -26,15 +28,21 @@ extension Command {
             Positional(name: "URL", about: "http://HOST:PORT/PATH, or ws:, tcp:", isRequired: false)
         ],
         flags: [
-            .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections, .streams,
-            .threads,
-            .timeout, .method, .header, .bodySize, .requestsPerConnection, .target, .loadSeed,
+            .speech, .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections,
+            .streams, .threads, .timeout, .method, .header, .bodySize, .requestsPerConnection,
+            .target, .loadSeed,
             .spin, .allowRemote, .hgrm, .hlog, .loadJSON, .job,
         ],
         run: runLoad)
 }
 
 extension Flag {
+    static let speech = Flag(
+        "--protocol", "WHAT", standard: "http1",
+        about: "over an http: URL: http1, http2 or grpc")
+    static let streams = Flag(
+        "--streams", "N", standard: "1",
+        about: "requests at once on each connection; 1 for http1")
     static let rate = Flag("--rate", "RATE", standard: "1000/s", about: "requests in all")
     static let arrivals = Flag(
         "--arrivals", "KIND", standard: "constant",
@@ -50,9 +58,6 @@ extension Flag {
         "--warmup", "TIME", standard: "0s", about: "time before it that is not measured")
     static let connections = Flag(
         "--connections", "N", standard: "16", about: "connections in all")
-    static let streams = Flag(
-        "--streams", "N", standard: "1",
-        about: "requests at once on each connection; 1 for HTTP/1.1")
     static let threads = Flag("--threads", "N", standard: "1", about: "threads of the generator")
     static let timeout = Flag(
         "--timeout", "TIME", standard: "3s",

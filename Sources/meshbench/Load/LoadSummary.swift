@@ -48,8 +48,12 @@ struct LoadSummary {
         lines.append("")
         lines.append(rates)
         lines.append("outcomes   \(counts(tally.outcomes, of: tally.planned))")
-        if tally.statuses.count > 1 || tally.count(.error) > 0 {
+        let isPlain = tally.grpc.isEmpty ? tally.count(.error) == 0 : tally.statuses["200"] != nil
+        if tally.statuses.count > 1 || !isPlain {
             lines.append("statuses   \(counts(tally.statuses, of: tally.completed))")
+        }
+        if !tally.grpc.isEmpty {
+            lines.append("grpc       \(counts(tally.grpc, of: tally.completed))")
         }
         if !tally.flags.isEmpty {
             lines.append("flags      \(counts(tally.flags, of: tally.count(.error)))")
@@ -86,7 +90,10 @@ struct LoadSummary {
             case (let arrivals, .steps(let rates)):
                 rates.map { "\(figure($0))/s" }.joined(separator: ", ") + " \(arrivals.rawValue)"
             }
-        return "\(plan.request.method) \(url): \(what), \(plan.connections) connections, "
+        let streams = plan.streams > 1 ? " of \(plan.streams) streams" : ""
+        let method = plan.speech == .http1 ? "" : "\(plan.speech.rawValue) "
+        return "\(method)\(plan.request.method) \(url): \(what), "
+            + "\(plan.connections) connections\(streams), "
             + "\(result.threads.count) threads, \(figure(seconds)) s measured"
     }
 

@@ -204,7 +204,9 @@ extension RunResult {
                 let isBad = count > 0 && name != Outcome.ok.rawValue
                 return .init(Markup(grouped(count)), style: isBad ? "bad" : "")
             }
-            table.append(cells + [.init(tally(phase.statuses)), .init(tally(phase.flags))])
+            // A status of gRPC has a name, one of HTTP a number.
+            let statuses = phase.statuses.merging(phase.grpc ?? [:]) { $0 + $1 }
+            table.append(cells + [.init(tally(statuses)), .init(tally(phase.flags))])
         }
         let note = element(
             "p", ["class": "note"],
