@@ -121,6 +121,8 @@ struct HeadWriter {
         /// As the upstream said: its length, or nothing.
         case same
         case chunked
+        /// By a length of zero, of which nothing was said.
+        case empty
         /// By the end of the connection; a length, if there was one, is dropped.
         case untilClose
     }
@@ -141,7 +143,8 @@ struct HeadWriter {
         writer.append(UInt8(ascii: " "))
         writer.append(bytes[head.reason])
         writer.append("\r\n")
-        let dropsLength = head.status == 204 || head.status < 200 || framing != .same
+        let dropsLength =
+            head.status == 204 || head.status < 200 || framing == .chunked || framing == .untilClose
         var hasDate = head.status < 200
         copyFields(head, bytes, to: &writer) { field, _ in
             if field.name == .date { hasDate = true }
@@ -150,6 +153,7 @@ struct HeadWriter {
         if !hasDate { date.append(to: &writer) }
         writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
+        if framing == .empty { writer.append("content-length: 0\r\n") }
         if switchesProtocol {
             writeUpgrade(head, bytes, to: &writer)
             if let accept {

@@ -81,13 +81,11 @@ struct Speech: ~Copyable {
         places = job.plan.streams
         self.messages = messages
         lines = Slab(count: connections, repeating: Line())
-        let isHTTP2 = kind == .http2 || kind == .grpc
-        http2 =
-            isHTTP2 ? StreamSpeech(job: job, connections: connections, messages: messages) : nil
+        http2 = Self.streams(of: job, connections: connections, messages: messages)
+        let isHead = job.plan.speech == .http1 && job.plan.request.method == "HEAD"
         http1 = AnswerReader(
-            connections: connections, toHead: kind == .http1 && job.plan.request.method == "HEAD",
-            webSocketAccept: messages.webSocketAccept)
-        let framed = kind == .websocket ? connections : 0
+            connections: connections, toHead: isHead, webSocketAccept: messages.webSocketAccept)
+        let framed = job.plan.speech == .websocket ? connections : 0
         frames = Slab(count: framed, repeating: Self.frameReader)
         owed = Slab(count: framed, repeating: OwedFrame())
         owedBytes = Slab(count: framed * OwedFrame.size, repeating: 0)
@@ -98,6 +96,18 @@ struct Speech: ~Copyable {
         frames.deallocate()
         owed.deallocate()
         owedBytes.deallocate()
+    }
+
+    /// Not in `init`: an operand of `||` that reads a member is a closure over a value that is not
+    /// whole yet, and a release build of Swift 6.3 then frees members that were never there.
+    private static func streams(
+        of job: LoadJob, connections: Int, messages: LoadMessages
+    ) -> StreamSpeech? {
+        switch job.plan.speech {
+        case .http2, .grpc:
+            StreamSpeech(job: job, connections: connections, messages: messages)
+        default: nil
+        }
     }
 
     /// The connection is established.
