@@ -132,7 +132,9 @@ extension Generator {
     /// client's pool does: a request that needs a new connection pays for it in response latency.
     mutating func openForWaiting(_ target: Int, at now: Instant) {
         if now < openingPausedUntil { return }
-        while targets[target].waiting.count > targets[target].opening.count &* speech.places,
+        let bound = requestsPerConnection > 0 ? requestsPerConnection : speech.places
+        let each = min(bound, speech.places)
+        while targets[target].waiting.count > targets[target].opening.count &* each,
             targets[target].closed.first >= 0
         {
             open(Int(targets[target].closed.first), at: now)

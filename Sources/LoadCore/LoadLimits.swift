@@ -83,9 +83,6 @@ extension LoadJob {
             "\(plan.connections) connections; at least one for each target (\(targets.count)) "
                 + "and at most \(LoadLimits.connections) are possible")
         try require(
-            [.http1, .http2, .grpc].contains(plan.speech),
-            "\(plan.speech.rawValue) is not spoken by the generator yet")
-        try require(
             (1...LoadLimits.streams).contains(plan.streams)
                 && plan.streams * plan.connections <= LoadLimits.slots,
             "\(plan.streams) requests at once on each connection; 1 to \(LoadLimits.streams) are "

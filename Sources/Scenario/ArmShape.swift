@@ -29,7 +29,7 @@ struct HopDraft: Sendable {
 
 extension Form where Value == LoadPlan.Speech {
     // In each of these: what the generator, the workload and the proxies can do by now.
-    static var spoken: Form { .choice(of: [.http1, .http2, .grpc]) }
+    static var spoken: Form { .choice }
 }
 
 extension Form where Value == LoadPlan.Security {

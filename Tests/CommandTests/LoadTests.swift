@@ -23,6 +23,7 @@ import Testing
         #expect(url.host == host)
         #expect(url.path == path)
         #expect(url.isSecured == text.hasPrefix("HTTPS"))
+        #expect(url.speech == .http1)
     }
 
     @Test(
@@ -32,7 +33,8 @@ import Testing
             ("http://me:word@a/", .userInfo), ("127.0.0.1:80", .form), ("http:/a", .form),
             ("ftp://a", .form), ("http://", .form), ("http://:80/", .form), ("", .form),
             ("http://a:0/", .port("0")), ("http://a:65536/", .port("65536")),
-            ("http://a:x/", .port("x")),
+            ("http://a:x/", .port("x")), ("tcp://a", .port("")),
+            ("tcp://a:1/b", .form),
         ] as [(String, LoadURL.Flaw)])
     func flaws(text: String, flaw: LoadURL.Flaw) {
         #expect(throws: flaw) { _ = try LoadURL(text) }
@@ -64,6 +66,19 @@ import Testing
         #expect(try parse("http://a/").job.tls == nil)
     }
 
+    @Test(
+        arguments: [
+            ("ws://a/x?y", "a:80", LoadPlan.Speech.websocket, "/x?y"),
+            ("TCP://127.0.0.1:9", "127.0.0.1:9", .tcp, "/"),
+        ] as [(String, String, LoadPlan.Speech, String)])
+    func schemes(url: String, address: String, speech: LoadPlan.Speech, path: String) throws {
+        let job = try parse(url, "--streams", "3").job
+        #expect(job.targets[0].address == address)
+        #expect(job.plan.speech == speech && job.plan.streams == 3)
+        #expect(job.plan.request.path == path)
+        try job.validate()
+    }
+
     @Test func everythingSaid() throws {
         let job = try parse(
             "http://localhost/a?b=1", "--target", "http://[::1]:81/a?b=1=3", "--ramp",
@@ -88,7 +103,8 @@ import Testing
         [], ["http://a/", "--rate", "10/s", "--ramp", "1/s..2/s"], ["http://a/", "--cacert", "f"],
         ["https://a/", "--cert", "f"], ["https://a/", "--target", "http://b/=1"],
         ["http://a/", "--closed", "--rate", "1/s"], ["http://a/", "--target", "http://a/b=1"],
-        ["http://a/", "--target", "http://a/"], ["http://a/", "--rate", "1000"],
+        ["http://a/", "--target", "http://a/"], ["http://a/", "--target", "ws://a/=1"],
+        ["http://a/", "--rate", "1000"],
         ["http://a/", "--ramp", "1/s.2/s"], ["http://a/", "--closed", "--arrivals", "poisson"],
         ["http://a/", "--arrivals", "sometimes"], ["http://a/", "--header", "nothing"],
         ["http://a/", "--connections", "0"], ["http://a/", "http://b/"],

@@ -13,13 +13,15 @@ func fuzzGenerator(seed: UInt64) {
     var random = SeededRandom(seed: seed)
     let arrivals = LoadPlan.Arrivals.allCases[random.below(4)]
     let weights = (0..<1 + random.below(3)).map { _ in 1 + random.below(4) }
+    let speech = [LoadPlan.Speech.http1, .tcp, .websocket][random.below(3)]
     let plan = testPlan(
         rate: .ramp(start: Double(random.below(3000)), end: Double(random.below(8000))),
         arrivals: arrivals, connections: weights.count + random.below(12),
         timeout: .microseconds(Int64(200 + random.below(40_000))),
         request: RequestPlan(method: random.below(8) == 0 ? "HEAD" : "GET"),
         requestsPerConnection: random.below(3) == 0 ? 1 + random.below(5) : 0,
-        threads: 1 + random.below(3))
+        threads: 1 + random.below(3), speech: speech,
+        streams: speech == .http1 ? 1 : 1 + random.below(4))
     let phases = (0..<1 + random.below(3)).map { i in
         PhasePlan(
             name: "\(i)", duration: .milliseconds(Int64(20 + random.below(600))), measure: true,
@@ -35,7 +37,7 @@ func fuzzGenerator(seed: UInt64) {
         simulation.checksInvariants = true
         if stops { simulation.stopAt = simulation.now + .milliseconds(Int64(random.below(900))) }
         let tallies = simulation.run()
-        check(tallies, simulation.seconds, closed: arrivals == .closed, seed: seed)
+        check(tallies, simulation.seconds, plan, seed: seed)
         if total.isEmpty {
             total = tallies
         } else {
@@ -54,16 +56,18 @@ func fuzzGenerator(seed: UInt64) {
 
 /// What holds for every run: each request has one outcome, and each outcome is where it belongs.
 private func check(
-    _ tallies: [LoadResult.PhaseTally], _ seconds: [LoadResult.SecondTally], closed: Bool,
+    _ tallies: [LoadResult.PhaseTally], _ seconds: [LoadResult.SecondTally], _ plan: LoadPlan,
     seed: UInt64
 ) {
+    let closed = plan.arrivals == .closed
     for tally in tallies {
         let name: Comment = "seed \(seed), phase \(tally.name)"
         #expect(tally.planned == tally.outcomes.values.reduce(0, +), name)
         let answered = tally.completed
         let unsent = tally.count(.dropped) + tally.count(.refused)
         #expect(tally.sent == tally.planned - unsent, name)
-        #expect(tally.statuses.values.reduce(0, +) == answered, name)
+        let statuses = tally.statuses.values.reduce(0, +)
+        #expect(statuses == (plan.speech == .http1 ? answered : 0), name)
         #expect(tally.service.count == answered + tally.count(.timeout), name)
         #expect(tally.response.count == tally.service.count + tally.count(.dropped), name)
         #expect(tally.lag.count == (closed ? 0 : tally.planned), name)

@@ -50,6 +50,10 @@ final class Simulation {
     private var generations: [Int]
     /// By connection: whether a request has been written in part.
     private var begun: [Bool]
+    /// By connection: whether its greeting has been answered, and when the last answer ends.
+    private var greeted: [Bool]
+    private var lastAnswer: [Instant]
+    private let job: LoadJob
     /// Sorted, the next at the end.
     private var events: [(at: Instant, order: Int, slot: Int, generation: Int, event: Event)] = []
     private var order = 0
@@ -65,6 +69,9 @@ final class Simulation {
         random = SeededRandom(seed: seed)
         generations = [Int](repeating: 0, count: generator.connectionCount)
         begun = [Bool](repeating: false, count: generator.connectionCount)
+        greeted = begun
+        lastAnswer = [Instant](repeating: .zero, count: generator.connectionCount)
+        self.job = job
     }
 
     /// Runs to the end; returns the tallies of the phases.
@@ -132,6 +139,8 @@ final class Simulation {
             switch action {
             case .open(let slot, _):
                 begun[slot] = false
+                greeted[slot] = job.plan.speech != .websocket
+                lastAnswer[slot] = .zero
                 let delay = model.connectDelay(&random)
                 let refused = model.refuses(&random, now)
                 let lacking = model.lacks(&random, now)
@@ -152,26 +161,57 @@ final class Simulation {
             let taken = random.unit() < 0.9 ? bytes.count : random.below(bytes.count + 1)
             let isMore = generator.wrote(slot, taken)
             // The server answers as soon as it has seen the beginning.
-            if !begun[slot] { answer(slot) }
+            if !begun[slot], greeted[slot] { answer(slot) }
             begun[slot] = taken < bytes.count
+            if !greeted[slot], taken == bytes.count { greet(slot) }
             if taken < bytes.count { return schedule(slot, after: .microseconds(1), .writable) }
             if !isMore { return }
         }
     }
 
+    private func greet(_ slot: Int) {
+        greeted[slot] = true
+        let accept = WebSocketOpening(seed: job.seed).accept
+        let answers = [
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+                + "sec-websocket-accept: \(accept)\r\n\r\n",
+            "HTTP/1.1 503 No\r\ncontent-length: 1\r\n\r\n!",
+        ]
+        let refuses = model.refuses(&random, now)
+        schedule(slot, after: .microseconds(20), .bytes(Array(answers[refuses ? 1 : 0].utf8)))
+    }
+
+    /// An answer as the speech of the job has it.
+    private func encoded(_ text: String) -> [UInt8] {
+        let body = Array(text.utf8)
+        switch job.plan.speech {
+        case .tcp: return UInt32(body.count).bigEndianBytes + body
+        case .websocket:
+            // Behind a ping, which changes nothing.
+            let ping: [UInt8] = random.unit() < 0.1 ? [0x89, 0x01, 0x21] : []
+            precondition(body.count <= 125, "a frame with a longer head")
+            return ping + [0x82, UInt8(body.count)] + body
+        default: return body
+        }
+    }
+
     private func answer(_ slot: Int) {
-        let delay = model.delay(&random, now)
+        // Answers keep their order.
+        let earliest = max(.zero, lastAnswer[slot] - now)
+        let delay = max(earliest, model.delay(&random, now))
         let bytes: [UInt8]
         var closes = random.unit() < model.idleClose
         var clean = true
         switch model.ending(&random, now) {
         case .silence: return
-        case .answer(let text): bytes = Array(text.utf8)
+        case .answer(let text): bytes = encoded(text)
         case .cut(let text):
-            bytes = Array(text.utf8.prefix(random.below(text.utf8.count)))
+            let whole = encoded(text)
+            bytes = Array(whole.prefix(random.below(whole.count)))
             closes = true
         case .reset(let text, let share):
-            bytes = Array(text.utf8.prefix(Int((Double(text.utf8.count) * share).rounded())))
+            let whole = encoded(text)
+            bytes = Array(whole.prefix(Int((Double(whole.count) * share).rounded())))
             closes = true
             clean = false
         }
@@ -184,6 +224,7 @@ final class Simulation {
             from += count
             at = at + .nanoseconds(Int64(random.below(2000)))
         }
+        lastAnswer[slot] = now + at
         if closes {
             let pause = Duration.nanoseconds(Int64(random.below(100_000)))
             schedule(slot, after: at + pause, .end(clean: clean))

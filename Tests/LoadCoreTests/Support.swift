@@ -6,12 +6,13 @@ import Model
 func testPlan(
     rate: RateShape = .constant(1000), arrivals: LoadPlan.Arrivals = .constant,
     connections: Int = 4, timeout: Duration = .seconds(1), request: RequestPlan = RequestPlan(),
-    requestsPerConnection: Int = 0, threads: Int = 1
+    requestsPerConnection: Int = 0, threads: Int = 1, speech: LoadPlan.Speech = .http1,
+    streams: Int = 1
 ) -> LoadPlan {
     LoadPlan(
         name: "main", to: "echo", rate: rate, arrivals: arrivals, connections: connections,
         timeout: timeout, request: request, requestsPerConnection: requestsPerConnection,
-        threads: threads)
+        threads: threads, speech: speech, streams: streams)
 }
 
 /// A job of one phase against `targets` targets.

@@ -45,13 +45,18 @@ struct AnswerReader: ~Copyable {
     private var head: Head
     private let pool: BufferPool
     private let toHead: Bool
+    /// What answers the key of a WebSocket handshake; empty: none was asked for.
+    private let webSocketAccept: [UInt8]
 
     /// The bit of a response flag that `ResponseFlag` does not know.
     static let unknownFlag = ResponseFlag.allCases.count
 
     /// - Parameters:
     ///   - toHead: the requests are HEAD requests: answers have no body.
-    init(connections: Int, toHead: Bool) {
+    ///   - webSocketAccept: the connections ask for a WebSocket: the answer that agrees carries
+    ///     this in `sec-websocket-accept`, and is complete with its head.
+    init(connections: Int, toHead: Bool, webSocketAccept: [UInt8] = []) {
+        self.webSocketAccept = webSocketAccept
         head = Head(
             limits: HeadLimits(headBytes: LoadLimits.head, fieldCount: 256, targetBytes: 1))
         pool = BufferPool(size: LoadLimits.head, limit: connections)
@@ -90,8 +95,11 @@ struct AnswerReader: ~Copyable {
         -> AnswerProgress?
     {
         if head.status < 200 {
-            // 101 would make a tunnel of the connection, which nobody asked for.
-            return head.status == 101 ? .malformed : nil
+            guard head.status == 101 else { return nil }
+            // It would make a tunnel of the connection, which nobody else asked for.
+            guard agreesToWebSocket(bytes) else { return .malformed }
+            state.status = 101
+            return .complete(used: used)
         }
         state.status = Int32(head.status)
         state.keepAlive = head.keepAlive
@@ -107,6 +115,16 @@ struct AnswerReader: ~Copyable {
         case .untilClose: state.stage = .untilClose
         }
         return nil
+    }
+
+    /// RFC 6455, 4.1: what a client checks.
+    private func agreesToWebSocket(_ bytes: Bytes) -> Bool {
+        guard !webSocketAccept.isEmpty, head.wantsUpgrade else { return false }
+        for i in 0..<head.fieldCount where head.fields[i].name == .webSocketAccept {
+            let value = bytes[head.fields[i].valueRange]
+            return webSocketAccept.withBytes { $0 == value }
+        }
+        return false
     }
 
     private func readBody(_ bytes: Bytes, from start: Int, _ state: inout AnswerState)

@@ -3,6 +3,22 @@ import Model
 import Wire
 
 extension LoadJob {
+    /// What is sent for every request to a target.
+    func message(to target: Target, _ webSocket: WebSocketOpening?) -> [UInt8] {
+        if let webSocket { return webSocket.frame(body) }
+        switch plan.speech {
+        // Four bytes say how long the rest is, the most significant first (docs/APP.md).
+        case .tcp: return UInt32(plan.request.bodySize).bigEndianBytes + body
+        default: return requestBytes(for: target)
+        }
+    }
+
+    /// What is sent to a target before the first request.
+    func greeting(to target: Target, _ webSocket: WebSocketOpening?) -> [UInt8] {
+        guard let webSocket else { return [] }
+        return Array((head("GET", to: target) + webSocket.fields + "\r\n").utf8)
+    }
+
     /// The bytes of every request to a target: head and body over HTTP/1.1, over HTTP/2 only the
     /// body, whose head is `requestFields`.
     ///
@@ -13,13 +29,19 @@ extension LoadJob {
         case .grpc: return call
         default: break
         }
+        var text = head(plan.request.method, to: target)
+        if saysLength { text += "content-length: \(plan.request.bodySize)\r\n" }
+        return Array((text + "\r\n").utf8) + body
+    }
+
+    /// A head of HTTP/1.1 without its end.
+    private func head(_ method: String, to target: Target) -> String {
         let request = plan.request
-        var text = "\(request.method) \(request.path) HTTP/1.1\r\n"
+        var text = "\(method) \(request.path) HTTP/1.1\r\n"
         if !sets("host") { text += "host: \(target.host)\r\n" }
         if !sets("user-agent") { text += "user-agent: meshbench\r\n" }
         for header in request.headers { text += "\(header.name): \(header.value)\r\n" }
-        if saysLength { text += "content-length: \(request.bodySize)\r\n" }
-        return Array((text + "\r\n").utf8) + body
+        return text
     }
 
     /// The head of every request to a target over HTTP/2.
@@ -80,9 +102,7 @@ extension LoadJob {
     private var call: [UInt8] {
         var message = ProtobufWriter()
         if plan.request.bodySize > 0 { message.append(1, bytes: body) }
-        var prefix: [UInt8] = [0]
-        for shift in [24, 16, 8, 0] { prefix.append(UInt8(message.bytes.count >> shift & 255)) }
-        return prefix + message.bytes
+        return [0] + UInt32(message.bytes.count).bigEndianBytes + message.bytes
     }
 
     private func written(_ write: (inout ByteWriter) -> Void) -> String {
@@ -91,5 +111,12 @@ extension LoadJob {
             write(&writer)
             return unsafe String(decoding: memory[..<writer.count], as: UTF8.self)
         }
+    }
+}
+
+extension UInt32 {
+    /// The most significant byte first.
+    var bigEndianBytes: [UInt8] {
+        [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: self >> UInt32($0)) }
     }
 }

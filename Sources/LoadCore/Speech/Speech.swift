@@ -65,12 +65,16 @@ struct Output {
 struct Speech: ~Copyable {
     /// Requests that a connection carries at once.
     let places: Int
-    private let kind: LoadPlan.Speech
-    private let messages: LoadMessages
-    private let lines: Slab<Line>
-    private var http1: AnswerReader
+    let kind: LoadPlan.Speech
+    let messages: LoadMessages
+    let lines: Slab<Line>
+    var http1: AnswerReader
     /// HTTP/2 and gRPC; nil: something else is spoken.
     private let http2: StreamSpeech?
+    /// Of `websocket`.
+    let frames: Slab<WebSocketReader>
+    let owed: Slab<OwedFrame>
+    let owedBytes: Slab<UInt8>
 
     init(job: LoadJob, connections: Int, messages: LoadMessages) {
         kind = job.plan.speech
@@ -78,10 +82,21 @@ struct Speech: ~Copyable {
         self.messages = messages
         lines = Slab(count: connections, repeating: Line())
         http2 = Self.streams(of: job, connections: connections, messages: messages)
-        http1 = AnswerReader(connections: connections, toHead: job.plan.request.method == "HEAD")
+        let isHead = job.plan.speech == .http1 && job.plan.request.method == "HEAD"
+        http1 = AnswerReader(
+            connections: connections, toHead: isHead, webSocketAccept: messages.webSocketAccept)
+        let framed = job.plan.speech == .websocket ? connections : 0
+        frames = Slab(count: framed, repeating: Self.frameReader)
+        owed = Slab(count: framed, repeating: OwedFrame())
+        owedBytes = Slab(count: framed * OwedFrame.size, repeating: 0)
     }
 
-    deinit { lines.deallocate() }
+    deinit {
+        lines.deallocate()
+        frames.deallocate()
+        owed.deallocate()
+        owedBytes.deallocate()
+    }
 
     /// Not in `init`: an operand of `||` that reads a member is a closure over a value that is not
     /// whole yet, and a release build of Swift 6.3 then frees members that were never there.
@@ -103,7 +118,9 @@ struct Speech: ~Copyable {
             return false
         }
         lines[connection].target = Int32(target)
-        return true
+        guard messages.greeting(target).count > 0 else { return true }
+        lines[connection].stage = .greeting
+        return false
     }
 
     /// Of the places of a connection that is ready, those that its peer lets be used.
@@ -131,6 +148,9 @@ struct Speech: ~Copyable {
     mutating func output(_ connection: Int) -> Output {
         if let http2 { return http2.output(connection) }
         let line = lines[connection]
+        if line.stage != .ready || kind == .websocket, let own = ownOutput(connection, line) {
+            return own
+        }
         guard line.sent < line.submitted else { return Output(bytes: Bytes("")) }
         let message = messages[Int(line.target)]
         let begins = line.begun == line.sent
@@ -138,11 +158,28 @@ struct Speech: ~Copyable {
         return Output(bytes: message[line.written..<message.count], begun: begins ? 1 : 0)
     }
 
+    /// What to write that is no request; nil: nothing.
+    private func ownOutput(_ connection: Int, _ line: Line) -> Output? {
+        switch line.stage {
+        case .greeting:
+            let greeting = messages.greeting(Int(line.target))
+            return Output(bytes: greeting[line.written..<greeting.count])
+        case .greeted: return Output(bytes: Bytes(""))
+        // A message that has begun to be written comes first.
+        case .ready: return line.written > 0 ? nil : owedOutput(connection)
+        }
+    }
+
     /// The first `count` bytes of the last `output` are with the kernel.
     /// - Returns: whether there is more to write.
     @inline(__always)
     mutating func wrote(_ connection: Int, _ count: Int) -> Bool {
         if let http2 { return http2.wrote(connection, count) }
+        if lines[connection].stage != .ready || kind == .websocket,
+            let isMore = wroteOwn(connection, count)
+        {
+            return isMore
+        }
         let written = lines[connection].written &+ count
         let isWhole = written == messages[Int(lines[connection].target)].count
         lines[connection].written = isWhole ? 0 : written
@@ -150,10 +187,24 @@ struct Speech: ~Copyable {
         return !isWhole || lines[connection].sent < lines[connection].submitted
     }
 
+    /// - Returns: whether there is more to write; nil: it was a request that was written.
+    private func wroteOwn(_ connection: Int, _ count: Int) -> Bool? {
+        if lines[connection].stage == .ready { return wroteOwed(connection, count) }
+        lines[connection].written += count
+        let isWhole =
+            lines[connection].written == messages.greeting(Int(lines[connection].target)).count
+        if isWhole {
+            lines[connection].written = 0
+            lines[connection].stage = .greeted
+        }
+        return !isWhole
+    }
+
     /// Reads `bytes` from `used` on, up to the next thing to be known.
     @inline(__always)
     mutating func read(_ connection: Int, _ bytes: Bytes, _ used: inout Int) -> Reading {
         if let http2 { return http2.read(connection, bytes, &used) }
+        if kind == .websocket { return readWebSocket(connection, bytes, &used) }
         if used == bytes.count { return .more }
         // Bytes that nobody asked for, such as a 408 before the server closes an idle connection.
         guard lines[connection].begun > 0 else { return .broken }
@@ -161,6 +212,7 @@ struct Speech: ~Copyable {
             lines[connection].answerBegan = true
             return .began(place: Int(lines[connection].oldest))
         }
+        if kind == .tcp { return readLength(connection, bytes, &used) }
         switch http1.read(bytes[used..<bytes.count], &lines[connection].answer) {
         case .partial:
             used = bytes.count
@@ -172,12 +224,29 @@ struct Speech: ~Copyable {
         }
     }
 
+    /// An answer over TCP: four bytes say how long it is, the most significant first.
+    private mutating func readLength(_ connection: Int, _ bytes: Bytes, _ used: inout Int)
+        -> Reading
+    {
+        while used < bytes.count, lines[connection].lengthBytes < 4 {
+            lines[connection].remaining = lines[connection].remaining << 8 | Int(bytes[used])
+            lines[connection].lengthBytes += 1
+            used += 1
+        }
+        guard lines[connection].lengthBytes == 4 else { return .more }
+        let count = min(lines[connection].remaining, bytes.count - used)
+        lines[connection].remaining -= count
+        used += count
+        guard lines[connection].remaining == 0 else { return .more }
+        return .answered(takeAnswer(connection))
+    }
+
     /// The peer has ended its side in order.
     /// - Returns: the answer that lasts up to the end of the connection; nil: there is none.
     mutating func ended(_ connection: Int) -> Answer? {
         // Streams have ends of their own.
         if http2 != nil { return nil }
-        guard lines[connection].begun > 0,
+        guard lines[connection].begun > 0, lines[connection].stage == .ready,
             http1.endsWithConnection(lines[connection].answer)
         else { return nil }
         return takeAnswer(connection)
@@ -188,9 +257,10 @@ struct Speech: ~Copyable {
         if let http2 { return http2.reset(connection) }
         http1.reset(&lines[connection].answer)
         lines[connection] = Line()
+        if kind == .websocket { resetFrames(connection) }
     }
 
-    private mutating func takeAnswer(_ connection: Int) -> Answer {
+    mutating func takeAnswer(_ connection: Int) -> Answer {
         let line = lines[connection]
         let answer = Answer(
             place: Int(line.oldest), status: Int(line.answer.status),
@@ -205,7 +275,17 @@ struct Speech: ~Copyable {
 }
 
 /// One connection of a speech in which answers come in the order of the requests.
-private struct Line: BitwiseCopyable {
+struct Line: BitwiseCopyable {
+    enum Stage: UInt8, BitwiseCopyable {
+        /// Requests may go out.
+        case ready
+        /// The greeting is being written.
+        case greeting
+        /// Its answer is awaited.
+        case greeted
+    }
+
+    var stage = Stage.ready
     var target: Int32 = 0
     /// The place of the oldest request without an answer. Those behind it are in the places that
     /// follow, in turn.
@@ -215,11 +295,16 @@ private struct Line: BitwiseCopyable {
     var submitted: Int32 = 0
     var begun: Int32 = 0
     var sent: Int32 = 0
-    /// Bytes of the first that is not wholly written that are with the kernel.
+    /// Bytes of the greeting, or of the first request that is not wholly written, that are with
+    /// the kernel.
     var written = 0
     /// Whether a byte of the answer to the oldest has come.
     var answerBegan = false
+    /// Of HTTP.
     var answer = AnswerState()
+    /// Of TCP: bytes of the length that have come, and bytes of the answer to come.
+    var lengthBytes: UInt8 = 0
+    var remaining = 0
 
     /// The place behind the last request, of `places`.
     @inline(__always)
@@ -236,5 +321,7 @@ private struct Line: BitwiseCopyable {
         begun = max(0, begun &- 1)
         sent = max(0, sent &- 1)
         answerBegan = false
+        lengthBytes = 0
+        remaining = 0
     }
 }

@@ -80,6 +80,22 @@ final class AppComposer {
         return reply
     }
 
+    /// Composes an answer over TCP: four bytes that say how long the rest is, the most significant
+    /// first, and the rest, of filler.
+    /// - Precondition: `size` is below 4 GiB.
+    func composeLength(_ size: Int, filler: AppFiller) -> AppReply {
+        var writer = unsafe ByteWriter(memory)
+        for shift in [24, 16, 8, 0] { writer.append(UInt8(truncatingIfNeeded: size >> shift)) }
+        var reply = AppReply()
+        if size <= Self.copiedBody {
+            writer.append(filler.bytes(size))
+        } else {
+            reply.data = size
+        }
+        reply.head = writer.count
+        return reply
+    }
+
     /// Composes an answer with a short text.
     func composeText(_ form: Form, now: Instant, _ write: (inout ByteWriter) -> Void) -> AppReply {
         let text = text(write)

@@ -2,12 +2,21 @@ public import Model
 
 /// What one process of the built-in workload serves: the file of `meshbench app --config`.
 public struct AppConfiguration: Codable, Equatable, Sendable {
+    /// What clients speak.
+    public enum Speech: String, Codable, CaseIterable, Sendable {
+        /// HTTP/1.1, and WebSocket where it is asked for.
+        case http
+        /// Requests and answers of known lengths over TCP (docs/APP.md).
+        case tcp
+    }
+
     /// The service's name, for people.
     public var name: String
     /// `host:port`, numeric. Port 0: any free one.
     public var listen: String
     /// How clients' connections are secured; nil: cleartext.
     public var tls: ServerTLS?
+    public var speech: Speech
     public var behaviour: AppBehaviour
     /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in
     /// turn.
@@ -18,17 +27,23 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var seed: UInt64
 
     public init(
-        name: String = "app", listen: String, tls: ServerTLS? = nil,
+        name: String = "app", listen: String, speech: Speech = .http, tls: ServerTLS? = nil,
         behaviour: AppBehaviour = .init(),
         calls: [String: [String]] = [:], workers: Int = 1, seed: UInt64 = 1
     ) {
         self.name = name
         self.listen = listen
         self.tls = tls
+        self.speech = speech
         self.behaviour = behaviour
         self.calls = calls
         self.workers = workers
         self.seed = seed
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case name, listen, tls, behaviour, calls, workers, seed
+        case speech = "protocol"
     }
 
     /// Everything but `listen` may be absent.
@@ -36,6 +51,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         listen = try fields.decode(String.self, forKey: .listen)
         tls = try fields.decodeIfPresent(ServerTLS.self, forKey: .tls)
+        speech = try fields.decodeIfPresent(Speech.self, forKey: .speech) ?? .http
         name = try fields.decodeIfPresent(String.self, forKey: .name) ?? "app"
         behaviour = try fields.decodeIfPresent(AppBehaviour.self, forKey: .behaviour) ?? .init()
         calls = try fields.decodeIfPresent([String: [String]].self, forKey: .calls) ?? [:]

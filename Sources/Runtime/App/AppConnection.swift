@@ -16,6 +16,8 @@ struct AppConnection: BitwiseCopyable {
         case head
         /// Reads a request's body.
         case body
+        /// Waits for a message, or reads one.
+        case message
         /// Waits for a service that was called, or for the answer's delay to pass.
         case working
         /// The socket took a part of the answer.
@@ -27,7 +29,15 @@ struct AppConnection: BitwiseCopyable {
         case lingering
     }
 
+    /// What is spoken on it.
+    enum Kind: UInt8, BitwiseCopyable {
+        case http
+        case webSocket
+        case tcp
+    }
+
     var state = State.free
+    var kind = Kind.http
     var socket: Int32 = -1
     /// Tells a reused slot from its former user, in the reactor's tokens.
     var generation: UInt32 = 0
@@ -56,7 +66,10 @@ struct AppConnection: BitwiseCopyable {
     /// More of a refused request may come: the connection lingers after the answer.
     var mustLinger = false
     var isChunkedBody = false
-    /// Bytes to come of a sized body.
+    /// Of a message over TCP: its length has come. Of a WebSocket's: it is a text.
+    var hasLength = false
+    var isText = false
+    /// Bytes to come of a sized body or message.
     var bodyLeft = 0
     var chunks = ChunkedBody()
     var reply = AppReply()

@@ -18,6 +18,8 @@ public struct AppPlan: Equatable, Sendable, BitwiseCopyable {
         case stall
         /// `/healthz`.
         case health
+        /// No page: a message, over TCP or a WebSocket.
+        case message
     }
 
     public var page: Page
@@ -123,6 +125,13 @@ public struct AppDecider: ~Copyable {
             try Self.field(&plan, bytes[field.nameRange], bytes[field.valueRange])
         }
         return plan
+    }
+
+    /// Decides on a message, which asks for nothing and has no status.
+    public func decideMessage(_ random: inout SeededRandom) -> AppPlan {
+        AppPlan(
+            page: .message, status: 200, size: behaviour.size, delay: delays.next(&random),
+            burn: behaviour.burn, chunked: false, close: false, attempt: 0)
     }
 
     private func status(at number: Double) -> Int {

@@ -72,6 +72,10 @@ public final class AppServer {
         let behaviour = configuration.behaviour
         try check((1...64).contains(configuration.workers), "workers: 1 to 64")
         try check((0...1 << 40).contains(behaviour.size), "size: 0 to 1TiB")
+        if configuration.speech == .tcp {
+            try check(behaviour.size <= Int(UInt32.max), "size: below 4GiB over TCP")
+            try check(behaviour.calls.isEmpty, "calls: only over HTTP")
+        }
         try check(
             behaviour.burn >= .zero && behaviour.burn <= .seconds(60), "burn: 0 to 60s")
         try check(behaviour.calls.count <= 64, "calls: at most 64")

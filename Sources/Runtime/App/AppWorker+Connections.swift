@@ -43,7 +43,8 @@ extension AppWorker {
         freeConnection = connections[slot].nextFree
         let generation = connections[slot].generation
         connections[slot] = AppConnection()
-        connections[slot].state = .head
+        connections[slot].kind = speech == .tcp ? .tcp : .http
+        connections[slot].state = connections[slot].restState
         connections[slot].socket = socket
         connections[slot].generation = generation
         exchanges[slot] = AppExchange()
@@ -72,6 +73,7 @@ extension AppWorker {
         precondition(connections[slot].state != .free, "a connection was closed twice")
         endStreams(slot)
         abandon(exchange: slot)
+        if connections[slot].kind == .webSocket { webSocketMessages[slot] = nil }
         if connections[slot].output >= 0 { buffers.give(connections[slot].output) }
         if connections[slot].input >= 0 { buffers.give(connections[slot].input) }
         deadlines.clear(slot)
@@ -204,10 +206,10 @@ extension AppWorker {
         for slot in 0..<Self.connectionLimit where connections[slot].state == .handshake {
             close(slot)
         }
-        for slot in 0..<Self.connectionLimit where connections[slot].state == .head {
+        for slot in 0..<Self.connectionLimit where connections[slot].isResting {
             connections[slot].canRead = true
             advance(slot)
-            if connections[slot].state == .head,
+            if connections[slot].isResting,
                 connections[slot].inputStart == connections[slot].inputEnd
             {
                 close(slot)

@@ -67,7 +67,7 @@ extension AppWorker {
     }
 
     /// Sends an answer that has just been composed.
-    private func send(_ slot: Int) {
+    func send(_ slot: Int) {
         connections[slot].state = .writing
         let count = connections[slot].reply.head
         let sent =
@@ -191,7 +191,7 @@ extension AppWorker {
             connections[slot].output = -1
         }
         if connections[slot].keepAlive, !isDraining {
-            connections[slot].state = .head
+            connections[slot].state = connections[slot].restState
         } else if connections[slot].mustLinger || unread(slot).count > 0 {
             beginLingering(slot)
         } else {

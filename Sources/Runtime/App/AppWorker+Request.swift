@@ -43,6 +43,7 @@ extension AppWorker {
     private func begin(_ slot: Int, _ bytes: Bytes) {
         connections[slot].keepAlive = head.keepAlive && !isDraining
         connections[slot].isOld = head.minorVersion == 0
+        if head.wantsUpgrade, asksForWebSocket(bytes) { return openWebSocket(slot, bytes) }
         do throws(AppRefusal) {
             try admit(slot, bytes)
         } catch {
@@ -155,6 +156,7 @@ extension AppWorker {
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()
             replyText(exchange, status: 200) { $0.append("stalled\n") }
+        case .message: preconditionFailure("a message that is a request")
         case .health:
             replyText(exchange, status: 200) { $0.append("ok\n") }
         }
@@ -191,7 +193,9 @@ extension AppWorker {
             while Clock.threadCPU() < end {}
             now = Clock.now()
         }
-        if exchanges[exchange].keepsBody, let echo = echoes[exchange] {
+        if exchange < Self.connectionLimit, connections[exchange].kind != .http {
+            replyMessage(exchange)
+        } else if exchanges[exchange].keepsBody, let echo = echoes[exchange] {
             replyPage(exchange, type: echo.type, echo.page())
         } else {
             replyBody(exchange)

@@ -41,6 +41,7 @@ final class AppWorker: @unchecked Sendable {
     static let trimPause = Duration.seconds(1)
 
     let name: String
+    let speech: AppConfiguration.Speech
     let reactor: Reactor
     var listener: Descriptor?
     let wakeup: Wakeup
@@ -98,6 +99,10 @@ final class AppWorker: @unchecked Sendable {
     var messages: [Int: [UInt8]] = [:]
     var inboxes: [Int: [UInt8]] = [:]
     var texts: [Int: String] = [:]
+    /// Messages of WebSockets on their way back. Bound: `messageLimit` each.
+    var webSocketMessages: [Int: [UInt8]] = [:]
+    /// By connection. Zeroed: a connection becomes a WebSocket before it is read as one.
+    let frames = Slab<WebSocketReader>(zeroed: connectionLimit)
     /// Fields to pass on to the services that a request calls. Only while it calls.
     var tracing: [Int: [UInt8]] = [:]
 
@@ -114,6 +119,7 @@ final class AppWorker: @unchecked Sendable {
         random: SeededRandom, counters: AppCounters, filler: AppFiller
     ) throws(SystemError) {
         name = configuration.name
+        speech = configuration.speech
         reactor = try Reactor()
         wakeup = try Wakeup()
         self.listener = consume listener
@@ -140,6 +146,7 @@ final class AppWorker: @unchecked Sendable {
 
     deinit {
         connections.deallocate()
+        frames.deallocate()
         calls.deallocate()
         exchanges.deallocate()
         streams.deallocate()
@@ -247,6 +254,7 @@ final class AppWorker: @unchecked Sendable {
             case .handshake: goesOn = shakeHands(slot)
             case .head: goesOn = readHead(slot)
             case .body: goesOn = readBody(slot)
+            case .message: goesOn = readMessage(slot)
             case .writing: goesOn = write(slot)
             case .streams: goesOn = readStreams(slot)
             case .lingering: goesOn = linger(slot)

@@ -13,14 +13,14 @@ extension Command {
             Answers every request with a body of a set size, after a set delay and a set amount \
             of CPU time, with a set share of errors. A request may ask for something else, in its \
             query or in fields: ?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1, or \
-            x-app-size and so on. /echo sends the request back, /app/stats tells what was seen, \
-            /app/stall?for=1s stops a whole worker. docs/APP.md describes the configuration file.
+            x-app-size and so on. Messages of a WebSocket come back. /echo sends the request \
+            back, /app/stats tells what was seen, /app/stall?for=1s stops a whole worker. docs/APP.md describes the configuration file.
 
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,
         flags: [
-            .appConfig, .certificate, .key, .clientAuthorities, .listen, .workers, .size, .delay,
-            .burn, .status, .chunked, .call, .appSeed,
+            .appConfig, .certificate, .key, .clientAuthorities, .listen, .appProtocol, .workers,
+            .size, .delay, .burn, .status, .chunked, .call, .appSeed,
         ],
         run: runApp)
 }
@@ -30,6 +30,9 @@ extension Flag {
         "--config", "FILE", about: "the configuration, in JSON (docs/APP.md)")
     fileprivate static let clientAuthorities = Flag(
         "--client-ca", "FILE", about: "PEM: who must vouch for clients; without it nobody is asked")
+    fileprivate static let appProtocol = Flag(
+        "--protocol", "NAME", standard: "http",
+        about: "http, with WebSocket where it is asked for, or tcp: lengths and bytes")
     fileprivate static let size = Flag(
         "--size", "SIZE", standard: "1KiB", about: "bytes of each answer's body")
     fileprivate static let delay = Flag(
@@ -91,6 +94,12 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         }
         configuration = AppConfiguration(
             listen: listen, tls: try tls(arguments), behaviour: try behaviour(arguments))
+        if let text = arguments.value(.appProtocol) {
+            guard let speech = AppConfiguration.Speech(rawValue: text) else {
+                throw arguments.usage("'--protocol \(text)': http or tcp is needed")
+            }
+            configuration.speech = speech
+        }
         for text in arguments.values(.call) {
             guard let (name, address) = halves(text) else {
                 throw arguments.usage("'--call \(text)': NAME=HOST:PORT is needed")

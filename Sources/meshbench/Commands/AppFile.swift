@@ -58,7 +58,7 @@ struct AppFile {
 
     // As docs/APP.md tells them.
     private static let keys = Keys.object([
-        "name": .value, "listen": .value,
+        "name": .value, "listen": .value, "protocol": .value,
         "tls": .object([
             "certificate": .value, "key": .value, "authorities": .value,
             "clientCertificate": .value, "clientNames": .value, "minimumVersion": .value,

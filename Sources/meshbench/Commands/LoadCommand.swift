@@ -10,21 +10,25 @@ import Scenario
 extension Command {
     static let load = Command(
         name: "load",
-        about: "Offer load to any HTTP/1.1, HTTP/2 or gRPC server and measure it honestly",
+        about: "Offer load to any server and measure it honestly",
         detail: """
             Requests are sent at the instants of a schedule, whether or not the server keeps up, \
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
 
-            HTTP/2 is spoken with prior knowledge, or over TLS as agreed by ALPN. A call of gRPC \
-            is unary, with the body as the bytes of field 1, and takes the timeout along; without \
-            a path it is /meshbench.Echo/Unary.
+            The scheme says what is spoken: HTTP (http, https), messages of --body-size that a \
+            WebSocket server echoes (ws, wss), or lengths and bytes over TCP (tcp, and tcps over \
+            TLS; docs/APP.md). HTTP/2 is spoken with prior knowledge, or over TLS as agreed by \
+            ALPN. A call of gRPC is unary, with the body as the bytes of field 1, and takes the \
+            timeout along; without a path it is /meshbench.Echo/Unary.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
             """,
         positionals: [
-            Positional(name: "URL", about: "http://HOST:PORT/PATH, or https", isRequired: false)
+            Positional(
+                name: "URL", about: "http://HOST:PORT/PATH, or https, ws, wss, tcp, tcps",
+                isRequired: false)
         ],
         flags: [
             .speech, .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections,
@@ -36,10 +40,12 @@ extension Command {
 }
 
 extension Flag {
-    static let speech = Flag("--protocol", "WHAT", standard: "http1", about: "http1, http2 or grpc")
+    static let speech = Flag(
+        "--protocol", "WHAT", standard: "http1",
+        about: "over an http: URL: http1, http2 or grpc")
     static let streams = Flag(
         "--streams", "N", standard: "1",
-        about: "requests at once on each connection, for http2 and grpc")
+        about: "requests at once on each connection; 1 for http1")
     static let rate = Flag("--rate", "RATE", standard: "1000/s", about: "requests in all")
     static let arrivals = Flag(
         "--arrivals", "KIND", standard: "constant",

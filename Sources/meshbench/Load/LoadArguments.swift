@@ -26,8 +26,9 @@ struct LoadArguments {
                 "all targets take the same request: '\(target.url.path)' is not "
                     + "'\(first.url.path)'")
         }
-        for target in targets where target.url.isSecured != first.url.isSecured {
-            throw arguments.usage("all targets are http, or all are https")
+        for target in targets
+        where target.url.speech != first.url.speech || target.url.isSecured != first.url.isSecured {
+            throw arguments.usage("all targets speak the same: one URL's scheme is another's")
         }
         let closed = arguments.has(.closed) || arguments.value(.arrivals) == "closed"
         let rate = try words.rate(closed: closed)
@@ -35,11 +36,11 @@ struct LoadArguments {
             name: "load", to: first.url.address, rate: rate, arrivals: try words.arrivals(),
             connections: try arguments.integer(.connections, in: 1...LoadLimits.connections) ?? 16,
             timeout: try words.duration(.timeout) ?? .seconds(3),
-            request: try words.request(path: first.url.path),
+            request: try words.request(to: first.url),
             requestsPerConnection: try arguments.integer(
                 .requestsPerConnection, in: 0...Int(Int32.max)) ?? 0,
             threads: try arguments.integer(.threads, in: 1...LoadLimits.threads) ?? 1,
-            speech: try words.speech(),
+            speech: try words.speech(first.url),
             streams: try arguments.integer(.streams, in: 1...LoadLimits.streams) ?? 1)
         var phases: [PhasePlan] = []
         if let warmup = try words.duration(.warmup), warmup > .zero {
@@ -93,12 +94,18 @@ private struct LoadWords {
         return (try url(String(text[..<cut])), weight)
     }
 
-    func speech() throws(CommandFailure) -> LoadPlan.Speech {
-        guard let text = arguments.value(.speech) else { return .http1 }
+    /// What the scheme says, and of HTTP the flag.
+    func speech(_ url: LoadURL) throws(CommandFailure) -> LoadPlan.Speech {
+        guard let text = arguments.value(.speech) else { return url.speech }
         guard let speech = LoadPlan.Speech(rawValue: text) else {
             let known = LoadPlan.Speech.allCases.map(\.rawValue)
             throw arguments.usage(
                 "'--protocol \(text)': no such protocol\(suggestion(for: text, in: known))")
+        }
+        let isHTTP = speech != .websocket && speech != .tcp
+        guard isHTTP ? url.speech == .http1 : speech == url.speech else {
+            throw arguments.usage(
+                "'--protocol \(text)' and the URL's scheme contradict each other")
         }
         return speech
     }
@@ -178,9 +185,9 @@ private struct LoadWords {
         }
     }
 
-    func request(path: String) throws(CommandFailure) -> RequestPlan {
-        let standard = try speech() == .grpc ? "POST" : "GET"
-        var request = RequestPlan(method: arguments.value(.method) ?? standard, path: path)
+    func request(to url: LoadURL) throws(CommandFailure) -> RequestPlan {
+        let standard = try speech(url) == .grpc ? "POST" : "GET"
+        var request = RequestPlan(method: arguments.value(.method) ?? standard, path: url.path)
         for text in arguments.values(.header) {
             guard let colon = text.firstIndex(of: ":") else {
                 throw arguments.usage("'--header \(text)': NAME: VALUE is needed")

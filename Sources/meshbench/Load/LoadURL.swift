@@ -1,6 +1,10 @@
-/// `http://example.org:8080/path?query`, or `https`, taken apart.
+import Model
+
+/// `http://example.org:8080/path?query`, taken apart.
 struct LoadURL: Equatable {
-    /// Whether connections are secured.
+    /// What the scheme says: `http`, `ws` or `tcp`.
+    var speech: LoadPlan.Speech
+    /// Whether connections are secured: `https`, `wss`, `tcps`.
     var isSecured: Bool
     /// Host and port: `example.org:8080`.
     var address: String
@@ -20,7 +24,9 @@ struct LoadURL: Equatable {
             case .userInfo:
                 "a user's name in a URL is not sent; give '--header \"authorization: ...\"'"
             case .port(let text): "'\(text)' is not a port from 1 to 65535"
-            case .form: "it is not a URL such as http://127.0.0.1:8080/"
+            case .form:
+                "it is not a URL such as http://127.0.0.1:8080/, ws://127.0.0.1:8080/ or "
+                    + "tcp://127.0.0.1:8080"
             }
         }
     }
@@ -30,8 +36,12 @@ struct LoadURL: Equatable {
             throw .form
         }
         switch text[..<colon].lowercased() {
-        case "http": isSecured = false
-        case "https": isSecured = true
+        case "http": (speech, isSecured) = (.http1, false)
+        case "https": (speech, isSecured) = (.http1, true)
+        case "ws": (speech, isSecured) = (.websocket, false)
+        case "wss": (speech, isSecured) = (.websocket, true)
+        case "tcp": (speech, isSecured) = (.tcp, false)
+        case "tcps": (speech, isSecured) = (.tcp, true)
         default: throw .form
         }
         let rest = text[colon...].dropFirst(3).prefix { $0 != "#" }
@@ -39,10 +49,12 @@ struct LoadURL: Equatable {
         if authority.contains("@") { throw .userInfo }
         let tail = rest.dropFirst(authority.count)
         path = tail.hasPrefix("/") ? String(tail) : "/\(tail)"
+        // Bytes go to a port, which has no usual number and no paths.
+        if speech == .tcp, path != "/" { throw .form }
         host = String(authority)
         // A colon within brackets belongs to an IPv6 address.
         let name: Substring
-        var port: Substring = isSecured ? "443" : "80"
+        var port: Substring = speech == .tcp ? "" : isSecured ? "443" : "80"
         if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
             name = authority[..<colon]
             let digits = authority[authority.index(after: colon)...]
