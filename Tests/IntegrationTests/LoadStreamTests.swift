@@ -2,7 +2,9 @@ import Base
 import FoundationEssentials
 import Glibc
 import LoadCore
+import Model
 import Posix
+import Stats
 import Support
 import Testing
 

@@ -1,4 +1,5 @@
 import Base
+import Model
 import Posix
 import Support
 import Testing
