@@ -81,7 +81,7 @@ let package = Package(
             swiftSettings: settings, linkerSettings: packing),
         // Tests.
         .target(
-            name: "Support", dependencies: ["Base", "Posix"], path: "Tests/Support",
+            name: "Support", dependencies: ["Base", "Posix", "Secure"], path: "Tests/Support",
             swiftSettings: settings),
         tests("BaseTests", ["Base"]),
         tests("ModelTests", ["Base", "Model"]),
@@ -91,7 +91,7 @@ let package = Package(
         tests("PosixTests", ["Base", "Posix"]),
         tests("ScenarioTests", ["Base", "Model", "Scenario"]),
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
-        tests("ProxyCoreTests", ["Base", "Model", "Wire", "ProxyCore"]),
+        tests("ProxyCoreTests", ["Base", "Model", "Wire", "Secure", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
         tests(
             "RuntimeTests",
@@ -102,7 +102,9 @@ let package = Package(
         tests(
             "RigTests",
             ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
-        tests("IntegrationTests", ["Base", "Model", "Posix", "Stats", "LoadCore", "Report"]),
+        tests(
+            "IntegrationTests",
+            ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report"]),
         tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
         tests("TidyTests", []),
     ]

@@ -50,6 +50,7 @@ test_needs=(
     bin:python3=python3
     py:ensurepip=python3-venv
     bin:shellcheck=shellcheck
+    bin:openssl=openssl
 )
 
 has() {

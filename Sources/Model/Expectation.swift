@@ -13,12 +13,12 @@ public struct Expectation: Codable, Equatable, Sendable {
     public var tolerance: Tolerance?
     /// The phase; nil: every measured phase, taken together.
     public var phase: String?
-    /// The arm; nil: the mesh arm where there is one.
-    public var arm: Arm?
+    /// The arm; nil: the one that `[ArmName].subject` tells.
+    public var arm: ArmName?
 
     public init(
         source: String, left: Term, comparison: Comparison, right: Term, tolerance: Tolerance?,
-        phase: String?, arm: Arm?
+        phase: String?, arm: ArmName?
     ) {
         self.source = source
         self.left = left
@@ -146,8 +146,11 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     case cpu(ProcessGroup)
     /// `memory(proxies)`: proportional set size, bytes.
     case memory(ProcessGroup)
-    /// `overhead(x)`: x on the arm less x on the direct arm.
+    /// `overhead(x)`: x on the arm less x on the baseline.
     case overhead(Metric)
+    /// `step(x)`: x on the arm less x on the arm listed before it.
+    case step(Metric)
+
     /// The unit of the value.
     public var unit: Unit {
         switch self {
@@ -156,12 +159,15 @@ public indirect enum Metric: Codable, Equatable, Sendable {
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores
         case .memory: .bytes
-        case .overhead(let metric): metric.unit
+        case .overhead(let metric), .step(let metric): metric.unit
         }
     }
 
     /// Whether it compares two arms.
-    public var isOverhead: Bool {
-        if case .overhead = self { true } else { false }
+    public var isDifference: Bool {
+        switch self {
+        case .overhead, .step: true
+        default: false
+        }
     }
 }

@@ -11,7 +11,7 @@ extension Experiment {
     /// other way round (permuted blocks): with few rounds, independent draws too often put one arm
     /// first nearly every time.
     /// - Parameter round: from 0.
-    public func order(ofRound round: Int) -> [Arm] {
+    public func order(ofRound round: Int) -> [ArmPlan] {
         precondition(round >= 0, "the round \(round)")
         var random = SeededRandom(seed: seed).split("order of arms").split(round / 2)
         let order = arms.shuffled(using: &random)

@@ -12,7 +12,8 @@ public struct Experiment: Codable, Equatable, Sendable {
     public var mesh: MeshPlan
     public var services: [ServicePlan]
     public var loads: [LoadPlan]
-    public var arms: [Arm]
+    /// 1 to `ArmPlan.most`, each with a name of its own.
+    public var arms: [ArmPlan]
     public var rounds: RoundsPlan
     public var phases: [PhasePlan]
     public var expectations: [Expectation]
@@ -30,7 +31,7 @@ public struct Experiment: Codable, Equatable, Sendable {
 
     public init(
         name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
-        loads: [LoadPlan], arms: [Arm], rounds: RoundsPlan, phases: [PhasePlan],
+        loads: [LoadPlan], arms: [ArmPlan], rounds: RoundsPlan, phases: [PhasePlan],
         expectations: [Expectation], onInconclusive: OnInconclusive = .warn,
         limits: ValidityLimits
     ) {
@@ -47,14 +48,6 @@ public struct Experiment: Codable, Equatable, Sendable {
         self.onInconclusive = onInconclusive
         self.limits = limits
     }
-}
-
-/// A way for the load to reach the service.
-public enum Arm: String, Codable, CaseIterable, Sendable {
-    /// Straight to the service's own addresses.
-    case direct
-    /// Through the mesh under test.
-    case mesh
 }
 
 /// The mesh under test.
@@ -75,8 +68,11 @@ public struct MeshPlan: Codable, Equatable, Sendable {
     public var mode: Mode
     /// Worker threads of each proxy, 1 or more.
     public var workers: Int
+    /// Between two proxies.
+    public var hop: HopPlan
 
-    public init(dataplane: DataPlane, mode: Mode, workers: Int) {
+    public init(dataplane: DataPlane, mode: Mode, workers: Int, hop: HopPlan = .init()) {
+        self.hop = hop
         self.dataplane = dataplane
         self.mode = mode
         self.workers = workers

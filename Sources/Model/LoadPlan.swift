@@ -46,7 +46,7 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     public var rate: RateShape
     public var arrivals: Arrivals
     public var connections: Int
-    /// Requests at once on each connection, for `http2` and `grpc`; the others carry one.
+    /// Requests that one connection carries at once; 1 for `http1`.
     public var streams: Int
     /// From the intended instant to the complete answer.
     public var timeout: Duration

@@ -171,7 +171,7 @@ public struct ProxyLimits: Codable, Equatable, Sendable {
 
     public init(
         headBytes: Int = 32 * 1024, headerCount: Int = 100, targetBytes: Int = 8 * 1024,
-        connections: Int = 20_000, streams: Int = 128
+        connections: Int = 50_000, streams: Int = 128
     ) {
         self.streams = streams
         self.headBytes = headBytes

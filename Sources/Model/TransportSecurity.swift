@@ -50,7 +50,7 @@ public struct ClientTLS: Codable, Equatable, Sendable {
     /// What is asked for by SNI (RFC 6066, 3); nil: nothing.
     public var serverName: String?
     /// Names of which the server's certificate must carry one (DNS, or URIs such as SPIFFE ids);
-    /// empty: `serverName`.
+    /// empty: `serverName`, or else the endpoint's address.
     public var names: [String]
     public var minimumVersion: TLSVersion
 

@@ -130,6 +130,7 @@ extension Proxy {
         out.append(",\"attempts\":")
         out.append(decimal: exchange.endpoint < 0 ? 0 : exchange.retried ? 2 : 1)
         writePlaces(slot, exchange, to: &out)
+        writeSecurity(slot, to: &out)
         out.append("}\n")
         if !log.append(pool.bytes(buffer, 0..<out.count)) { counters.add(.accessLogDropped) }
         pool.give(buffer)
@@ -158,8 +159,8 @@ extension Proxy {
         }
     }
 
-    /// A name of the configuration's, which is valid UTF-8.
-    private static func writeEscaped(_ name: String, to out: inout ByteWriter) {
+    /// A name of the configuration's or of a certificate's, which is valid UTF-8.
+    static func writeEscaped(_ name: String, to out: inout ByteWriter) {
         for byte in name.utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):

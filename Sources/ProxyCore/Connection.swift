@@ -18,6 +18,8 @@ enum Stage: UInt8, BitwiseCopyable {
     case awaitingRequest
     /// Downstream: a request that waits for an upstream connection to become free.
     case pending
+    /// Downstream: accepted, and not yet secured (`Proxy+Handshake.swift`).
+    case handshaking
     /// Upstream: the connection is being opened; its request waits in the output queue.
     case connecting
     /// Upstream: open, without an exchange, in the pool.
@@ -160,6 +162,12 @@ struct Connection: BitwiseCopyable {
     var trailers = Segment()
     var hasTrailers = false
 
+    /// It has TLS, or will.
+    var isSecured = false
+    /// Its handshake has begun and is not done.
+    var isHandshaking = false
+    var agreed = AgreedProtocol.none
+
     // Downstream.
     /// The place of its listener in the configuration.
     var listener: UInt16 = 0
@@ -190,6 +198,26 @@ struct Connection: BitwiseCopyable {
     var isStream: Bool { carrier >= 0 }
 }
 
+/// A `sec-websocket-key`: 24 characters (RFC 6455, 4.1).
+struct WebSocketKey: BitwiseCopyable {
+    private var words: (UInt64, UInt64, UInt64) = (0, 0, 0)
+    private(set) var isSet = false
+
+    init() {}
+
+    /// nil: this is no key.
+    init?(_ text: Bytes) {
+        guard WebSocketHandshake.isKey(text) else { return nil }
+        words = (text.word(at: 0), text.word(at: 8), text.word(at: 16))
+        isSet = true
+    }
+
+    /// The value of the `sec-websocket-accept` that answers it. Allocates, once for a WebSocket.
+    var accept: String {
+        unsafe withUnsafeBytes(of: words) { WebSocketHandshake.accept(unsafe Bytes($0)) }
+    }
+}
+
 /// One request and its answer, as the downstream connection remembers it.
 struct Exchange: BitwiseCopyable {
     var started = Instant.zero
@@ -208,6 +236,8 @@ struct Exchange: BitwiseCopyable {
     var isGRPC = false
     /// It asks for a protocol that the configuration lets pass.
     var wantsUpgrade = false
+    /// The key of a WebSocket that goes on by HTTP/2, which has none: its answer is made here.
+    var webSocketKey = WebSocketKey()
     /// The final answer's head has been queued: no other can be sent.
     var headSent = false
     var retried = false

@@ -2,6 +2,7 @@
 // any time.
 
 public import Model
+public import Secure
 import Synchronization
 
 /// What one worker counts over its life. Names as `/stats` shows them, with `meshbench_proxy_`
@@ -15,6 +16,12 @@ public enum Counter: Int, CaseIterable, Sendable {
     case upstreamConnectionsClosed
     case upstreamConnectFailures
     case upstreamConnectTimeouts
+    case downstreamHandshakes
+    case downstreamHandshakesFailed
+    case downstreamHandshakesResumed
+    case upstreamHandshakes
+    case upstreamHandshakesFailed
+    case upstreamHandshakesResumed
     case requestsTotal
     case requestsCompleted
     case requestBytes
@@ -60,6 +67,12 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .upstreamConnectionsClosed: "upstream_connections_closed_total"
         case .upstreamConnectFailures: "upstream_connect_failures_total"
         case .upstreamConnectTimeouts: "upstream_connect_timeouts_total"
+        case .downstreamHandshakes: "downstream_tls_handshakes_total"
+        case .downstreamHandshakesFailed: "downstream_tls_handshakes_failed_total"
+        case .downstreamHandshakesResumed: "downstream_tls_handshakes_resumed_total"
+        case .upstreamHandshakes: "upstream_tls_handshakes_total"
+        case .upstreamHandshakesFailed: "upstream_tls_handshakes_failed_total"
+        case .upstreamHandshakesResumed: "upstream_tls_handshakes_resumed_total"
         case .requestsTotal: "requests_total"
         case .requestsCompleted: "requests_completed_total"
         case .requestBytes: "request_bytes_total"
@@ -115,7 +128,9 @@ public final class Counters: Sendable {
     // words are atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
     private static let flagBase = Counter.allCases.count
-    private static let count = flagBase + ResponseFlag.allCases.count
+    private static let failureBase = flagBase + ResponseFlag.allCases.count
+    private static let count =
+        failureBase + Side.allCases.count * TLSFailure.allCases.count
 
     public init() {
         unsafe words = .allocate(capacity: Self.count)
@@ -128,6 +143,12 @@ public final class Counters: Sendable {
     func add(_ counter: Counter, _ amount: Int = 1) { add(at: counter.rawValue, amount) }
 
     func add(_ flag: ResponseFlag) { add(at: Self.flagBase + flag.index, 1) }
+
+    func add(_ failure: TLSFailure, _ side: Side) { add(at: Self.place(failure, side), 1) }
+
+    private static func place(_ failure: TLSFailure, _ side: Side) -> Int {
+        failureBase + side.rawValue * TLSFailure.allCases.count + Int(failure.rawValue)
+    }
 
     /// Accepting was suspended for want of descriptors, or of places for clients.
     public func notePause() { add(.acceptPauses) }
@@ -148,5 +169,10 @@ public final class Counters: Sendable {
 
     public subscript(flag: ResponseFlag) -> UInt64 {
         unsafe words[Self.flagBase + flag.index].load(ordering: .relaxed)
+    }
+
+    /// How often TLS has failed on that side, and so.
+    public subscript(failure: TLSFailure, side: Side) -> UInt64 {
+        unsafe words[Self.place(failure, side)].load(ordering: .relaxed)
     }
 }

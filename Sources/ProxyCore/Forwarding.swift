@@ -11,12 +11,6 @@ public import Base
 import Model
 
 extension Proxy {
-    /// Whether clients of a listener have their bytes forwarded.
-    func forwards(_ listener: Int) -> Bool {
-        configuration.listeners.indices.contains(listener)
-            && configuration.listeners[listener].speech == .tcp
-    }
-
     /// Finds an upstream for a client that has just connected, or whose cluster has changed while
     /// it waited.
     func beginForwarding(_ slot: Int, now: Instant) {

@@ -121,6 +121,8 @@ struct HeadWriter {
         /// As the upstream said: its length, or nothing.
         case same
         case chunked
+        /// By a length of zero, of which nothing was said.
+        case empty
         /// By the end of the connection; a length, if there was one, is dropped.
         case untilClose
     }
@@ -128,10 +130,11 @@ struct HeadWriter {
     /// Writes an answer's head.
     /// - Parameters:
     ///   - keepAlive: whether the client's connection serves another request afterwards.
+    ///   - accept: the `sec-websocket-accept` of a WebSocket that goes on by HTTP/2.
     ///   - date: for a final answer that came without one.
     func write(
         response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
-        clientMinorVersion: UInt8, switchesProtocol: Bool, cameByHTTP2: Bool,
+        clientMinorVersion: UInt8, switchesProtocol: Bool, accept: String?, cameByHTTP2: Bool,
         date: borrowing DateLine,
         to writer: inout ByteWriter
     ) {
@@ -140,7 +143,8 @@ struct HeadWriter {
         writer.append(UInt8(ascii: " "))
         writer.append(bytes[head.reason])
         writer.append("\r\n")
-        let dropsLength = head.status == 204 || head.status < 200 || framing != .same
+        let dropsLength =
+            head.status == 204 || head.status < 200 || framing == .chunked || framing == .untilClose
         var hasDate = head.status < 200
         copyFields(head, bytes, to: &writer) { field, _ in
             if field.name == .date { hasDate = true }
@@ -149,8 +153,14 @@ struct HeadWriter {
         if !hasDate { date.append(to: &writer) }
         writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
+        if framing == .empty { writer.append("content-length: 0\r\n") }
         if switchesProtocol {
             writeUpgrade(head, bytes, to: &writer)
+            if let accept {
+                writer.append("sec-websocket-accept: ")
+                writer.append(text: accept)
+                writer.append("\r\n")
+            }
         } else if head.status >= 200 {
             if !keepAlive {
                 writer.append("connection: close\r\n")

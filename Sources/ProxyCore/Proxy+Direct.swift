@@ -37,7 +37,8 @@ extension Proxy {
         guard connection.stage == .exchange, connection.body.kind == .length,
             !connection.body.isRead, !connection.isStream, let peer = connection.peer,
             !connections[peer].isStream,
-            connections[peer].stage == .exchange, !connections[peer].outputFailed
+            connections[peer].stage == .exchange, !connections[peer].outputFailed,
+            !connection.isSecured, !connections[peer].isSecured
         else { return false }
         let least = connection.body.isDirect ? Self.directTail + 1 : Self.directMinimum
         return connection.body.remaining >= least

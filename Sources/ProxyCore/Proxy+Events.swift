@@ -18,10 +18,40 @@ extension Proxy {
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
         connections[slot].listener = UInt16(listener)
-        connections[slot].forwards = forwards(listener)
-        if connections[slot].forwards { askRead(slot) }
-        arm(slot)
+        if configuration.listeners.indices.contains(listener),
+            configuration.listeners[listener].tls != nil
+        {
+            connections[slot].isSecured = true
+            connections[slot].isHandshaking = true
+            connections[slot].stage = .handshaking
+            arm(slot)
+        } else {
+            begin(client: slot)
+        }
         return slot
+    }
+
+    /// A client's connection is there to be used.
+    func begin(client slot: Int) {
+        connections[slot].stage = .awaitingRequest
+        let listener = Int(connections[slot].listener)
+        let speech =
+            configuration.listeners.indices.contains(listener)
+            ? configuration.listeners[listener].speech : .auto
+        switch speech {
+        case .tcp:
+            connections[slot].forwards = true
+            askRead(slot)
+        case .http1: connections[slot].speech = .http1
+        case .http2: connections[slot].speech = .http2
+        case .auto:
+            switch connections[slot].agreed {
+            case .http1: connections[slot].speech = .http1
+            case .http2: connections[slot].speech = .http2
+            case .none: break
+            }
+        }
+        arm(slot)
     }
 
     /// Where to read to; nil: not now. Reading is asked for again when there is room.
@@ -69,7 +99,7 @@ extension Proxy {
         case .pooled, .lingering: return true
         // Answers to what it says must have somewhere to go.
         case .session: return roomInBuffer && !connection.output.isFull
-        case .pending, .connecting, .finishing: return false
+        case .pending, .connecting, .handshaking, .finishing: return false
         }
     }
 
@@ -134,7 +164,7 @@ extension Proxy {
             if connections[slot].hasInput { askRead(slot) } else { requestEnded(slot, now: now) }
         case (.downstream, .exchange) where !connections[slot].body.isComplete:
             relayRequest(slot, now: now)
-        case (.downstream, .lingering): close(slot)
+        case (.downstream, .lingering), (.downstream, .handshaking): close(slot)
         case (.upstream, .pooled):
             unpool(slot)
             close(slot)
@@ -183,6 +213,10 @@ extension Proxy {
         connections[slot].active = now
         deadlines.clear(slot)
         if connections[slot].session >= 0 {
+            guard !connections[slot].isSecured || connections[slot].agreed == .http2 else {
+                // RFC 9113, 3.2: over TLS it is spoken where both have said so.
+                return connectFailed(slot, flag: .UF, detail: "http2_not_agreed", now: now)
+            }
             connections[slot].stage = .session
             session(of: slot).heard = now
             mark(session(of: slot))

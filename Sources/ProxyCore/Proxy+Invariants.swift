@@ -58,7 +58,7 @@ extension Proxy {
         case (.downstream, .exchange), (_, .tunnel), (.upstream, .exchange):
             precondition(connection.peer != nil, "half an exchange")
         case (.downstream, .awaitingRequest), (.downstream, .pending), (.downstream, .finishing),
-            (.downstream, .lingering), (.upstream, .pooled):
+            (.downstream, .handshaking), (.downstream, .lingering), (.upstream, .pooled):
             precondition(connection.peer == nil, "a peer in \(connection.stage)")
         case (.upstream, .connecting): break
         case (_, .session), (.upstream, .finishing):

@@ -11,6 +11,8 @@ extension Proxy {
         guard let slot = takeSlot(.upstream, now: now) else { return nil }
         connections[slot].stage = .connecting
         connections[slot].endpoint = Int32(endpoint)
+        let cluster = Int(upstreams.endpoints[endpoint].cluster)
+        connections[slot].isSecured = cluster >= 0 && upstreams.clusters[cluster].isSecured
         upstreams.count(1, at: endpoint)
         counters.add(.upstreamConnectionsTotal)
         ask(.connect(slot: slot, endpoint: endpoint))

@@ -334,7 +334,9 @@ extension Proxy {
             return
         }
         if connections[slot].body.isComplete {
-            guard endBody(from: slot, to: upstream) else {
+            // A stream that is to be a tunnel stays open for it.
+            let awaitsTunnel = connections[slot].exchange.wantsUpgrade
+            guard awaitsTunnel || endBody(from: slot, to: upstream) else {
                 return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
             }
             if !before || connections[slot].exchange.requestEnded == .zero {

@@ -106,35 +106,8 @@ extension Proxy {
 
     private func finalHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
         var exchange = connections[client].exchange
-        var body = BodyProgress(head.framing)
-        var framing = HeadWriter.AnswerFraming.same
-        let isStream = connections[slot].isStream
-        if isStream, head.framing != .none {
-            body = BodyProgress()
-            // Where all has come, `relay` finds so.
-            body.kind = .stream
-        }
-        switch head.framing {
-        case .chunked where connections[client].isStream:
-            if !isStream { body.kind = .unchunking }
-        case .untilClose where connections[client].isStream: break
-        case .chunked where exchange.minorVersion == 0 && isStream:
-            framing = .untilClose
-            exchange.keepAlive = false
-        case .chunked where exchange.minorVersion == 0:
-            // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the
-            // connection.
-            body.kind = .unchunking
-            framing = .untilClose
-            exchange.keepAlive = false
-        case .chunked:
-            framing = .chunked
-            if isStream { connections[client].coding = .chunks }
-        case .untilClose:
-            framing = .untilClose
-            exchange.keepAlive = false
-        default: break
-        }
+        let (body, framing) = settleFraming(slot, client)
+        if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
         if !connections[client].body.isComplete || draining { exchange.keepAlive = false }
         guard
@@ -156,6 +129,39 @@ extension Proxy {
         return true
     }
 
+    /// How the answer's body comes, and how it goes on.
+    private func settleFraming(
+        _ slot: Int, _ client: Int
+    ) -> (body: BodyProgress, framing: HeadWriter.AnswerFraming) {
+        var body = BodyProgress(head.framing)
+        let isOld = connections[client].exchange.minorVersion == 0
+        if connections[slot].isStream {
+            let connection = connections[slot]
+            // Nothing follows the head: no body, whatever HTTP/1.1 would make of such a head.
+            let isOver = connection.inputEnded && !connection.hasInput && !connection.hasTail
+            guard head.framing != .none, !isOver else {
+                return (BodyProgress(), head.framing == .untilClose ? .empty : .same)
+            }
+            body.kind = .stream
+        }
+        if connections[client].isStream {
+            if body.kind == .chunked { body.kind = .unchunking }
+            return (body, .same)
+        }
+        switch head.framing {
+        case .chunked where isOld:
+            // A client of HTTP/1.0 knows no chunks: the data alone, up to the end of the
+            // connection.
+            if body.kind == .chunked { body.kind = .unchunking }
+            return (body, .untilClose)
+        case .chunked:
+            if body.kind == .stream { connections[client].coding = .chunks }
+            return (body, .chunked)
+        case .untilClose: return (body, .untilClose)
+        case .none, .length: return (body, .same)
+        }
+    }
+
     private func writeHead(
         _ client: Int, _ bytes: Bytes, framing: HeadWriter.AnswerFraming, keepAlive: Bool,
         switches: Bool, hasBody: Bool, now: Instant
@@ -169,11 +175,13 @@ extension Proxy {
         }
         var out = unsafe ByteWriter(memory)
         dateLine.refresh(now: now, wallOffset: wallOffset)
+        let key = connections[client].exchange.webSocketKey
         writer.write(
             response: head, bytes, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
-            switchesProtocol: switches, cameByHTTP2: cameByHTTP2(client),
-            date: dateLine, to: &out)
+            switchesProtocol: switches,
+            accept: switches && key.isSet ? key.accept : nil,
+            cameByHTTP2: cameByHTTP2(client), date: dateLine, to: &out)
         guard !out.overflowed else { return false }
         connections[client].output.grow(by: out.count)
         return true

@@ -49,6 +49,7 @@ extension Proxy {
             let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
             return connection.since
                 + (cluster >= 0 ? upstreams.clusters[cluster].connectTimeout : .seconds(5))
+        case (.downstream, .handshaking): return connection.since + timeouts.handshake
         case (.upstream, .pooled): return connection.since + timeouts.idle
         // An upstream with an exchange is governed by its client's deadline.
         case (.upstream, _), (.downstream, _): return nil
@@ -118,7 +119,9 @@ extension Proxy {
             closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
         case (.upstream, .connecting):
             counters.add(.upstreamConnectTimeouts)
+            if connection.isHandshaking { return handshakeTimedOut(slot, now: now) }
             connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
+        case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)
         default: close(slot, reset: true)
         }
     }

@@ -47,6 +47,8 @@ public final class Proxy {
     private(set) var draining = false
     /// Clients' addresses as text, 48 bytes a slot, the length first.
     private let clients: Slab<UInt8>
+    /// What was agreed on with clients whose connections are secured. Bound: one each.
+    var agreements: [Int: TLSAgreement] = [:]
     static let clientBytes = 48
     /// Connections that found no buffer. Bound: each slot stands in it at most once.
     var starved: [Int] = []
@@ -248,6 +250,7 @@ public final class Proxy {
         connections[slot].output.clear(to: pool)
         if connections[slot].role == .downstream {
             dropNote(slot)
+            if connections[slot].isSecured { agreements[slot] = nil }
             if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
         } else if !connections[slot].isStream {
             dropReplay(slot)

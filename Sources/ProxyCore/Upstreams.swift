@@ -34,7 +34,8 @@ struct Cluster: BitwiseCopyable {
     var connectTimeout = Duration.zero
     /// Requests share connections, as streams.
     var isHTTP2 = false
-    var isSecure = false
+    /// Connections have TLS.
+    var isSecured = false
     /// Downstream connections whose request waits for an upstream connection.
     var pending = ConnectionList()
     /// Waiting requests are being served: one that ends at once frees a connection and leads back
@@ -50,24 +51,28 @@ struct Upstreams {
     private(set) var endpoints: [Endpoint] = []
     private(set) var addresses: [String] = []
     private(set) var clusterNames: [String] = []
+    /// What is spoken with each cluster, and how its connections are secured.
+    private var manners: [String] = []
+
     init(_ configuration: ProxyConfiguration) { adopt(configuration) }
 
     /// Takes over a new configuration; endpoints that stay keep their connections.
     mutating func adopt(_ configuration: ProxyConfiguration) {
-        let old = endpoints.indices.map { (clusterName(of: $0), addresses[$0]) }
+        let old = endpoints.indices.map(key(of:))
         var numbers: [String: Int32] = [:]
         for (i, key) in old.enumerated() {
             endpoints[i].removed = true
             endpoints[i].cluster = -1
-            if let name = key.0 { numbers["\(name) \(key.1)"] = Int32(i) }
+            if let key { numbers[key] = Int32(i) }
         }
         clusters = []
         clusterNames = configuration.clusters.map(\.name)
+        manners = configuration.clusters.map(Self.manner)
         turns = []
         // All that stay are claimed before the first new one looks for a number nobody has.
         for plan in configuration.clusters {
             for address in plan.endpoints {
-                if let number = numbers["\(plan.name) \(address)"] {
+                if let number = numbers[Self.key(plan.name, Self.manner(plan), address)] {
                     endpoints[Int(number)].removed = false
                 }
             }
@@ -85,10 +90,10 @@ struct Upstreams {
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
             cluster.isHTTP2 = plan.speech == .http2
-            cluster.isSecure = plan.tls != nil
+            cluster.isSecured = plan.tls != nil
             for address in plan.endpoints {
                 // An address that stands twice in a cluster has two turns and is one endpoint.
-                let key = "\(plan.name) \(address)"
+                let key = Self.key(plan.name, Self.manner(plan), address)
                 let number = numbers[key] ?? makeEndpoint(address, &unused)
                 numbers[key] = number
                 endpoints[Int(number)].cluster = Int32(c)
@@ -103,9 +108,21 @@ struct Upstreams {
         }
     }
 
-    private func clusterName(of endpoint: Int) -> String? {
+    /// What an endpoint is known by across a reload; nil: the configuration no longer has it.
+    private func key(of endpoint: Int) -> String? {
         let cluster = Int(endpoints[endpoint].cluster)
-        return cluster >= 0 ? clusterNames[cluster] : nil
+        guard cluster >= 0 else { return nil }
+        return Self.key(clusterNames[cluster], manners[cluster], addresses[endpoint])
+    }
+
+    private static func key(_ cluster: String, _ manner: String, _ address: String) -> String {
+        "\(cluster) \(address) \(manner)"
+    }
+
+    /// An endpoint that is spoken with otherwise than before is another: connections to the old are
+    /// not used for the new.
+    private static func manner(_ cluster: ProxyConfiguration.Cluster) -> String {
+        "\(cluster.speech) \(cluster.tls.map { "\($0)" } ?? "")"
     }
 
     private mutating func makeEndpoint(_ address: String, _ unused: inout [Int]) -> Int32 {

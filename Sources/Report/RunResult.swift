@@ -6,9 +6,9 @@ public import Model
 /// All that is known of one run. Written as `result.json`, keys in snake case.
 public struct RunResult: Codable, Equatable, Sendable {
     /// The one schema that this program writes and reads.
-    public static let currentSchema = "meshbench/result/1"
+    public static let currentSchema = "meshbench/result/2"
 
-    /// `meshbench/result/1`.
+    /// `meshbench/result/2`.
     public var schema: String
     public var scenario: ScenarioSummary
     /// ISO 8601, UTC.
@@ -23,12 +23,16 @@ public struct RunResult: Codable, Equatable, Sendable {
     public var environment: [Fact]
     /// Every option in force of the mesh, the load and the workload.
     public var configuration: [Fact]
+    /// In the order of the scenario.
+    public var arms: [ArmSummary]
     /// Per arm and phase, over all rounds.
     public var phases: [PhaseResult]
     /// Per round, arm and phase.
     public var rounds: [RoundResult]
-    /// Mesh arm less direct arm, per phase.
+    /// Every arm less the baseline, per phase: `direct` where there is one, else the first arm.
     public var overheads: [Overhead]
+    /// Every arm less the one before it, per phase, where there are more than two.
+    public var steps: [Overhead]
     /// Where several rates were measured.
     public var fits: [CostFit]
     public var timelines: [Timeline]
@@ -58,6 +62,20 @@ public struct RunResult: Codable, Equatable, Sendable {
             self.seed = seed
             self.hash = hash
             self.scheduleHash = scheduleHash
+        }
+    }
+
+    /// One way for the load to reach the service.
+    public struct ArmSummary: Codable, Equatable, Sendable {
+        public var name: ArmName
+        public var via: ArmPlan.Way
+        /// For people: `HTTP/1.1; between proxies HTTP/2, mutual TLS`.
+        public var speech: String
+
+        public init(name: ArmName, via: ArmPlan.Way, speech: String) {
+            self.name = name
+            self.via = via
+            self.speech = speech
         }
     }
 
@@ -93,7 +111,7 @@ public struct RunResult: Codable, Equatable, Sendable {
     }
 
     public struct PhaseResult: Codable, Equatable, Sendable {
-        public var arm: Arm
+        public var arm: ArmName
         public var phase: String
         /// Of the measured window, summed over rounds; nil where it is not known.
         public var measuredSeconds: Double?
@@ -127,7 +145,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var machineSoftirq: Double?
 
         public init(
-            arm: Arm, phase: String, offeredPerSecond: Double, achievedPerSecond: Double,
+            arm: ArmName, phase: String, offeredPerSecond: Double, achievedPerSecond: Double,
             planned: UInt64, sent: UInt64, completed: UInt64, outcomes: [String: UInt64],
             statuses: [String: UInt64], flags: [String: UInt64], response: Latency,
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
@@ -166,7 +184,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var round: Int
         /// Place in the round's order of arms, from 0.
         public var position: Int
-        public var arm: Arm
+        public var arm: ArmName
         public var phase: String
         public var achievedPerSecond: Double
         public var errors: UInt64
@@ -182,7 +200,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var invalid: [String]
 
         public init(
-            round: Int, position: Int, arm: Arm, phase: String, achievedPerSecond: Double,
+            round: Int, position: Int, arm: ArmName, phase: String, achievedPerSecond: Double,
             errors: UInt64, responseP50Ns: Double?, responseP90Ns: Double?,
             responseP99Ns: Double?, responseP999Ns: Double?, lagP99Ns: Double?,
             cpuPer1000rpsCores: [String: Double], invalid: [String]
@@ -211,20 +229,27 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var metric: String
         /// `ns`, `cores`, `bytes`.
         public var unit: String
-        public var direct: Estimate
-        public var mesh: Estimate
+        /// The arm, and the one that it is compared with.
+        public var arm: ArmName
+        public var baseline: ArmName
+        /// Of the arm, and of the one that it is compared with.
+        public var value: Estimate
+        public var baselineValue: Estimate
+        /// The one less the other.
         public var difference: Estimate
         public var rounds: Int
 
         public init(
-            phase: String, metric: String, unit: String, direct: Estimate, mesh: Estimate,
-            difference: Estimate, rounds: Int
+            phase: String, metric: String, unit: String, arm: ArmName, baseline: ArmName,
+            value: Estimate, baselineValue: Estimate, difference: Estimate, rounds: Int
         ) {
             self.phase = phase
             self.metric = metric
             self.unit = unit
-            self.direct = direct
-            self.mesh = mesh
+            self.arm = arm
+            self.baseline = baseline
+            self.value = value
+            self.baselineValue = baselineValue
             self.difference = difference
             self.rounds = rounds
         }
@@ -232,7 +257,7 @@ public struct RunResult: Codable, Equatable, Sendable {
 
     /// A straight line through CPU against rate: idle cost and marginal cost.
     public struct CostFit: Codable, Equatable, Sendable {
-        public var arm: Arm
+        public var arm: ArmName
         public var process: String
         /// Cores at no load.
         public var idleCores: Estimate
@@ -253,7 +278,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         }
 
         public init(
-            arm: Arm, process: String, idleCores: Estimate, marginalPer1000rpsCores: Estimate,
+            arm: ArmName, process: String, idleCores: Estimate, marginalPer1000rpsCores: Estimate,
             points: [Point]
         ) {
             self.arm = arm
@@ -266,7 +291,7 @@ public struct RunResult: Codable, Equatable, Sendable {
 
     /// One arm in one round, second by second.
     public struct Timeline: Codable, Equatable, Sendable {
-        public var arm: Arm
+        public var arm: ArmName
         public var round: Int
         public var points: [Point]
 
@@ -295,7 +320,7 @@ public struct RunResult: Codable, Equatable, Sendable {
             }
         }
 
-        public init(arm: Arm, round: Int, points: [Point]) {
+        public init(arm: ArmName, round: Int, points: [Point]) {
             self.arm = arm
             self.round = round
             self.points = points
@@ -389,8 +414,9 @@ public struct RunResult: Codable, Equatable, Sendable {
     public init(
         schema: String = RunResult.currentSchema, scenario: ScenarioSummary, startedAt: String,
         durationSeconds: Double, partial: Bool, failure: String? = nil, command: [String],
-        environment: [Fact], configuration: [Fact],
-        phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], fits: [CostFit],
+        environment: [Fact], configuration: [Fact], arms: [ArmSummary],
+        phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], steps: [Overhead],
+        fits: [CostFit],
         timelines: [Timeline], expectations: [ExpectationResult], validity: Validity,
         verdict: Verdict, exit: Exit
     ) {
@@ -403,9 +429,11 @@ public struct RunResult: Codable, Equatable, Sendable {
         self.command = command
         self.environment = environment
         self.configuration = configuration
+        self.arms = arms
         self.phases = phases
         self.rounds = rounds
         self.overheads = overheads
+        self.steps = steps
         self.fits = fits
         self.timelines = timelines
         self.expectations = expectations

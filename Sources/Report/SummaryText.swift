@@ -62,26 +62,57 @@ extension RunResult {
     }
 
     private func writeOverheads(to page: inout TextPage) {
-        guard !overheads.isEmpty else { return }
-        page.section("Overhead: mesh less direct, with the \(intervalTitle) over rounds")
+        guard let first = overheads.first else { return }
+        let baseline = first.baseline.rawValue
+        guard arms.count > 2 else {
+            let arm = first.arm.rawValue
+            page.section("Overhead: \(arm) less \(baseline), with the \(intervalTitle) over rounds")
+            page.table(
+                header: ["phase", "metric", baseline, arm, "overhead", intervalTitle],
+                rows: overheads.map { overhead in
+                    let quantity = Quantity(unit: overhead.unit)
+                    return [
+                        overhead.phase, overhead.metric,
+                        quantity.value(of: overhead.baselineValue),
+                        quantity.value(of: overhead.value),
+                        quantity.value(of: overhead.difference, signed: true),
+                        quantity.interval(of: overhead.difference) ?? "none",
+                    ]
+                }, textColumns: 2)
+            return
+        }
+        writeDifferences(
+            overheads, "Overhead: each arm less \(baseline), with the \(intervalTitle) over rounds",
+            to: &page)
+        writeDifferences(
+            steps, "Steps: each arm less the one before it, with the \(intervalTitle) over rounds",
+            to: &page)
+    }
+
+    private func writeDifferences(
+        _ differences: [Overhead], _ title: String, to page: inout TextPage
+    ) {
+        guard !differences.isEmpty else { return }
+        page.section(title)
         page.table(
-            header: ["phase", "metric", "direct", "mesh", "overhead", intervalTitle],
-            rows: overheads.map { overhead in
-                let quantity = Quantity(unit: overhead.unit)
+            header: ["phase", "metric", "arm", "adds", intervalTitle],
+            rows: differences.map { difference in
+                let quantity = Quantity(unit: difference.unit)
                 return [
-                    overhead.phase, overhead.metric, quantity.value(of: overhead.direct),
-                    quantity.value(of: overhead.mesh),
-                    quantity.value(of: overhead.difference, signed: true),
-                    quantity.interval(of: overhead.difference) ?? "none",
+                    difference.phase, difference.metric, difference.arm.rawValue,
+                    quantity.value(of: difference.difference, signed: true),
+                    quantity.interval(of: difference.difference) ?? "none",
                 ]
-            }, textColumns: 2)
+            }, textColumns: 3)
     }
 
     private func writeCosts(to page: inout TextPage) {
+        // With one arm that has proxies their names say enough.
+        let isOne = arms.count { $0.via == .mesh } < 2
         let rows = phases.flatMap { phase in
             phase.processes.filter { $0.group == .proxies }.map { process in
-                [
-                    phase.phase, process.name,
+                [phase.phase] + (isOne ? [] : [phase.arm.rawValue]) + [
+                    process.name,
                     process.cpuPer1000rpsCores.map { Quantity.cores.value(of: $0) } ?? "none",
                     process.cpuPer1000rpsCores.flatMap { Quantity.cores.interval(of: $0) }
                         ?? "none",
@@ -92,8 +123,9 @@ extension RunResult {
         guard !rows.isEmpty else { return }
         page.section("Cost of each proxy, per 1000 requests/s of the whole arm")
         page.table(
-            header: ["phase", "process", "CPU", intervalTitle, "memory (PSS)"],
-            rows: rows, textColumns: 2)
+            header: ["phase"] + (isOne ? [] : ["arm"])
+                + ["process", "CPU", intervalTitle, "memory (PSS)"],
+            rows: rows, textColumns: isOne ? 2 : 3)
     }
 
     private func writeFits(to page: inout TextPage) {

@@ -21,7 +21,7 @@ struct Evaluation {
     let samples: [Sample]
     /// Numbers of the rounds that count.
     let rounds: [Int]
-    let arms: [Arm]
+    let arms: [ArmName]
     let minTailSamples: Int
     let random: SeededRandom
 
@@ -95,15 +95,29 @@ struct Evaluation {
     }
 
     private func statistic(_ metric: Metric, _ expectation: Expectation) -> Statistic {
-        let arm = expectation.arm ?? (arms.contains(.mesh) ? .mesh : .direct)
-        guard case .overhead(let inner) = metric else {
-            return pool(arm, expectation.phase).statistic(metric)
+        guard let arm = expectation.arm ?? arms.subject else {
+            preconditionFailure("an expectation of several arms that names none")
         }
-        let mesh = pool(arm, expectation.phase).statistic(inner)
-        return mesh.combined(with: pool(.direct, expectation.phase).statistic(inner), -)
+        let phase = expectation.phase
+        switch metric {
+        case .overhead(let inner):
+            return difference(of: inner, arm, less: arms.baseline, during: phase)
+        case .step(let inner):
+            return difference(of: inner, arm, less: arms.predecessor(of: arm), during: phase)
+        default: return pool(arm, phase).statistic(metric)
+        }
     }
 
-    func pool(_ arm: Arm, _ phase: String?) -> Pool {
+    /// Both are of the same rounds, so what a round did to both of them falls away.
+    private func difference(
+        of metric: Metric, _ arm: ArmName, less other: ArmName?, during phase: String?
+    ) -> Statistic {
+        guard let other else { preconditionFailure("a difference from no arm") }
+        return pool(arm, phase).statistic(metric)
+            .combined(with: pool(other, phase).statistic(metric), -)
+    }
+
+    func pool(_ arm: ArmName, _ phase: String?) -> Pool {
         Pool(
             samples.filter { $0.arm == arm && (phase == nil || $0.phase == phase) },
             rounds: rounds, minTailSamples: minTailSamples)

@@ -14,7 +14,7 @@ struct Findings {
     let trust: Trust
     /// Numbers of the rounds of which figures are made.
     let used: [Int]
-    private let evaluation: Evaluation
+    let evaluation: Evaluation
 
     /// - Parameter records: of complete rounds only.
     init(_ experiment: Experiment, _ records: [ArmRecord], warnings: [String]) {
@@ -28,17 +28,17 @@ struct Findings {
         let used = used
         evaluation = Evaluation(
             samples: samples.filter { used.contains($0.round) }, rounds: used,
-            arms: experiment.arms, minTailSamples: experiment.limits.minTailSamples,
+            arms: experiment.armNames, minTailSamples: experiment.limits.minTailSamples,
             random: SeededRandom(seed: experiment.seed).split("bootstrap"))
     }
 
-    private var measured: [PhasePlan] { experiment.phases.filter(\.measure) }
+    var measured: [PhasePlan] { experiment.phases.filter(\.measure) }
     private var samples: [Sample] { records.flatMap(\.samples) }
 
     /// The samples of each arm in each measured phase.
-    var pools: [(arm: Arm, phase: String, pool: Pool)] {
+    var pools: [(arm: ArmName, phase: String, pool: Pool)] {
         measured.flatMap { phase in
-            experiment.arms.map { ($0, phase.name, evaluation.pool($0, phase.name)) }
+            experiment.armNames.map { ($0, phase.name, evaluation.pool($0, phase.name)) }
         }
     }
 
@@ -59,10 +59,10 @@ struct Findings {
     // MARK: Per arm and phase
 
     var phases: [RunResult.PhaseResult] {
-        measured.flatMap { phase in experiment.arms.map { phaseResult($0, phase) } }
+        measured.flatMap { phase in experiment.armNames.map { phaseResult($0, phase) } }
     }
 
-    private func phaseResult(_ arm: Arm, _ phase: PhasePlan) -> RunResult.PhaseResult {
+    private func phaseResult(_ arm: ArmName, _ phase: PhasePlan) -> RunResult.PhaseResult {
         let pool = evaluation.pool(arm, phase.name)
         let tally = pool.all.reduce(into: Tally()) { $0.merge($1.tally) }
         let seconds = pool.all.reduce(0) { $0 + $1.span.seconds }
@@ -175,58 +175,20 @@ struct Findings {
             p99Ns: quantile(0.99))
     }
 
-    // MARK: Comparing and fitting
-
-    /// Mesh less direct. None without both arms, and none where the measurement is invalid.
-    var overheads: [RunResult.Overhead] {
-        guard trust.validity.valid, experiment.arms.contains(.mesh),
-            experiment.arms.contains(.direct)
-        else { return [] }
-        var metrics: [(name: String, unit: String, metric: Metric)] = [0.5, 0.9, 0.99, 0.999].map {
-            ("response \(percentileName($0))", "ns", .percentile($0, .response))
-        }
-        metrics.append(("response mean", "ns", .mean(.response)))
-        var found: [RunResult.Overhead] = []
-        for phase in measured {
-            let direct = evaluation.pool(.direct, phase.name)
-            let mesh = evaluation.pool(.mesh, phase.name)
-            var pairs = metrics.map { metric in
-                (
-                    metric.name, metric.unit, direct.statistic(metric.metric),
-                    mesh.statistic(metric.metric)
-                )
-            }
-            // The generator's own CPU is not the mesh's cost: it spins while it waits.
-            pairs.append(("cpu per 1000 rps", "cores", direct.servingCost, mesh.servingCost))
-            pairs.append(("memory", "bytes", direct.servingMemory, mesh.servingMemory))
-            for (name, unit, a, b) in pairs {
-                let label = "\(phase.name) \(name)"
-                guard a.problem == nil, b.problem == nil,
-                    let one = estimate(a, direct, label: "\(label) direct"),
-                    let other = estimate(b, mesh, label: "\(label) mesh"),
-                    let difference = estimate(b.combined(with: a, -), mesh, label: label)
-                else { continue }
-                found.append(
-                    RunResult.Overhead(
-                        phase: phase.name, metric: name, unit: unit, direct: one, mesh: other,
-                        difference: difference, rounds: mesh.rounds.count))
-            }
-        }
-        return found
-    }
+    // MARK: Fitting
 
     /// A line through CPU against rate for every process, where at least three rates were measured.
     var fits: [RunResult.CostFit] {
         let rates = Set(measured.map { offeredRate($0) })
         guard trust.validity.valid, rates.count >= 3 else { return [] }
-        return experiment.arms.flatMap { arm in
+        return experiment.armNames.flatMap { arm in
             let pool = evaluation.pool(arm, nil)
             let names = pool.all.first?.processes.filter { $0.group != .load }.map(\.name) ?? []
             return names.compactMap { fit(arm, $0, pool) }
         }
     }
 
-    private func fit(_ arm: Arm, _ process: String, _ pool: Pool) -> RunResult.CostFit? {
+    private func fit(_ arm: ArmName, _ process: String, _ pool: Pool) -> RunResult.CostFit? {
         var points: [RunResult.CostFit.Point] = []
         let rounds = pool.rounds.map { samples in
             samples.map { sample in
@@ -276,19 +238,10 @@ struct Findings {
     private func offeredRate(_ phase: PhasePlan) -> Double {
         experiment.loads.reduce(0) { $0 + ($1.meanRate(in: phase) ?? 0) }
     }
-
-    /// Nil where there is no such value: an idle phase has no cost for each request.
-    private func estimate(
-        _ statistic: Statistic, _ pool: Pool, label: String
-    ) -> RunResult.Estimate? {
-        let random = SeededRandom(seed: experiment.seed).split("bootstrap").split(label)
-        let estimated = statistic.estimate(rounds: pool.rounds.count, random: random)
-        return estimated.value.isFinite ? RunResult.Estimate(estimated) : nil
-    }
 }
 
 extension RunResult.Estimate {
-    fileprivate init(_ estimated: Estimated) {
+    init(_ estimated: Estimated) {
         self.init(
             estimated.value, low: estimated.interval?.low, high: estimated.interval?.high,
             confidence: estimated.confidence)
@@ -298,26 +251,5 @@ extension RunResult.Estimate {
 extension Sample {
     func cpuSeconds(ofProcess name: String) -> Double {
         processes.reduce(0) { $0 + ($1.name == name ? $1.usage.cpu.seconds : 0) }
-    }
-}
-
-extension Pool {
-    /// CPU of applications and proxies for each 1000 requests/s.
-    fileprivate var servingCost: Statistic {
-        ratio(
-            sums { ($0.cpuSeconds(of: .apps) + $0.cpuSeconds(of: .proxies)) * 1000 },
-            sums { Double($0.tally.completed) },
-            samples: all.reduce(0) { $0 + $1.tally.completed })
-    }
-
-    /// Proportional memory of applications and proxies, the mean of the rounds.
-    fileprivate var servingMemory: Statistic {
-        ratio(
-            sums { sample in
-                guard let apps = sample.proportionalBytes(of: .apps),
-                    let proxies = sample.proportionalBytes(of: .proxies)
-                else { return .nan }
-                return Double(apps + proxies)
-            }, sums { _ in 1 }, samples: UInt64(all.count))
     }
 }

@@ -1,4 +1,4 @@
-// What all rounds share: how each arm is laid out, and a client that is the same for both.
+// What all rounds share: how each arm is laid out, and a client that is the same for all.
 
 import Base
 import LoadCore
@@ -8,28 +8,35 @@ import Posix
 /// The arms of an experiment, ready to take turns.
 struct Lineup {
     let experiment: Experiment
-    let topologies: [Arm: Topology]
+    let topologies: [ArmName: Topology]
     /// For each load, by name, the threads of its generator, the same in all arms: a thread needs a
     /// connection to each address, and the arms differ in these.
     let threads: [String: Int]
 
     init(_ experiment: Experiment) throws(RigError) {
         self.experiment = experiment
-        var topologies: [Arm: Topology] = [:]
-        for arm in experiment.arms { topologies[arm] = try Topology(arm, of: experiment) }
+        var topologies: [ArmName: Topology] = [:]
+        for arm in experiment.arms {
+            topologies[arm.name] = try Topology(arm, of: experiment)
+        }
         self.topologies = topologies
         var threads: [String: Int] = [:]
-        for load in experiment.loads {
-            let counts = topologies.values.map { topology in
+        for topology in topologies.values {
+            for load in topology.loads {
                 let target = LoadJob.Target(address: "", host: "")
                 let targets = topology.targets[load.name]?.map { _ in target } ?? []
-                return LoadJob(
+                let count = LoadJob(
                     plan: load, targets: targets, phases: [], start: nil, seed: 0, spin: .zero
                 ).threadCount
+                threads[load.name] = min(threads[load.name] ?? count, count)
             }
-            threads[load.name] = counts.min() ?? 1
         }
         self.threads = threads
+    }
+
+    /// Whose certificates the run needs.
+    var identities: Set<String> {
+        topologies.values.reduce(into: []) { $0.formUnion($1.identities) }
     }
 
     /// How often a turn is tried that could not begin in time: a machine that stands still for
@@ -38,7 +45,7 @@ struct Lineup {
 
     /// Starts the processes of an arm, runs its phases, and ends the processes.
     func turn(
-        of arm: Arm, round: Int, position: Int, in place: Workplace, _ progress: Progress,
+        of arm: ArmName, round: Int, position: Int, in place: Workplace, _ progress: Progress,
         spin: Duration
     ) throws(RigError) -> ArmRecord {
         guard let topology = topologies[arm] else { preconditionFailure("an arm not laid out") }

@@ -154,7 +154,7 @@ struct Statistic {
 
 /// The samples of one arm in chosen phases, round by round.
 struct Pool {
-    /// For each round its samples; the same rounds for both arms.
+    /// For each round its samples; the same rounds for all arms.
     let rounds: [[Sample]]
     let minTailSamples: Int
 
@@ -176,7 +176,7 @@ struct Pool {
     }
 
     /// The value of a metric that concerns this arm alone.
-    /// - Precondition: it is no overhead.
+    /// - Precondition: it is no difference.
     func statistic(_ metric: Metric) -> Statistic {
         switch metric {
         case .percentile(let quantile, let kind): return percentile(quantile, kind)
@@ -203,7 +203,7 @@ struct Pool {
             return ratio(
                 sums { $0.proportionalBytes(of: group).map(Double.init) ?? .nan }, sums { _ in 1 },
                 samples: windows)
-        case .overhead: preconditionFailure("an overhead is no value of one arm")
+        case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }
     }
 

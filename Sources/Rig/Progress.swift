@@ -59,7 +59,7 @@ public final class Progress {
 
     /// Where the run is now.
     func show(
-        round: Int, arm: Arm, phase: String, left: Duration, seconds: [LoadEvent.Second]
+        round: Int, arm: ArmName, phase: String, left: Duration, seconds: [LoadEvent.Second]
     ) {
         let total = "\(round + 1)/\(rounds.min)\(rounds.max > rounds.min ? "-\(rounds.max)" : "")"
         let place = "round \(total)  \(arm.rawValue)  \(phase)"

@@ -52,7 +52,7 @@ struct RawTurn: Encodable {
     var round: Int
     /// Place in the round's order of arms, from 0.
     var position: Int
-    var arm: Arm
+    var arm: ArmName
     /// What each generator said, in the order of the scenario's loads.
     var loads: [LoadResult]
     /// What the processes used in each measured phase.

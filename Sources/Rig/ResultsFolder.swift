@@ -166,9 +166,18 @@ func writeFile(_ bytes: [UInt8], to path: String) throws(RigError) {
     try write(bytes, to: path, flags: O_TRUNC)
 }
 
-/// - Parameter flags: what else is to be when the file is opened: O_TRUNC, O_APPEND.
-func write(_ bytes: [UInt8], to path: String, flags: Int32) throws(RigError) {
-    let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
+/// For this user alone, and new: nobody has it open already.
+func writePrivate(_ bytes: [UInt8], to path: String) throws(RigError) {
+    try write(bytes, to: path, flags: O_EXCL, mode: 0o600)
+}
+
+/// - Parameters:
+///   - flags: what else is to be when the file is opened: O_TRUNC, O_APPEND.
+///   - mode: of a file that is new.
+func write(
+    _ bytes: [UInt8], to path: String, flags: Int32, mode: mode_t = 0o644
+) throws(RigError) {
+    let file = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, mode)
     guard file >= 0 else { throw RigError(.file, "\(SystemError("open \(path)"))") }
     defer { close(file) }
     var sent = 0

@@ -88,11 +88,14 @@ private func run(
     _ order: RunOrder, in folder: ResultsFolder, _ fingerprint: Fingerprint, started: ClockPair,
     _ progress: Progress, _ interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
-    let place = try Workplace(program: order.program, folder: folder, interrupts: interrupts)
+    var place = try Workplace(program: order.program, folder: folder, interrupts: interrupts)
     try folder.write(order.source, to: "scenario.yaml")
     try folder.write(order.resolved, to: "scenario-as-run.yaml")
 
-    let (records, ending) = try measure(order, place, progress, warnings: fingerprint.warnings)
+    let lineup = try Lineup(order.experiment)
+    try place.issue(lineup.identities)
+    let (records, ending) = try measure(
+        order, lineup, place, progress, warnings: fingerprint.warnings)
     progress.finish()
     if interrupts.isAborting {
         throw RigError(.interrupted, "stopped by the user, without a report")
@@ -131,11 +134,11 @@ enum RunEnding {
 /// - Returns: the records of complete rounds, and why there are no more.
 /// - Throws: what ended the run before a round was complete: there is nothing to report.
 private func measure(
-    _ order: RunOrder, _ place: Workplace, _ progress: Progress, warnings: [String]
+    _ order: RunOrder, _ lineup: Lineup, _ place: Workplace, _ progress: Progress,
+    warnings: [String]
 ) throws(RigError) -> ([ArmRecord], RunEnding) {
     let experiment = order.experiment
     progress.begin(experiment)
-    let lineup = try Lineup(experiment)
     var pacing = Pacing(experiment, warnings: order.warnings + warnings)
     var records: [ArmRecord] = []
     do throws(RigError) {
@@ -144,7 +147,7 @@ private func measure(
             for (position, arm) in experiment.order(ofRound: round).enumerated() {
                 turns.append(
                     try lineup.turn(
-                        of: arm, round: round, position: position, in: place, progress,
+                        of: arm.name, round: round, position: position, in: place, progress,
                         spin: order.spin))
                 progress.finishTurn()
             }

@@ -18,20 +18,33 @@ struct AppFile: Encodable, Equatable {
 
 extension Topology.Proxy {
     /// The proxy's configuration, once the addresses behind it are known.
-    /// - Parameter longest: the longest that any load waits: the proxy must not give up before it.
+    /// - Parameters:
+    ///   - longest: the longest that any load waits: the proxy must not give up before it.
+    ///   - credentials: of the run; nil where nobody is to show any.
     func configuration(
-        longest: Duration, resolve: (Topology.Endpoint) throws(RigError) -> String
+        longest: Duration, _ credentials: Credentials?,
+        resolve: (Topology.Endpoint) throws(RigError) -> String
     ) throws(RigError) -> ProxyConfiguration {
         var clusters: [ProxyConfiguration.Cluster] = []
         for cluster in self.clusters {
             var endpoints: [String] = []
             for endpoint in cluster.endpoints { endpoints.append(try resolve(endpoint)) }
-            clusters.append(.init(name: cluster.name, endpoints: endpoints))
+            var made = ProxyConfiguration.Cluster(
+                name: cluster.name, endpoints: endpoints, speech: cluster.speech,
+                tls: cluster.security.flatMap { credentials?.client($0) })
+            made.maxConnections = cluster.connections ?? made.maxConnections
+            clusters.append(made)
+        }
+        let listeners = self.listeners.map { listener in
+            ProxyConfiguration.Listener(
+                name: listener.name, address: "127.0.0.1:0",
+                speech: listener.bytesTo == nil ? .auto : .tcp, cluster: listener.bytesTo,
+                tls: listener.security.flatMap { credentials?.server($0) })
         }
         var timeouts = ProxyTimeouts()
         timeouts.request = max(timeouts.request, longest * 2)
         return ProxyConfiguration(
-            listeners: listeners.map { .init(name: $0, address: "127.0.0.1:0") },
+            listeners: listeners,
             routes: routes.map { .init(hosts: $0.host.map { [$0] } ?? [], cluster: $0.cluster) },
             clusters: clusters, admin: "127.0.0.1:0", workers: workers, timeouts: timeouts)
     }

@@ -100,7 +100,9 @@ final class Roster {
                 seed: random.next(), behaviour: application.behaviour, calls: calls)
             try startOurs(node, "app", try json(file), label: label, log: log)
         case .proxy(let proxy):
-            let configuration = try proxy.configuration(longest: topology.longestTimeout) {
+            let configuration = try proxy.configuration(
+                longest: topology.longestTimeout, place.credentials
+            ) {
                 endpoint throws(RigError) in try address(of: endpoint)
             }
             let file = Array(ProxyFile.text(configuration).utf8)

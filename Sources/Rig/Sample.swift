@@ -12,7 +12,7 @@ struct Sample: Sendable {
     var round: Int
     /// Place in the round's order of arms, from 0.
     var position: Int
-    var arm: Arm
+    var arm: ArmName
     var phase: String
     /// All loads together.
     var tally: Tally
@@ -138,7 +138,7 @@ struct Tally: Sendable {
 struct ArmRecord: Sendable {
     var round: Int
     var position: Int
-    var arm: Arm
+    var arm: ArmName
     var samples: [Sample]
     var seconds: [Second]
 

@@ -11,7 +11,11 @@
 //               app S/0 ─► server proxy S/0 (outbound) ─► server proxy T/0 (inbound) ─► app T/0
 //
 // A request names its service in `host`, as in a real mesh: a sidecar knows by it which way a
-// request goes.
+// request goes. Bytes name nothing: a listener of them has one way.
+//
+// What is spoken: the load speaks its protocol and its TLS with whatever it reaches first; two
+// proxies speak what the mesh says of their hop; behind the last proxy the load's protocol goes on
+// in cleartext, as it stays within the pod.
 
 import Base
 import Model
@@ -26,8 +30,28 @@ struct Topology: Equatable {
         case listener(process: String, name: String)
     }
 
+    /// How the server's side of a connection is secured.
+    struct ServerSide: Equatable {
+        /// Whose certificate is shown; see `Credentials`.
+        var identity: String
+        /// Whether the client must show one too.
+        var asksClient: Bool
+    }
+
+    /// How the client's side of a connection is secured.
+    struct ClientSide: Equatable {
+        /// Whose certificate is shown; nil: none.
+        var identity: String?
+        /// Who must be at the other end.
+        var peer: String
+    }
+
     struct Application: Equatable {
         var behaviour: AppBehaviour
+        /// What the loads of this service speak with it.
+        var speech: LoadPlan.Speech
+        /// Nil: cleartext.
+        var security: ServerSide?
         /// For each service it calls, where.
         var calls: [String: [Endpoint]]
     }
@@ -42,9 +66,22 @@ struct Topology: Equatable {
         struct Cluster: Equatable {
             var name: String
             var endpoints: [Endpoint]
+            var speech = ProxyConfiguration.Cluster.Speech.http1
+            /// Nil: cleartext.
+            var security: ClientSide?
+            /// Nil: the proxy's own limit.
+            var connections: Int?
         }
 
-        var listeners: [String]
+        struct Listener: Equatable {
+            var name: String
+            /// Where bytes go that are forwarded as they are; nil: requests, which have routes.
+            var bytesTo: String?
+            /// Nil: cleartext.
+            var security: ServerSide?
+        }
+
+        var listeners: [Listener]
         var routes: [Route]
         var clusters: [Cluster]
         var workers: Int
@@ -68,133 +105,114 @@ struct Topology: Equatable {
         var isAddressedEarly = false
     }
 
-    var arm: Arm
+    var arm: ArmName
+    /// The loads as they are in this arm.
+    var loads: [LoadPlan]
     var nodes: [Node]
     /// For each load, by name, where its requests go.
     var targets: [String: [Endpoint]]
     var seed: UInt64
     /// The longest timeout of any load.
     var longestTimeout: Duration
+    /// For each load that speaks TLS, by name, how.
+    var security: [String: ClientSide] = [:]
+
+    /// Whose certificates the arm needs.
+    var identities: Set<String> {
+        var found = Set(security.values.compactMap(\.identity))
+        for node in nodes {
+            switch node.kind {
+            case .application(let application):
+                found.formUnion([application.security?.identity].compactMap(\.self))
+            case .proxy(let proxy):
+                found.formUnion(proxy.listeners.compactMap(\.security?.identity))
+                found.formUnion(proxy.clusters.compactMap(\.security?.identity))
+            case .command, .generator: break
+            }
+        }
+        return found
+    }
 
     /// Lays out one arm of an experiment.
     /// - Throws: if services call each other in a circle, or one that does not exist.
-    init(_ arm: Arm, of experiment: Experiment) throws(RigError) {
-        self.arm = arm
+    init(_ arm: ArmPlan, of experiment: Experiment) throws(RigError) {
+        self.arm = arm.name
+        loads = experiment.loads(in: arm)
         nodes = []
         targets = [:]
         seed = experiment.seed
         longestTimeout = experiment.loads.map(\.timeout).max() ?? .zero
         let services = try leavesFirst(experiment.services)
         let mode: MeshPlan.Mode? =
-            arm == .mesh && experiment.mesh.dataplane != .none ? experiment.mesh.mode : nil
+            arm.via == .mesh && experiment.mesh.dataplane != .none ? experiment.mesh.mode : nil
+        let layout = Layout(
+            services: services, loads: loads, mode: mode, workers: experiment.mesh.workers,
+            hop: experiment.hop(in: arm) ?? HopPlan())
         for service in services {
-            for replica in 0..<service.replicas {
-                add(service, replica, among: services, mode, experiment.mesh.workers)
-            }
+            for replica in 0..<service.replicas { nodes += layout.nodes(of: service, replica) }
         }
         switch mode {
         case nil:
-            for load in experiment.loads { targets[load.name] = instances(load.to, services) }
-        case .gateway: addGateway(experiment, services)
-        case .sidecar: addClientProxies(experiment, services)
-        }
-    }
-
-    private mutating func add(
-        _ service: ServicePlan, _ replica: Int, among services: [ServicePlan],
-        _ mode: MeshPlan.Mode?, _ workers: Int
-    ) {
-        let name = instance(service.name, replica)
-        let sidecar = mode == .sidecar ? serverProxy(service.name, replica) : nil
-        var node = Node(name: name, group: .apps, kind: .proxy(.empty))
-        var called: [String] = []
-        switch service.kind {
-        case .command(let plan):
-            node.kind = .command(plan)
-            node.isAddressedEarly = true
-        case .builtin(let behaviour):
-            called = distinct(behaviour.calls)
-            var calls: [String: [Endpoint]] = [:]
-            for callee in called {
-                calls[callee] =
-                    sidecar.map { [.listener(process: $0, name: "outbound")] }
-                    ?? instances(callee, services)
+            for load in loads {
+                targets[load.name] = layout.instances(load.to)
+                security[load.name] = load.clientSide(peer: load.to)
             }
-            node.kind = .application(Application(behaviour: behaviour, calls: calls))
-            // Its sidecar starts first, as the application has to know where to call.
-            node.isAddressedEarly = sidecar != nil && !called.isEmpty
+        case .gateway: addGateway(layout)
+        case .sidecar: addClientProxies(layout)
         }
-        guard let sidecar else {
-            nodes.append(node)
-            return
-        }
-        var proxy = Proxy.empty
-        proxy.workers = workers
-        proxy.listeners = called.isEmpty ? ["inbound"] : ["inbound", "outbound"]
-        for callee in called {
-            proxy.routes.append(.init(host: callee, cluster: callee))
-            proxy.clusters.append(.init(name: callee, endpoints: inbound(callee, services)))
-        }
-        proxy.routes.append(.init(host: nil, cluster: "local"))
-        proxy.clusters.append(.init(name: "local", endpoints: [.application(name)]))
-        let guardian = Node(name: sidecar, group: .proxies, kind: .proxy(proxy))
-        nodes += node.isAddressedEarly && !called.isEmpty ? [guardian, node] : [node, guardian]
     }
 
-    private mutating func addGateway(_ experiment: Experiment, _ services: [ServicePlan]) {
+    private mutating func addGateway(_ layout: Layout) {
         var proxy = Proxy.empty
-        proxy.workers = experiment.mesh.workers
-        proxy.listeners = ["inbound"]
-        for service in distinct(experiment.loads.map(\.to)) {
-            proxy.routes.append(.init(host: service, cluster: service))
-            proxy.clusters.append(.init(name: service, endpoints: instances(service, services)))
+        proxy.workers = layout.workers
+        for service in distinct(loads.map(\.to)) {
+            // Bytes name no service: each has a listener of its own.
+            let isBytes = layout.speech(to: service) == .tcp
+            let listener = isBytes ? service : "inbound"
+            if !proxy.listeners.contains(where: { $0.name == listener }) {
+                proxy.listeners.append(
+                    .init(
+                        name: listener, bytesTo: isBytes ? service : nil,
+                        security: layout.serverSide(to: service, identity: "gateway")))
+            }
+            if !isBytes { proxy.routes.append(.init(host: service, cluster: service)) }
+            proxy.clusters.append(
+                .init(
+                    name: service, endpoints: layout.instances(service),
+                    speech: layout.clusterSpeech(to: service)))
+            for load in loads where load.to == service {
+                targets[load.name] = [.listener(process: "gateway", name: listener)]
+                security[load.name] = load.clientSide(peer: "gateway")
+            }
         }
         nodes.append(Node(name: "gateway", group: .proxies, kind: .proxy(proxy)))
-        for load in experiment.loads {
-            targets[load.name] = [.listener(process: "gateway", name: "inbound")]
-        }
     }
 
     /// Each load is a workload of its own, so it has a sidecar of its own.
-    private mutating func addClientProxies(_ experiment: Experiment, _ services: [ServicePlan]) {
-        for load in experiment.loads {
-            let name = experiment.loads.count == 1 ? "client-proxy" : "client-proxy \(load.name)"
+    private mutating func addClientProxies(_ layout: Layout) {
+        for load in loads {
+            let name = loads.count == 1 ? "client-proxy" : "client-proxy \(load.name)"
+            let isBytes = load.speech == .tcp
             let proxy = Proxy(
-                listeners: ["outbound"], routes: [.init(host: load.to, cluster: load.to)],
-                clusters: [.init(name: load.to, endpoints: inbound(load.to, services))],
-                workers: experiment.mesh.workers)
+                listeners: [
+                    .init(
+                        name: "outbound", bytesTo: isBytes ? load.to : nil,
+                        security: load.security == .off
+                            ? nil
+                            : .init(
+                                identity: load.identity, asksClient: load.security == .mutual))
+                ],
+                routes: isBytes ? [] : [.init(host: load.to, cluster: load.to)],
+                clusters: [layout.hop(to: load.to, from: load.identity)],
+                workers: layout.workers)
             nodes.append(Node(name: name, group: .proxies, kind: .proxy(proxy)))
             targets[load.name] = [.listener(process: name, name: "outbound")]
+            security[load.name] = load.clientSide(peer: load.identity)
         }
     }
 }
 
-extension Topology.Proxy {
-    fileprivate static let empty = Topology.Proxy(
-        listeners: [], routes: [], clusters: [], workers: 1)
-}
-
-private func instance(_ service: String, _ replica: Int) -> String { "\(service)/\(replica)" }
-
-private func serverProxy(_ service: String, _ replica: Int) -> String {
-    "server-proxy \(instance(service, replica))"
-}
-
-private func replicas(of service: String, _ services: [ServicePlan]) -> Range<Int> {
-    0..<(services.first { $0.name == service }?.replicas ?? 0)
-}
-
-private func instances(_ service: String, _ services: [ServicePlan]) -> [Topology.Endpoint] {
-    replicas(of: service, services).map { .application(instance(service, $0)) }
-}
-
-private func inbound(_ service: String, _ services: [ServicePlan]) -> [Topology.Endpoint] {
-    replicas(of: service, services).map {
-        .listener(process: serverProxy(service, $0), name: "inbound")
-    }
-}
-
-private func distinct(_ names: [String]) -> [String] {
+func distinct(_ names: [String]) -> [String] {
     var seen: Set<String> = []
     return names.filter { seen.insert($0).inserted }
 }

@@ -37,7 +37,7 @@ struct Turn {
     let spin: Duration
     var actions: [TurnAction] = []
 
-    private var arm: Arm { roster.topology.arm }
+    private var arm: ArmName { roster.topology.arm }
 
     /// Runs the turn.
     /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an
@@ -63,7 +63,7 @@ struct Turn {
 
     private func startGenerators() throws(RigError) -> [LoadSession] {
         var sessions: [LoadSession] = []
-        for load in experiment.loads {
+        for load in roster.topology.loads {
             var targets: [LoadJob.Target] = []
             for endpoint in roster.topology.targets[load.name] ?? [] {
                 targets.append(

@@ -168,7 +168,7 @@ struct Trust {
 
     struct Complaint: Equatable {
         var round: Int
-        var arm: Arm
+        var arm: ArmName
         var phase: String
         var finding: Finding
         var sentence: String { finding.sentence }
@@ -177,7 +177,7 @@ struct Trust {
     init(_ samples: [Sample], rounds: [Int], experiment: Experiment, warnings: [String]) {
         self.init(
             samples, rounds: rounds, limits: experiment.limits, needed: experiment.rounds.min,
-            arms: experiment.arms, phases: experiment.phases.filter(\.measure).map(\.name),
+            arms: experiment.armNames, phases: experiment.phases.filter(\.measure).map(\.name),
             warnings: warnings)
     }
 
@@ -185,7 +185,7 @@ struct Trust {
     ///   - rounds: numbers of all rounds that were completed.
     ///   - needed: how many of them must count.
     init(
-        _ samples: [Sample], rounds: [Int], limits: ValidityLimits, needed: Int, arms: [Arm],
+        _ samples: [Sample], rounds: [Int], limits: ValidityLimits, needed: Int, arms: [ArmName],
         phases: [String], warnings: [String]
     ) {
         var complaints: [Int: [Complaint]] = [:]

@@ -24,8 +24,10 @@ extension RunResult {
             durationSeconds: (ended.monotonic - started.monotonic).seconds,
             partial: ending.isInterrupted || failure != nil,
             failure: failure?.message, command: order.command, environment: fingerprint.facts,
-            configuration: order.configuration, phases: findings.phases, rounds: findings.rounds,
-            overheads: findings.overheads, fits: findings.fits, timelines: findings.timelines,
+            configuration: order.configuration, arms: findings.arms, phases: findings.phases,
+            rounds: findings.rounds,
+            overheads: findings.overheads, steps: findings.steps, fits: findings.fits,
+            timelines: findings.timelines,
             expectations: expectations, validity: validity, verdict: verdict,
             exit: Exit(
                 validity: validity, expectations: expectations, failure: failure,

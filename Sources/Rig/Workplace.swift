@@ -11,6 +11,8 @@ public struct Workplace {
     public var folder: ResultsFolder
     public var interrupts: Interrupts
     let journal: Journal
+    /// Nil where no arm needs any.
+    private(set) var credentials: Credentials?
 
     public init(program: Program, folder: ResultsFolder, interrupts: Interrupts) throws(RigError) {
         self.program = program
@@ -20,6 +22,14 @@ public struct Workplace {
         try program.copy(to: proxyProgram)
         self.interrupts = interrupts
         journal = try Journal(path: folder.path + "/journal.jsonl")
+    }
+
+    /// Makes the certificates of the run, where any are needed.
+    mutating func issue(_ identities: Set<String>) throws(RigError) {
+        guard !identities.isEmpty else { return }
+        let folder = absolutePath(try folder.folder("scratch")) + "/credentials"
+        credentials = try Credentials(identities, in: folder)
+        journal.note("certificates", ["of": identities.sorted().joined(separator: " ")])
     }
 
     /// Waits until one of `descriptors` is readable or `deadline` comes, and watches for the user's

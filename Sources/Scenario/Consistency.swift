@@ -20,17 +20,17 @@ struct Consistency {
     let isWhole: Bool
 
     func check(_ decoding: inout Decoding) {
-        refuseDuplicates(draft.services.map(\.name), "service", &decoding)
-        refuseDuplicates(draft.loads.map(\.name), "load", &decoding)
-        refuseDuplicates(draft.phases.value.map(\.name), "phase", &decoding)
+        refuseDuplicates(draft.services.map(\.name), "a service", &decoding)
+        refuseDuplicates(draft.loads.map(\.name), "a load", &decoding)
+        refuseDuplicates(draft.phases.value.map(\.name), "a phase", &decoding)
         checkTargets(&decoding)
         checkCycles(&decoding)
         checkArms(&decoding)
+        checkSpeech(&decoding)
         checkRounds(&decoding)
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }
         draft.loads.forEach { checkConnections(of: $0, &decoding) }
-        draft.loads.forEach { checkSpeech(of: $0, &decoding) }
         checkProcesses(&decoding)
     }
 
@@ -66,19 +66,6 @@ struct Consistency {
         }
         for case let name? in draft.services.map(\.name?.value) where !finished.contains(name) {
             visit(name, [name])
-        }
-    }
-
-    private func checkArms(_ decoding: inout Decoding) {
-        var seen: Set<Arm> = []
-        for arm in draft.arms.value where !seen.insert(arm.value).inserted {
-            decoding.report(arm.place, "the arm '\(arm.value.rawValue)' is listed twice")
-        }
-        guard draft.mesh.dataplane == .none else { return }
-        for arm in draft.arms.value where arm.value == .mesh {
-            let place = arm.place.source == .standard ? root : arm.place
-            decoding.report(
-                place, "the arm 'mesh' needs a mesh: with dataplane: none write arms: [direct]")
         }
     }
 
@@ -130,42 +117,31 @@ struct Consistency {
         }
     }
 
-    /// A generator keeps a connection for each thread, and one to each address it calls: in the
-    /// direct arm that is every replica.
+    /// A generator keeps a connection for each thread, and one to each address it calls: going
+    /// direct, that is every replica.
     private func checkConnections(of load: LoadDraft, _ decoding: inout Decoding) {
-        let connections = load.connections.value
         let isDefault = load.connections.place.source == .standard
-        let place = isDefault ? load.name?.place ?? root : load.connections.place
-        if connections < load.threads {
-            decoding.report(
-                place, "\(load.threads) threads need as many connections, not \(connections)")
-        }
+        let own = isDefault ? load.name?.place ?? root : load.connections.place
         let service = draft.services.first { $0.name?.value == load.to?.value }
-        guard let service, let name = service.name?.value, connections < service.replicas,
-            draft.arms.value.contains(where: { $0.value == .direct })
-        else { return }
-        decoding.report(
-            place,
-            """
-            \(service.replicas) replicas of '\(name)' need as many connections in the direct arm, \
-            not \(connections)
-            """
-        )
-    }
-
-    private func checkSpeech(of load: LoadDraft, _ decoding: inout Decoding) {
-        let speech = load.speech.value
-        if !Self.spoken.contains(speech) {
+        for arm in draft.arms.value {
+            let connections = arm.connections?.value ?? load.connections.value
+            let place = arm.connections?.place ?? own
+            if connections < load.threads {
+                decoding.report(
+                    place, "\(load.threads) threads need as many connections, not \(connections)")
+            }
+            guard let service, let name = service.name?.value, connections < service.replicas,
+                arm.via == .direct
+            else { continue }
             decoding.report(
-                load.speech.place, "the load generator does not speak \(speech.rawValue) yet")
-        }
-        if speech == .http1, load.streams.value != 1 {
-            decoding.report(
-                load.streams.place, "a connection of HTTP/1.1 carries one request at once")
+                place,
+                """
+                \(service.replicas) replicas of '\(name)' need as many connections in the arm \
+                '\(arm.name?.value ?? "")', not \(connections)
+                """
+            )
         }
     }
-
-    private static let spoken: [LoadPlan.Speech] = [.http1, .http2, .grpc]
 
     private func checkProcesses(_ decoding: inout Decoding) {
         let replicas = draft.services.reduce(0) { $0 + $1.replicas }
@@ -179,13 +155,14 @@ struct Consistency {
 }
 
 /// Reports every name that is there already. Nil: a name that is itself wrong.
+/// - Parameter kind: with its article: `a service`.
 func refuseDuplicates(
     _ names: [Placed<String>?], _ kind: String, _ decoding: inout Decoding
 ) {
     var seen: [String: Place] = [:]
     for case let name? in names {
         if let first = seen[name.value] {
-            let message = "there is already a \(kind) '\(name.value)', on line \(first.line)"
+            let message = "there is already \(kind) '\(name.value)', on line \(first.line)"
             decoding.report(name.place, message)
         } else {
             seen[name.value] = name.place

@@ -8,12 +8,12 @@ struct ScenarioDraft: Sendable {
     var name = ""
     var about = ""
     var seed: UInt64 = 1
-    var mesh = MeshPlan(dataplane: .reference, mode: .sidecar, workers: 1)
+    var mesh = MeshDraft()
     /// Only so that the key is known: variables are replaced before anything is read.
     var variables: [(key: Placed<String>, value: String)] = []
     var services: [ServiceDraft] = []
     var loads: [LoadDraft] = []
-    var arms = Placed<[Placed<Arm>]>([], .nowhere)
+    var arms = Placed<[ArmDraft]>([], .nowhere)
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
     var phases = Placed<[PhaseDraft]>([], .nowhere)
     var expectations: [ExpectationDraft] = []
@@ -21,6 +21,14 @@ struct ScenarioDraft: Sendable {
     var limits = ValidityLimits(
         minAchieved: 0, maxLagP99: .zero, maxGeneratorCPU: 0, maxMachineCPU: 0, maxSteal: 0,
         minTailSamples: 0)
+}
+
+struct MeshDraft: Sendable {
+    var dataplane = MeshPlan.DataPlane.reference
+    var mode = MeshPlan.Mode.sidecar
+    var workers = 1
+    var hop = HopDraft()
+    var hopSecurity = Placed(HopPlan.Security.strict, .nowhere)
 }
 
 struct ServiceDraft: Sendable {
@@ -47,7 +55,8 @@ struct LoadDraft: Sendable {
     var timeout = Duration.zero
     var request = RequestPlan()
     var requestsPerConnection = 0
-    var speech = Placed(LoadPlan.Speech.http1, .nowhere)
+    var speech = LoadPlan.Speech.http1
+    var security = LoadPlan.Security.off
     var streams = Placed(1, .nowhere)
 }
 

@@ -16,7 +16,7 @@ import Model
 struct ExpectationScope {
     var phases: [String]
     var measuredPhases: Set<String>
-    var arms: [Arm]
+    var arms: [ArmName]
 }
 
 /// Why a line is no expectation, and at which character (from 0).
@@ -144,17 +144,19 @@ struct ExpectationParser {
         return name.text
     }
 
-    private mutating func arm() throws(ExpectationError) -> (arm: Arm, offset: Int)? {
+    private mutating func arm() throws(ExpectationError) -> (arm: ArmName, offset: Int)? {
         guard takes("on") else { return nil }
         guard let name = scanner.name() else { throw unexpected("the name of an arm") }
-        let known = scope.arms.map(\.rawValue)
-        guard let arm = Arm(rawValue: name.text), scope.arms.contains(arm) else {
-            let hint = suggestion(for: name.text, in: known)
-            let list = hint.isEmpty ? " (arms: \(known.joined(separator: ", ")))" : hint
+        let arm = ArmName(rawValue: name.text)
+        guard scope.arms.contains(arm) else {
+            let hint = suggestion(for: name.text, in: scope.arms.map(\.rawValue))
+            let list = hint.isEmpty ? " (arms: \(armList))" : hint
             throw .init(message: "unknown arm '\(name.text)'\(list)", offset: name.offset)
         }
         return (arm, name.offset)
     }
+
+    private var armList: String { scope.arms.map(\.rawValue).joined(separator: ", ") }
 
     /// Takes the word if it stands next.
     private mutating func takes(_ word: String) -> Bool {
@@ -165,20 +167,43 @@ struct ExpectationParser {
     }
 
     private func check(
-        _ metrics: [Metric], _ arm: (arm: Arm, offset: Int)?, at offset: Int
+        _ metrics: [Metric], _ arm: (arm: ArmName, offset: Int)?, at offset: Int
     ) throws(ExpectationError) {
         guard !metrics.isEmpty else {
             throw .init(message: "nothing measured is compared here", offset: offset)
         }
-        guard metrics.contains(where: \.isOverhead) else { return }
-        guard scope.arms.contains(.direct), scope.arms.contains(.mesh) else {
-            throw .init(message: "overhead(…) needs both arms, direct and mesh", offset: offset)
-        }
-        if let arm, arm.arm == .direct {
+        guard let subject = arm?.arm ?? scope.arms.subject else {
             throw .init(
-                message:
-                    "overhead(…) is the mesh arm less the direct arm: 'on direct' has no meaning",
-                offset: arm.offset)
+                message: "of \(scope.arms.count) arms one must be named: on \(armList)",
+                offset: offset)
+        }
+        for metric in metrics { try check(metric, of: subject, at: arm?.offset ?? offset) }
+    }
+
+    /// A difference needs another arm to differ from.
+    private func check(
+        _ metric: Metric, of subject: ArmName, at offset: Int
+    ) throws(ExpectationError) {
+        switch metric {
+        case .overhead:
+            guard scope.arms.count > 1 else {
+                let message = "overhead(…) needs two arms, such as arms: [direct, mesh]"
+                throw .init(message: message, offset: offset)
+            }
+            guard subject != scope.arms.baseline else {
+                let name = subject.rawValue
+                throw .init(
+                    message: "overhead(…) is of an arm less '\(name)': 'on \(name)' has no meaning",
+                    offset: offset)
+            }
+        case .step:
+            guard scope.arms.predecessor(of: subject) != nil else {
+                let name = subject.rawValue
+                throw .init(
+                    message: "step(…) is of an arm less the one before it: '\(name)' is the first",
+                    offset: offset)
+            }
+        default: break
         }
     }
 

@@ -114,7 +114,7 @@ extension ExpectationParser {
 extension ExpectationParser {
     private static let functions = [
         "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
-        "memory", "overhead", "erlang_b",
+        "memory", "overhead", "step", "erlang_b",
     ]
 
     fileprivate mutating func function(
@@ -159,7 +159,8 @@ extension ExpectationParser {
         case "cpu_per_1000rps": return .cpuPer1000(try choice())
         case "cpu": return .cpu(try choice())
         case "memory": return .memory(try choice())
-        case "overhead": return try overhead()
+        case "overhead": return .overhead(try compared(word.text))
+        case "step": return .step(try compared(word.text))
         default:
             guard let quantile = percentile(word.text) else {
                 preconditionFailure("'\(word.text)' is listed as a function, yet none reads it")
@@ -168,15 +169,17 @@ extension ExpectationParser {
         }
     }
 
-    private mutating func overhead() throws(ExpectationError) -> Metric {
+    /// What a difference between arms is of.
+    private mutating func compared(_ function: String) throws(ExpectationError) -> Metric {
         guard let word = scanner.word() else {
             throw unexpected("a function such as p99(response)")
         }
         let inner = try nested { parser throws(ExpectationError) in try parser.metric(word) }
-        guard !inner.isOverhead else {
-            throw .init(message: "an overhead of an overhead has no meaning", offset: word.offset)
+        guard !inner.isDifference else {
+            let message = "\(function)(…) is of a value of one arm, not of another difference"
+            throw .init(message: message, offset: word.offset)
         }
-        return .overhead(inner)
+        return inner
     }
 
     private mutating func rate() throws(ExpectationError) -> Metric {

@@ -122,11 +122,14 @@ extension Form where Value == Double {
 
 extension Form where Value: RawRepresentable & CaseIterable & Sendable, Value.RawValue == String {
     /// One of the cases, by its raw value.
-    static var choice: Form {
-        let words = Value.allCases.map(\.rawValue)
+    static var choice: Form { choice(of: Array(Value.allCases)) }
+
+    /// One of these cases.
+    static func choice(of cases: [Value]) -> Form {
+        let words = cases.map(\.rawValue)
         return scalar(.choice(words), "one of \(words.joined(separator: ", "))") {
             text throws(FormError) in
-            if let value = Value(rawValue: text) { return value }
+            if let value = cases.first(where: { $0.rawValue == text }) { return value }
             let hint = suggestion(for: text, in: words)
             let list = hint.isEmpty ? " (known: \(words.joined(separator: ", ")))" : hint
             throw FormError("unknown word '\(abbreviated(text))'\(list)")

@@ -15,8 +15,16 @@ extension Shape where Whole == LoadDraft {
                 "to", \.to, Form<String>.name.placed.optional, isRequired: true,
                 about: "the service that is called"),
             .init(
-                "protocol", \.speech, Form<LoadPlan.Speech>.choice.placed, standard: "http1",
+                "protocol", \.speech, Form<LoadPlan.Speech>.spoken, standard: "http1",
                 about: "what the load speaks"),
+            .init(
+                "tls", \.security, Form<LoadPlan.Security>.spoken, standard: "off",
+                about:
+                    """
+                    who shows a certificate to whom: nobody (`off`: cleartext), the server, or \
+                    both (`mutual`)
+                    """
+            ),
             .init(
                 "rate", \.rate, Form<RateShape>.shape.placed.optional,
                 about:
@@ -34,10 +42,10 @@ extension Shape where Whole == LoadDraft {
                     """
             ),
             .init(
-                "connections", \.connections, Form<Int>.integer(1...10_000).placed,
+                "connections", \.connections, Form<Int>.connections.placed,
                 standard: "16", about: "connections kept open, over all threads"),
             .init(
-                "streams", \.streams, Form<Int>.integer(1...1024).placed, standard: "1",
+                "streams", \.streams, Form<Int>.streams.placed, standard: "1",
                 about: "requests that one connection carries at once; 1 for `http1`"),
             .init(
                 "threads", \.threads, .integer(1...64), standard: "1",

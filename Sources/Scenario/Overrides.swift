@@ -1,7 +1,8 @@
 // `--set KEY=VALUE` changes a scenario without touching its file. A key without a dot that names
 // one of `vars` sets that variable. Any other key is a path from the root: keys of mappings, and
 // for items of lists their number from 0 or their `name` (`load.main.rate=500/s`). Missing keys are
-// added, so that a default can be replaced; list items are not. The value is YAML.
+// added, so that a default can be replaced; list items are not. The value is YAML. In a list of
+// arms a name stands for the arm that the file defines by it, so that some can be run alone.
 
 /// One `--set` flag.
 struct Override {
@@ -38,6 +39,8 @@ struct Override {
                 return decoding.report(place, "'\(name)' is no variable and no key\(hint)")
             }
             root.set(["vars", name], to: value, place: place, &decoding)
+        } else if path == ["arms"] {
+            root.set(path[...], to: root.arms(chosenBy: value), place: place, &decoding)
         } else {
             root.set(path[...], to: value, place: place, &decoding)
         }
@@ -45,6 +48,20 @@ struct Override {
 }
 
 extension Node {
+    /// A list of arms in which the names of arms that the scenario defines stand for these.
+    fileprivate func arms(chosenBy choice: Node) -> Node {
+        guard case .sequence(let items) = choice.content,
+            case .sequence(let defined)? = value("arms")?.content
+        else { return choice }
+        var chosen = choice
+        chosen.content = .sequence(
+            items.map { item in
+                guard let name = item.text else { return item }
+                return defined.first { $0.value("name")?.text == name } ?? item
+            })
+        return chosen
+    }
+
     fileprivate var keys: [String] {
         guard case .mapping(let entries) = content else { return [] }
         return entries.map(\.key)

@@ -8,7 +8,7 @@ extension ScenarioFile {
     /// needed.
     public var plan: String {
         let sections = [
-            headline, servicesPlan, loadsPlan, timelinePlan, roundsPlan, expectationsPlan,
+            headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, roundsPlan, expectationsPlan,
             warningsPlan,
         ]
         return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") + "\n" }
@@ -48,6 +48,15 @@ extension ScenarioFile {
                 })
     }
 
+    private var armsPlan: [String] {
+        ["arms:"]
+            + rows(
+                experiment.arms.map { arm in
+                    let way = arm.via == .direct ? "straight to the service" : "through the mesh"
+                    return [arm.name.rawValue, way, experiment.speech(in: arm)]
+                })
+    }
+
     private func schedule(of load: LoadPlan) -> String {
         if load.arrivals == .closed { return "closed loop" }
         let isOwn = experiment.phases.contains { $0.rate == nil }
@@ -82,7 +91,8 @@ extension ScenarioFile {
         let rounds = experiment.rounds
         let shown = 6
         var lines = (0..<min(rounds.max, shown)).map { round in
-            let order = experiment.order(ofRound: round).map(\.rawValue).joined(separator: ", ")
+            let order = experiment.order(ofRound: round).map(\.name.rawValue).joined(
+                separator: ", ")
             return ["round \(round + 1)", order, round < rounds.min ? "" : "only if undecided"]
         }
         if rounds.max > shown { lines.append(["…", "", ""]) }

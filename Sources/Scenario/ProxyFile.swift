@@ -48,10 +48,10 @@ public enum ProxyFile {
 
 extension ProxyDraft {
     fileprivate func check(_ decoding: inout Decoding) {
-        refuseDuplicates(listeners.map(\.name), "listener", &decoding)
-        refuseDuplicates(clusters.map(\.name), "cluster", &decoding)
+        refuseDuplicates(listeners.map(\.name), "a listener", &decoding)
+        refuseDuplicates(clusters.map(\.name), "a cluster", &decoding)
         let addresses = listeners.map(\.address).filter { $0?.value.hasSuffix(":0") == false }
-        refuseDuplicates(addresses, "listener at", &decoding)
+        refuseDuplicates(addresses, "a listener at", &decoding)
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
         for listener in listeners { listener.check(&decoding) }

@@ -193,7 +193,7 @@ extension Shape where Whole == ProxyLimits {
                     standard: "8KiB",
                     about: "bytes of one request target"),
                 .init(
-                    "connections", \.connections, .integer(2...1_000_000), standard: "20000",
+                    "connections", \.connections, .integer(2...1_000_000), standard: "50000",
                     about: "connections and HTTP/2 streams of all kinds"),
                 .init(
                     "streams", \.streams, .integer(1...10_000), standard: "128",

@@ -109,9 +109,9 @@ private func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Exper
     let expectations = parseExpectations(draft, &decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
     return Experiment(
-        name: draft.name, about: draft.about, seed: draft.seed, mesh: draft.mesh,
+        name: draft.name, about: draft.about, seed: draft.seed, mesh: draft.mesh.plan,
         services: draft.services.compactMap(\.plan), loads: draft.loads.compactMap(\.plan),
-        arms: draft.arms.value.map(\.value), rounds: draft.rounds.value,
+        arms: draft.arms.value.compactMap(\.plan), rounds: draft.rounds.value,
         phases: draft.phases.value.compactMap(\.plan), expectations: expectations,
         onInconclusive: draft.onInconclusive, limits: draft.limits)
 }
@@ -121,9 +121,11 @@ private func parseExpectations(
 ) -> [Expectation] {
     let phases = draft.phases.value
     let names = phases.compactMap(\.name?.value)
-    let arms = draft.arms.value.map(\.value)
+    let arms = draft.arms.value.compactMap(\.plan?.name)
     // Without knowing every phase and arm, nothing can be said about names that are not among them.
-    guard names.count == phases.count, !names.isEmpty, !arms.isEmpty else { return [] }
+    guard names.count == phases.count, !names.isEmpty, !arms.isEmpty,
+        arms.count == draft.arms.value.count
+    else { return [] }
     let measured = phases.filter(\.measure).compactMap(\.name?.value)
     let scope = ExpectationScope(phases: names, measuredPhases: Set(measured), arms: arms)
     var expectations: [Expectation] = []
@@ -158,8 +160,8 @@ extension LoadDraft {
         return LoadPlan(
             name: name, to: to, rate: rate?.value ?? .constant(0), arrivals: arrivals,
             connections: connections.value, timeout: timeout, request: request,
-            requestsPerConnection: requestsPerConnection, threads: threads, speech: speech.value,
-            streams: streams.value)
+            requestsPerConnection: requestsPerConnection, threads: threads,
+            speech: speech, security: security, streams: streams.value)
     }
 }
 

@@ -20,7 +20,7 @@ extension Shape where Whole == ScenarioDraft {
                     "vars", \.variables, variables, standard: "{}",
                     about: "values by name, put in for `${name}`; `--set name=value` replaces one"),
                 .init(
-                    "mesh", \.mesh, Shape<MeshPlan>.mesh.form, standard: "{}",
+                    "mesh", \.mesh, Shape<MeshDraft>.mesh.form, standard: "{}",
                     about: "the mesh under test"),
                 .init(
                     "services", \.services, list(of: Shape<ServiceDraft>.service.form, 1...64),
@@ -29,9 +29,14 @@ extension Shape where Whole == ScenarioDraft {
                     "load", \.loads, list(of: Shape<LoadDraft>.load.form, 1...16),
                     isRequired: true, about: "who asks, how often and what"),
                 .init(
-                    "arms", \.arms, list(of: Form<Arm>.choice.placed, 1...2).placed,
+                    "arms", \.arms, list(of: .arm, 1...ArmPlan.most).placed,
                     standard: "[direct, mesh]",
-                    about: "the ways for the load to reach the service; a round runs each once"),
+                    about:
+                        """
+                        the ways for the load to reach the service: `direct`, `mesh`, or one with \
+                        a name and what is different on it; a round runs each once
+                        """
+                ),
                 .init(
                     "rounds", \.rounds, Shape<RoundsPlan>.rounds.form.placed, standard: "{}",
                     about: "how often all arms are run: the unit of replication"),
@@ -65,10 +70,10 @@ extension Shape where Whole == ScenarioDraft {
     }
 }
 
-extension Shape where Whole == MeshPlan {
+extension Shape where Whole == MeshDraft {
     static var mesh: Shape {
         Shape(
-            MeshPlan(dataplane: .reference, mode: .sidecar, workers: 1),
+            MeshDraft(),
             [
                 .init(
                     "dataplane", \.dataplane, .choice, standard: "reference",
@@ -81,6 +86,18 @@ extension Shape where Whole == MeshPlan {
                 .init(
                     "workers", \.workers, .integer(1...256), standard: "1",
                     about: "threads of each proxy"),
+                .init(
+                    "hop", \.hop, Shape<HopDraft>.hop(isMesh: true).form, standard: "{}",
+                    about: "what two proxies speak with each other, in mode `sidecar`"),
+                .init(
+                    "mtls", \.hopSecurity, Form<HopPlan.Security>.spoken.placed,
+                    standard: "strict",
+                    about:
+                        """
+                        between two proxies cleartext (`off`), or TLS in which both show the \
+                        certificate of their service and nothing else is let in (`strict`)
+                        """
+                ),
             ])
     }
 }

@@ -56,7 +56,7 @@ extension Shape where Whole == ClientTLS {
                     about:
                         """
                         names of which the server's certificate must carry one (DNS or URI); \
-                        empty: `server_name`
+                        empty: `server_name`, or else the endpoint's address
                         """
                 ),
                 .init(

@@ -76,7 +76,7 @@ extension Experiment {
 
     private var fewRounds: [String] {
         let compares = expectations.contains {
-            ($0.left.metrics + $0.right.metrics).contains(where: \.isOverhead)
+            ($0.left.metrics + $0.right.metrics).contains(where: \.isDifference)
         }
         guard compares, rounds.min < 4 else { return [] }
         return [
@@ -87,16 +87,17 @@ extension Experiment {
         ]
     }
 
-    /// In the direct arm the client itself spreads its connections over the replicas, in the mesh
-    /// arm they all go to one proxy: part of the difference is then the client's.
+    /// Going direct, the client itself spreads its connections over the replicas; through the mesh
+    /// they all go to one proxy: part of the difference is then the client's.
     private var unlikeClients: [String] {
-        guard arms.count > 1, mesh.dataplane != .none else { return [] }
+        let ways = Set(arms.map(\.via))
+        guard ways.count > 1, mesh.dataplane != .none else { return [] }
         return loads.compactMap { load in
             let replicas = services.first { $0.name == load.to }?.replicas ?? 1
             guard replicas > 1 else { return nil }
             return """
-                the load '\(load.name)' has \(replicas) targets in the direct arm and one in the \
-                mesh arm: with replicas: 1 its connections would be the same in both
+                the load '\(load.name)' has \(replicas) targets on arms that go direct and one on \
+                those through the mesh: with replicas: 1 its connections would be the same in both
                 """
         }
     }
@@ -125,7 +126,7 @@ extension Metric {
     fileprivate var quantile: Double? {
         switch self {
         case .percentile(let quantile, _): quantile
-        case .overhead(let metric): metric.quantile
+        case .overhead(let metric), .step(let metric): metric.quantile
         default: nil
         }
     }
@@ -133,7 +134,7 @@ extension Metric {
     fileprivate var isResponse: Bool {
         switch self {
         case .percentile(_, .response), .mean(.response): true
-        case .overhead(let metric): metric.isResponse
+        case .overhead(let metric), .step(let metric): metric.isResponse
         default: false
         }
     }

@@ -183,7 +183,7 @@ public final class TLSSession {
         ErrorQueue.clear()
         unsafe transport.pointee.lend(input: input)
         var filled = 0
-        while filled < memory.count, hasInput {
+        while filled < memory.count, hasBytes {
             let room = Int32(clamping: memory.count - filled)
             let result = unsafe SSL_read(ssl, base + filled, room)
             if result > 0 {
@@ -204,8 +204,12 @@ public final class TLSSession {
         return isClosedByPeer ? .closed : .wantsMore
     }
 
-    /// Whether OpenSSL has something to go on with: bytes, or plaintext that it holds.
-    private var hasInput: Bool {
+    /// Whether `read` has something to tell without further bytes: plaintext, or that there is an
+    /// end.
+    public var hasInput: Bool { hasBytes || isClosedByPeer || failure != nil }
+
+    /// Whether OpenSSL has something to go on with.
+    private var hasBytes: Bool {
         unsafe transport.pointee.heldInput.count > 0 || transport.pointee.inputCount > 0
             || SSL_pending(ssl) > 0
     }

@@ -22,7 +22,9 @@ import Testing
 
     @Test(arguments: [
         ("quickstart", ["warm", "base"]), ("istio-reference-point", ["warm", "base"]),
-        ("real-backend", ["warm", "base"]),
+        ("real-backend", ["warm", "base"]), ("http2", ["warm", "base"]),
+        ("grpc", ["warm", "base"]), ("mutual-tls", ["warm", "base"]),
+        ("protocol-ladder", ["warm", "base"]),
         ("rates", ["warm", "idle", "rate-500", "rate-1000", "rate-2000", "rate-4000"]),
     ])
     func comesToAJudgement(name: String, phases: [String]) throws {

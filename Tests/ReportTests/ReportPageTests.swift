@@ -169,7 +169,8 @@ struct ReportPageTests {
                 p99Ns: second == 20_001 ? 9e9 : 2e6)
         }
         result.timelines = [.init(arm: .mesh, round: 0, points: points)]
-        let data = try #require(TimelineData(arm: .mesh, timelines: result.timelines))
+        let data = try #require(
+            TimelineData(arm: ArmLooks([.direct, .mesh])[.mesh], timelines: result.timelines))
         #expect(data.points.count <= TimelineData.pointLimit)
         #expect(data.points.compactMap(\.p99Ns).max() == 9e9)
         #expect(result.reportHTML().utf8.count < 600_000)

@@ -11,10 +11,18 @@ import Report
 struct SampleResult {
     var seed: UInt64 = 42
     var rounds = 6
-    var arms: [Arm] = [.direct, .mesh]
+    var arms: [ArmName] = [.direct, .mesh]
     /// Measured phases, by name and rate; a warm phase of 3 s stands before them.
     var phases: [(name: String, rate: Double)] = [("base", 1000), ("surge", 1500)]
     var secondsPerPhase = 10
+
+    /// Whether there is anything to expect of a mesh.
+    private var hasMesh: Bool { arms != [.direct] }
+
+    /// tcp → http1 → http2 → mutual TLS.
+    static let ladder: [ArmName] = ["tcp", "http1", "http2", "mutual-tls"].map {
+        ArmName(rawValue: $0)
+    }
 
     func result() -> RunResult {
         var facts = Facts()
@@ -32,15 +40,17 @@ struct SampleResult {
                 "seed=\(seed)",
             ],
             environment: sampleEnvironment, configuration: sampleConfiguration,
+            arms: arms.map { sampleArm($0) },
             phases: facts.phases, rounds: facts.rounds, overheads: facts.overheads,
-            fits: arms.contains(.mesh) ? sampleFits() : [], timelines: facts.timelines,
-            expectations: arms.contains(.mesh) ? sampleExpectations : [],
+            steps: facts.steps,
+            fits: hasMesh ? sampleFits() : [], timelines: facts.timelines,
+            expectations: hasMesh ? sampleExpectations : [],
             validity: .init(
                 valid: true, reasons: [],
                 warnings: ["The generator and the proxies share all 8 cores: none was pinned."],
                 checks: sampleChecks),
-            verdict: arms.contains(.mesh) ? .fail : .pass,
-            exit: arms.contains(.mesh)
+            verdict: hasMesh ? .fail : .pass,
+            exit: hasMesh
                 ? .init(code: 99, reasons: ["1 of 5 expectations failed"])
                 : .init(code: 0, reasons: []))
     }
@@ -77,12 +87,22 @@ private struct Facts {
     var phases: [RunResult.PhaseResult] = []
     var rounds: [RunResult.RoundResult] = []
     var overheads: [RunResult.Overhead] = []
+    var steps: [RunResult.Overhead] = []
     var timelines: [RunResult.Timeline] = []
 
     mutating func measure(_ sample: SampleResult) {
         for phase in sample.phases {
             for arm in sample.arms { measure(sample, phase.name, phase.rate, arm) }
-            if sample.arms.count == 2 { compare(sample, phase.name) }
+            for arm in sample.arms where arm != sample.arms.baseline {
+                guard let baseline = sample.arms.baseline else { continue }
+                overheads += compare(sample, phase.name, arm, less: baseline)
+            }
+            if sample.arms.count > 2 { overheads = byMetric(overheads) }
+            for (before, arm) in zip(sample.arms, sample.arms.dropFirst())
+            where sample.arms.count > 2 {
+                steps += compare(sample, phase.name, arm, less: before)
+            }
+            steps = byMetric(steps)
         }
         for arm in sample.arms {
             for round in 0..<sample.rounds { timelines.append(timeline(sample, arm, round)) }
@@ -90,7 +110,7 @@ private struct Facts {
     }
 
     private mutating func measure(
-        _ sample: SampleResult, _ phase: String, _ rate: Double, _ arm: Arm
+        _ sample: SampleResult, _ phase: String, _ rate: Double, _ arm: ArmName
     ) {
         var random = SeededRandom(seed: sample.seed).split("\(phase)/\(arm.rawValue)")
         var pooled: [Double] = []
@@ -104,7 +124,10 @@ private struct Facts {
             let isMeshFirst = (sample.seed >> UInt64(round % 8)) & 1 == 1
             rounds.append(
                 .init(
-                    round: round, position: (arm == .mesh) == isMeshFirst ? 0 : 1, arm: arm,
+                    round: round,
+                    position: sample.arms.count > 2
+                        ? ((sample.arms.firstIndex(of: arm) ?? 0) + round) % sample.arms.count
+                        : (arm == .mesh) == isMeshFirst ? 0 : 1, arm: arm,
                     phase: phase,
                     achievedPerSecond: rounded(rate * (1 - 0.0004 * random.unit()), 2),
                     errors: UInt64(random.below(3)), responseP50Ns: sorted.quantile(0.5),
@@ -116,14 +139,14 @@ private struct Facts {
         phases.append(phaseResult(sample, phase, rate, arm, pooled.sorted(), &random))
     }
 
-    private func costs(_ arm: Arm, _ noise: Double) -> [String: Double] {
+    private func costs(_ arm: ArmName, _ noise: Double) -> [String: Double] {
         let fixed = ["apps": rounded(0.021 * noise, 6), "load": rounded(0.032 * noise, 6)]
         return arm == .direct
             ? fixed : fixed.merging(["proxies": rounded(0.0612 * noise, 6)]) { $1 }
     }
 
     private func phaseResult(
-        _ sample: SampleResult, _ phase: String, _ rate: Double, _ arm: Arm, _ sorted: [Double],
+        _ sample: SampleResult, _ phase: String, _ rate: Double, _ arm: ArmName, _ sorted: [Double],
         _ random: inout SeededRandom
     ) -> RunResult.PhaseResult {
         let lag = sorted.map { _ in (18_000 * exp(0.35 * random.gaussian())).rounded() }.sorted()
@@ -153,7 +176,7 @@ private struct Facts {
     }
 
     private func processes(
-        _ arm: Arm, _ rate: Double, _ sample: SampleResult
+        _ arm: ArmName, _ rate: Double, _ sample: SampleResult
     ) -> [RunResult.ProcessUsage] {
         let window = Int64(sample.secondsPerPhase * sample.rounds) * 1_000_000_000
         func usage(
@@ -173,7 +196,7 @@ private struct Facts {
                     confidence: 0.95))
         }
         let proxies =
-            arm == .mesh
+            arm != .direct
             ? [
                 usage("client-proxy", .proxies, 0.0328, 0.31, 6.4),
                 usage("server-proxy echo/0", .proxies, 0.0143, 0.29, 5.9),
@@ -185,41 +208,73 @@ private struct Facts {
         ]
     }
 
-    private mutating func compare(_ sample: SampleResult, _ phase: String) {
-        guard let direct = phases.last(where: { $0.phase == phase && $0.arm == .direct }),
-            let mesh = phases.last(where: { $0.phase == phase && $0.arm == .mesh })
-        else { return }
+    private func byMetric(_ all: [RunResult.Overhead]) -> [RunResult.Overhead] {
+        let metrics = all.map(\.metric)
+        return all.enumerated().sorted { a, b in
+            let places = [a, b].map { metrics.firstIndex(of: $0.element.metric) ?? 0 }
+            return (places[0], a.offset) < (places[1], b.offset)
+        }.map(\.element)
+    }
+
+    private func compare(
+        _ sample: SampleResult, _ phase: String, _ arm: ArmName, less baseline: ArmName
+    ) -> [RunResult.Overhead] {
+        guard let before = phases.last(where: { $0.phase == phase && $0.arm == baseline }),
+            let after = phases.last(where: { $0.phase == phase && $0.arm == arm })
+        else { return [] }
         let spread = sample.rounds > 1
         let reachable: Double? = sample.rounds < 2 ? nil : sample.rounds < 6 ? 0.5 : 0.95
+        var found: [RunResult.Overhead] = []
         for (index, name) in ["p50", "p90", "p99", "p99.9"].enumerated() {
-            let a = direct.response.percentiles[index].valueNs
-            let b = mesh.response.percentiles[index].valueNs
-            let half = (b - a) * 0.02 * Double(1 + 2 * index)
-            overheads.append(
+            let a = before.response.percentiles[index].valueNs
+            let b = after.response.percentiles[index].valueNs
+            let half = (b - a).magnitude * 0.02 * Double(1 + 2 * index)
+            found.append(
                 .init(
-                    phase: phase, metric: "response " + name,
-                    unit: "ns", direct: .init(a), mesh: .init(b),
+                    phase: phase, metric: "response " + name, unit: "ns", arm: arm,
+                    baseline: baseline, value: .init(b), baselineValue: .init(a),
                     difference: .init(
                         b - a, low: spread ? (b - a - half).rounded() : nil,
                         high: spread ? (b - a + half * 1.2).rounded() : nil,
                         confidence: reachable),
                     rounds: sample.rounds))
         }
-        overheads.append(
+        if sample.arms.count > 2 {
+            let a = before.service.percentiles[0].valueNs
+            let b = after.service.percentiles[0].valueNs
+            found.append(
+                .init(
+                    phase: phase, metric: "service p50", unit: "ns", arm: arm, baseline: baseline,
+                    value: .init(b), baselineValue: .init(a),
+                    difference: .init(
+                        b - a, low: b - a - 4_000, high: b - a + 5_000, confidence: reachable),
+                    rounds: sample.rounds))
+            found.append(
+                .init(
+                    phase: phase, metric: "proxy cpu per 1000 rps", unit: "cores", arm: arm,
+                    baseline: baseline, value: .init(0.0712), baselineValue: .init(0.0612),
+                    difference: .init(0.01, low: 0.0085, high: 0.0118, confidence: reachable),
+                    rounds: sample.rounds))
+        }
+        found.append(
             .init(
-                phase: phase, metric: "cpu per 1000 rps", unit: "cores", direct: .init(0.0531),
-                mesh: .init(0.1143),
+                phase: phase, metric: "cpu per 1000 rps", unit: "cores", arm: arm,
+                baseline: baseline, value: .init(0.1143), baselineValue: .init(0.0531),
                 difference: .init(
                     0.0612, low: spread ? 0.0604 : nil, high: spread ? 0.0623 : nil,
                     confidence: reachable),
                 rounds: sample.rounds))
-        overheads.append(
+        found.append(
             .init(
-                phase: phase, metric: "memory", unit: "bytes", direct: .init(18_769_510),
-                mesh: .init(37_853_594), difference: .init(19_084_084), rounds: sample.rounds))
+                phase: phase, metric: "memory", unit: "bytes", arm: arm, baseline: baseline,
+                value: .init(37_853_594), baselineValue: .init(18_769_510),
+                difference: .init(19_084_084), rounds: sample.rounds))
+        return found
     }
 
-    private func timeline(_ sample: SampleResult, _ arm: Arm, _ round: Int) -> RunResult.Timeline {
+    private func timeline(_ sample: SampleResult, _ arm: ArmName, _ round: Int)
+        -> RunResult.Timeline
+    {
         var random = SeededRandom(seed: sample.seed).split("time/\(arm.rawValue)").split(round)
         var points: [RunResult.Timeline.Point] = []
         let spans =
@@ -251,9 +306,11 @@ extension SeededRandom {
     }
 
     /// A response latency in whole nanoseconds.
-    fileprivate mutating func latency(_ arm: Arm, load: Double) -> Double {
+    fileprivate mutating func latency(_ arm: ArmName, load: Double) -> Double {
         let busy = 1 + load / 8000
-        let body = (arm == .direct ? 310_000 : 545_000) * busy * exp(0.24 * gaussian())
+        let others = ["direct": 310_000.0, "tcp": 420_000, "http2": 520_000, "mutual-tls": 640_000]
+        let least = others[arm.rawValue] ?? 545_000
+        let body = least * busy * exp(0.24 * gaussian())
         // Now and then a request waits for a core.
         let wait = unit() < (arm == .direct ? 0.004 : 0.012) ? -log(1 - unit()) * 2_200_000 : 0
         return (body + wait).rounded()
@@ -268,6 +325,17 @@ extension [Double] {
             : self[Swift.min(count - 1, Int((Double(count) * quantile).rounded(.up)))]
                 .rounded()
     }
+}
+
+/// What an arm of a sample says of itself.
+func sampleArm(_ arm: ArmName) -> RunResult.ArmSummary {
+    let speech =
+        [
+            "direct": "HTTP/1.1", "tcp": "TCP; between proxies the same, cleartext",
+            "http2": "HTTP/1.1; between proxies HTTP/2, cleartext",
+            "mutual-tls": "HTTP/1.1; between proxies HTTP/2, mutual TLS",
+        ][arm.rawValue] ?? "HTTP/1.1; between proxies HTTP/1.1, cleartext"
+    return .init(name: arm, via: arm == .direct ? .direct : .mesh, speech: speech)
 }
 
 /// The summary of sorted samples that stand for `recorded` ones, with order-statistic intervals by

@@ -15,6 +15,7 @@ enum SampleVariant: String, CaseIterable, Sendable {
     case inconclusive
     case hostile
     case manyPhases
+    case ladder
 
     var result: RunResult {
         guard let result = Self.results[self] else { preconditionFailure("no \(self)") }
@@ -40,6 +41,9 @@ enum SampleVariant: String, CaseIterable, Sendable {
             result.expectations.removeAll { $0.verdict == .fail }
             return result
         case .hostile: return Self.hostileWords()
+        case .ladder:
+            return SampleResult(arms: SampleResult.ladder, phases: [("base", 1000)]).result()
+                .passing
         case .manyPhases:
             return SampleResult(
                 rounds: 12,

@@ -44,7 +44,7 @@ struct TableTests {
         for overhead in result.overheads {
             let quantity = Quantity(unit: overhead.unit)
             #expect(!text.contains(quantity.value(of: overhead.difference)))
-            #expect(!text.contains(quantity.value(of: overhead.mesh)))
+            #expect(!text.contains(quantity.value(of: overhead.value)))
         }
         for expectation in result.expectations { #expect(!text.contains(expectation.observed)) }
     }

@@ -30,11 +30,11 @@ import Testing
     }
 
     /// The job of an experiment's first load, as the rig would make it.
-    private func job(of experiment: Experiment, _ arm: Arm) throws -> LoadJob {
+    private func job(of experiment: Experiment, _ arm: ArmPlan) throws -> LoadJob {
         let lineup = try Lineup(experiment)
         var plan = try #require(experiment.loads.first)
         plan.threads = try #require(lineup.threads[plan.name])
-        let targets = try #require(lineup.topologies[arm]?.targets[plan.name])
+        let targets = try #require(lineup.topologies[arm.name]?.targets[plan.name])
         return LoadJob(
             plan: plan,
             targets: targets.map { _ in .init(address: "127.0.0.1:1", host: plan.to) },
@@ -49,7 +49,7 @@ import Testing
         ]
         for text in texts {
             let experiment = try ScenarioFile(text: text, file: "f").experiment
-            for arm in Arm.allCases {
+            for arm in [ArmPlan.direct, .mesh] {
                 let job = try job(of: experiment, arm)
                 #expect(throws: Never.self) { try job.validate() }
             }
@@ -96,6 +96,8 @@ import Testing
             text: text(connections: 6, replicas: 2, threads: 4), file: "f"
         ).experiment
         #expect(try Lineup(experiment).threads == ["main": 3])
-        for arm in Arm.allCases { #expect(try job(of: experiment, arm).threadCount == 3) }
+        for arm in [ArmPlan.direct, .mesh] {
+            #expect(try job(of: experiment, arm).threadCount == 3)
+        }
     }
 }

@@ -26,7 +26,7 @@ import Testing
 
     private func expectation(
         _ left: Term, _ comparison: Model.Expectation.Comparison, _ right: Term,
-        tolerance: Model.Expectation.Tolerance? = nil, phase: String? = nil, arm: Arm? = nil
+        tolerance: Model.Expectation.Tolerance? = nil, phase: String? = nil, arm: ArmName? = nil
     ) -> Model.Expectation {
         Model.Expectation(
             source: "\(left) \(comparison) \(right)", left: left, comparison: comparison,
@@ -194,6 +194,31 @@ import Testing
         #expect(evaluation().judge(expectation(Self.p50, .less, limit)).result.verdict == .fail)
         let direct = expectation(Self.p50, .less, limit, arm: .direct)
         #expect(evaluation().judge(direct).result.verdict == .pass)
+    }
+
+    /// Three arms of 1, 2 and 4 ms: the third is 3 ms over the first and 2 ms over the second.
+    @Test func aStepIsOverTheArmBeforeAndAnOverheadOverTheBaseline() {
+        let arms = ["one", "two", "three"].map { ArmName(rawValue: $0) }
+        let samples = zip(arms, [1, 2, 4]).flatMap { arm, latency in
+            (0..<6).map { round in
+                Made.sample(round: round, arm: arm, latency: .milliseconds(latency))
+            }
+        }
+        let evaluation = Evaluation(
+            samples: samples, rounds: Array(0..<6), arms: arms, minTailSamples: 10,
+            random: SeededRandom(seed: 1))
+        func verdict(_ metric: Metric, _ limit: Double) -> RunResult.Verdict {
+            evaluation.judge(
+                expectation(
+                    .metric(metric), .equal, Self.time(limit), tolerance: .relative(0.01),
+                    arm: arms[2])
+            ).result.verdict
+        }
+        let p50 = Metric.percentile(0.5, .response)
+        #expect(verdict(.step(p50), 2) == .pass)
+        #expect(verdict(.step(p50), 3) == .fail)
+        #expect(verdict(.overhead(p50), 3) == .pass)
+        #expect(verdict(.overhead(p50), 2) == .fail)
     }
 
     @Test func whatWasNotMeasuredIsInconclusive() {

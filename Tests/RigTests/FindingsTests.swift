@@ -42,6 +42,38 @@ import Testing
         #expect(proxies.cpuPer1000rpsCores?.value == 0.05)
     }
 
+    @Test func aLadderHasStepsAndAPairHasNone() throws {
+        let plans = ["one", "two", "three"].map {
+            ArmPlan(name: ArmName(rawValue: $0), via: .mesh)
+        }
+        let records = (0..<6).flatMap { round in
+            zip(plans, [1, 2, 4]).map { plan, latency in
+                ArmRecord(
+                    round: round, position: 0, arm: plan.name,
+                    samples: [
+                        Made.sample(round: round, arm: plan.name, latency: .milliseconds(latency))
+                    ], seconds: [])
+            }
+        }
+        let found = Findings(Made.experiment(arms: plans), records, warnings: [])
+        func shown(_ list: [RunResult.Overhead]) -> [String] {
+            list.filter { $0.metric == "response p50" }.map {
+                "\($0.arm.rawValue) less \($0.baseline.rawValue): "
+                    + "\(($0.difference.value / 1e6).rounded())"
+            }
+        }
+        #expect(shown(found.overheads) == ["two less one: 1.0", "three less one: 3.0"])
+        #expect(shown(found.steps) == ["two less one: 1.0", "three less two: 2.0"])
+        let step = try #require(found.steps.first)
+        // All rounds are alike: the interval is as narrow as a bucket.
+        #expect(step.difference.low == step.difference.high && step.difference.confidence == 0.95)
+        #expect(Set(found.steps.map(\.metric)).isSuperset(of: ["service p99", "memory"]))
+        let pair = Findings(
+            Made.experiment(arms: Array(plans.prefix(2))),
+            records.filter { $0.arm != plans[2].name }, warnings: [])
+        #expect(pair.steps.isEmpty && !pair.overheads.isEmpty)
+    }
+
     @Test func overheadsLeaveTheGeneratorOut() throws {
         let found = findings(pair(0) + pair(1))
         let names = found.overheads.map(\.metric)
@@ -67,7 +99,7 @@ import Testing
         func samples(_ rates: [Double]) -> [Sample] {
             (0..<2).flatMap { round in
                 rates.flatMap { rate in
-                    Arm.allCases.map { arm in
+                    [ArmName.direct, .mesh].map { arm in
                         // 5 ms a second idle and 50 µs a request.
                         let cpu = Duration.fractionalSeconds(10 * (0.005 + rate * 50e-6))
                         var sample = Made.sample(
@@ -90,7 +122,7 @@ import Testing
     @Test func anIdlePhaseHasNoCostForEachRequest() throws {
         let phases = [PhasePlan(name: "idle", duration: .seconds(10), measure: true, rate: 0)]
         let samples = (0..<2).flatMap { round in
-            Arm.allCases.map { Made.idle(round: round, arm: $0) }
+            [ArmName.direct, .mesh].map { Made.idle(round: round, arm: $0) }
         }
         let found = findings(phases: phases, samples)
         #expect(found.trust.validity.valid)

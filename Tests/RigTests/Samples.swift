@@ -25,7 +25,7 @@ enum Made {
 
     static func experiment(
         mode: MeshPlan.Mode = .sidecar, services: [ServicePlan] = [service("echo")],
-        loads: [LoadPlan] = [load()], arms: [Arm] = [.direct, .mesh],
+        loads: [LoadPlan] = [load()], arms: [ArmPlan] = [.direct, .mesh],
         rounds: RoundsPlan = RoundsPlan(min: 2, max: 4), phases: [PhasePlan]? = nil,
         expectations: [Expectation] = []
     ) -> Experiment {
@@ -41,7 +41,7 @@ enum Made {
 
     /// 10 s at 1000/s; every answer takes `latency`, every 50th ten times as long.
     static func sample(
-        round: Int = 0, arm: Arm = .mesh, phase: String = "base",
+        round: Int = 0, arm: ArmName = .mesh, phase: String = "base",
         latency: Duration = .milliseconds(2), errors: UInt64 = 0,
         cpu: [ProcessGroup: Duration] = [.proxies: .milliseconds(500), .apps: .milliseconds(200)]
     ) -> Sample {
@@ -78,7 +78,7 @@ enum Made {
     }
 
     /// A phase in which nothing is asked.
-    static func idle(round: Int = 0, arm: Arm = .mesh, phase: String = "idle") -> Sample {
+    static func idle(round: Int = 0, arm: ArmName = .mesh, phase: String = "idle") -> Sample {
         var sample = sample(round: round, arm: arm, phase: phase)
         sample.tally = Tally()
         sample.loads = [

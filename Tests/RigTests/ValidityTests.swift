@@ -98,7 +98,7 @@ import Testing
     @Test func oneRuleIsOneReasonHoweverOftenItIsBroken() throws {
         var samples: [Sample] = []
         for round in 0..<4 {
-            for arm in Arm.allCases {
+            for arm in [ArmName.direct, .mesh] {
                 var sample = Made.sample(round: round, arm: arm)
                 sample.loads[0].lagP99 = .milliseconds(Int64(2 + round))
                 samples.append(sample)
@@ -149,7 +149,7 @@ import Testing
     @Test func anInvalidRunClaimsNothing() throws {
         var samples: [Sample] = []
         for round in 0..<2 {
-            for arm in Arm.allCases {
+            for arm in [ArmName.direct, .mesh] {
                 var sample = Made.sample(round: round, arm: arm)
                 sample.clockStepped = true
                 samples.append(sample)

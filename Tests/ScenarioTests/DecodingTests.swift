@@ -184,7 +184,7 @@ import Testing
 
     @Test func armsWithUnlikeTargetsAreWarnedOf() throws {
         let two = warm.replacing("- name: echo", with: "- name: echo\n    replicas: 2")
-        #expect(try warnings(two).first?.contains("2 targets in the direct arm") == true)
+        #expect(try warnings(two).first?.contains("2 targets on arms that go direct") == true)
         #expect(try warnings(two + "arms: [direct]\n") == [])
     }
 

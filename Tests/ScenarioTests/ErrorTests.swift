@@ -37,7 +37,7 @@ import Testing
             ),
             ("on_inconclusive: fial", "11:18: unknown word 'fial'; did you mean 'fail'?"),
             ("arms: []", "11:7: at least 1 item is needed here, not 0"),
-            ("arms: [direct, direct]", "11:16: the arm 'direct' is listed twice"),
+            ("arms: [direct, direct]", "11:16: there is already an arm 'direct', on line 11"),
             ("arms: [direct, mess]", "11:16: unknown word 'mess'; did you mean 'mesh'?"),
             ("arms: direct", "11:7: a list is needed, not 'direct'"),
             ("rounds: {min: 5, max: 2}", "11:9: rounds.min (5) is more than rounds.max (2)"),
@@ -128,7 +128,7 @@ import Testing
             ),
             (
                 "- name: echo\nload:", "- {name: echo, replicas: 20}\nload:",
-                "5:11: 20 replicas of 'echo' need as many connections in the direct arm, not 16"
+                "5:11: 20 replicas of 'echo' need as many connections in the arm 'direct', not 16"
             ),
             (
                 "rate: 100/s", "rate: 1/s\n    body_size: 65MiB",
@@ -159,16 +159,12 @@ import Testing
                 "8:18: a field's value cannot hold control characters"
             ),
             (
-                "rate: 100/s", "rate: 1/s\n    protocol: websocket",
-                "8:15: the load generator does not speak websocket yet"
-            ),
-            (
                 "rate: 100/s", "rate: 1/s\n    protocol: http3",
                 "8:15: unknown word 'http3'; did you mean 'http1'?"
             ),
             (
                 "rate: 100/s", "rate: 1/s\n    streams: 2",
-                "8:14: a connection of HTTP/1.1 carries one request at once"
+                "8:14: http1 has one request at a time on a connection"
             ),
             (
                 "- name: echo", "- name: echo\n    respond: {size: 1}",

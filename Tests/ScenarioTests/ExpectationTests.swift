@@ -226,12 +226,12 @@ import Testing
             ),
             (
                 "overhead(overhead(p99(response))) < 5ms",
-                "10: an overhead of an overhead has no meaning"
+                "10: overhead(…) is of a value of one arm, not of another difference"
             ),
             ("overhead(5ms) < 5ms", "10: a function such as p99(response) is expected, not '5ms'"),
             (
                 "overhead(p99(response)) < 5ms on direct",
-                "34: overhead(…) is the mesh arm less the direct arm: 'on direct' has no meaning"
+                "34: overhead(…) is of an arm less 'direct': 'on direct' has no meaning"
             ),
             ("1ms < 2ms", "1: nothing measured is compared here"),
             (
@@ -258,7 +258,7 @@ import Testing
 
     @Test func overheadNeedsBothArms() {
         let text = base + "arms: [mesh]\nexpect: [overhead(p99(response)) < 1ms]\n"
-        #expect(errors(text) == ["13:10: overhead(…) needs both arms, direct and mesh"])
+        #expect(errors(text) == ["13:10: overhead(…) needs two arms, such as arms: [direct, mesh]"])
     }
 
     @Test func nestingIsBounded() {

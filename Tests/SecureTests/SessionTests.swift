@@ -143,8 +143,10 @@ import Testing
         pair.client.close()
         pair.toServer += pair.client.drain()
         var arrived: [UInt8] = []
+        #expect(!pair.server.hasInput)
         let outcomes = pair.server.receive(&pair.toServer, plaintext: &arrived)
         #expect(outcomes == [.bytes(7), .closed] && arrived == text)
+        #expect(pair.server.hasInput, "an end that has come is something to tell")
         #expect(pair.server.isClosedByPeer)
         // The other direction goes on, as over a socket that is half closed.
         pair.toClient += pair.server.encrypt(text)

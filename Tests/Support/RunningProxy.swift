@@ -177,6 +177,9 @@ public struct AccessLogLine: Decodable, Equatable, Sendable {
     public var client: String
     public var cluster: String?
     public var upstream: String?
+    /// Only of secured connections.
+    public var tls: String?
+    public var peer: String?
 }
 
 /// A configuration file that a test writes, and writes again.

@@ -77,13 +77,23 @@ struct Speech: ~Copyable {
         places = job.plan.streams
         self.messages = messages
         lines = Slab(count: connections, repeating: Line())
-        let isHTTP2 = kind == .http2 || kind == .grpc
-        http2 =
-            isHTTP2 ? StreamSpeech(job: job, connections: connections, messages: messages) : nil
+        http2 = Self.streams(of: job, connections: connections, messages: messages)
         http1 = AnswerReader(connections: connections, toHead: job.plan.request.method == "HEAD")
     }
 
     deinit { lines.deallocate() }
+
+    /// Not in `init`: an operand of `||` that reads a member is a closure over a value that is not
+    /// whole yet, and a release build of Swift 6.3 then frees members that were never there.
+    private static func streams(
+        of job: LoadJob, connections: Int, messages: LoadMessages
+    ) -> StreamSpeech? {
+        switch job.plan.speech {
+        case .http2, .grpc:
+            StreamSpeech(job: job, connections: connections, messages: messages)
+        default: nil
+        }
+    }
 
     /// The connection is established.
     /// - Returns: whether requests may be submitted at once; else there is something to write.

@@ -41,6 +41,7 @@ extension Proxy {
             return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
         }
         let session = session(of: carrier)
+        settleUpgrade(slot, bytes)
         connections[upstream].endpoint = connections[carrier].endpoint
         connections[upstream].stage = .exchange
         let switches = connections[slot].exchange.wantsUpgrade
@@ -62,9 +63,27 @@ extension Proxy {
         pair(slot, upstream, now: now)
     }
 
+    /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket; for
+    /// another, the server answers as if it had not been mentioned.
+    private func settleUpgrade(_ slot: Int, _ bytes: Bytes) {
+        guard connections[slot].exchange.wantsUpgrade else { return }
+        var isWebSocket = false
+        var key = WebSocketKey()
+        for i in 0..<head.fieldCount {
+            let value = bytes[head.fields[i].valueRange]
+            switch head.fields[i].name {
+            case .upgrade: isWebSocket = value.equalsIgnoringCase("websocket")
+            case .webSocketKey: key = WebSocketKey(value) ?? key
+            default: break
+            }
+        }
+        connections[slot].exchange.wantsUpgrade = isWebSocket && key.isSet
+        connections[slot].exchange.webSocketKey = key
+    }
+
     private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
-        let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecure
+        let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecured
         let deadline = connections[slot].exchange.deadline
         writer.list(
             request: head, bytes, client: client(of: slot), scheme: isSecure ? "https" : "http",

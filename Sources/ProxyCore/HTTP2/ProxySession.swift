@@ -23,7 +23,12 @@ final class ProxySession: HTTP2Session {
     var pingDeadline: Instant?
     /// The last GOAWAY goes out when the PING behind the first has been answered.
     var announcesShutdown = false
-    private var abuse = AbuseMeter()
+    /// Resets that a client may send. Who gives up more requests in a second, second after second,
+    /// is no client.
+    private var resets = Allowance(burst: 200, rate: 100)
+    /// Frames that say nothing, or only how this side may go on. Bound: far above what any
+    /// implementation sends beside what it was sent.
+    private var emptyFrames = Allowance(burst: 1000, rate: 100)
 
     init(_ proxy: Proxy, slot: Int, server: Bool, _ settings: HTTP2Settings, now: Instant) {
         self.proxy = proxy
@@ -42,7 +47,9 @@ final class ProxySession: HTTP2Session {
     }
 
     override func writeData(_ tag: Int, header: Bytes, count: Int) -> Bool {
-        proxy.writeFrame(of: tag, header: header, count: count, on: slot)
+        // Each may be answered by a window for its stream and one for the connection.
+        emptyFrames.give(2)
+        return proxy.writeFrame(of: tag, header: header, count: count, on: slot)
     }
 
     override func endSent(_ stream: Int32, tag: Int) { proxy.streamEndSent(tag, self) }
@@ -98,46 +105,16 @@ final class ProxySession: HTTP2Session {
     override func resetReceived(_ stream: Int32, tag: Int) {
         proxy.counters.add(.streamResetsReceived)
         // Only who asks can ask and take back, again and again (CVE-2023-44487).
-        guard isServer, !abuse.allowsReset(at: proxy.turn) else { return }
+        guard isServer, !resets.take(at: proxy.turn) else { return }
         proxy.counters.add(.floodedResets)
         fail(.tooManyResets, .enhanceYourCalm)
     }
 
     override func frameReceived(isEmpty: Bool) {
-        guard !abuse.allowsFrame(isEmpty: isEmpty) else { return }
+        guard isEmpty, !emptyFrames.take(at: proxy.turn) else { return }
         proxy.counters.add(.floodedEmptyFrames)
         fail(.tooManyEmptyFrames, .enhanceYourCalm)
     }
 
     override func invalidFrame() { proxy.counters.add(.protocolErrors) }
-}
-
-/// How much of what costs the peer nothing and us something it has sent.
-struct AbuseMeter {
-    /// Resets that may come at once; more are let in at `resetRate`. A client that gives up a
-    /// hundred requests and more in a second, second after second, is none.
-    static let resetBurst = 200.0
-    /// Per second.
-    static let resetRate = 100.0
-    /// Frames in a row without content: padding, priorities, windows. Bound: far above what any
-    /// implementation sends between two frames that say something.
-    static let emptyRun = 1000
-
-    private var resets = Self.resetBurst
-    private var since = Instant.zero
-    private var empty = 0
-
-    /// A reset has come.
-    mutating func allowsReset(at now: Instant) -> Bool {
-        let gained = max(0, (now - since).seconds) * Self.resetRate
-        resets = min(Self.resetBurst, resets + gained) - 1
-        since = now
-        return resets >= 0
-    }
-
-    /// A frame has come.
-    mutating func allowsFrame(isEmpty: Bool) -> Bool {
-        empty = isEmpty ? empty + 1 : 0
-        return empty <= Self.emptyRun
-    }
 }

@@ -12,12 +12,16 @@ private let palette = """
       --ground: #ffffff; --sheet: #f6f7f8; --ink: #16191d; --soft: #5a636d; --rule: #dde1e5;
       --direct: #0072b2; --mesh: #c04a00; --apps: #00805c; --load: #6b747d; --error: #b0307a;
       --pass: #00734f; --fail: #b3261e; --doubt: #8a6100; --band: #eef1f4;
+      --arm-0: #0072b2; --arm-1: #c04a00; --arm-2: #00805c; --arm-3: #b0307a;
+      --arm-4: #8a6100; --arm-5: #2a7fc0; --arm-6: #6b4fa0; --arm-7: #4a525a;
     }
     @media (prefers-color-scheme: dark) {
       :root {
         --ground: #14171a; --sheet: #1c2024; --ink: #e8eaed; --soft: #a2abb4; --rule: #343a41;
         --direct: #56b4e9; --mesh: #f0a040; --apps: #35c79b; --load: #98a2ac; --error: #e58fbf;
         --pass: #4fd1a1; --fail: #ff8a80; --doubt: #f0c14b; --band: #1f2429;
+        --arm-0: #56b4e9; --arm-1: #f0a040; --arm-2: #35c79b; --arm-3: #e58fbf;
+        --arm-4: #f0c14b; --arm-5: #8fb8ff; --arm-6: #bda4f0; --arm-7: #c4ccd4;
       }
     }
 
@@ -109,9 +113,9 @@ private let tables = """
     .arm { white-space: nowrap; }
     .arm::before {
       content: ""; display: inline-block; width: 9px; height: 9px; margin-right: 7px;
-      background: var(--direct); border-radius: 50%;
+      background: var(--line); border-radius: 1px;
     }
-    .arm.mesh::before { background: var(--mesh); border-radius: 1px; }
+    .arm.arm-0::before, .arm.arm-4::before { border-radius: 50%; }
     td.strip-cell { width: 190px; padding-right: 0; vertical-align: middle; }
     details { margin: 14px 0 0; }
     summary { cursor: pointer; font-size: 14px; font-weight: 650; padding: 4px 0; }
@@ -130,10 +134,14 @@ private let charts = """
     .swatch { vertical-align: -1px; margin-right: 6px; height: 12px; }
     .grid line, line.grid { stroke: var(--rule); stroke-width: 1; }
     .axis { stroke: var(--soft); stroke-width: 1; }
-    .direct, .user.direct { --line: var(--direct); } .mesh { --line: var(--mesh); }
+    .arm-0 { --line: var(--arm-0); } .arm-1 { --line: var(--arm-1); }
+    .arm-2 { --line: var(--arm-2); } .arm-3 { --line: var(--arm-3); }
+    .arm-4 { --line: var(--arm-4); } .arm-5 { --line: var(--arm-5); }
+    .arm-6 { --line: var(--arm-6); } .arm-7 { --line: var(--arm-7); }
     .curve { fill: none; stroke: var(--line); stroke-width: 2.2; stroke-linejoin: round; }
     .curve.dashed { stroke-dasharray: 7 4; stroke-width: 1.8; }
     .curve.dotted { stroke-dasharray: 1.5 4; stroke-linecap: round; stroke-width: 2.4; }
+    .curve.long { stroke-dasharray: 14 5; } .curve.mixed { stroke-dasharray: 10 4 2 4; }
     .curve.faint { stroke-width: 1.2; stroke-opacity: 0.55; }
     .curve.round { stroke-width: 1; stroke-opacity: 0.28; }
     .curve.offered { stroke: var(--soft); stroke-width: 1.6; stroke-dasharray: 2 3; }
@@ -156,6 +164,8 @@ private let charts = """
     .series-0 { --line: var(--mesh); } .series-1 { --line: var(--error); }
     .series-2 { --line: var(--apps); } .series-3 { --line: var(--direct); }
     .series-4 { --line: var(--doubt); } .series-5 { --line: var(--load); }
+    .step-interval { stroke: var(--line); stroke-width: 3.5; stroke-opacity: 0.75; }
+    .zero { stroke: var(--soft); stroke-width: 1.4; }
     .fit { fill: none; stroke: var(--line); stroke-width: 1.8; }
     .fit.series-1, .fit.series-4 { stroke-dasharray: 8 4; }
     .fit.series-2, .fit.series-5 { stroke-dasharray: 2 4; }
@@ -201,6 +211,8 @@ private let media = """
         --ground: #ffffff; --sheet: #f6f7f8; --ink: #000000; --soft: #4a525a; --rule: #cfd4d9;
         --direct: #0072b2; --mesh: #c04a00; --apps: #00805c; --load: #6b747d; --error: #b0307a;
         --pass: #00734f; --fail: #b3261e; --doubt: #8a6100; --band: #eef1f4;
+        --arm-0: #0072b2; --arm-1: #c04a00; --arm-2: #00805c; --arm-3: #b0307a;
+        --arm-4: #8a6100; --arm-5: #2a7fc0; --arm-6: #6b4fa0; --arm-7: #4a525a;
       }
       * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
       body { font-size: 11px; }

@@ -64,6 +64,3 @@ struct Table {
                 element("thead", [:], element("tr", [:], header)), element("tbody", [:], rows)))
     }
 }
-
-/// The name of an arm beside its dot or square.
-func armName(_ name: String) -> Markup { element("span", ["class": "arm " + name], Markup(name)) }

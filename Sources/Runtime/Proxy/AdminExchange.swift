@@ -6,6 +6,7 @@ import Glibc
 import Model
 import Posix
 import ProxyCore
+import Secure
 import Wire
 
 /// One request to the admin listener and its answer.
@@ -126,6 +127,14 @@ struct ProxyStatistics {
             text +=
                 "meshbench_proxy_response_flags_total{flag=\"\(flag.rawValue)\"} "
                 + "\(sum { $0[flag] })\n"
+        }
+        text += "# TYPE meshbench_proxy_tls_failures_total counter\n"
+        for side in Side.allCases {
+            for failure in TLSFailure.allCases where !failure.isOfFiles {
+                let labels = "side=\"\(side)\",reason=\"\(failure.word)\""
+                text += "meshbench_proxy_tls_failures_total{\(labels)} "
+                text += "\(sum { $0[failure, side] })\n"
+            }
         }
         return text
     }

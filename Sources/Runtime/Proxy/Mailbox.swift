@@ -7,7 +7,7 @@ import Synchronization
 /// path.
 final class Mailbox: Sendable {
     enum Message: Sendable {
-        case reload(ProxyConfiguration)
+        case reload(ProxyConfiguration, ProxyContexts)
         case drain
     }
 

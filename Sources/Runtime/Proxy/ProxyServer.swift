@@ -8,9 +8,24 @@ public import Posix
 import ProxyCore
 import Synchronization
 
+/// Why a proxy cannot begin.
+public enum ProxyStartError: Error, CustomStringConvertible {
+    case system(SystemError)
+    /// A file of certificates or keys cannot be used.
+    case file(TLSFileError)
+
+    public var description: String {
+        switch self {
+        case .system(let error): "\(error)"
+        case .file(let error): "\(error)"
+        }
+    }
+}
+
 /// A running reference proxy.
 public final class ProxyServer {
     private var configuration: ProxyConfiguration
+    private var contexts: ProxyContexts
     private var mailboxes: [Mailbox] = []
     private var adminListener: Descriptor?
     private let signals: Signals
@@ -22,14 +37,25 @@ public final class ProxyServer {
 
     /// - Parameter reload: reads the configuration anew at SIGHUP; nil: it is not usable, keep the
     ///   old one (whoever reads it says why).
+    /// - Throws: where the process lacks what it needs, or a file of certificates or keys cannot be
+    ///   used.
     public init(
         _ configuration: ProxyConfiguration, reload: @escaping () -> ProxyConfiguration?
-    ) throws(SystemError) {
+    ) throws(ProxyStartError) {
+        do throws(TLSFileError) {
+            contexts = try ProxyContexts(configuration)
+        } catch {
+            throw .file(error)
+        }
         self.configuration = configuration
         self.reload = reload
         Signals.ignoreBrokenPipes()
-        signals = try Signals([SIGTERM, SIGINT, SIGHUP])
-        running = try RunningWorkers()
+        do throws(SystemError) {
+            signals = try Signals([SIGTERM, SIGINT, SIGHUP])
+            running = try RunningWorkers()
+        } catch {
+            throw .system(error)
+        }
     }
 
     /// Binds every listener and starts the workers.
@@ -69,6 +95,7 @@ public final class ProxyServer {
     private func startWorker(_ listeners: [Int32]) throws(SystemError) {
         let mailbox = try Mailbox()
         let configuration = self.configuration
+        let contexts = self.contexts
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
         let (clients, pipes) = (clientsPerWorker, pipesPerWorker)
@@ -76,8 +103,8 @@ public final class ProxyServer {
         let thread = try Thread(name: "proxy-\(mailboxes.count)") {
             do throws(SystemError) {
                 let worker = try ProxyWorker(
-                    configuration, listeners: listeners, clients: clients, pipes: pipes,
-                    mailbox: mailbox, seed: seed)
+                    configuration, contexts: contexts, listeners: listeners, clients: clients,
+                    pipes: pipes, mailbox: mailbox, seed: seed)
                 worker.run()
                 running.ended(error: nil)
             } catch {
@@ -141,8 +168,14 @@ public final class ProxyServer {
             standardError("configuration not reloaded: \(reason)")
             return
         }
+        do throws(TLSFileError) {
+            contexts = try ProxyContexts(new, keeping: contexts)
+        } catch {
+            standardError("configuration not reloaded: \(error)")
+            return
+        }
         configuration = new
-        for mailbox in mailboxes { mailbox.send(.reload(new)) }
+        for mailbox in mailboxes { mailbox.send(.reload(new, contexts)) }
     }
 
     /// What a running process cannot change; nil: all of it can be taken over.

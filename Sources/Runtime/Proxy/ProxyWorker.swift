@@ -6,30 +6,35 @@ import Glibc
 import Model
 import Posix
 import ProxyCore
+import Secure
 import Synchronization
 
 /// A worker's loop. Owned by its thread; other threads use only `Mailbox`.
 final class ProxyWorker {
-    private let proxy: Proxy
+    let proxy: Proxy
     private let reactor: Reactor
     private let mailbox: Mailbox
     /// A slot's descriptor plus 1; 0: none.
-    private let sockets: Slab<Int32>
+    let sockets: Slab<Int32>
+    /// Which of them are secured, by contexts that may be replaced.
+    var secured = SecuredSockets()
+    private var contexts: ProxyContexts
+    private(set) lazy var scratch = TLSScratch()
     private var listeners: [Int32]
     private var log: LogFile?
     private var listening = true
     private var resumeAccepting: Instant?
     private var drainDeadline: Instant?
     private var nextTrim: Instant
-    private var now: Instant
-    private var bytesThisTurn = 0
+    private(set) var now: Instant
+    var bytesThisTurn = 0
     /// Connections whose reading waits for the next turn.
     private var postponed: [Int] = []
     private var resuming: [Int] = []
     private var pipes: PipePool
 
     /// Reads of one connection before others have their turn. Bound: no peer can hold the worker.
-    private static let readsPerTurn = 16
+    static let readsPerTurn = 16
     /// Bytes read in one turn before connections that could go on reading wait for the next one,
     /// behind whatever became ready meanwhile. On loopback a body may come as fast as it is passed
     /// on: without this bound it would never let the worker go.
@@ -55,8 +60,8 @@ final class ProxyWorker {
     ///   - clients: how many may be connected at once; more wait in the kernel's queue.
     ///   - pipes: how many bodies may pass through the kernel at once; more are copied.
     init(
-        _ configuration: ProxyConfiguration, listeners: [Int32], clients: Int, pipes: Int,
-        mailbox: Mailbox, seed: UInt64
+        _ configuration: ProxyConfiguration, contexts: ProxyContexts, listeners: [Int32],
+        clients: Int, pipes: Int, mailbox: Mailbox, seed: UInt64
     ) throws(SystemError) {
         now = Clock.now()
         nextTrim = now + .seconds(1)
@@ -64,6 +69,7 @@ final class ProxyWorker {
         proxy.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
         reactor = try Reactor()
         self.mailbox = mailbox
+        self.contexts = contexts
         self.clients = clients
         self.listeners = listeners
         sockets = Slab(zeroed: configuration.limits.connections)
@@ -159,6 +165,9 @@ final class ProxyWorker {
         guard proxy.isOpen(slot), proxy.generation(of: slot) & 0x3FFF_FFFF == generation else {
             return
         }
+        if secured.session(of: slot) != nil {
+            return handleSecured(slot, generation, readiness)
+        }
         if proxy.isConnecting(slot) {
             guard readiness.writable || readiness.failed else { return }
             let code = Socket.error(of: sockets[slot] - 1)
@@ -173,18 +182,21 @@ final class ProxyWorker {
         }
         if readiness.readable, stillOpen(slot, generation) {
             read(slot, ended: readiness.ended)
-            // A client that has reset its connection is let go although nothing is read from it
-            // now. An upstream's last bytes may still wait in the kernel for room on the client's
-            // side: its failure is found behind them.
-            if readiness.broken, stillOpen(slot, generation), proxy.isPaused(slot),
-                !proxy.isUpstream(slot)
-            {
-                proxy.failed(slot, now: now)
-            }
+            if readiness.broken { letGoIfBroken(slot, generation) }
         }
     }
 
-    private func stillOpen(_ slot: Int, _ generation: UInt32) -> Bool {
+    /// A client that has reset its connection is let go although nothing is read from it now. An
+    /// upstream's last bytes may still wait in the kernel for room on the client's side: its
+    /// failure is found behind them.
+    func letGoIfBroken(_ slot: Int, _ generation: UInt32) {
+        guard stillOpen(slot, generation), proxy.isPaused(slot), !proxy.isUpstream(slot) else {
+            return
+        }
+        proxy.failed(slot, now: now)
+    }
+
+    func stillOpen(_ slot: Int, _ generation: UInt32) -> Bool {
         proxy.isOpen(slot) && proxy.generation(of: slot) & 0x3FFF_FFFF == generation
     }
 
@@ -226,6 +238,9 @@ final class ProxyWorker {
             return Socket.close(socket, reset: true)
         }
         sockets[slot] = socket + 1
+        if let context = contexts.listener(listener) {
+            beginSecured(slot, TLSSession(server: context), isConnected: true)
+        }
         do {
             try reactor.add(socket, token: token(slot))
         } catch {
@@ -261,8 +276,14 @@ final class ProxyWorker {
                 proxy.advance(slot, now: now)
                 if stillOpen(slot, generation), proxy.isPaused(slot) { read(slot, ended: true) }
             case .connect(let slot, let endpoint): connect(slot, endpoint)
-            case .endSending(let slot): Socket.endSending(sockets[slot] - 1)
+            case .endSending(let slot):
+                if secured.session(of: slot) != nil {
+                    endSendingSecured(slot)
+                } else {
+                    Socket.endSending(sockets[slot] - 1)
+                }
             case .close(let slot, let reset):
+                closeSecured(slot, reset: reset)
                 let socket = sockets[slot] - 1
                 sockets[slot] = 0
                 pipes.give(of: slot, isEmpty: false)
@@ -296,8 +317,16 @@ final class ProxyWorker {
     private func connect(_ slot: Int, _ endpoint: Int) {
         guard proxy.isOpen(slot) else { return }
         do throws(SystemError) {
-            guard let address = SocketAddress(proxy.address(ofEndpoint: endpoint)) else {
+            let name = proxy.address(ofEndpoint: endpoint)
+            guard let address = SocketAddress(name) else {
                 throw SystemError("connect", code: EADDRNOTAVAIL)
+            }
+            if let cluster = proxy.securedCluster(of: slot) {
+                guard let context = contexts.cluster(cluster) else {
+                    throw SystemError("connect", code: EADDRNOTAVAIL)
+                }
+                let session = TLSSession(client: context, endpoint: name, address: address.host)
+                beginSecured(slot, session, isConnected: false)
             }
             let socket = try Socket.connect(to: address)
             sockets[slot] = socket + 1
@@ -311,6 +340,7 @@ final class ProxyWorker {
     /// - Parameter ended: an end or a failure may be behind the bytes, so a short read is not the
     ///   last.
     private func read(_ slot: Int, ended: Bool) {
+        if secured.session(of: slot) != nil { return readSecured(slot, ended: ended) }
         let socket = sockets[slot] - 1
         let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
         for _ in 0..<Self.readsPerTurn {
@@ -372,6 +402,7 @@ final class ProxyWorker {
     }
 
     private func flush(_ slot: Int) {
+        if secured.session(of: slot) != nil { return flushSecured(slot) }
         while proxy.isOpen(slot), !proxy.isConnecting(slot) {
             let count = proxy.outputCount(slot)
             guard count > 0 else { return proxy.nothingToSend(slot, now: now) }
@@ -400,7 +431,8 @@ final class ProxyWorker {
     private func readMail() {
         for message in mailbox.take() {
             switch message {
-            case .reload(let configuration):
+            case .reload(let configuration, let contexts):
+                self.contexts = contexts
                 proxy.adopt(configuration)
                 do { log = try LogFile(configuration.accessLog) } catch {
                     standardError("access log not reopened: \(error)")

@@ -13,7 +13,7 @@ extension Command {
             every request that comes to --listen goes to --upstream, without a request timeout.
 
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP \
-            reads the configuration file again.
+            reads the configuration file again, and the certificates and keys that it names.
             """,
         flags: [.config, .listen, .upstream, .workers],
         run: runProxy)
@@ -37,8 +37,15 @@ private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode
     } else {
         configuration = try oneHop(arguments)
     }
+    let server: ProxyServer
+    do throws(ProxyStartError) {
+        server = try ProxyServer(configuration) { reread(file, workers: arguments) }
+    } catch {
+        let code: ExitCode
+        if case .file = error { code = .badScenario } else { code = .failed }
+        throw CommandFailure(code: code, message: "meshbench proxy: \(error)")
+    }
     do throws(SystemError) {
-        let server = try ProxyServer(configuration) { reread(file, workers: arguments) }
         try server.start()
         announceReady(server)
         try server.run()

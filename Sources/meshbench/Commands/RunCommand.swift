@@ -31,7 +31,7 @@ extension Command {
 extension Flag {
     static let rounds = Flag("--rounds", "N", about: "run exactly so many rounds")
     static let seed = Flag("--seed", "N", about: "derive every schedule and order from this number")
-    static let arms = Flag("--arms", "LIST", about: "run only these arms: direct,mesh")
+    static let arms = Flag("--arms", "LIST", about: "run only these arms, by name: direct,mesh")
     static let out = Flag("--out", "DIR", standard: "results", about: "the folder for results")
     static let format = Flag(
         "--format", "FORMAT", standard: "text", about: "what to print: text or json")

@@ -1,8 +1,6 @@
 // What stands around every drawing: a heading, a key, the caption that says how to read it, and the
 // names that a screen reader speaks.
 
-import Model
-
 /// A drawing with its words.
 struct Chart {
     /// Unique in the page: letters, digits and hyphens.
@@ -22,8 +20,6 @@ struct Chart {
     struct KeyEntry {
         enum Sign {
             case line
-            case circle
-            case square
             case box
         }
 
@@ -57,9 +53,6 @@ extension Chart.KeyEntry {
         let drawing =
             switch sign {
             case .line: line(style, 0, 6, 26, 6)
-            case .circle:
-                element("circle", ["class": style, "cx": "13", "cy": "6", "r": "4.5"])
-            case .square: box(style, 9, 2, 8, 8)
             case .box: box(style, 3, 1, 20, 10)
             }
         return element(
@@ -69,18 +62,6 @@ extension Chart.KeyEntry {
                 ["class": "swatch", "viewBox": "0 0 26 12", "width": "26", "aria-hidden": "true"],
                 drawing), Markup(text))
     }
-}
-
-extension Arm {
-    /// The class that gives an arm its colour.
-    var style: String { rawValue }
-
-    /// A dot for direct, a square for mesh.
-    func shape(_ radius: Double) -> MarkShape {
-        self == .direct ? .circle(radius) : .square(radius * 0.9)
-    }
-
-    var keySign: Chart.KeyEntry.Sign { self == .direct ? .circle : .square }
 }
 
 extension Quantity {

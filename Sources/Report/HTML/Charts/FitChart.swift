@@ -10,6 +10,8 @@ struct FitChart {
     static let limit = 6
 
     let fits: [RunResult.CostFit]
+    /// The one whose processes go by their bare names; nil: none.
+    let subject: ArmName?
 
     /// The chart; nil where nothing was fitted.
     var chart: Chart? {
@@ -50,7 +52,7 @@ struct FitChart {
     }
 
     private func name(_ fit: RunResult.CostFit) -> String {
-        fit.arm == .mesh ? fit.process : "\(fit.process), \(fit.arm.rawValue)"
+        fit.arm == subject ? fit.process : "\(fit.process), \(fit.arm.rawValue)"
     }
 
     private func description(_ drawn: [RunResult.CostFit]) -> String {

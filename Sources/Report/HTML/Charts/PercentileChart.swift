@@ -8,7 +8,7 @@ struct PercentileChart {
     /// One curve.
     struct Curve {
         var name: String
-        var arm: Arm
+        var arm: ArmLook
         /// The style of its line besides its arm's colour: `solid`, `dashed`, `dotted`.
         var dash: String
         var latency: RunResult.Latency

@@ -96,6 +96,10 @@ func mark(_ shape: MarkShape, _ x: Double, _ y: Double, class name: String, says
                     + "h\(coordinate(2 * radius))v\(coordinate(2 * radius))"
                     + "h\(coordinate(-2 * radius))z",
             ], title)
+    case .diamond(let radius):
+        return polygon([(0, -1), (1, 0), (0, 1), (-1, 0)], radius, x, y, name, title)
+    case .triangle(let radius):
+        return polygon([(0, -1), (1, 0.8), (-1, 0.8)], radius, x, y, name, title)
     }
 }
 
@@ -103,6 +107,17 @@ func mark(_ shape: MarkShape, _ x: Double, _ y: Double, class name: String, says
 enum MarkShape: Sendable {
     case circle(Double)
     case square(Double)
+    case diamond(Double)
+    case triangle(Double)
+}
+
+private func polygon(
+    _ corners: [(x: Double, y: Double)], _ radius: Double, _ x: Double, _ y: Double,
+    _ name: String, _ title: Markup
+) -> Markup {
+    let places = corners.map { coordinate(x + $0.x * radius) + " " + coordinate(y + $0.y * radius) }
+    return element(
+        "path", ["class": "pt " + name, "d": "M" + places.joined(separator: "L") + "z"], title)
 }
 
 func line(_ name: String, _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double) -> Markup {

@@ -11,7 +11,10 @@ struct RoundsChart {
     let metric: String
     let quantity: Quantity
     let rounds: [RunResult.RoundResult]
+    let arms: [ArmName]
     let value: (RunResult.RoundResult) -> Double?
+
+    private var looks: ArmLooks { ArmLooks(arms) }
 
     /// The chart; nil where nothing was recorded.
     var chart: Chart? {
@@ -39,9 +42,10 @@ struct RoundsChart {
             let offset = (Double(item.round.position) + 0.5) / Double(places) - 0.5
             let x = plot.placeX(Double(item.round.round)) + offset * width * 0.6
             let isValid = item.round.invalid.isEmpty
+            let look = looks[item.round.arm]
             drawing += mark(
-                item.round.arm.shape(4), x, plot.placeY(item.value),
-                class: (isValid ? "dot " : "dot hollow ") + item.round.arm.style,
+                look.shape(4), x, plot.placeY(item.value),
+                class: (isValid ? "dot " : "dot hollow ") + look.style,
                 says: tip(item.round, item.value))
         }
         return Chart(
@@ -62,7 +66,7 @@ struct RoundsChart {
     private func description(
         _ drawn: [(round: RunResult.RoundResult, value: Double)]
     ) -> String {
-        let parts = Arm.allCases.compactMap { arm -> String? in
+        let parts = arms.compactMap { arm -> String? in
             let values = drawn.filter { $0.round.arm == arm }.map(\.value)
             guard let least = values.min(), let most = values.max() else { return nil }
             return "\(arm.rawValue): \(quantity.text(least)) to \(quantity.text(most)) over "

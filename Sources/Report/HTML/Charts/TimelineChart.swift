@@ -52,6 +52,12 @@ struct TimelineChart {
             height: height)
     }
 
+    /// Of more than two arms only the bold lines are drawn: the rest would hide them.
+    private var showsMedians: Bool { arms.count <= 2 }
+    private var showsEachRound: Bool {
+        arms.count <= 2 && arms.contains { $0.rounds.count > 1 }
+    }
+
     /// The phases, behind everything.
     private func bands(_ plot: Plot, through bottom: Double) -> Markup {
         guard let points = arms.max(by: { $0.points.count < $1.points.count })?.points else {
@@ -89,7 +95,7 @@ struct TimelineChart {
         drawing += label(
             "response", 4, plot.top - 11, anchor: "start", class: "axis-title")
         for arm in arms {
-            for round in arm.rounds where arm.rounds.count > 1 {
+            for round in arm.rounds where showsEachRound {
                 drawing += plot.curve(
                     round.map { ($0.seconds + half, $0.p99Ns) },
                     class: "curve round \(arm.arm.style)")
@@ -98,15 +104,19 @@ struct TimelineChart {
         var ends: [(String, Double, String)] = []
         for arm in arms {
             let style = arm.arm.style
-            drawing += plot.curve(
-                arm.points.map { ($0.seconds + half, $0.p50Ns) }, class: "curve dashed \(style)")
+            let name = arm.arm.name.rawValue
+            if showsMedians {
+                drawing += plot.curve(
+                    arm.points.map { ($0.seconds + half, $0.p50Ns) },
+                    class: "curve dashed \(style)")
+            }
             drawing += plot.curve(
                 arm.points.map { ($0.seconds + half, $0.p99Ns) }, class: "curve solid \(style)")
             if let p99 = arm.points.last(where: { $0.p99Ns != nil })?.p99Ns {
-                ends.append(("\(style) p99", p99, style))
+                ends.append(("\(name) p99", p99, style))
             }
-            if let p50 = arm.points.last(where: { $0.p50Ns != nil })?.p50Ns {
-                ends.append(("\(style) p50", p50, style))
+            if showsMedians, let p50 = arm.points.last(where: { $0.p50Ns != nil })?.p50Ns {
+                ends.append(("\(name) p50", p50, style))
             }
             for point in arm.points { drawing += mark(of: point, arm.arm, plot) }
         }
@@ -116,9 +126,9 @@ struct TimelineChart {
     /// Points stand in the middle of the second that they sum up.
     private var half: Double { Double(arms.map(\.step).max() ?? 1) / 2 }
 
-    private func mark(of point: TimelineData.Moment, _ arm: Arm, _ plot: Plot) -> Markup {
+    private func mark(of point: TimelineData.Moment, _ arm: ArmLook, _ plot: Plot) -> Markup {
         guard let p99 = point.p99Ns, let p50 = point.p50Ns else { return .none }
-        var tip = "\(arm.rawValue), \(fixed(point.seconds, 0)) s, \(point.phase): "
+        var tip = "\(arm.name.rawValue), \(fixed(point.seconds, 0)) s, \(point.phase): "
         tip += "p50 \(Quantity.time.text(p50)), p99 \(Quantity.time.text(p99)), "
         tip += "\(Quantity.rate.text(point.achieved)) of \(Quantity.rate.text(point.offered))"
         if point.errors > 0 { tip += ", \(Quantity.rate.text(point.errors)) errors" }
@@ -140,7 +150,7 @@ struct TimelineChart {
                 arm.points.map { ($0.seconds + half, $0.achieved) },
                 class: "curve solid \(arm.arm.style)")
             if let last = arm.points.last {
-                ends.append((arm.arm.style, last.achieved, arm.arm.style))
+                ends.append((arm.arm.name.rawValue, last.achieved, arm.arm.style))
             }
         }
         if let last = arms.first?.points.last { ends.append(("offered", last.offered, "offered")) }
@@ -173,14 +183,12 @@ struct TimelineChart {
 
     private var key: [Chart.KeyEntry] {
         let lines = arms.flatMap { arm in
-            [
-                Chart.KeyEntry(
-                    sign: .line, style: "curve solid \(arm.arm.style)",
-                    text: "\(arm.arm.rawValue) p99, achieved"),
-                Chart.KeyEntry(
-                    sign: .line, style: "curve dashed \(arm.arm.style)",
-                    text: "\(arm.arm.rawValue) p50"),
-            ]
+            let name = arm.arm.name.rawValue
+            let p99 = Chart.KeyEntry(
+                sign: .line, style: "curve solid \(arm.arm.style)", text: "\(name) p99, achieved")
+            let p50 = Chart.KeyEntry(
+                sign: .line, style: "curve dashed \(arm.arm.style)", text: "\(name) p50")
+            return showsMedians ? [p99, p50] : [p99]
         }
         return lines + [
             .init(sign: .line, style: "curve offered", text: "offered"),
@@ -192,7 +200,8 @@ struct TimelineChart {
         let rounds = arms.map(\.rounds.count).max() ?? 1
         var words =
             rounds > 1
-            ? "Bold: the median over \(rounds) rounds. Faint: the p99 of each round. "
+            ? "Bold: the median over \(rounds) rounds. "
+                + (showsEachRound ? "Faint: the p99 of each round. " : "")
                 + "Errors: the mean over rounds. " : "One round. "
         if step > 1 {
             words += "Each point spans \(fixed(step, 0)) s and shows the worst p99 within it."
@@ -204,9 +213,9 @@ struct TimelineChart {
         arms.map { arm in
             let p99 = arm.points.compactMap(\.p99Ns)
             guard let least = p99.min(), let most = p99.max() else {
-                return "\(arm.arm.rawValue): no answers"
+                return "\(arm.arm.name.rawValue): no answers"
             }
-            return "\(arm.arm.rawValue): p99 between \(Quantity.time.text(least)) and "
+            return "\(arm.arm.name.rawValue): p99 between \(Quantity.time.text(least)) and "
                 + Quantity.time.text(most)
         }.joined(separator: ". ") + "."
     }

@@ -7,7 +7,7 @@ struct TimelineData {
     /// More points than this are merged: a drawing has no more columns to show them.
     static let pointLimit = 400
 
-    let arm: Arm
+    let arm: ArmLook
     /// Seconds that each point spans.
     let step: Int
     /// Medians over rounds, for the seconds that any round has.
@@ -27,8 +27,8 @@ struct TimelineData {
     }
 
     /// - Parameter timelines: The rounds of one arm; empty gives nil.
-    init?(arm: Arm, timelines: [RunResult.Timeline]) {
-        let mine = timelines.filter { $0.arm == arm && !$0.points.isEmpty }
+    init?(arm: ArmLook, timelines: [RunResult.Timeline]) {
+        let mine = timelines.filter { $0.arm == arm.name && !$0.points.isEmpty }
         guard let last = mine.flatMap(\.points).map(\.seconds).max() else { return nil }
         let step = Int(last) / Self.pointLimit + 1
         self.arm = arm

@@ -45,8 +45,9 @@ extension RunResult {
         let asked = phaseNames.first { name in arms(of: name).contains { $0.planned > 0 } }
         guard validity.valid, let phase = asked ?? phaseNames.first else { return .none }
         let wanted = ["response p50", "response p99", "cpu per 1000 rps", "memory"]
+        // Of several arms, of the last: a ladder ends with what it leads to.
         let compared = wanted.compactMap { metric in
-            overheads.first { $0.phase == phase && $0.metric == metric }
+            overheads.last { $0.phase == phase && $0.metric == metric }
         }.map { card($0) }
         let shown = compared.isEmpty ? loneCards(phase) : compared
         return shown.isEmpty ? .none : element("div", ["class": "cards"], shown)
@@ -58,11 +59,13 @@ extension RunResult {
             "\($0), \(intervalTitle)"
         }
         return card(
-            "added \(overhead.metric) · \(overhead.phase)",
+            "added \(overhead.metric) · "
+                + (arms.count > 2 ? "\(overhead.arm.rawValue) · " : "") + overhead.phase,
             quantity.value(of: overhead.difference, signed: true),
             [
                 interval ?? "no interval",
-                "\(quantity.value(of: overhead.direct)) → \(quantity.value(of: overhead.mesh))",
+                quantity.value(of: overhead.baselineValue) + " → "
+                    + quantity.value(of: overhead.value),
             ])
     }
 

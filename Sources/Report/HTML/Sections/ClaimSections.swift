@@ -29,67 +29,6 @@ extension RunResult {
         return Section(id: "expectations", title: "Expectations", content: table.markup)
     }
 
-    var overheadSection: Section? {
-        guard !overheads.isEmpty else { return nil }
-        guard validity.valid else {
-            return Section(
-                id: "overhead", title: "What the mesh adds",
-                content: element(
-                    "p", [:],
-                    """
-                    No overhead is stated, as the measurement is invalid. result.json has the raw \
-                    figures of both arms.
-                    """))
-        }
-        var table = Table([
-            .init(title: "Metric"), .init(title: "direct", isNumber: true),
-            .init(title: "mesh", isNumber: true), .init(title: "Overhead", isNumber: true),
-            .init(title: intervalTitle, isNumber: true), .init(title: "Relative", isNumber: true),
-            .init(title: "From zero, on one scale for each unit"),
-            .init(title: "Rounds", isNumber: true),
-        ])
-        var phase = overheads[0].phase
-        for overhead in overheads {
-            table.append(row(overhead), isClose: overhead.phase == phase)
-            phase = overhead.phase
-        }
-        return Section(
-            id: "overhead", title: "What the mesh adds",
-            content: element(
-                "p", ["class": "note"],
-                """
-                Mesh arm less direct arm, at the same offered schedule. The bar is the interval of \
-                the difference over rounds; the tick is zero.
-                """) + table.markup)
-    }
-
-    private func row(_ overhead: Overhead) -> [Table.Cell] {
-        let quantity = Quantity(unit: overhead.unit)
-        let peers = overheads.filter { $0.unit == overhead.unit }.map(\.difference)
-        let strip = IntervalStrip(
-            estimate: overhead.difference, range: IntervalStrip.range(of: peers),
-            text: quantity.text(overhead.difference, signed: true))
-        let ratio =
-            overhead.direct.value > 0
-            ? relative(overhead.difference.value / overhead.direct.value) : "none"
-        let phase = phaseNames.count > 1 ? "\(overhead.phase): " : ""
-        return [
-            .init(Markup(phase + overhead.metric)),
-            .init(Markup(quantity.value(of: overhead.direct))),
-            .init(Markup(quantity.value(of: overhead.mesh))),
-            .init(Markup(quantity.value(of: overhead.difference, signed: true)), style: "main"),
-            .init(Markup(quantity.interval(of: overhead.difference) ?? "none")),
-            .init(Markup(ratio)), .init(strip.markup, style: "strip-cell"),
-            .init(Markup(String(overhead.rounds))),
-        ]
-    }
-
-    /// `+72 %`; as a factor where percent become unreadable.
-    private func relative(_ share: Double) -> String {
-        if share >= 9.995 { return "× " + fixed(share + 1, 0) }
-        return (share > 0 ? "+" : "") + fixed(share * 100, share.magnitude < 0.0995 ? 1 : 0) + " %"
-    }
-
     var fitSection: Section? {
         guard !fits.isEmpty else { return nil }
         var table = Table([
@@ -100,7 +39,7 @@ extension RunResult {
         ])
         for fit in fits {
             table.append([
-                .init(Markup(fit.process)), .init(armName(fit.arm.rawValue)),
+                .init(Markup(fit.process)), .init(looks[fit.arm].markup),
                 .init(Markup(Quantity.cores.value(of: fit.idleCores)), style: "main"),
                 .init(Markup(Quantity.cores.interval(of: fit.idleCores) ?? "none")),
                 .init(Markup(Quantity.cores.value(of: fit.marginalPer1000rpsCores)), style: "main"),
@@ -118,6 +57,9 @@ extension RunResult {
             """)
         return Section(
             id: "fit", title: "Cost against rate",
-            content: note + quotable((FitChart(fits: fits).chart?.markup ?? .none) + table.markup))
+            content: note
+                + quotable(
+                    (FitChart(fits: fits, subject: arms.map(\.name).subject).chart?.markup ?? .none)
+                        + table.markup))
     }
 }

@@ -94,9 +94,13 @@ extension RunResult {
             PercentileChart(
                 id: "lag-\(index)", title: "\(phase.arm.rawValue), \(phase.phase)",
                 curves: [
-                    .init(name: "response", arm: phase.arm, dash: "solid", latency: phase.response),
-                    .init(name: "service", arm: phase.arm, dash: "dashed", latency: phase.service),
-                    .init(name: "lag", arm: phase.arm, dash: "dotted", latency: phase.lag),
+                    .init(
+                        name: "response", arm: looks[phase.arm], dash: "solid",
+                        latency: phase.response),
+                    .init(
+                        name: "service", arm: looks[phase.arm], dash: "dashed",
+                        latency: phase.service),
+                    .init(name: "lag", arm: looks[phase.arm], dash: "dotted", latency: phase.lag),
                 ], height: 300, values: scale
             ).chart?.markup
         }

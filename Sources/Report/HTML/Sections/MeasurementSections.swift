@@ -13,7 +13,8 @@ extension RunResult {
                 id: "latency-\(index)", title: "Response latency by percentile, \(name)",
                 curves: arms(of: name).map {
                     .init(
-                        name: $0.arm.rawValue, arm: $0.arm, dash: $0.arm.dash, latency: $0.response)
+                        name: $0.arm.rawValue, arm: looks[$0.arm], dash: looks[$0.arm].dash,
+                        latency: $0.response)
                 }, width: names.count == 1 ? 1140 : 580, height: names.count == 1 ? 420 : 340,
                 values: scale
             ).chart
@@ -59,7 +60,7 @@ extension RunResult {
                 let latency = phase.latency(kind)
                 var cells: [Table.Cell] = [
                     .init(index == 0 ? Markup(kind.title) : .none),
-                    .init(armName(phase.arm.rawValue)),
+                    .init(looks[phase.arm].markup),
                 ]
                 cells += quantiles.map { cell(latency[$0]) }
                 let hasSamples = latency.count > 0
@@ -85,7 +86,7 @@ extension RunResult {
     }
 
     var timelineSection: Section? {
-        let data = Arm.allCases.compactMap { TimelineData(arm: $0, timelines: timelines) }
+        let data = arms.compactMap { TimelineData(arm: looks[$0.name], timelines: timelines) }
         let chart = TimelineChart(arms: data, measured: Set(phaseNames)).chart
         guard let chart else { return nil }
         return Section(id: "time", title: "Over time", content: quotable(chart.markup))
@@ -134,7 +135,7 @@ extension RunResult {
                 let preempted = Double(process.involuntarySwitches) / seconds
                 table.append(
                     [
-                        .init(Markup(process.name)), .init(armName(phase.arm.rawValue)),
+                        .init(Markup(process.name)), .init(looks[phase.arm].markup),
                         .init(Markup(phase.phase)),
                         .init(Markup(Quantity.cores.text(process.userCores))),
                         .init(Markup(Quantity.cores.text(process.systemCores))),
@@ -169,16 +170,17 @@ extension RunResult {
             let charts = metrics.enumerated().compactMap { number, metric in
                 RoundsChart(
                     id: "round-\(index)-\(number)", phase: name, metric: metric.0,
-                    quantity: metric.1, rounds: mine, value: metric.2
+                    quantity: metric.1, rounds: mine, arms: arms.map(\.name), value: metric.2
                 ).chart?.markup
             }
             return element("h3", [:], Markup(name))
                 + element("div", ["class": "grid four"], charts)
         }
         let note = element(
-            "p", ["class": "note"], armName("direct"), " and ", armName("mesh"),
+            "p", ["class": "note"],
+            arms.map { looks[$0.name].markup + " " }.joined(),
             """
-            , in the order in which they ran within each round. Hollow: a round that does not \
+            in the order in which they ran within each round. Hollow: a round that does not \
             count. The axes need not begin at zero.
             """)
         return Section(
@@ -196,7 +198,7 @@ extension RunResult {
                 + [.init(title: "Statuses"), .init(title: "Flags")])
         for phase in phases {
             var cells: [Table.Cell] = [
-                .init(Markup(phase.phase)), .init(armName(phase.arm.rawValue)),
+                .init(Markup(phase.phase)), .init(looks[phase.arm].markup),
                 .init(Markup(grouped(phase.planned))), .init(Markup(grouped(phase.sent))),
             ]
             cells += names.map { name in
@@ -233,9 +235,4 @@ extension LatencyKind {
         case .firstByte: "first byte"
         }
     }
-}
-
-extension Arm {
-    /// How an arm's line is drawn, so that it can be told apart without colour.
-    var dash: String { self == .direct ? "dashed" : "solid" }
 }

@@ -1,0 +1,144 @@
+// What the layout of an arm is made from: the processes of a service, and what is spoken where.
+
+import Model
+
+/// The parts of one arm that several of its processes have to agree on.
+struct Layout {
+    let services: [ServicePlan]
+    /// As they are in this arm.
+    let loads: [LoadPlan]
+    /// Nil: no mesh.
+    let mode: MeshPlan.Mode?
+    /// Of each proxy.
+    let workers: Int
+    let hop: HopPlan
+
+    /// One replica, and its sidecar where there are sidecars.
+    func nodes(of service: ServicePlan, _ replica: Int) -> [Topology.Node] {
+        let name = instance(service.name, replica)
+        let sidecar = mode == .sidecar ? sidecarName(service.name, replica) : nil
+        var node = Topology.Node(name: name, group: .apps, kind: .proxy(.empty))
+        var called: [String] = []
+        switch service.kind {
+        case .command(let plan):
+            node.kind = .command(plan)
+            node.isAddressedEarly = true
+        case .builtin(let behaviour):
+            called = distinct(behaviour.calls)
+            node.kind = .application(application(service.name, behaviour, called, sidecar))
+            // Its sidecar starts first, as the application has to know where to call.
+            node.isAddressedEarly = sidecar != nil && !called.isEmpty
+        }
+        guard let sidecar else { return [node] }
+        let guardian = Topology.Node(
+            name: sidecar, group: .proxies,
+            kind: .proxy(serverProxy(of: service.name, application: name, called)))
+        return node.isAddressedEarly && !called.isEmpty ? [guardian, node] : [node, guardian]
+    }
+
+    private func application(
+        _ service: String, _ behaviour: AppBehaviour, _ called: [String], _ sidecar: String?
+    ) -> Topology.Application {
+        var calls: [String: [Topology.Endpoint]] = [:]
+        for callee in called {
+            calls[callee] =
+                sidecar.map { [.listener(process: $0, name: "outbound")] } ?? instances(callee)
+        }
+        return .init(
+            behaviour: behaviour, speech: speech(to: service),
+            security: mode == nil ? serverSide(to: service, identity: service) : nil, calls: calls)
+    }
+
+    private func serverProxy(
+        of service: String, application: String, _ called: [String]
+    ) -> Topology.Proxy {
+        let isBytes = speech(to: service) == .tcp
+        var proxy = Topology.Proxy.empty
+        proxy.workers = workers
+        proxy.listeners = [
+            .init(
+                name: "inbound", bytesTo: isBytes ? "local" : nil,
+                security: hop.security == .off
+                    ? nil : .init(identity: service, asksClient: true))
+        ]
+        if !called.isEmpty { proxy.listeners.append(.init(name: "outbound")) }
+        for callee in called {
+            proxy.routes.append(.init(host: callee, cluster: callee))
+            proxy.clusters.append(hop(to: callee, from: service))
+        }
+        if !isBytes { proxy.routes.append(.init(host: nil, cluster: "local")) }
+        proxy.clusters.append(
+            .init(
+                name: "local", endpoints: [.application(application)],
+                speech: clusterSpeech(to: service)))
+        return proxy
+    }
+
+    /// From one proxy to those of a service.
+    func hop(to service: String, from identity: String) -> Topology.Proxy.Cluster {
+        .init(
+            name: service, endpoints: inbound(service),
+            speech: hop.speech == .http2 ? .http2 : .http1,
+            security: hop.security == .off ? nil : .init(identity: identity, peer: service),
+            connections: hop.connections)
+    }
+
+    /// What the loads of a service speak with it: HTTP/2 where one of them does, as whoever speaks
+    /// that understands HTTP/1.1 too. HTTP/1.1 where nobody loads it.
+    func speech(to service: String) -> LoadPlan.Speech {
+        let spoken = loads.filter { $0.to == service }.map(\.speech)
+        return spoken.first { $0 == .grpc || $0 == .http2 } ?? spoken.first ?? .http1
+    }
+
+    func clusterSpeech(to service: String) -> ProxyConfiguration.Cluster.Speech {
+        switch speech(to: service) {
+        case .http2, .grpc: .http2
+        case .http1, .websocket, .tcp: .http1
+        }
+    }
+
+    /// How whoever answers the loads of a service is secured; nil: cleartext.
+    func serverSide(to service: String, identity: String) -> Topology.ServerSide? {
+        let security = loads.first { $0.to == service }?.security ?? .off
+        return security == .off
+            ? nil : .init(identity: identity, asksClient: security == .mutual)
+    }
+
+    func instances(_ service: String) -> [Topology.Endpoint] {
+        replicas(of: service).map { .application(instance(service, $0)) }
+    }
+
+    private func inbound(_ service: String) -> [Topology.Endpoint] {
+        replicas(of: service).map {
+            .listener(process: sidecarName(service, $0), name: "inbound")
+        }
+    }
+
+    private func replicas(of service: String) -> Range<Int> {
+        0..<(services.first { $0.name == service }?.replicas ?? 0)
+    }
+}
+
+extension LoadPlan {
+    /// Whose certificate the load and the proxy beside it show.
+    var identity: String { "load-\(name)" }
+
+    /// How it is secured; nil: cleartext.
+    func clientSide(peer: String) -> Topology.ClientSide? {
+        switch security {
+        case .off: nil
+        case .server: .init(identity: nil, peer: peer)
+        case .mutual: .init(identity: identity, peer: peer)
+        }
+    }
+}
+
+extension Topology.Proxy {
+    static let empty = Topology.Proxy(listeners: [], routes: [], clusters: [], workers: 1)
+}
+
+private func instance(_ service: String, _ replica: Int) -> String { "\(service)/\(replica)" }
+
+private func sidecarName(_ service: String, _ replica: Int) -> String {
+    "server-proxy \(instance(service, replica))"
+}

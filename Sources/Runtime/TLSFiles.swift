@@ -1,0 +1,113 @@
+// Certificates and keys as files, and the contexts that are made of them.
+
+import Base
+import Glibc
+import Model
+import Secure
+
+/// A file of certificates or keys that cannot be used.
+public struct TLSFileError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The path, and for a mismatch both.
+    public var file: String
+    public var reason: String
+
+    public init(file: String, reason: String) {
+        self.file = file
+        self.reason = reason
+    }
+
+    public var description: String { "\(file): \(reason)" }
+}
+
+/// Reads what a configuration names.
+enum TLSFiles {
+    /// Bound: the authorities of a system are about 250 KiB.
+    private static let bytesMost = 4 << 20
+
+    static func serverOptions(
+        _ tls: ServerTLS, protocols: [String]
+    ) throws(TLSFileError) -> TLSServerOptions {
+        var options = TLSServerOptions(
+            identity: TLSIdentity(
+                certificate: try read(tls.certificate), key: try read(tls.key)),
+            protocols: protocols)
+        if let path = tls.authorities { options.authorities = try read(path) }
+        options.asksClient = tls.clientCertificate != .none
+        options.requiresClient = tls.clientCertificate == .required
+        options.clientNames = tls.clientNames
+        options.minimum = tls.minimumVersion == .v13 ? .v13 : .v12
+        return options
+    }
+
+    static func clientOptions(
+        _ tls: ClientTLS, protocols: [String]
+    ) throws(TLSFileError) -> TLSClientOptions {
+        var options = TLSClientOptions(protocols: protocols)
+        if let path = tls.authorities { options.authorities = try read(path) }
+        if let certificate = tls.certificate, let key = tls.key {
+            options.identity = TLSIdentity(
+                certificate: try read(certificate), key: try read(key))
+        }
+        options.serverName = tls.serverName
+        options.names = tls.names
+        options.minimum = tls.minimumVersion == .v13 ? .v13 : .v12
+        return options
+    }
+
+    static func context(
+        _ tls: ServerTLS, _ options: TLSServerOptions
+    ) throws(TLSFileError) -> TLSContext {
+        do throws(TLSError) {
+            return try TLSContext(server: options)
+        } catch {
+            throw blame(
+                error, certificate: tls.certificate, key: tls.key, authorities: tls.authorities)
+        }
+    }
+
+    static func context(
+        _ tls: ClientTLS, _ options: TLSClientOptions
+    ) throws(TLSFileError) -> TLSContext {
+        do throws(TLSError) {
+            return try TLSContext(client: options)
+        } catch {
+            throw blame(
+                error, certificate: tls.certificate, key: tls.key, authorities: tls.authorities)
+        }
+    }
+
+    /// Names the file that is at fault.
+    private static func blame(
+        _ error: TLSError, certificate: String?, key: String?, authorities: String?
+    ) -> TLSFileError {
+        let file: String?
+        switch error.reason {
+        case .malformedAuthorities: file = authorities
+        case .malformedKey: file = key
+        case .keyMismatch: file = "\(certificate ?? "") and \(key ?? "")"
+        default: file = certificate
+        }
+        return TLSFileError(file: file ?? "TLS", reason: "\(error)")
+    }
+
+    private static func read(_ path: String) throws(TLSFileError) -> [UInt8] {
+        func failure() -> TLSFileError {
+            TLSFileError(file: path, reason: unsafe String(cString: strerror(errno)))
+        }
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure() }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16 * 1024)
+        while true {
+            let count = unsafe Glibc.read(descriptor, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw failure() }
+            guard count > 0 else { return bytes }
+            bytes += chunk[..<count]
+            guard bytes.count <= bytesMost else {
+                throw TLSFileError(file: path, reason: "larger than \(bytesMost) bytes")
+            }
+        }
+    }
+}
