@@ -27,7 +27,8 @@ import Testing
     }
 
     /// The frames of a call by hand: what curl prints with its fields and trailers.
-    private func curl(_ app: RunningApp, _ message: [UInt8], _ words: String...) throws -> [String]
+    /// - Parameter message: nil: there is no body at all.
+    private func curl(_ app: RunningApp, _ message: [UInt8]?, _ words: String...) throws -> [String]
     {
         let scratch = try Scratch()
         let body = scratch.path("body")
