@@ -51,8 +51,8 @@ struct Upstreams {
     private(set) var endpoints: [Endpoint] = []
     private(set) var addresses: [String] = []
     private(set) var clusterNames: [String] = []
-    /// How each cluster's connections are secured.
-    private var securities: [ClientTLS?] = []
+    /// What is spoken with each cluster, and how its connections are secured.
+    private var manners: [String] = []
 
     init(_ configuration: ProxyConfiguration) { adopt(configuration) }
 
@@ -67,12 +67,12 @@ struct Upstreams {
         }
         clusters = []
         clusterNames = configuration.clusters.map(\.name)
-        securities = configuration.clusters.map(\.tls)
+        manners = configuration.clusters.map(Self.manner)
         turns = []
         // All that stay are claimed before the first new one looks for a number nobody has.
         for plan in configuration.clusters {
             for address in plan.endpoints {
-                if let number = numbers[Self.key(plan.name, plan.tls, address)] {
+                if let number = numbers[Self.key(plan.name, Self.manner(plan), address)] {
                     endpoints[Int(number)].removed = false
                 }
             }
@@ -93,7 +93,7 @@ struct Upstreams {
             cluster.isSecured = plan.tls != nil
             for address in plan.endpoints {
                 // An address that stands twice in a cluster has two turns and is one endpoint.
-                let key = Self.key(plan.name, plan.tls, address)
+                let key = Self.key(plan.name, Self.manner(plan), address)
                 let number = numbers[key] ?? makeEndpoint(address, &unused)
                 numbers[key] = number
                 endpoints[Int(number)].cluster = Int32(c)
@@ -112,14 +112,17 @@ struct Upstreams {
     private func key(of endpoint: Int) -> String? {
         let cluster = Int(endpoints[endpoint].cluster)
         guard cluster >= 0 else { return nil }
-        return Self.key(clusterNames[cluster], securities[cluster], addresses[endpoint])
+        return Self.key(clusterNames[cluster], manners[cluster], addresses[endpoint])
     }
 
-    /// One that is secured otherwise than before is another: connections to the old are not used
-    /// for the new.
-    private static func key(_ cluster: String, _ tls: ClientTLS?, _ address: String) -> String {
-        let security = tls.map { "\($0)" } ?? ""
-        return "\(cluster) \(address) \(security)"
+    private static func key(_ cluster: String, _ manner: String, _ address: String) -> String {
+        "\(cluster) \(address) \(manner)"
+    }
+
+    /// An endpoint that is spoken with otherwise than before is another: connections to the old are
+    /// not used for the new.
+    private static func manner(_ cluster: ProxyConfiguration.Cluster) -> String {
+        "\(cluster.speech) \(cluster.tls.map { "\($0)" } ?? "")"
     }
 
     private mutating func makeEndpoint(_ address: String, _ unused: inout [Int]) -> Int32 {
