@@ -9,11 +9,20 @@ import Model
 struct AppFile: Encodable, Equatable {
     var name: String
     var listen: String
+    /// `tcp`; nil: HTTP, and what it may change to.
+    var speech: String?
+    /// Nil: cleartext.
+    var tls: ServerTLS?
     /// What its delays and statuses derive from: the same in both arms.
     var seed: UInt64
     var behaviour: AppBehaviour
     /// For each service it calls, the addresses to choose from.
     var calls: [String: [String]]
+
+    private enum CodingKeys: String, CodingKey {
+        case name, listen, tls, seed, behaviour, calls
+        case speech = "protocol"
+    }
 }
 
 extension Topology.Proxy {
