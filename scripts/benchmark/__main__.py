@@ -3,12 +3,12 @@ import argparse
 import signal
 import sys
 
-from . import allocations, load, memory, profile, proxy, tcp, tls
+from . import allocations, http2, load, memory, pair, profile, proxy, tcp, tls
 from .options import add_shared
 from .processes import Failure
 
 BENCHMARKS = {"proxy": proxy, "memory": memory, "allocations": allocations, "load": load,
-              "profile": profile, "tcp": tcp, "tls": tls}
+              "profile": profile, "pair": pair, "http2": http2, "tcp": tcp, "tls": tls}
 USAGE = 64
 
 

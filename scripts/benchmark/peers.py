@@ -112,6 +112,11 @@ def haproxy(workplace, listen, upstream):
 
 
 def envoy(workplace, listen, upstream):
+    return envoy_command(workplace, listen, envoy_config(listen, upstream))
+
+
+def envoy_config(listen, upstream):
+    """One hop."""
     def address(port):
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
@@ -129,10 +134,14 @@ def envoy(workplace, listen, upstream):
     cluster = {
         "name": "out", "type": "STATIC", "load_assignment": {"cluster_name": "out", "endpoints": [
             {"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}
-    path = workplace.folder / f"envoy-{listen}.json"
-    path.write_text(json.dumps({"static_resources": {
+    return {"static_resources": {
         "listeners": [{"address": address(listen), "filter_chains": [chain]}],
-        "clusters": [cluster]}}))
+        "clusters": [cluster]}}
+
+
+def envoy_command(workplace, listen, config):
+    path = workplace.folder / f"envoy-{listen}.json"
+    path.write_text(json.dumps(config))
     return [envoy_program(), "-c", path, "--concurrency", "1", "-l", "error",
             "--disable-hot-restart"]
 
