@@ -6,6 +6,8 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var name: String
     /// `host:port`, numeric. Port 0: any free one.
     public var listen: String
+    /// How clients' connections are secured; nil: cleartext.
+    public var tls: ServerTLS?
     public var behaviour: AppBehaviour
     /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in
     /// turn.
@@ -16,11 +18,13 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var seed: UInt64
 
     public init(
-        name: String = "app", listen: String, behaviour: AppBehaviour = .init(),
+        name: String = "app", listen: String, tls: ServerTLS? = nil,
+        behaviour: AppBehaviour = .init(),
         calls: [String: [String]] = [:], workers: Int = 1, seed: UInt64 = 1
     ) {
         self.name = name
         self.listen = listen
+        self.tls = tls
         self.behaviour = behaviour
         self.calls = calls
         self.workers = workers
@@ -31,6 +35,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         listen = try fields.decode(String.self, forKey: .listen)
+        tls = try fields.decodeIfPresent(ServerTLS.self, forKey: .tls)
         name = try fields.decodeIfPresent(String.self, forKey: .name) ?? "app"
         behaviour = try fields.decodeIfPresent(AppBehaviour.self, forKey: .behaviour) ?? .init()
         calls = try fields.decodeIfPresent([String: [String]].self, forKey: .calls) ?? [:]

@@ -95,7 +95,7 @@ extension AppWorker {
             }
             let range = connections[slot].outputStart..<connections[slot].outputEnd
             let bytes = buffers.bytes(connections[slot].output, range)
-            switch Socket.send(connections[slot].socket, bytes) {
+            switch send(slot, bytes) {
             case .wouldBlock: return
             case .closed, .failed: return close(slot)
             case .bytes(let sent):

@@ -5,6 +5,7 @@
 import Base
 import Glibc
 import Posix
+import Secure
 import Synchronization
 import Wire
 
@@ -46,6 +47,11 @@ final class AppWorker: @unchecked Sendable {
     let drainRequested = Atomic<Bool>(false)
     var isDraining = false
     var isAccepting = false
+
+    let context: TLSContext?
+    /// The TLS of each connection, by slot; empty where connections are not secured.
+    var secured: [TLSSocket?]
+    private(set) lazy var scratch = TLSScratch()
 
     let connections: Slab<AppConnection>
     var freeConnection: Int32 = 0
@@ -103,7 +109,8 @@ final class AppWorker: @unchecked Sendable {
     private var wasBusy = false
 
     init(
-        configuration: AppConfiguration, services: AppServices, listener: consuming Descriptor,
+        configuration: AppConfiguration, services: AppServices, context: TLSContext?,
+        listener: consuming Descriptor,
         random: SeededRandom, counters: AppCounters, filler: AppFiller
     ) throws(SystemError) {
         name = configuration.name
@@ -111,6 +118,8 @@ final class AppWorker: @unchecked Sendable {
         wakeup = try Wakeup()
         self.listener = consume listener
         self.services = services
+        self.context = context
+        secured = context == nil ? [] : Array(repeating: nil, count: Self.connectionLimit)
         self.random = random
         self.counters = counters
         self.filler = filler
@@ -205,6 +214,8 @@ final class AppWorker: @unchecked Sendable {
         if readiness.readable { connections[slot].canRead = true }
         if readiness.ended { connections[slot].sawEnd = true }
         if readiness.writable, connections[slot].state == .streams { markDirty(slot) }
+        // Of its own accord TLS says little: what the socket has not taken of that goes now.
+        if readiness.writable { tls(slot)?.flush(to: connections[slot].socket) }
         advance(slot)
     }
 
@@ -219,7 +230,7 @@ final class AppWorker: @unchecked Sendable {
             switch connections[timer].state {
             case .working: answer(timer)
             case .streams: markDirty(timer)
-            case .lingering: return close(timer)
+            case .lingering, .handshake: return close(timer)
             default: break
             }
             advance(timer)
@@ -233,6 +244,7 @@ final class AppWorker: @unchecked Sendable {
         while goesOn {
             switch connections[slot].state {
             case .free, .working: goesOn = false
+            case .handshake: goesOn = shakeHands(slot)
             case .head: goesOn = readHead(slot)
             case .body: goesOn = readBody(slot)
             case .writing: goesOn = write(slot)

@@ -19,7 +19,8 @@ extension Command {
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,
         flags: [
-            .appConfig, .listen, .workers, .size, .delay, .burn, .status, .chunked, .call, .appSeed,
+            .appConfig, .certificate, .key, .clientAuthorities, .listen, .workers, .size, .delay,
+            .burn, .status, .chunked, .call, .appSeed,
         ],
         run: runApp)
 }
@@ -27,6 +28,8 @@ extension Command {
 extension Flag {
     fileprivate static let appConfig = Flag(
         "--config", "FILE", about: "the configuration, in JSON (docs/APP.md)")
+    fileprivate static let clientAuthorities = Flag(
+        "--client-ca", "FILE", about: "PEM: who must vouch for clients; without it nobody is asked")
     fileprivate static let size = Flag(
         "--size", "SIZE", standard: "1KiB", about: "bytes of each answer's body")
     fileprivate static let delay = Flag(
@@ -86,7 +89,8 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         guard let listen = arguments.value(.listen) else {
             throw arguments.usage("give --config or --listen")
         }
-        configuration = AppConfiguration(listen: listen, behaviour: try behaviour(arguments))
+        configuration = AppConfiguration(
+            listen: listen, tls: try tls(arguments), behaviour: try behaviour(arguments))
         for text in arguments.values(.call) {
             guard let (name, address) = halves(text) else {
                 throw arguments.usage("'--call \(text)': NAME=HOST:PORT is needed")
@@ -102,6 +106,19 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         configuration.workers = workers
     }
     return configuration
+}
+
+private func tls(_ arguments: Arguments) throws(CommandFailure) -> ServerTLS? {
+    guard let certificate = arguments.value(.certificate), let key = arguments.value(.key) else {
+        if let flag = [Flag.certificate, .key, .clientAuthorities].first(where: arguments.has) {
+            throw arguments.usage("'\(flag.name)' goes with --cert and --key")
+        }
+        return nil
+    }
+    let authorities = arguments.value(.clientAuthorities)
+    return ServerTLS(
+        certificate: certificate, key: key, authorities: authorities,
+        clientCertificate: authorities == nil ? .none : .required)
 }
 
 private func behaviour(_ arguments: Arguments) throws(CommandFailure) -> AppBehaviour {

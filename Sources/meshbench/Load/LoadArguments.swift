@@ -26,6 +26,9 @@ struct LoadArguments {
                 "all targets take the same request: '\(target.url.path)' is not "
                     + "'\(first.url.path)'")
         }
+        for target in targets where target.url.isSecured != first.url.isSecured {
+            throw arguments.usage("all targets are http, or all are https")
+        }
         let closed = arguments.has(.closed) || arguments.value(.arrivals) == "closed"
         let rate = try words.rate(closed: closed)
         let plan = LoadPlan(
@@ -55,7 +58,7 @@ struct LoadArguments {
             targets: targets.map {
                 .init(address: $0.url.address, host: $0.url.host, weight: $0.weight)
             },
-            phases: phases, start: nil,
+            tls: try words.tls(isSecured: first.url.isSecured), phases: phases, start: nil,
             seed: UInt64(try arguments.integer(.loadSeed, in: 0...Int.max) ?? 1),
             spin: try words.duration(.spin) ?? Self.standardSpin)
     }
@@ -98,6 +101,22 @@ private struct LoadWords {
                 "'--protocol \(text)': no such protocol\(suggestion(for: text, in: known))")
         }
         return speech
+    }
+
+    func tls(isSecured: Bool) throws(CommandFailure) -> ClientTLS? {
+        let flags = [Flag.authorities, .certificate, .key]
+        guard isSecured else {
+            if let flag = flags.first(where: arguments.has) {
+                throw arguments.usage("'\(flag.name)' goes with https")
+            }
+            return nil
+        }
+        guard arguments.has(.certificate) == arguments.has(.key) else {
+            throw arguments.usage("'--cert' and '--key' go together")
+        }
+        return ClientTLS(
+            authorities: arguments.value(.authorities), certificate: arguments.value(.certificate),
+            key: arguments.value(.key))
     }
 
     func arrivals() throws(CommandFailure) -> LoadPlan.Arrivals {

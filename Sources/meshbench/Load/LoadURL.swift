@@ -1,5 +1,7 @@
-/// `http://example.org:8080/path?query`, taken apart.
+/// `http://example.org:8080/path?query`, or `https`, taken apart.
 struct LoadURL: Equatable {
+    /// Whether connections are secured.
+    var isSecured: Bool
     /// Host and port: `example.org:8080`.
     var address: String
     /// As written, for the `host` field.
@@ -9,14 +11,12 @@ struct LoadURL: Equatable {
 
     /// Why a text is no URL that load can be sent to; for people.
     enum Flaw: Error, Equatable {
-        case tls
         case userInfo
         case port(String)
         case form
 
         var description: String {
             switch self {
-            case .tls: "https is not spoken yet; http:// is needed"
             case .userInfo:
                 "a user's name in a URL is not sent; give '--header \"authorization: ...\"'"
             case .port(let text): "'\(text)' is not a port from 1 to 65535"
@@ -30,8 +30,8 @@ struct LoadURL: Equatable {
             throw .form
         }
         switch text[..<colon].lowercased() {
-        case "http": break
-        case "https": throw .tls
+        case "http": isSecured = false
+        case "https": isSecured = true
         default: throw .form
         }
         let rest = text[colon...].dropFirst(3).prefix { $0 != "#" }
@@ -42,7 +42,7 @@ struct LoadURL: Equatable {
         host = String(authority)
         // A colon within brackets belongs to an IPv6 address.
         let name: Substring
-        var port: Substring = "80"
+        var port: Substring = isSecured ? "443" : "80"
         if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
             name = authority[..<colon]
             let digits = authority[authority.index(after: colon)...]
