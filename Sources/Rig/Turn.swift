@@ -74,8 +74,9 @@ struct Turn {
             var plan = load
             plan.threads = threads[load.name] ?? load.threads
             let job = LoadJob(
-                plan: plan, targets: targets, phases: experiment.phases, start: nil,
-                seed: generator.next(), spin: spin)
+                plan: plan, targets: targets,
+                tls: roster.topology.security[load.name].flatMap { place.credentials?.client($0) },
+                phases: experiment.phases, start: nil, seed: generator.next(), spin: spin)
             let label = "\(arm.rawValue)-load-\(load.name)"
             sessions.append(try LoadSession(job, label: label, in: place))
         }

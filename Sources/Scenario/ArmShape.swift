@@ -33,7 +33,7 @@ extension Form where Value == LoadPlan.Speech {
 }
 
 extension Form where Value == LoadPlan.Security {
-    static var spoken: Form { .choice(of: [.off]) }
+    static var spoken: Form { .choice }
 }
 
 extension Form where Value == HopPlan.Speech {
