@@ -14,7 +14,8 @@ extension Command {
             of CPU time, with a set share of errors. A request may ask for something else, in its \
             query or in fields: ?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1, or \
             x-app-size and so on. Messages of a WebSocket come back. /echo sends the request \
-            back, /app/stats tells what was seen, /app/stall?for=1s stops a whole worker. docs/APP.md describes the configuration file.
+            back, /app/stats tells what was seen, /app/stall?for=1s stops a whole worker. \
+            docs/APP.md describes the configuration file.
 
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,
