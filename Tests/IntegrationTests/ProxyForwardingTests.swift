@@ -166,7 +166,8 @@ import Testing
         try client.send("b")
         #expect(try client.read(1) == Array("b".utf8))
         #expect(client.endsWithoutMore())
-        #expect(try proxy.nextLogLine().details == "drain_timeout")
+        // Who was let in at the last moment has a line too; it throws where this one never comes.
+        while try proxy.nextLogLine().details != "drain_timeout" {}
         #expect(proxy.waitForEnd() == .exited(0))
     }
 
