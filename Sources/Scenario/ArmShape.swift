@@ -27,23 +27,6 @@ struct HopDraft: Sendable {
     var connections: Placed<Int>?
 }
 
-extension Form where Value == LoadPlan.Speech {
-    // In each of these: what the generator, the workload and the proxies can do by now.
-    static var spoken: Form { .choice }
-}
-
-extension Form where Value == LoadPlan.Security {
-    static var spoken: Form { .choice }
-}
-
-extension Form where Value == HopPlan.Speech {
-    static var spoken: Form { .choice }
-}
-
-extension Form where Value == HopPlan.Security {
-    static var spoken: Form { .choice }
-}
-
 extension Form where Value == ArmDraft {
     static var arm: Form {
         .either(
@@ -66,10 +49,10 @@ extension Shape where Whole == ArmDraft {
                     "via", \.via, .choice, standard: "mesh",
                     about: "straight to the service (`direct`) or through the mesh"),
                 .init(
-                    "protocol", \.speech, Form<LoadPlan.Speech>.spoken.placed.optional,
+                    "protocol", \.speech, Form<LoadPlan.Speech>.choice.placed.optional,
                     about: "what every load speaks on this arm, in place of its own"),
                 .init(
-                    "tls", \.security, Form<LoadPlan.Security>.spoken.placed.optional,
+                    "tls", \.security, Form<LoadPlan.Security>.choice.placed.optional,
                     about: "who shows a certificate to whom, in place of the loads' own"),
                 .init(
                     "connections", \.connections, Form<Int>.connections.placed.optional,
@@ -81,7 +64,7 @@ extension Shape where Whole == ArmDraft {
                     "hop", \.hop, Shape<HopDraft>.hop(isMesh: false).form, standard: "{}",
                     about: "what two proxies speak on this arm, in place of `mesh.hop`"),
                 .init(
-                    "mtls", \.hopSecurity, Form<HopPlan.Security>.spoken.placed.optional,
+                    "mtls", \.hopSecurity, Form<HopPlan.Security>.choice.placed.optional,
                     about: "how two proxies are secured on this arm, in place of `mesh.mtls`"),
             ])
     }
@@ -94,7 +77,7 @@ extension Shape where Whole == HopDraft {
             HopDraft(),
             [
                 .init(
-                    "protocol", \.speech, Form<HopPlan.Speech>.spoken.placed.optional,
+                    "protocol", \.speech, Form<HopPlan.Speech>.choice.placed.optional,
                     standard: isMesh ? "http2" : nil,
                     about:
                         "one request at a time on each connection (`http1`) or many (`http2`); a "

@@ -15,10 +15,10 @@ extension Shape where Whole == LoadDraft {
                 "to", \.to, Form<String>.name.placed.optional, isRequired: true,
                 about: "the service that is called"),
             .init(
-                "protocol", \.speech, Form<LoadPlan.Speech>.spoken, standard: "http1",
+                "protocol", \.speech, Form<LoadPlan.Speech>.choice, standard: "http1",
                 about: "what the load speaks"),
             .init(
-                "tls", \.security, Form<LoadPlan.Security>.spoken, standard: "off",
+                "tls", \.security, Form<LoadPlan.Security>.choice, standard: "off",
                 about:
                     """
                     who shows a certificate to whom: nobody (`off`: cleartext), the server, or \

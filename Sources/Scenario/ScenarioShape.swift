@@ -90,7 +90,7 @@ extension Shape where Whole == MeshDraft {
                     "hop", \.hop, Shape<HopDraft>.hop(isMesh: true).form, standard: "{}",
                     about: "what two proxies speak with each other, in mode `sidecar`"),
                 .init(
-                    "mtls", \.hopSecurity, Form<HopPlan.Security>.spoken.placed,
+                    "mtls", \.hopSecurity, Form<HopPlan.Security>.choice.placed,
                     standard: "strict",
                     about:
                         """
