@@ -23,6 +23,9 @@ public struct LoadJob: Codable, Equatable, Sendable {
 
     public var plan: LoadPlan
     public var targets: [Target]
+    /// How the connections to all targets are secured; nil: cleartext. Without a server name each
+    /// target's `host` is asked for.
+    public var tls: ClientTLS?
     public var phases: [PhasePlan]
     /// The instant of CLOCK_MONOTONIC at which the first phase begins; nil: told after `ready`.
     public var start: Instant?
@@ -32,11 +35,12 @@ public struct LoadJob: Codable, Equatable, Sendable {
     public var spin: Duration
 
     public init(
-        plan: LoadPlan, targets: [Target], phases: [PhasePlan], start: Instant?, seed: UInt64,
-        spin: Duration
+        plan: LoadPlan, targets: [Target], tls: ClientTLS? = nil, phases: [PhasePlan],
+        start: Instant?, seed: UInt64, spin: Duration
     ) {
         self.plan = plan
         self.targets = targets
+        self.tls = tls
         self.phases = phases
         self.start = start
         self.seed = seed

@@ -36,6 +36,20 @@ public struct ServerTLS: Codable, Equatable, Sendable {
         self.clientNames = clientNames
         self.minimumVersion = minimumVersion
     }
+
+    /// All but certificate and key may be absent.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            certificate: try fields.decode(String.self, forKey: .certificate),
+            key: try fields.decode(String.self, forKey: .key),
+            authorities: try fields.decodeIfPresent(String.self, forKey: .authorities),
+            clientCertificate: try fields.decodeIfPresent(
+                ClientCertificate.self, forKey: .clientCertificate) ?? .none,
+            clientNames: try fields.decodeIfPresent([String].self, forKey: .clientNames) ?? [],
+            minimumVersion: try fields.decodeIfPresent(TLSVersion.self, forKey: .minimumVersion)
+                ?? .v12)
+    }
 }
 
 /// The client's side of TLS, for a cluster or a load.

@@ -189,7 +189,7 @@ struct Connection: BitwiseCopyable {
     /// The whole request, kept until the answer begins.
     var replay = Segment()
     var hasReplay = false
-    /// Bytes of the answer have come.
+    /// Bytes of the answer have come; where it is a session's, any bytes.
     var answered = false
     var requestBytesSent = 0
 

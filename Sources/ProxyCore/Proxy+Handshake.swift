@@ -81,8 +81,9 @@ extension Proxy {
             counters.add(.upstreamHandshakes)
             if agreement.isResumed { counters.add(.upstreamHandshakesResumed) }
             connected(slot, now: now)
-            // What came along with the end of the handshake.
-            return readLater(slot)
+            // What came along with the end of the handshake, unless what was agreed on will not do.
+            if connections[slot].role != .free { readLater(slot) }
+            return
         }
         counters.add(.downstreamHandshakes)
         if agreement.isResumed { counters.add(.downstreamHandshakesResumed) }
@@ -116,8 +117,9 @@ extension Proxy {
         let connection = connections[slot]
         let side = connection.role == .upstream ? Side.upstream : .downstream
         counters.add(failure, side)
-        guard side == .upstream, connection.stage == .exchange, !connection.answered,
-            !connection.reused, failure != .truncated
+        let isNew = connection.stage == .exchange || connection.stage == .session
+        guard side == .upstream, isNew, !connection.answered, !connection.reused,
+            failure != .truncated
         else { return failed(slot, now: now) }
         connectFailed(slot, flag: .UF, detail: failure.detail, now: now)
     }

@@ -74,11 +74,11 @@ struct Layout {
         return proxy
     }
 
-    /// From one proxy to those of a service.
+    /// From one proxy to those of a service. Bytes pass as they are.
     func hop(to service: String, from identity: String) -> Topology.Proxy.Cluster {
         .init(
             name: service, endpoints: inbound(service),
-            speech: hop.speech == .http2 ? .http2 : .http1,
+            speech: hop.speech == .http2 && speech(to: service) != .tcp ? .http2 : .http1,
             security: hop.security == .off ? nil : .init(identity: identity, peer: service),
             connections: hop.connections)
     }

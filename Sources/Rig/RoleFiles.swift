@@ -9,8 +9,10 @@ import Model
 struct AppFile: Encodable, Equatable {
     var name: String
     var listen: String
-    /// `http` or `tcp`.
-    var speech: String
+    /// `tcp`; nil: HTTP, and what it may change to.
+    var speech: String?
+    /// Nil: cleartext.
+    var tls: ServerTLS?
     /// What its delays and statuses derive from: the same in both arms.
     var seed: UInt64
     var behaviour: AppBehaviour
@@ -18,7 +20,7 @@ struct AppFile: Encodable, Equatable {
     var calls: [String: [String]]
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, seed, behaviour, calls
+        case name, listen, tls, seed, behaviour, calls
         case speech = "protocol"
     }
 }

@@ -97,8 +97,9 @@ final class Roster {
             var random = SeededRandom(seed: topology.seed).split("app").split(node.name)
             let file = AppFile(
                 name: node.name, listen: "127.0.0.1:\(release(node.name)?.number ?? 0)",
-                speech: application.speech == .tcp ? "tcp" : "http", seed: random.next(),
-                behaviour: application.behaviour, calls: calls)
+                speech: application.speech == .tcp ? "tcp" : nil,
+                tls: application.security.flatMap { place.credentials?.server($0) },
+                seed: random.next(), behaviour: application.behaviour, calls: calls)
             try startOurs(node, "app", try json(file), label: label, log: log)
         case .proxy(let proxy):
             let configuration = try proxy.configuration(

@@ -118,6 +118,9 @@ public final class TLSContext: @unchecked Sendable {
 
     deinit { unsafe SSL_CTX_free(pointer) }
 
+    /// Whether this protocol is the only one that is offered by ALPN.
+    public func offersOnly(_ name: String) -> Bool { protocols == Self.wire([name]) }
+
     private static func make(
         _ method: OpaquePointer?, _ minimum: TLSMinimum
     ) throws(TLSError) -> OpaquePointer {

@@ -121,6 +121,11 @@ public enum TLSFailure: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// The stable name, snake case, such as `certificate_expired`: the label of counters.
     public var word: String { String("\(detail)".dropFirst(4)) }
 
+    /// Whether it is what the peer has said.
+    public var isAlert: Bool {
+        (Self.alertCertificateExpired.rawValue...Self.alertOther.rawValue).contains(rawValue)
+    }
+
     /// Whether it is found while a context is made, and so never on a connection.
     public var isOfFiles: Bool { rawValue >= TLSFailure.keyMismatch.rawValue }
 }

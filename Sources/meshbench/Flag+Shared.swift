@@ -7,6 +7,14 @@ extension Flag {
         about: "replace a variable, or the value at a path such as load.main.rate")
 }
 
+extension Flag {
+    static let authorities = Flag(
+        "--cacert", "FILE", about: "PEM: who may vouch for the peer; the system's without it")
+    static let certificate = Flag(
+        "--cert", "FILE", about: "PEM: the certificate that is shown, leaf first")
+    static let key = Flag("--key", "FILE", about: "PEM: its private key")
+}
+
 extension Positional {
     static let scenario = Positional(
         name: "SCENARIO", about: "a scenario file, in YAML (docs/SCENARIOS.md)")

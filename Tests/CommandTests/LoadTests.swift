@@ -15,24 +15,25 @@ import Testing
             ("HTTP://Example.org/a?b=c#d", "Example.org:80", "Example.org", "/a?b=c"),
             ("http://[::1]:81?q", "[::1]:81", "[::1]:81", "/?q"),
             ("hTTp://[::1]", "[::1]:80", "[::1]", "/"),
-            ("http://a:/x", "a:80", "a:", "/x"),
+            ("http://a:/x", "a:80", "a:", "/x"), ("HTTPS://a/x", "a:443", "a", "/x"),
         ])
     func parts(text: String, address: String, host: String, path: String) throws {
         let url = try LoadURL(text)
         #expect(url.address == address)
         #expect(url.host == host)
         #expect(url.path == path)
+        #expect(url.isSecured == text.hasPrefix("HTTPS"))
         #expect(url.speech == .http1)
     }
 
     @Test(
         "What is wrong with a URL is said",
         arguments: [
-            ("https://127.0.0.1/", .tls), ("HTTPS://a", .tls), ("http://me@a/", .userInfo),
+            ("http://me@a/", .userInfo),
             ("http://me:word@a/", .userInfo), ("127.0.0.1:80", .form), ("http:/a", .form),
             ("ftp://a", .form), ("http://", .form), ("http://:80/", .form), ("", .form),
             ("http://a:0/", .port("0")), ("http://a:65536/", .port("65536")),
-            ("http://a:x/", .port("x")), ("wss://a", .tls), ("tcp://a", .port("")),
+            ("http://a:x/", .port("x")), ("tcp://a", .port("")),
             ("tcp://a:1/b", .form),
         ] as [(String, LoadURL.Flaw)])
     func flaws(text: String, flaw: LoadURL.Flaw) {
@@ -54,6 +55,15 @@ import Testing
         #expect(job.targets == [.init(address: "127.0.0.1:81", host: "127.0.0.1:81")])
         #expect(job.phases.map(\.name) == ["base"])
         try job.validate()
+    }
+
+    @Test func security() throws {
+        let words = ["--cacert", "a", "--cert", "b", "--key", "c"]
+        let request = try LoadArguments(
+            try Arguments(parsing: ["https://a/"] + words, for: .load))
+        #expect(request.job.tls == ClientTLS(authorities: "a", certificate: "b", key: "c"))
+        #expect(try parse("https://a/").job.tls == ClientTLS())
+        #expect(try parse("http://a/").job.tls == nil)
     }
 
     @Test(
@@ -90,7 +100,8 @@ import Testing
     }
 
     @Test(arguments: [
-        [], ["http://a/", "--rate", "10/s", "--ramp", "1/s..2/s"], ["https://a/"],
+        [], ["http://a/", "--rate", "10/s", "--ramp", "1/s..2/s"], ["http://a/", "--cacert", "f"],
+        ["https://a/", "--cert", "f"], ["https://a/", "--target", "http://b/=1"],
         ["http://a/", "--closed", "--rate", "1/s"], ["http://a/", "--target", "http://a/b=1"],
         ["http://a/", "--target", "http://a/"], ["http://a/", "--target", "ws://a/=1"],
         ["http://a/", "--rate", "1000"],

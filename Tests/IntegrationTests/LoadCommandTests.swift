@@ -70,7 +70,6 @@ import Testing
     }
 
     @Test(arguments: [
-        (["https://127.0.0.1/"], "https is not spoken yet"),
         (["http://a@127.0.0.1/"], "user's name"),
         (["http://192.0.2.1/"], "--allow-remote"),
         (["http://127.0.0.1/", "--rate", "2000001/s"], "2000000"),

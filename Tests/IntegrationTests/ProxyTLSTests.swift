@@ -194,47 +194,45 @@ import Testing
         #expect(stats["meshbench_proxy_upstream_tls_handshakes_resumed_total"] == 2)
     }
 
-    enum Fault: String, CaseIterable {
-        case certificate_expired, certificate_not_yet_valid, certificate_name
-        case certificate_authority, alert_certificate_required, not_tls
-    }
-
     /// Each with a name of its own: to the client, in the log, in the counters.
-    @Test(arguments: Fault.allCases)
-    func whatIsWrongWithAServerIsToldApart(_ fault: Fault) throws {
+    @Test(arguments: [
+        TLSFailure.certificateExpired, .certificateNotYetValid, .certificateName,
+        .certificateAuthority, .alertCertificateRequired, .notTLS,
+    ])
+    func whatIsWrongWithAServerIsToldApart(_ fault: TLSFailure) throws {
         var name = "server"
         var folder = files
         switch fault {
-        case .certificate_expired:
+        case .certificateExpired:
             try files.issue(
                 "late", addresses: ["127.0.0.1"], validity: CertificateFolder.expired)
             name = "late"
-        case .certificate_not_yet_valid:
+        case .certificateNotYetValid:
             try files.issue(
                 "early", addresses: ["127.0.0.1"], validity: CertificateFolder.notYetValid)
             name = "early"
-        case .certificate_name:
+        case .certificateName:
             try files.issue("other", hosts: ["other.test"], addresses: ["127.0.0.2"])
             name = "other"
-        case .certificate_authority: folder = try CertificateFolder("other authority")
-        case .alert_certificate_required, .not_tls: break
+        case .certificateAuthority: folder = try CertificateFolder("other authority")
+        default: break
         }
         let secured = try TLSPrograms.Server(
             certificate: folder.path("\(name).pem"), key: folder.path("\(name).key"),
-            clients: fault == .alert_certificate_required ? files.authority : nil)
+            clients: fault == .alertCertificateRequired ? files.authority : nil)
         let cleartext = try TestServer { call throws(WireFailure) in
             try call.connection.send("220 not what you want\r\n")
             _ = try call.connection.readToEnd()
         }
         let proxy = try RunningProxy(
-            configuration: connecting(fault == .not_tls ? cleartext.address : secured.address))
+            configuration: connecting(fault == .notTLS ? cleartext.address : secured.address))
         let answer = try proxy.get("/")
         #expect(answer.status == 503)
         #expect(answer["x-response-flags"] == "UF")
-        #expect(answer.text == "tls_\(fault.rawValue)\n")
+        #expect(answer.text == "tls_\(fault.word)\n")
         let line = try proxy.nextLogLine()
-        #expect(line.flags == "UF" && line.details == "tls_\(fault.rawValue)")
-        #expect(try failures(proxy, "upstream", fault.rawValue) == 1)
+        #expect(line.flags == "UF" && line.details == "tls_\(fault.word)")
+        #expect(try failures(proxy, "upstream", fault.word) == 1)
         #expect(try proxy.stats()["meshbench_proxy_upstream_connect_failures_total"] == 1)
     }
 
@@ -261,6 +259,31 @@ import Testing
     }
 
     // MARK: Both
+
+    /// Two hops speak HTTP/2 with each other over mutual TLS, as agreed by ALPN.
+    @Test func twoHopsSpeakHTTP2() throws {
+        let server = try TestServer.named("backend")
+        let asking =
+            ", authorities: \(files.authority), client_certificate: required, "
+            + "client_names: [\"spiffe://test/client\"]"
+        let inner = try RunningProxy(
+            configuration: listening(server.address, asking)
+                .replacing("protocol: http1", with: "protocol: auto"))
+        let outer = try RunningProxy(
+            configuration: connecting(
+                inner.address, ", \(files.identity("client"))", cluster: "protocol: http2"))
+        for _ in 0..<3 { #expect(try outer.get("/").text == "backend") }
+        let line = try inner.nextLogLine()
+        #expect(line.protocol == "HTTP/2" && line.tls == "1.3")
+        #expect(line.peer == "spiffe://test/client")
+        #expect(try inner.stats()["meshbench_proxy_downstream_tls_handshakes_total"] == 1)
+        // Without a certificate the refusal comes when the session has begun.
+        let stranger = try RunningProxy(
+            configuration: connecting(inner.address, cluster: "protocol: http2"))
+        let answer = try stranger.get("/")
+        #expect(answer.status == 503)
+        #expect(answer.text == "tls_alert_certificate_required\n")
+    }
 
     /// Two hops with certificates on both sides, the client's link in cleartext.
     @Test func largeBodiesPassBothWaysInBoundedMemory() throws {

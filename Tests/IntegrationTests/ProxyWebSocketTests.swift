@@ -207,10 +207,11 @@ import Testing
         let (app, address) = try Self.app(["--size", "5KiB", "--delay", "1ms"] + arguments)
         defer { _ = app.terminate(grace: .zero) }
         let isTCP = scheme == "tcp"
-        let keys = isTCP ? ", protocol: tcp, cluster: c" : ""
+        let more = isTCP ? ", protocol: tcp, cluster: c" : ""
         let proxy = try RunningProxy(
             configuration: """
-                listeners: [{name: main, address: "127.0.0.1:0"\(keys)}]
+                listeners:
+                  - {name: main, address: "127.0.0.1:0"\(more)}
                 \(isTCP ? "" : "routes: [{cluster: c}]")
                 clusters: [{name: c, endpoints: ["\(address)"]}]
                 admin: 127.0.0.1:0

@@ -76,6 +76,25 @@ import Testing
         expectNothingLeft(scratch.root)
     }
 
+    /// By default two proxies know each other by certificates, and no key is left behind.
+    @Test func certificatesGoWithTheRun() throws {
+        #expect(try end(of: try start(RigScenario.tiny, ["--rounds", "1"])) == .exited(0))
+        let folder = try #require(self.folder())
+        let client = try String(
+            contentsOfFile: folder + "/configuration/mesh-client-proxy.json", encoding: .utf8)
+        #expect(client.contains("spiffe://meshbench.test/ns/default/sa/front"))
+        let server = try String(
+            contentsOfFile: folder + "/configuration/mesh-server-proxy-front-0.json",
+            encoding: .utf8)
+        #expect(server.contains("required"), "every client shows a certificate")
+        let files = try FileManager.default.subpathsOfDirectory(atPath: folder)
+        #expect(!files.contains { $0.hasSuffix(".key") || $0.hasSuffix(".crt") })
+        for file in files {
+            let text = try? String(contentsOfFile: folder + "/" + file, encoding: .utf8)
+            #expect(!(text ?? "").contains("PRIVATE KEY"), "\(file)")
+        }
+    }
+
     @Test func sameSeedSameScheduleForBothArms() throws {
         #expect(try end(of: try start(RigScenario.tiny, ["--rounds", "1"])) == .exited(0))
         let first = try result()

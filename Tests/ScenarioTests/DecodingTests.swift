@@ -8,7 +8,11 @@ import Testing
     @Test func defaultsHoldWhereNothingIsSaid() throws {
         let experiment = try scenario(minimal).experiment
         #expect(experiment.seed == 1)
-        #expect(experiment.mesh == .init(dataplane: .reference, mode: .sidecar, workers: 1))
+        #expect(
+            experiment.mesh
+                == .init(
+                    dataplane: .reference, mode: .sidecar, workers: 1,
+                    hop: .init(speech: .http2, security: .strict)))
         #expect(
             experiment.services == [
                 .init(name: "echo", replicas: 1, kind: .builtin(AppBehaviour()))
@@ -96,7 +100,9 @@ import Testing
             experiment
                 == Experiment(
                     name: "all-2", about: "", seed: .max,
-                    mesh: .init(dataplane: .none, mode: .gateway, workers: 3),
+                    mesh: .init(
+                        dataplane: .none, mode: .gateway, workers: 3,
+                        hop: .init(speech: .http2, security: .strict)),
                     services: [
                         .init(name: "front", replicas: 2, kind: .builtin(behaviour)),
                         .init(name: "back", replicas: 1, kind: .command(command)),

@@ -8,7 +8,9 @@ public final class RunningApp {
     public let address: SocketAddress
 
     /// Starts one and waits until it says that it is ready.
-    public init(_ words: String...) throws {
+    public convenience init(_ words: String...) throws { try self.init(words) }
+
+    public init(_ words: [String]) throws {
         process = try Process(
             ProcessCommand(
                 name: "app", program: Program.meshbench(), arguments: ["app"] + words,

@@ -112,13 +112,15 @@ final class StreamSpeech {
     private func receive(_ connection: Int, _ bytes: Bytes) {
         clearEvents()
         guard let session = sessions[connection] else { return }
-        let failure = session.receive(bytes)
-        if failure != nil || !session.wantsToReceive && !lines[connection].isRetiring {
+        // What it has to say to what it got is made at once: after an error of the peer's it takes
+        // nothing more once it has said so.
+        let isWhole = session.receive(bytes) == nil && session.pull()
+        guard isWhole, session.wantsToReceive else {
             events.append(lines[connection].isReady ? .broken : .refused(status: 0))
             return
         }
         if lines[connection].isWorn, !lines[connection].isRetiring { retire(connection) }
-        if session.wantsToSend { events.append(.owing) }
+        if lines[connection].end > 0 { events.append(.owing) }
     }
 
     func reset(_ connection: Int) {

@@ -43,6 +43,7 @@ extension Proxy {
         turn = now
         let session = session(of: slot)
         session.heard = now
+        connections[slot].answered = true
         let failure = session.receive(input(slot))
         releaseInput(slot)
         if let failure { noteFlood(failure) }

@@ -63,8 +63,8 @@ extension Proxy {
         pair(slot, upstream, now: now)
     }
 
-    /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket; for
-    /// another, the server answers as if it had not been mentioned.
+    /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket;
+    /// for another, the server answers as if it had not been mentioned.
     private func settleUpgrade(_ slot: Int, _ bytes: Bytes) {
         guard connections[slot].exchange.wantsUpgrade else { return }
         var isWebSocket = false

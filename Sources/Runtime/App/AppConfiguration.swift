@@ -14,6 +14,8 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var name: String
     /// `host:port`, numeric. Port 0: any free one.
     public var listen: String
+    /// How clients' connections are secured; nil: cleartext.
+    public var tls: ServerTLS?
     public var speech: Speech
     public var behaviour: AppBehaviour
     /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in
@@ -25,12 +27,13 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var seed: UInt64
 
     public init(
-        name: String = "app", listen: String, speech: Speech = .http,
+        name: String = "app", listen: String, speech: Speech = .http, tls: ServerTLS? = nil,
         behaviour: AppBehaviour = .init(),
         calls: [String: [String]] = [:], workers: Int = 1, seed: UInt64 = 1
     ) {
         self.name = name
         self.listen = listen
+        self.tls = tls
         self.speech = speech
         self.behaviour = behaviour
         self.calls = calls
@@ -39,7 +42,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, behaviour, calls, workers, seed
+        case name, listen, tls, behaviour, calls, workers, seed
         case speech = "protocol"
     }
 
@@ -47,6 +50,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         listen = try fields.decode(String.self, forKey: .listen)
+        tls = try fields.decodeIfPresent(ServerTLS.self, forKey: .tls)
         speech = try fields.decodeIfPresent(Speech.self, forKey: .speech) ?? .http
         name = try fields.decodeIfPresent(String.self, forKey: .name) ?? "app"
         behaviour = try fields.decodeIfPresent(AppBehaviour.self, forKey: .behaviour) ?? .init()

@@ -10,6 +10,8 @@ import Wire
 struct AppConnection: BitwiseCopyable {
     enum State: UInt8, BitwiseCopyable {
         case free
+        /// Accepted, and not yet secured.
+        case handshake
         /// Waits for a request's head, or for more of it.
         case head
         /// Reads a request's body.

@@ -1,6 +1,7 @@
 import Base
 import Model
 public import Posix
+import Secure
 import Wire
 
 /// The built-in workload: an HTTP/1.1 server that answers with set sizes, delays, CPU cost and
@@ -20,6 +21,15 @@ public final class AppServer {
         let counters = AppCounters()
         let filler = AppFiller()
         let services = try AppServices(configuration)
+        let context: TLSContext?
+        do throws(TLSFileError) {
+            context = try configuration.tls.map { tls throws(TLSFileError) in
+                try TLSFiles.context(
+                    tls, try TLSFiles.serverOptions(tls, protocols: ["h2", "http/1.1"]))
+            }
+        } catch {
+            throw .configuration("tls: \(error)")
+        }
         let random = SeededRandom(seed: configuration.seed)
         var workers: [AppWorker] = []
         DescriptorLimit.raise()
@@ -30,7 +40,8 @@ public final class AppServer {
                 address = try Socket.localAddress(of: listener.number)
                 workers.append(
                     try AppWorker(
-                        configuration: configuration, services: services, listener: listener,
+                        configuration: configuration, services: services, context: context,
+                        listener: listener,
                         random: random.split(index), counters: counters, filler: filler))
             }
             self.address = address

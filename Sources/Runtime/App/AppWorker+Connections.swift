@@ -49,6 +49,7 @@ extension AppWorker {
         connections[slot].generation = generation
         exchanges[slot] = AppExchange()
         openConnections += 1
+        if let context { beginSecured(slot, context) }
     }
 
     private func pauseAccepting() {
@@ -76,6 +77,7 @@ extension AppWorker {
         if connections[slot].output >= 0 { buffers.give(connections[slot].output) }
         if connections[slot].input >= 0 { buffers.give(connections[slot].input) }
         deadlines.clear(slot)
+        endSecured(slot)
         Socket.close(connections[slot].socket)
         let generation = connections[slot].generation &+ 1
         connections[slot] = AppConnection()
@@ -104,6 +106,7 @@ extension AppWorker {
 
     /// Ends the sending side and reads on until the client ends too.
     func beginLingering(_ slot: Int) {
+        tls(slot)?.close(on: connections[slot].socket)
         Socket.endSending(connections[slot].socket)
         connections[slot].state = .lingering
         deadlines.set(slot, at: now + Self.lingerTime)
@@ -142,9 +145,8 @@ extension AppWorker {
         let end = connections[slot].inputEnd
         let space = memory.count - end
         precondition(space > 0, "a read into a full buffer")
-        let transfer = unsafe Socket.receive(
-            connections[slot].socket,
-            into: UnsafeMutableRawBufferPointer(rebasing: memory[end...]))
+        let transfer = unsafe receive(
+            slot, into: UnsafeMutableRawBufferPointer(rebasing: memory[end...]))
         switch transfer {
         case .bytes(let count):
             connections[slot].inputEnd += count
@@ -201,6 +203,9 @@ extension AppWorker {
         pauseAccepting()
         listener = nil
         deadlines.clear(Self.acceptTimer)
+        for slot in 0..<Self.connectionLimit where connections[slot].state == .handshake {
+            close(slot)
+        }
         for slot in 0..<Self.connectionLimit where connections[slot].isResting {
             connections[slot].canRead = true
             advance(slot)

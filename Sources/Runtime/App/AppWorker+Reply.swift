@@ -104,7 +104,7 @@ extension AppWorker {
             let reply = connections[slot].reply
             let end = endOfCall(reply, head)
             if end == reply.total { countEnd(slot) }
-            let transfer = sendOnce(connections[slot].socket, reply, head, to: end)
+            let transfer = sendOnce(slot, reply, head, to: end)
             if case .bytes(let count) = transfer { connections[slot].reply.sent += count }
             if connections[slot].reply.isComplete { return true }
             // The client cannot have the last byte yet.
@@ -148,11 +148,11 @@ extension AppWorker {
         return end
     }
 
-    private func sendOnce(_ socket: Int32, _ reply: AppReply, _ head: Bytes, to end: Int)
+    private func sendOnce(_ slot: Int, _ reply: AppReply, _ head: Bytes, to end: Int)
         -> Transfer
     {
         if reply.total == reply.head {
-            return Socket.send(socket, head[reply.sent..<reply.head])
+            return send(slot, head[reply.sent..<reply.head])
         }
         var count = 0
         var position = reply.sent
@@ -161,11 +161,11 @@ extension AppWorker {
             count += 1
         }
         position = reply.sent
-        return Socket.send(socket, regions: count) { _ in
+        return send(slot, regions: count) { _ in
             let region = filler.region(reply, from: position, head: head)
             position += region.count
             return region
-        }.transfer
+        }
     }
 
     /// The composer's memory serves the next answer: what is left of this head moves to a buffer.

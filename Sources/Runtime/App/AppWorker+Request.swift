@@ -84,7 +84,7 @@ extension AppWorker {
         let text = Bytes("HTTP/1.1 100 Continue\r\n\r\n")
         // All answers before it are with the kernel; if even these few bytes do not fit behind
         // them, the client does not read.
-        if Socket.send(connections[slot].socket, text) != .bytes(text.count) { close(slot) }
+        if send(slot, text) != .bytes(text.count) { close(slot) }
     }
 
     /// Uses up what has come of a request's body.

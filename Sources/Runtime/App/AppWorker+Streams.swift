@@ -95,7 +95,7 @@ extension AppWorker {
             }
             let range = connections[slot].outputStart..<connections[slot].outputEnd
             let bytes = buffers.bytes(connections[slot].output, range)
-            switch Socket.send(connections[slot].socket, bytes) {
+            switch send(slot, bytes) {
             case .wouldBlock: return
             case .closed, .failed: return close(slot)
             case .bytes(let sent):
@@ -203,10 +203,12 @@ extension AppWorker {
         isRPC(exchange) ? rpcEnded(exchange) : start(exchange)
     }
 
-    /// The whole answer is out. A client that is still sending is told that nobody listens, and
-    /// that this is no error (RFC 9113, 8.1).
+    /// The whole answer is out. A client whose call is over and that is still sending is told that
+    /// nobody listens, and that this is no error (RFC 9113, 8.1). Of a request that was refused the
+    /// rest is let come: to some clients such an end is an error all the same.
     func streamSent(_ exchange: Int) {
-        if !stream(exchange).hasEnded { session(exchange)?.reset(stream(exchange).id, .noError) }
+        guard isRPC(exchange), !stream(exchange).hasEnded else { return }
+        session(exchange)?.reset(stream(exchange).id, .noError)
     }
 
     /// A delay is over, or a deadline.

@@ -5,6 +5,7 @@
 import Base
 import Glibc
 import Posix
+import Secure
 import Synchronization
 import Wire
 
@@ -47,6 +48,11 @@ final class AppWorker: @unchecked Sendable {
     let drainRequested = Atomic<Bool>(false)
     var isDraining = false
     var isAccepting = false
+
+    let context: TLSContext?
+    /// The TLS of each connection, by slot; empty where connections are not secured.
+    var secured: [TLSSocket?]
+    private(set) lazy var scratch = TLSScratch()
 
     let connections: Slab<AppConnection>
     var freeConnection: Int32 = 0
@@ -108,7 +114,8 @@ final class AppWorker: @unchecked Sendable {
     private var wasBusy = false
 
     init(
-        configuration: AppConfiguration, services: AppServices, listener: consuming Descriptor,
+        configuration: AppConfiguration, services: AppServices, context: TLSContext?,
+        listener: consuming Descriptor,
         random: SeededRandom, counters: AppCounters, filler: AppFiller
     ) throws(SystemError) {
         name = configuration.name
@@ -117,6 +124,8 @@ final class AppWorker: @unchecked Sendable {
         wakeup = try Wakeup()
         self.listener = consume listener
         self.services = services
+        self.context = context
+        secured = context == nil ? [] : Array(repeating: nil, count: Self.connectionLimit)
         self.random = random
         self.counters = counters
         self.filler = filler
@@ -212,6 +221,8 @@ final class AppWorker: @unchecked Sendable {
         if readiness.readable { connections[slot].canRead = true }
         if readiness.ended { connections[slot].sawEnd = true }
         if readiness.writable, connections[slot].state == .streams { markDirty(slot) }
+        // Of its own accord TLS says little: what the socket has not taken of that goes now.
+        if readiness.writable { tls(slot)?.flush(to: connections[slot].socket) }
         advance(slot)
     }
 
@@ -226,7 +237,7 @@ final class AppWorker: @unchecked Sendable {
             switch connections[timer].state {
             case .working: answer(timer)
             case .streams: markDirty(timer)
-            case .lingering: return close(timer)
+            case .lingering, .handshake: return close(timer)
             default: break
             }
             advance(timer)
@@ -240,6 +251,7 @@ final class AppWorker: @unchecked Sendable {
         while goesOn {
             switch connections[slot].state {
             case .free, .working: goesOn = false
+            case .handshake: goesOn = shakeHands(slot)
             case .head: goesOn = readHead(slot)
             case .body: goesOn = readBody(slot)
             case .message: goesOn = readMessage(slot)

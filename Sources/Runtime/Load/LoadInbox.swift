@@ -4,6 +4,7 @@
 import Base
 import LoadCore
 import Posix
+import Secure
 import Synchronization
 
 /// Shared by the threads of one load run.
@@ -23,6 +24,8 @@ final class LoadInbox: Sendable {
         /// Connections that could not be opened, and the last reason.
         var failed = 0
         var code: Int32 = 0
+        /// Why it could not be secured, if that was the last reason.
+        var failure: TLSFailure?
     }
 
     /// All that a thread has seen.

@@ -3,6 +3,7 @@ import Glibc
 public import LoadCore
 import Model
 public import Posix
+public import Secure
 
 /// Why a load run could not begin or go on.
 public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -14,6 +15,10 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
     case unknownName(String, reason: String)
     /// No connection to this target could be opened.
     case unreachable(String, code: Int32)
+    /// No connection to this target could be secured.
+    case unsecured(String, TLSFailure)
+    /// A file of certificates or keys cannot be used.
+    case file(TLSFileError)
     /// Only some connections could be opened: the load would be another than was asked for.
     case incomplete(opened: Int, asked: Int, code: Int32)
     /// The instant of the start had passed when everything was ready.
@@ -32,6 +37,8 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
         case .unknownName(let text, let reason): "cannot find \(text): \(reason)"
         case .unreachable(let text, let code):
             "cannot connect to \(text): \(unsafe String(cString: strerror(code)))"
+        case .unsecured(let text, let failure): "cannot connect to \(text): \(failure.detail)"
+        case .file(let error): error.description
         case .incomplete(let opened, let asked, let code):
             "only \(opened) of \(asked) connections could be opened: "
                 + "\(unsafe String(cString: strerror(code)))\(Self.remedy(for: code))"
@@ -71,6 +78,7 @@ public final class LoadRun {
         for target in job.targets {
             addresses.append(try Self.addresses(of: target.address, allowRemote: allowRemote))
         }
+        let contexts = try Self.contexts(job)
         self.job = job
         self.keepsSeconds = keepsSeconds
         DescriptorLimit.raise()
@@ -83,8 +91,8 @@ public final class LoadRun {
                 let thread = try Thread(name: "load-\(number)") {
                     do throws(SystemError) {
                         var thread = try LoadThread(
-                            job: job, thread: number, addresses: fixed, messages: messages,
-                            inbox: inbox)
+                            job: job, thread: number, addresses: fixed, contexts: contexts,
+                            messages: messages, inbox: inbox)
                         thread.run()
                     } catch {
                         inbox.fail(error)
@@ -101,6 +109,29 @@ public final class LoadRun {
         inbox.stop()
         // Within a second: that long a stopped thread waits for the answers under way.
         for thread in threads { thread.join() }
+    }
+
+    /// The context of each target; empty: cleartext.
+    private static func contexts(_ job: LoadJob) throws(LoadRunError) -> [TLSContext] {
+        guard let tls = job.tls else { return [] }
+        let protocols: [String] =
+            switch job.plan.speech {
+            case .http1, .websocket: ["http/1.1"]
+            case .http2, .grpc: ["h2"]
+            case .tcp: []
+            }
+        var contexts: [TLSContext] = []
+        for target in job.targets {
+            var tls = tls
+            if tls.serverName == nil { tls.serverName = target.serverName }
+            do throws(TLSFileError) {
+                let options = try TLSFiles.clientOptions(tls, protocols: protocols)
+                contexts.append(try TLSFiles.context(tls, options))
+            } catch {
+                throw .file(error)
+            }
+        }
+        return contexts
     }
 
     private static func addresses(of text: String, allowRemote: Bool) throws(LoadRunError)
@@ -132,6 +163,9 @@ public final class LoadRun {
         let failed = settled.reduce(0) { $0 + $1.failed }
         let code = settled.first { $0.code != 0 }?.code ?? ETIMEDOUT
         if let unreached = settled.lazy.compactMap(\.unreached).first {
+            if let failure = settled.lazy.compactMap(\.failure).first {
+                throw .unsecured(job.targets[unreached].address, failure)
+            }
             throw .unreachable(job.targets[unreached].address, code: code)
         }
         let asked = job.plan.connections

@@ -10,9 +10,10 @@ import Glibc
 import LoadCore
 import Model
 import Posix
+import Secure
 
 /// The socket of a connection.
-private struct LoadSocket: BitwiseCopyable {
+struct LoadSocket: BitwiseCopyable {
     /// -1: none.
     var descriptor: Int32 = -1
     /// Raised when the socket is closed: events of the old one are told by it.
@@ -21,6 +22,10 @@ private struct LoadSocket: BitwiseCopyable {
     /// The place among its target's addresses of the one that is tried.
     var address: Int32 = 0
     var connected = false
+    /// Whether its handshake has begun.
+    var isShaking = false
+    /// Whether anything has come since it was connected.
+    var hasReceived = false
     /// Whether it has taken no more: there is something to write when it does.
     var writing = false
 }
@@ -33,9 +38,13 @@ struct LoadThread: ~Copyable {
     private let inbox: LoadInbox
     private let number: Int
     /// By target: its addresses, in the order in which to try them, and the one that worked last.
-    private let addresses: [[SocketAddress]]
+    let addresses: [[SocketAddress]]
     private var preferred: [Int32]
-    private let sockets: Slab<LoadSocket>
+    let sockets: Slab<LoadSocket>
+    /// By target; and the TLS of each connection. Empty where they are not secured.
+    let contexts: [TLSContext]
+    var secured: [TLSSocket?]
+    let scratch: TLSScratch?
     /// What arrives is looked at and forgotten, so one buffer serves all connections.
     // Safety: allocated in `init`, freed in `deinit`, and lent to nobody beyond a call.
     private let buffer: UnsafeMutableRawBufferPointer
@@ -54,8 +63,8 @@ struct LoadThread: ~Copyable {
     // Bound: each connection once in a turn.
     private var unread: [UInt64] = []
     /// Whether the connections before the start are being opened, and what came of it.
-    private var settlement: LoadInbox.Settlement? = LoadInbox.Settlement()
-    private var openFailures = OpenFailures()
+    var settlement: LoadInbox.Settlement? = LoadInbox.Settlement()
+    var openFailures = OpenFailures()
     /// A long run that was stopped early has no hash of its schedule.
     private let hashesWhenPartial: Bool
 
@@ -70,8 +79,8 @@ struct LoadThread: ~Copyable {
     private static let inboxToken = UInt64.max
 
     init(
-        job: LoadJob, thread: Int, addresses: [[SocketAddress]], messages: LoadMessages,
-        inbox: LoadInbox
+        job: LoadJob, thread: Int, addresses: [[SocketAddress]], contexts: [TLSContext],
+        messages: LoadMessages, inbox: LoadInbox
     ) throws(SystemError) {
         let reactor = try Reactor()
         try reactor.add(reading: inbox.descriptor(of: thread), token: Self.inboxToken)
@@ -81,6 +90,9 @@ struct LoadThread: ~Copyable {
         number = thread
         self.addresses = addresses
         preferred = addresses.map { _ in 0 }
+        self.contexts = contexts
+        scratch = contexts.isEmpty ? nil : TLSScratch()
+        secured = contexts.isEmpty ? [] : Array(repeating: nil, count: generator.connectionCount)
         sockets = Slab(count: generator.connectionCount, repeating: LoadSocket())
         unsafe buffer = .allocate(byteCount: Self.bufferSize, alignment: 4096)
         policy = WaitPolicy(limit: job.spin)
@@ -273,11 +285,12 @@ struct LoadThread: ~Copyable {
     private mutating func handle(_ readiness: Readiness, _ connection: Int) {
         let generation = sockets[connection].generation
         if !sockets[connection].connected {
-            guard readiness.writable else { return }
+            guard readiness.writable || sockets[connection].isShaking else { return }
             now = Clock.now()
-            if readiness.failed {
+            if readiness.failed, !sockets[connection].isShaking {
                 return failedToOpen(connection, Socket.error(of: sockets[connection].descriptor))
             }
+            if !contexts.isEmpty, !shakeHands(connection) { return }
             sockets[connection].connected = true
             preferred[Int(sockets[connection].target)] = sockets[connection].address
             generator.opened(connection, at: now)
@@ -289,7 +302,11 @@ struct LoadThread: ~Copyable {
             perform()
             if sockets[connection].generation != generation { return }
         }
-        if readiness.readable { read(connection, toEnd: readiness.ended) }
+        // What came along with the end of a handshake is with TLS: no event tells of it.
+        if readiness.readable || sockets[connection].isShaking {
+            sockets[connection].isShaking = false
+            read(connection, toEnd: readiness.ended)
+        }
     }
 
     /// Reads what has come. A read that did not fill the buffer has emptied the socket, and the
@@ -297,8 +314,9 @@ struct LoadThread: ~Copyable {
     private mutating func read(_ connection: Int, toEnd: Bool) {
         let generation = sockets[connection].generation
         for _ in 0..<Self.readsPerTurn {
-            switch unsafe Socket.receive(sockets[connection].descriptor, into: buffer) {
+            switch unsafe receive(connection, into: buffer, toEnd: toEnd) {
             case .bytes(let count):
+                sockets[connection].hasReceived = true
                 now = Clock.now()
                 let bytes = unsafe Bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
                 generator.received(connection, bytes, at: now)
@@ -309,7 +327,9 @@ struct LoadThread: ~Copyable {
                 if sockets[connection].generation != generation { return }
             case .wouldBlock: return
             case .closed: return closed(connection, clean: true)
-            case .failed: return closed(connection, clean: false)
+            case .failed:
+                noteRefusal(connection)
+                return closed(connection, clean: false)
             }
         }
         unread.append(token(connection))
@@ -359,6 +379,8 @@ struct LoadThread: ~Copyable {
     private mutating func open(_ connection: Int) {
         let target = Int(sockets[connection].target)
         sockets[connection].connected = false
+        sockets[connection].isShaking = false
+        sockets[connection].hasReceived = false
         sockets[connection].writing = false
         do throws(SystemError) {
             let address = addresses[target][Int(sockets[connection].address)]
@@ -372,27 +394,31 @@ struct LoadThread: ~Copyable {
 
     /// Tries the next address of the target, from the one that worked last round to it again; after
     /// the last of them the connection has failed.
-    private mutating func failedToOpen(_ connection: Int, _ code: Int32) {
+    mutating func failedToOpen(
+        _ connection: Int, _ code: Int32, _ failure: TLSFailure? = nil
+    ) {
         closeSocket(connection)
         let target = Int(sockets[connection].target)
         let local = OpenFailures.isLocal(code)
         let next = (sockets[connection].address + 1) % Int32(addresses[target].count)
-        if !local, next != preferred[target] {
+        if !local, failure == nil, next != preferred[target] {
             sockets[connection].address = next
             return open(connection)
         }
-        count(code)
+        count(code, failure)
         generator.failedToOpen(connection, at: now, local: local)
         perform()
     }
 
-    private mutating func count(_ code: Int32) {
-        openFailures.add(code)
+    private mutating func count(_ code: Int32, _ failure: TLSFailure? = nil) {
+        if let failure { openFailures.add(failure) } else { openFailures.add(code) }
+        settlement?.failure = failure
         settlement?.failed += 1
         settlement?.code = code
     }
 
-    private func closeSocket(_ connection: Int) {
+    private mutating func closeSocket(_ connection: Int) {
+        endSecured(connection)
         if sockets[connection].descriptor >= 0 { Socket.close(sockets[connection].descriptor) }
         sockets[connection].descriptor = -1
         sockets[connection].generation &+= 1
@@ -406,7 +432,7 @@ struct LoadThread: ~Copyable {
             sockets[connection].writing = bytes.count > 0
             if bytes.count == 0 { return }
             var isMore = true
-            switch Socket.send(sockets[connection].descriptor, bytes) {
+            switch send(connection, bytes) {
             case .bytes(let count): isMore = generator.wrote(connection, count)
             case .wouldBlock: return
             case .closed, .failed:

@@ -1,5 +1,6 @@
 import Glibc
 import LoadCore
+import Secure
 
 /// Attempts to open a connection that failed, by `errno`.
 struct OpenFailures: Sendable {
@@ -8,6 +9,9 @@ struct OpenFailures: Sendable {
     /// Handshakes that the peer refused, by status; 0: without one.
     // Bound: one entry for each status, of which there are 500.
     private var refusals: [Int: UInt64] = [:]
+    /// Connections that could not be secured.
+    // Bound: one entry for each reason.
+    private var unsecured: [TLSFailure: UInt64] = [:]
 
     /// Whether the generator's own machine could not: no descriptor, port or memory.
     static func isLocal(_ code: Int32) -> Bool {
@@ -18,9 +22,12 @@ struct OpenFailures: Sendable {
 
     mutating func refused(status: Int) { refusals[status, default: 0] += 1 }
 
+    mutating func add(_ failure: TLSFailure) { unsecured[failure, default: 0] += 1 }
+
     mutating func merge(_ other: OpenFailures) {
         counts.merge(other.counts, uniquingKeysWith: +)
         refusals.merge(other.refusals, uniquingKeysWith: +)
+        unsecured.merge(other.unsecured, uniquingKeysWith: +)
     }
 
     /// For the result, the most frequent first.
@@ -36,7 +43,11 @@ struct OpenFailures: Sendable {
                 reason: status == 0 ? "no handshake" : "handshake answered with status \(status)",
                 isLocal: false, count: count)
         }
-        return (errors + refused).sorted {
+        let unsecured = unsecured.map { failure, count in
+            LoadResult.OpenFailure(
+                code: EPROTO, reason: "\(failure.detail)", isLocal: false, count: count)
+        }
+        return (errors + refused + unsecured).sorted {
             ($1.count, $0.code, $0.reason) < ($0.count, $1.code, $1.reason)
         }
     }

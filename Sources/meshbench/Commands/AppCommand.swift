@@ -20,8 +20,8 @@ extension Command {
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0.
             """,
         flags: [
-            .appConfig, .listen, .appProtocol, .workers, .size, .delay, .burn, .status, .chunked,
-            .call, .appSeed,
+            .appConfig, .certificate, .key, .clientAuthorities, .listen, .appProtocol, .workers,
+            .size, .delay, .burn, .status, .chunked, .call, .appSeed,
         ],
         run: runApp)
 }
@@ -29,6 +29,8 @@ extension Command {
 extension Flag {
     fileprivate static let appConfig = Flag(
         "--config", "FILE", about: "the configuration, in JSON (docs/APP.md)")
+    fileprivate static let clientAuthorities = Flag(
+        "--client-ca", "FILE", about: "PEM: who must vouch for clients; without it nobody is asked")
     fileprivate static let appProtocol = Flag(
         "--protocol", "NAME", standard: "http",
         about: "http, with WebSocket where it is asked for, or tcp: lengths and bytes")
@@ -91,7 +93,8 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         guard let listen = arguments.value(.listen) else {
             throw arguments.usage("give --config or --listen")
         }
-        configuration = AppConfiguration(listen: listen, behaviour: try behaviour(arguments))
+        configuration = AppConfiguration(
+            listen: listen, tls: try tls(arguments), behaviour: try behaviour(arguments))
         if let text = arguments.value(.appProtocol) {
             guard let speech = AppConfiguration.Speech(rawValue: text) else {
                 throw arguments.usage("'--protocol \(text)': http or tcp is needed")
@@ -113,6 +116,19 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
         configuration.workers = workers
     }
     return configuration
+}
+
+private func tls(_ arguments: Arguments) throws(CommandFailure) -> ServerTLS? {
+    guard let certificate = arguments.value(.certificate), let key = arguments.value(.key) else {
+        if let flag = [Flag.certificate, .key, .clientAuthorities].first(where: arguments.has) {
+            throw arguments.usage("'\(flag.name)' goes with --cert and --key")
+        }
+        return nil
+    }
+    let authorities = arguments.value(.clientAuthorities)
+    return ServerTLS(
+        certificate: certificate, key: key, authorities: authorities,
+        clientCertificate: authorities == nil ? .none : .required)
 }
 
 private func behaviour(_ arguments: Arguments) throws(CommandFailure) -> AppBehaviour {

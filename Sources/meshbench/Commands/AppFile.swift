@@ -58,8 +58,12 @@ struct AppFile {
 
     // As docs/APP.md tells them.
     private static let keys = Keys.object([
-        "name": .value, "listen": .value, "protocol": .value, "workers": .value, "seed": .value,
-        "calls": .map,
+        "name": .value, "listen": .value, "protocol": .value,
+        "tls": .object([
+            "certificate": .value, "key": .value, "authorities": .value,
+            "clientCertificate": .value, "clientNames": .value, "minimumVersion": .value,
+        ]),
+        "workers": .value, "seed": .value, "calls": .map,
         "behaviour": .object([
             "size": .value, "burn": duration, "chunked": .value, "calls": .value,
             "delay": .object(["points": .list(.object(["quantile": .value, "delay": duration]))]),

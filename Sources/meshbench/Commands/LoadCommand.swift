@@ -16,22 +16,25 @@ extension Command {
             and response latency counts from those instants (docs/METHOD.md). Every planned \
             request ends in exactly one outcome. Names are looked up once, before the start.
 
-            The scheme says what is spoken: HTTP (http), messages of --body-size that a WebSocket \
-            server echoes (ws), or lengths and bytes over TCP (tcp; docs/APP.md). HTTP/2 is spoken \
-            with prior knowledge. A call of gRPC is unary, with the body as the bytes of field 1, \
-            and takes the timeout along; without a path it is /meshbench.Echo/Unary.
+            The scheme says what is spoken: HTTP (http, https), messages of --body-size that a \
+            WebSocket server echoes (ws, wss), or lengths and bytes over TCP (tcp, and tcps over \
+            TLS; docs/APP.md). HTTP/2 is spoken with prior knowledge, or over TLS as agreed by \
+            ALPN. A call of gRPC is unary, with the body as the bytes of field 1, and takes the \
+            timeout along; without a path it is /meshbench.Echo/Unary.
 
             With --job - it does a job of the rig: one line of JSON from standard input, events as \
             JSON lines on standard output; after the result it ends when its input does.
             """,
         positionals: [
-            Positional(name: "URL", about: "http://HOST:PORT/PATH, or ws:, tcp:", isRequired: false)
+            Positional(
+                name: "URL", about: "http://HOST:PORT/PATH, or https, ws, wss, tcp, tcps",
+                isRequired: false)
         ],
         flags: [
             .speech, .rate, .arrivals, .ramp, .steps, .closed, .duration, .warmup, .connections,
             .streams, .threads, .timeout, .method, .header, .bodySize, .requestsPerConnection,
             .target, .loadSeed,
-            .spin, .allowRemote, .hgrm, .hlog, .loadJSON, .job,
+            .authorities, .certificate, .key, .spin, .allowRemote, .hgrm, .hlog, .loadJSON, .job,
         ],
         run: runLoad)
 }
@@ -197,6 +200,7 @@ private func failure(of error: LoadRunError) -> CommandFailure {
     let message = "meshbench load: \(error.description)"
     switch error {
     case .job, .address, .notLoopback, .start: return .usage(message)
-    case .unknownName, .unreachable, .incomplete, .late, .system: return .failed(message)
+    case .unknownName, .unreachable, .unsecured, .file, .incomplete, .late, .system:
+        return .failed(message)
     }
 }

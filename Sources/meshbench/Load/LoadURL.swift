@@ -4,6 +4,8 @@ import Model
 struct LoadURL: Equatable {
     /// What the scheme says: `http`, `ws` or `tcp`.
     var speech: LoadPlan.Speech
+    /// Whether connections are secured: `https`, `wss`, `tcps`.
+    var isSecured: Bool
     /// Host and port: `example.org:8080`.
     var address: String
     /// As written, for the `host` field.
@@ -13,14 +15,12 @@ struct LoadURL: Equatable {
 
     /// Why a text is no URL that load can be sent to; for people.
     enum Flaw: Error, Equatable {
-        case tls
         case userInfo
         case port(String)
         case form
 
         var description: String {
             switch self {
-            case .tls: "TLS is not spoken yet; http:// or ws:// is needed"
             case .userInfo:
                 "a user's name in a URL is not sent; give '--header \"authorization: ...\"'"
             case .port(let text): "'\(text)' is not a port from 1 to 65535"
@@ -36,10 +36,12 @@ struct LoadURL: Equatable {
             throw .form
         }
         switch text[..<colon].lowercased() {
-        case "http": speech = .http1
-        case "ws": speech = .websocket
-        case "tcp": speech = .tcp
-        case "https", "wss": throw .tls
+        case "http": (speech, isSecured) = (.http1, false)
+        case "https": (speech, isSecured) = (.http1, true)
+        case "ws": (speech, isSecured) = (.websocket, false)
+        case "wss": (speech, isSecured) = (.websocket, true)
+        case "tcp": (speech, isSecured) = (.tcp, false)
+        case "tcps": (speech, isSecured) = (.tcp, true)
         default: throw .form
         }
         let rest = text[colon...].dropFirst(3).prefix { $0 != "#" }
@@ -52,7 +54,7 @@ struct LoadURL: Equatable {
         host = String(authority)
         // A colon within brackets belongs to an IPv6 address.
         let name: Substring
-        var port: Substring = speech == .tcp ? "" : "80"
+        var port: Substring = speech == .tcp ? "" : isSecured ? "443" : "80"
         if let colon = authority.lastIndex(of: ":"), !authority[colon...].contains("]") {
             name = authority[..<colon]
             let digits = authority[authority.index(after: colon)...]
