@@ -45,6 +45,7 @@ test_needs=(
     bin:curl=curl
     bin:nginx=nginx-light
     bin:h2load=nghttp2-client
+    bin:nghttpd=nghttp2-server
     bin:wrk=wrk
     bin:chromium=chromium
     bin:python3=python3

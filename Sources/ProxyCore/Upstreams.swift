@@ -54,12 +54,12 @@ struct Upstreams {
 
     /// Takes over a new configuration; endpoints that stay keep their connections.
     mutating func adopt(_ configuration: ProxyConfiguration) {
-        let old = endpoints.indices.map { (clusterName(of: $0), addresses[$0]) }
+        let old = endpoints.indices.map(key(ofEndpoint:))
         var numbers: [String: Int32] = [:]
         for (i, key) in old.enumerated() {
             endpoints[i].removed = true
             endpoints[i].cluster = -1
-            if let name = key.0 { numbers["\(name) \(key.1)"] = Int32(i) }
+            if let key { numbers[key] = Int32(i) }
         }
         clusters = []
         clusterNames = configuration.clusters.map(\.name)
@@ -67,7 +67,7 @@ struct Upstreams {
         // All that stay are claimed before the first new one looks for a number nobody has.
         for plan in configuration.clusters {
             for address in plan.endpoints {
-                if let number = numbers["\(plan.name) \(address)"] {
+                if let number = numbers[Self.key(plan, address)] {
                     endpoints[Int(number)].removed = false
                 }
             }
@@ -88,7 +88,7 @@ struct Upstreams {
             cluster.isSecure = plan.tls != nil
             for address in plan.endpoints {
                 // An address that stands twice in a cluster has two turns and is one endpoint.
-                let key = "\(plan.name) \(address)"
+                let key = Self.key(plan, address)
                 let number = numbers[key] ?? makeEndpoint(address, &unused)
                 numbers[key] = number
                 endpoints[Int(number)].cluster = Int32(c)
@@ -103,9 +103,25 @@ struct Upstreams {
         }
     }
 
-    private func clusterName(of endpoint: Int) -> String? {
-        let cluster = Int(endpoints[endpoint].cluster)
-        return cluster >= 0 ? clusterNames[cluster] : nil
+    /// What makes an endpoint the same in a new configuration: one that is spoken to in another way
+    /// shares no connection with the old.
+    private static func key(
+        _ plan: ProxyConfiguration.Cluster, _ address: String
+    ) -> String {
+        key(plan.name, address, isHTTP2: plan.speech == .http2, isSecure: plan.tls != nil)
+    }
+
+    private static func key(
+        _ name: String, _ address: String, isHTTP2: Bool, isSecure: Bool
+    ) -> String { "\(name) \(address) \(isHTTP2) \(isSecure)" }
+
+    private func key(ofEndpoint endpoint: Int) -> String? {
+        let number = Int(endpoints[endpoint].cluster)
+        guard number >= 0 else { return nil }
+        let cluster = clusters[number]
+        return Self.key(
+            clusterNames[number], addresses[endpoint], isHTTP2: cluster.isHTTP2,
+            isSecure: cluster.isSecure)
     }
 
     private mutating func makeEndpoint(_ address: String, _ unused: inout [Int]) -> Int32 {

@@ -249,7 +249,7 @@ import Testing
 }
 
 /// An address that was free a moment ago, for programs that cannot choose one themselves.
-private func freeAddress() throws(SystemError) -> SocketAddress {
+func freeAddress() throws(SystemError) -> SocketAddress {
     let listener = try Socket.listen(on: .loopback(port: 0), sharing: false)
     return try Socket.localAddress(of: listener.number)
 }
