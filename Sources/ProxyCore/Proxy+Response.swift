@@ -245,6 +245,9 @@ extension Proxy {
         }
         if exchange.headSent, connections[slot].body.kind == .untilClose, !failed {
             connections[slot].body.kind = .complete
+            guard endBody(from: slot, to: client) else {
+                return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            }
             return finish(slot, client, now: now)
         }
         let connection = connections[slot]

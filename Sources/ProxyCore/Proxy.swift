@@ -27,7 +27,8 @@ public final class Proxy {
     let connections: Slab<Connection>
     let pool: BufferPool
     var deadlines: DeadlineHeap
-    let assembler: HeadAssembler
+    /// For sessions, while a header block of theirs comes.
+    private var assemblers: [HeadAssembler] = []
     let fields: FieldList
     var sessions = SessionTable()
     /// Sessions with something to send. Bound: each stands in it once.
@@ -85,7 +86,6 @@ public final class Proxy {
         upgradePolicy = UpgradePolicy(configuration.upgrades)
         let limits = Self.headLimits(configuration.limits)
         head = Head(limits: limits)
-        assembler = HeadAssembler(limits)
         fields = FieldList(
             capacity: limits.fieldCount + Self.addedFields, made: limits.headBytes + 1024)
         connections = Slab(zeroed: slots)
@@ -218,6 +218,17 @@ public final class Proxy {
 
     /// Gives memory back that was not needed of late. Call it about once a second.
     public func trim() { pool.trim(spare: 32) }
+
+    // MARK: Assemblers
+
+    /// How many are kept for the next heads: most heads come in one piece, one at a time.
+    private static let spareAssemblers = 4
+
+    func takeAssembler() -> HeadAssembler { assemblers.popLast() ?? HeadAssembler(head.limits) }
+
+    func give(_ assembler: HeadAssembler) {
+        if assemblers.count < Self.spareAssemblers { assemblers.append(assembler) }
+    }
 
     // MARK: Slots
 

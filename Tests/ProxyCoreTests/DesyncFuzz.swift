@@ -158,6 +158,7 @@ import Testing
 struct SeenRequest {
     var head: ReferenceHead
     var body: [UInt8]
+    var trailers: [ReferenceField] = []
 }
 
 final class RequestLog {
@@ -166,7 +167,7 @@ final class RequestLog {
 }
 
 /// Answers each request with its number.
-private final class ExactServer: SimulatedPeer {
+final class ExactServer: SimulatedPeer {
     private let socket: SimulatedSocket
     private let log: RequestLog
     private var received: [UInt8] = []
@@ -197,10 +198,16 @@ private final class ExactServer: SimulatedPeer {
                 return true
             case .accepted(let head, let length):
                 var rest = Array(received.dropFirst(length))
+                var trailers: [ReferenceField] = []
+                if head.framing == .chunked,
+                    case .accepted(let whole, _) = ReferenceParser.chunked(rest)
+                {
+                    trailers = whole.trailers
+                }
                 guard let body = DesyncFuzz.takeBody(head, &rest) else { return true }
                 received = rest
                 let number = log.requests.count
-                log.requests.append(SeenRequest(head: head, body: body))
+                log.requests.append(SeenRequest(head: head, body: body, trailers: trailers))
                 let start = "HTTP/1.1 200 OK\r\nx-number: \(number)\r\ncontent-length: 2\r\n\r\n"
                 let isHead = text(head.start[0]) == "HEAD"
                 socket.peerWrite(Array((start + (isHead ? "" : "ok")).utf8)[...])

@@ -136,6 +136,11 @@ final class ProxySimulation {
 
     private func deliverAny() -> Bool {
         if resumeReading() { return true }
+        if proxy.hasMarkedSessions {
+            proxy.flushSessions(now: now)
+            settle()
+            return true
+        }
         let count = sockets.count
         let start = random.below(count)
         for i in 0..<count {
@@ -192,16 +197,32 @@ final class ProxySimulation {
 
     /// Does what the proxy asks, and checks it.
     func settle() {
+        carryOut()
+        // The worker flushes once a turn, in which much may have happened.
+        while proxy.hasMarkedSessions, !chance(30) {
+            proxy.flushSessions(now: now)
+            carryOut()
+        }
+        proxy.log.drain { lines in
+            logLines += lines.text.split(separator: "\n").map(String.init)
+            return lines.count
+        }
+        if checksInvariants { proxy.checkInvariants() }
+    }
+
+    private func carryOut() {
         while let effect = proxy.nextEffect() {
             switch effect {
             case .flush(let slot): flush(slot)
             case .read(let slot):
-                guard proxy.isOpen(slot), let socket = sockets[slot] else { continue }
+                guard proxy.isOpen(slot) else { continue }
                 guard !chance(5) else {
                     postponed.append(slot)
                     continue
                 }
                 proxy.advance(slot, now: now)
+                // A stream has no socket.
+                guard let socket = sockets[slot] else { continue }
                 if stillOpen(slot, socket), proxy.isPaused(slot) { read(slot, ended: true) }
             case .connect(let slot, let endpoint): open(slot, endpoint)
             case .endSending(let slot):
@@ -215,11 +236,6 @@ final class ProxySimulation {
             }
             if checksInvariants { proxy.checkInvariants() }
         }
-        proxy.log.drain { lines in
-            logLines += lines.text.split(separator: "\n").map(String.init)
-            return lines.count
-        }
-        if checksInvariants { proxy.checkInvariants() }
     }
 
     private func open(_ slot: Int, _ endpoint: Int) {

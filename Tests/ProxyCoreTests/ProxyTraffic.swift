@@ -15,14 +15,18 @@ struct ProxyTraffic {
     private var random: SeededRandom
     private let seed: UInt64
     /// Nobody misbehaves: every request must get its own whole answer.
-    private let isSound: Bool
+    let isSound: Bool
     /// A server never answers one of the requests; others may wait for its connection in vain.
     private var hasSilence = false
+
+    /// What the servers speak.
+    private let speech: ProxyConfiguration.Cluster.Speech
 
     init(seed: UInt64) {
         self.seed = seed
         random = SeededRandom(seed: seed)
         isSound = random.below(2) == 0
+        speech = random.below(2) == 0 ? .http1 : .http2
     }
 
     private mutating func chance(_ percent: Int) -> Bool { random.below(100) < percent }
@@ -42,12 +46,28 @@ struct ProxyTraffic {
         let simulation = ProxySimulation(configuration(), seed: seed)
         simulation.socketCapacity = [700, 1 << 12, 1 << 16, 1 << 18][random.below(4)]
         let record = ServerRecord()
-        simulation.serve = { socket, _ in SimulatedServer(socket, record) }
+        let upstreamsSpeakHTTP2 = speech == .http2
+        // One that takes fewer streams than clients assume refuses some, until its SETTINGS come.
+        let streams = isSound ? 100 : 1 + random.below(8)
+        simulation.serve = { [unowned simulation] socket, _ in
+            guard upstreamsSpeakHTTP2 else { return SimulatedServer(socket, record) }
+            let end = HTTP2End(HTTP2Peer(server: true, streams: streams), socket)
+            HTTP2TrafficServer(end, record, simulation).take(end.peer)
+            if simulation.chance(20) { end.writeLimit = 1 + simulation.random.below(100) }
+            return end
+        }
         let sound = SimulatedExchange.Answer.allCases.filter(\.isSound)
         let kinds = isSound ? sound : sound + SimulatedExchange.Answer.allCases
         var clients: [SimulatedClient] = []
+        var streamClients: [HTTP2TrafficClient] = []
         for number in 0..<count {
             guard let socket = simulation.connect() else { continue }
+            if chance(50) {
+                let client = makeStreamClient(socket, number + count, kinds)
+                streamClients.append(client)
+                simulation.peers.append(client)
+                continue
+            }
             let client = makeClient(socket, number, kinds)
             clients.append(client)
             simulation.peers.append(client)
@@ -63,8 +83,31 @@ struct ProxyTraffic {
             simulation.settle()
         }
         simulation.run()
-        return Verdict(
-            failure: judge(simulation, clients, record), trace: simulation.trace)
+        let failure =
+            streamClients.compactMap { judge($0) }.first
+            ?? judge(simulation, clients, record)
+        return Verdict(failure: failure, trace: simulation.trace)
+    }
+
+    private mutating func makeStreamClient(
+        _ socket: SimulatedSocket, _ number: Int, _ kinds: [SimulatedExchange.Answer]
+    ) -> HTTP2TrafficClient {
+        var exchanges: [SimulatedExchange] = []
+        for i in 0...random.below(10) {
+            var exchange = SimulatedExchange(tag: number * 1000 + i, answers: kinds, &random)
+            exchange.minorVersion = 1
+            exchanges.append(exchange)
+        }
+        if exchanges.contains(where: { $0.answer == .silent }) { hasSilence = true }
+        var manner = HTTP2TrafficClient.Manner()
+        manner.concurrency = 1 + random.below(8)
+        if chance(30) { manner.window = 1 + random.below(3000) }
+        if chance(30) { manner.resetsEvery = 1 + random.below(4) }
+        if !isSound, chance(20) { manner.leavesAfter = random.below(exchanges.count + 1) }
+        let end = HTTP2End(HTTP2Peer(server: false, window: manner.window), socket)
+        if chance(20) { end.writeLimit = 1 + random.below(30) }
+        if chance(20) { end.readLimit = 1 + random.below(2000) }
+        return HTTP2TrafficClient(end, exchanges, manner)
     }
 
     private mutating func makeClient(
@@ -92,7 +135,9 @@ struct ProxyTraffic {
         return ProxyConfiguration(
             listeners: [], routes: [.init(hosts: ["a"], cluster: "c")],
             clusters: [
-                .init(name: "c", endpoints: endpoints, maxConnections: 1 + random.below(6))
+                .init(
+                    name: "c", endpoints: endpoints, speech: speech,
+                    maxConnections: 1 + random.below(6))
             ],
             accessLog: chance(50) ? "-" : nil, limits: ProxyLimits(connections: 64),
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
@@ -121,7 +166,8 @@ struct ProxyTraffic {
     }
 
     private func judgeOrder(_ clients: [SimulatedClient], _ record: ServerRecord) -> String? {
-        for (number, client) in clients.enumerated() {
+        for client in clients {
+            let number = (client.exchanges.first?.tag ?? 0) / 1000
             var last = -1
             for tag in record.seen where tag / 1000 == number || tag < 0 {
                 guard tag >= 0 else { return "a refused request reached a server" }
@@ -204,7 +250,7 @@ struct ProxyTraffic {
     }
 
     /// Whether the proxy may answer this exchange itself.
-    private func allows(_ exchange: SimulatedExchange, _ flag: String) -> Bool {
+    func allows(_ exchange: SimulatedExchange, _ flag: String) -> Bool {
         guard !isSound else { return false }
         // It was silence itself, or waited for a connection that somebody's silence held.
         if flag == "UT" { return hasSilence }

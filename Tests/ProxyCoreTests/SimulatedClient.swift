@@ -147,7 +147,14 @@ enum AnswerReader {
                     interim += 1
                     continue
                 }
-                return body(bytes, i, head, interim, atEnd: atEnd)
+                let found = body(bytes, i, head, interim, atEnd: atEnd)
+                if exchange?.answer == .chunked, head.framing == .chunked,
+                    case .accepted(let whole, _) = ReferenceParser.chunked(bytes, from: i),
+                    whole.trailers.map(\.key) != ["x-end"]
+                {
+                    return .broken("a client got the trailers \(whole.trailers)")
+                }
+                return found
             }
         }
     }

@@ -72,6 +72,41 @@ import Testing
         ("0\r\nx: " + String(repeating: "a", count: 16 * 1024) + "\r\n\r\n", .trailersTooLarge),
     ]
 
+    /// The lines of fields behind the data, without the empty one, however they are split.
+    @Test func linesBehindTheData() throws {
+        let bytes = Array("3\r\nabc\r\n0\r\nx-sum: 1\r\nY:\r\n\r\nGET".utf8)
+        for first in 0...bytes.count {
+            for second in first...bytes.count {
+                var body = ChunkedBody()
+                var (data, lines) = ([UInt8](), [UInt8]())
+                var waiting: [UInt8] = []
+                for piece in [bytes[..<first], bytes[first..<second], bytes[second...]] {
+                    waiting += piece
+                    var used = 1
+                    while used > 0, !waiting.isEmpty, !body.isComplete {
+                        let rest = waiting
+                        used = try rest.withBytes { bytes in
+                            Result { () throws(HeadError) -> Int in
+                                if body.isBehindData {
+                                    let (found, used) = try body.nextTrailers(bytes)
+                                    lines += rest[found]
+                                    return used
+                                }
+                                let (found, used) = try body.nextData(bytes)
+                                data += rest[found]
+                                return used
+                            }
+                        }.get()
+                        waiting.removeFirst(used)
+                    }
+                }
+                #expect(body.isComplete && text(data) == "abc")
+                #expect(text(lines) == "x-sum: 1\r\nY:\r\n", "\(first) \(second)")
+                #expect(text(waiting) == "GET")
+            }
+        }
+    }
+
     @Test(arguments: accepted)
     func acceptsHoweverItIsSplit(_ row: String) {
         let bytes = Array(row.utf8)

@@ -42,6 +42,8 @@ extension Proxy {
         guard connections[slot].hasInput else { return }
         turn = now
         let session = session(of: slot)
+        // What is behind a failure, or the end, is for nobody.
+        guard session.ending == nil, session.failure == nil else { return releaseInput(slot) }
         session.heard = now
         connections[slot].answered = true
         let failure = session.receive(input(slot))
@@ -94,10 +96,15 @@ extension Proxy {
     private func flush(_ session: ProxySession, now: Instant) {
         let slot = session.slot
         guard connections[slot].stage == .session else { return }
+        guard session.ending == nil else { return finishEnding(session, now: now) }
         session.isBlocked = false
         let isWhole = session.pull()
         connections[slot].output.dropEmptyTail(to: pool)
-        if !connections[slot].output.isEmpty { askFlush(slot) }
+        if !connections[slot].output.isEmpty {
+            askFlush(slot)
+            // Whether it is taken has a deadline.
+            arm(slot)
+        }
         if !isWhole || session.failure != nil || session.isDone {
             endSession(slot, now: now)
         }
@@ -105,36 +112,49 @@ extension Proxy {
 
     /// The connection is at its end, but for what waits to be sent.
     private func endSession(_ slot: Int, now: Instant) {
-        failStreams(of: slot, now: now)
-        unpoolSession(slot)
-        connections[slot].stage = .finishing
-        connections[slot].since = now
-        connections[slot].exchange.requestBytes = 0
-        releaseInput(slot)
-        if connections[slot].output.isEmpty { askFlush(slot) }
-        arm(slot)
+        end(session(of: slot), .inOrder, now: now)
     }
 
     /// The connection is gone, or has to go, without more ado.
     func breakSession(_ slot: Int, reset: Bool, now: Instant) {
         turn = now
-        failStreams(of: slot, now: now)
-        unpoolSession(slot)
-        if connections[slot].role == .upstream {
+        // Whoever waits for an answer that is here whole shall have it; nothing more is read.
+        connections[slot].inputEnded = true
+        releaseInput(slot)
+        connections[slot].output.clear(to: pool)
+        end(session(of: slot), .broken(reset: reset), now: now)
+    }
+
+    private func end(_ session: ProxySession, _ ending: ProxySession.Ending, now: Instant) {
+        session.isClosing = true
+        session.ending = ending
+        unpoolSession(session.slot)
+        failStreams(of: session)
+        finishEnding(session, now: now)
+    }
+
+    /// Closes the connection once its last stream has gone.
+    private func finishEnding(_ session: ProxySession, now: Instant) {
+        let slot = session.slot
+        guard session.streams.isEmpty else { return }
+        switch session.ending {
+        case nil: return
+        case .inOrder:
+            connections[slot].stage = .finishing
+            connections[slot].since = now
+            connections[slot].exchange.requestBytes = 0
+            releaseInput(slot)
+            if connections[slot].output.isEmpty { askFlush(slot) }
+            arm(slot)
+        case .broken(let reset) where connections[slot].role == .upstream:
             closeUpstream(slot, reset: reset, now: now)
-        } else {
-            close(slot, reset: reset)
+        case .broken(let reset): close(slot, reset: reset)
         }
     }
 
-    /// Every stream of a connection ends with it.
-    private func failStreams(of slot: Int, now: Instant) {
-        let session = session(of: slot)
-        session.isClosing = true
-        while let stream = session.streams.last {
-            streamClosed(Int(stream), .internalError)
-            precondition(session.streams.last != stream, "a stream outlived its connection")
-        }
+    /// The streams of a connection end with it, but for those that have got all they need of it.
+    private func failStreams(of session: ProxySession) {
+        for stream in session.streams.reversed() { streamClosed(Int(stream), .internalError) }
     }
 
     // MARK: Frames
@@ -231,6 +251,8 @@ extension Proxy {
     /// When the connection is to be looked at if nothing happens; nil: never.
     func sessionDue(_ slot: Int) -> Instant? {
         let session = session(of: slot)
+        // Its streams have their clients' deadlines.
+        if session.ending != nil { return nil }
         let timeouts = configuration.timeouts
         var due: Instant?
         func consider(_ instant: Instant) { due = min(due ?? instant, instant) }

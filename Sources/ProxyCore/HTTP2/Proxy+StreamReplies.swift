@@ -73,6 +73,7 @@ extension Proxy {
     /// The answer is on its way: the stream ends behind it.
     func concludeStream(_ slot: Int, now: Instant) {
         connections[slot].stage = .finishing
+        connections[slot].since = now
         dropReceived(slot)
         dropTail(slot)
         releaseInput(slot)

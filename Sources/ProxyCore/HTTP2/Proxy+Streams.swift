@@ -51,7 +51,10 @@ extension Proxy {
         connections[slot].inputEnded = endsStream
         connections[slot].body.kind = endsStream ? .complete : .stream
         takeHead(slot, endsStream: endsStream, bodyless: false) { error in
-            refuseStream(slot, error)
+            if let error { return refuseStream(slot, error) }
+            // It may be sent again, here or elsewhere (RFC 9113, 8.7).
+            counters.add(.buffersExhausted)
+            dropStream(slot, .refusedStream, now: turn)
         }
         guard connections[slot].role != .free, connections[slot].hasReceived else { return }
         requestBytes(slot, now: turn)
@@ -65,6 +68,7 @@ extension Proxy {
             slot, endsStream: endsStream, bodyless: exchange?.isHead == true,
             switches: exchange?.wantsUpgrade == true ? "websocket" : nil
         ) { error in
+            guard let error else { return breakStream(slot) }
             counters.add(.protocolErrors)
             session(of: slot).reset(connections[slot].stream, .protocolError)
             streamClosed(slot, .protocolError, detail: error.detail)
@@ -78,25 +82,38 @@ extension Proxy {
         responseBytes(slot, now: turn)
     }
 
+    /// There is no memory for what has come.
+    private func breakStream(_ slot: Int) {
+        counters.add(.buffersExhausted)
+        session(of: slot).reset(connections[slot].stream, .enhanceYourCalm)
+        streamClosed(slot, .enhanceYourCalm, detail: "no_buffer")
+    }
+
     /// Keeps what the assembler has made of a header block.
+    /// - Parameter refuse: told what is wrong with it; nil: there is no buffer.
     private func takeHead(
         _ slot: Int, endsStream: Bool, bodyless: Bool, switches: StaticString? = nil,
-        _ refuse: (HeadError) -> Void
+        _ refuse: (HeadError?) -> Void
     ) {
+        guard let assembler = session(of: slot).assembler else {
+            preconditionFailure("a head that has not begun")
+        }
         let assembled = assembler.finish(
             endsStream: endsStream, bodyless: bodyless,
             random: (random.next(), random.next()), switches: switches)
         switch assembled {
         case .head(let bytes):
-            guard !connections[slot].hasReceived, let segment = keep(bytes) else {
-                return refuse(.headTooLarge)
-            }
+            // An interim head that found no room on its way is not worth more than the final one.
+            dropReceived(slot)
+            guard bytes.count <= pool.size else { return refuse(.headTooLarge) }
+            guard let segment = keep(bytes) else { return refuse(nil) }
             connections[slot].received = segment
             connections[slot].hasReceived = true
         case .trailers(let bytes):
-            guard !connections[slot].hasTail, let segment = keep(bytes) else {
+            guard !connections[slot].hasTail, bytes.count <= pool.size else {
                 return refuse(.trailersTooLarge)
             }
+            guard let segment = keep(bytes) else { return refuse(nil) }
             connections[slot].tail = segment
             connections[slot].hasTail = true
         case .invalid(let error): refuse(error)
@@ -105,7 +122,7 @@ extension Proxy {
 
     /// A copy in a buffer of its own; nil: there is none.
     private func keep(_ bytes: Bytes) -> Segment? {
-        guard bytes.count <= pool.size, let buffer = pool.take() else { return nil }
+        guard let buffer = pool.take() else { return nil }
         var out = unsafe ByteWriter(pool.memory(buffer))
         out.append(bytes)
         return Segment(buffer: buffer, start: 0, end: UInt32(out.count))
@@ -139,11 +156,7 @@ extension Proxy {
         case .awaitingRequest where connections[slot].hasReceived: break
         default: return session(of: slot).consume(connections[slot].stream, bytes.count)
         }
-        guard appendInput(slot, bytes) else {
-            counters.add(.buffersExhausted)
-            session(of: slot).reset(connections[slot].stream, .enhanceYourCalm)
-            return streamClosed(slot, .enhanceYourCalm, detail: "no_buffer")
-        }
+        guard appendInput(slot, bytes) else { return breakStream(slot) }
         advance(slot, now: turn)
     }
 

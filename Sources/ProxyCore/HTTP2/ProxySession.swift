@@ -15,6 +15,16 @@ final class ProxySession: HTTP2Session {
     var isBlocked = false
     /// It takes no more streams.
     var isClosing = false
+    /// It is over, but for streams whose answers are here and still to be passed on.
+    var ending: Ending?
+
+    enum Ending {
+        /// When what is queued has been sent.
+        case inOrder
+        /// The connection itself is gone.
+        case broken(reset: Bool)
+    }
+
     /// When the header block began that is not yet complete.
     var headSince: Instant?
     /// When the peer was last heard.
@@ -29,6 +39,11 @@ final class ProxySession: HTTP2Session {
     /// Frames that say nothing, or only how this side may go on. Bound: far above what any
     /// implementation sends beside what it was sent.
     private var emptyFrames = Allowance(burst: 1000, rate: 100)
+    /// Holds what has come of a header block. Its own: a block may come in pieces, and blocks of
+    /// other connections between them.
+    private(set) var assembler: HeadAssembler?
+    /// An error of the peer's has been counted.
+    private var hasErred = false
 
     init(_ proxy: Proxy, slot: Int, server: Bool, _ settings: HTTP2Settings, now: Instant) {
         self.proxy = proxy
@@ -58,11 +73,14 @@ final class ProxySession: HTTP2Session {
 
     override func headBegan(_ stream: Int32, tag: Int) {
         headSince = proxy.turn
-        proxy.assembler.begin()
+        // There is one already where the last block was given up in the middle.
+        let assembler = self.assembler ?? proxy.takeAssembler()
+        assembler.begin()
+        self.assembler = assembler
     }
 
     override func field(_ stream: Int32, tag: Int, _ name: Bytes, _ value: Bytes) -> Bool {
-        if proxy.assembler.add(name, value) { return true }
+        if assembler?.add(name, value) != false { return true }
         proxy.counters.add(.floodedHeads)
         fail(.headTooLarge, .enhanceYourCalm)
         return false
@@ -75,6 +93,8 @@ final class ProxySession: HTTP2Session {
         } else if isServer {
             proxy.streamRequest(self, stream, endsStream: endsStream)
         }
+        if let assembler { proxy.give(assembler) }
+        assembler = nil
     }
 
     override func data(_ stream: Int32, tag: Int, _ bytes: Bytes) { proxy.streamData(tag, bytes) }
@@ -105,16 +125,24 @@ final class ProxySession: HTTP2Session {
     override func resetReceived(_ stream: Int32, tag: Int) {
         proxy.counters.add(.streamResetsReceived)
         // Only who asks can ask and take back, again and again (CVE-2023-44487).
-        guard isServer, !resets.take(at: proxy.turn) else { return }
+        guard isServer, failure == nil, !resets.take(at: proxy.turn) else { return }
         proxy.counters.add(.floodedResets)
         fail(.tooManyResets, .enhanceYourCalm)
     }
 
     override func frameReceived(isEmpty: Bool) {
-        guard isEmpty, !emptyFrames.take(at: proxy.turn) else { return }
+        guard isEmpty, failure == nil, !emptyFrames.take(at: proxy.turn) else { return }
         proxy.counters.add(.floodedEmptyFrames)
         fail(.tooManyEmptyFrames, .enhanceYourCalm)
     }
 
-    override func invalidFrame() { proxy.counters.add(.protocolErrors) }
+    override func invalidFrame() {
+        hasErred = true
+        proxy.counters.add(.protocolErrors)
+    }
+
+    override func goawaySent(_ code: HTTP2Code) {
+        guard code != .noError, failure == nil, !hasErred else { return }
+        proxy.counters.add(.protocolErrors)
+    }
 }

@@ -72,7 +72,9 @@ public final class FieldList {
         if !overflowed { add(copies[0], copies[1]) }
     }
 
-    /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked.
+    /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked;
+    /// without those that concern a connection of HTTP/1.1 (RFC 9113, 8.2.2), for which the peer
+    /// would refuse the whole message.
     public func add(lines: Bytes) {
         var start = 0
         while start < lines.count, let end = lines.firstIndex(of: Ascii.cr, from: start),
@@ -82,9 +84,24 @@ public final class FieldList {
             func isBlank(_ byte: UInt8) -> Bool { byte == Ascii.space || byte == Ascii.tab }
             while from < to, isBlank(lines[from]) { from += 1 }
             while to > from, isBlank(lines[to - 1]) { to -= 1 }
-            add(lines[start..<colon], lines[from..<to])
+            let name = lines[start..<colon]
+            if !Self.concernsConnection(name) { add(name, lines[from..<to]) }
             start = end + 2
         }
+    }
+
+    private static func concernsConnection(_ name: Bytes) -> Bool {
+        isSame(name, "keep-alive") || isSame(name, "proxy-connection")
+            || isSame(name, "connection") || isSame(name, "transfer-encoding")
+            || isSame(name, "upgrade")
+    }
+
+    /// Whether `name` is `other`, which is in lower case.
+    private static func isSame(_ name: Bytes, _ other: StaticString) -> Bool {
+        let other = Bytes(other)
+        guard name.count == other.count else { return false }
+        for i in 0..<name.count where asciiLowercase(name[i]) != other[i] { return false }
+        return true
     }
 
     /// Appends a field whose value `write` makes.

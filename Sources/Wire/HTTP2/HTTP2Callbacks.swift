@@ -77,12 +77,18 @@ enum HTTP2Callbacks {
             guard tag >= 0 else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             let written = session.writeData(
                 tag, header: unsafe HTTP2Callbacks.bytes(header, 9), count: count)
-            return written ? 0 : NGHTTP2_ERR_WOULDBLOCK.rawValue
+            session.hasWrittenData = written
+            // After each the room is looked at anew: what follows may be another kind of frame.
+            return written ? NGHTTP2_ERR_PAUSE.rawValue : NGHTTP2_ERR_WOULDBLOCK.rawValue
         }
     }
 
     private static func setSent(_ table: OpaquePointer) {
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, data in
+            if let frame = unsafe frame, unsafe frame.pointee.hd.type == NGHTTP2_GOAWAY.rawValue {
+                unsafe HTTP2Callbacks.session(data).goawaySent(
+                    HTTP2Code(code: frame.pointee.goaway.error_code))
+            }
             guard let header = unsafe frame?.pointee.hd,
                 header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
                 header.type == NGHTTP2_DATA.rawValue || header.type == NGHTTP2_HEADERS.rawValue
@@ -95,6 +101,17 @@ enum HTTP2Callbacks {
     }
 
     private static func setHeads(_ table: OpaquePointer) {
+        unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, data in
+            guard let header = unsafe header?.pointee else { return 0 }
+            switch nghttp2_frame_type(UInt32(header.type)) {
+            case NGHTTP2_HEADERS:
+                unsafe HTTP2Callbacks.session(data).headersBegin(header.stream_id)
+            case NGHTTP2_SETTINGS:
+                unsafe HTTP2Callbacks.session(data).settingsBegin(bytes: header.length)
+            default: break
+            }
+            return 0
+        }
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, data in
             let session = unsafe HTTP2Callbacks.session(data)
             guard let stream = unsafe frame?.pointee.hd.stream_id else { return 0 }

@@ -43,8 +43,13 @@ open class HTTP2Session {
     private let session: OpaquePointer
     public let isServer: Bool
     private(set) public var failure: HTTP2Failure?
-    /// What the next DATA frame's bytes come from.
-    private var receivingFailure: HTTP2Failure?
+    /// A DATA frame has been written since `pull` last looked.
+    final var hasWrittenData = false
+    /// The highest stream that the peer has begun, and the numbers below that it passed over.
+    /// Bound: a peer that passes over more often is not held to them.
+    private var highest: Int32 = -1
+    private var passedOver: [Range<Int32>] = []
+    private static let passedOverLimit = 16
 
     public init(server: Bool, _ settings: HTTP2Settings) {
         isServer = server
@@ -128,7 +133,11 @@ open class HTTP2Session {
         while hasRoom() {
             var start: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &start)
-            if count == 0 { return true }
+            if count == 0 {
+                guard hasWrittenData else { return true }
+                hasWrittenData = false
+                continue
+            }
             guard count > 0, let start = unsafe start else { return false }
             unsafe write(Bytes(start, count: count))
         }
@@ -241,6 +250,28 @@ open class HTTP2Session {
             session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
     }
 
+    /// A SETTINGS frame comes. Bound: what one can hold that says each setting a few times; the
+    /// library ends the connection as well, and does not say that it did.
+    final func settingsBegin(bytes: Int) {
+        if bytes > Self.settingsLimit * 6 { fail(.tooManySettings, .enhanceYourCalm) }
+    }
+
+    private static let settingsLimit = 32
+
+    /// HEADERS come. On a stream that was passed over they are an error (RFC 9113, 5.1.1), while on
+    /// one that has ended they may have crossed its end: the library takes them all for the latter.
+    final func headersBegin(_ stream: Int32) {
+        guard isServer, stream & 1 == 1 else { return }
+        if stream > highest {
+            if stream > highest + 2, passedOver.count < Self.passedOverLimit {
+                passedOver.append(highest + 1..<stream)
+            }
+            highest = stream
+        } else if passedOver.contains(where: { $0.contains(stream) }) {
+            fail(.broken, .protocolError)
+        }
+    }
+
     final func consumeConnection(_ count: Int) {
         unsafe _ = nghttp2_session_consume_connection(session, count)
     }
@@ -288,6 +319,8 @@ open class HTTP2Session {
     open func resetReceived(_ stream: Int32, tag: Int) {}
     /// The peer lets no more streams in, and has not looked at those behind `last`.
     open func goawayReceived(last: Int32, _ code: HTTP2Code) {}
+    /// The peer has been told that no more streams are let in, and why.
+    open func goawaySent(_ code: HTTP2Code) {}
     open func settingsReceived() {}
     open func pingAnswered() {}
     /// A frame of any kind has come; `isEmpty`: with nothing in it that needs a frame.

@@ -7,8 +7,8 @@
 
 public import Base
 
-/// Collects one header block at a time. One serves a whole worker: the blocks of a connection never
-/// mix (RFC 9113, 4.3), and a worker reads one connection at a time.
+/// Collects one header block at a time. The blocks of a connection never mix (RFC 9113, 4.3), but a
+/// block may come in pieces: one that is in the middle of a block is for one connection.
 @safe
 public final class HeadAssembler {
     /// What a header block came to.
@@ -41,6 +41,8 @@ public final class HeadAssembler {
     private var error: HeadError?
     private var hasLength = false
     private var hasHost = false
+    /// A field that has no place behind a body (RFC 9110, 6.5.1).
+    private var framesOrRoutes = false
 
     /// How far beyond its limit a header list is unpacked before the connection is given up.
     static let patience = 8
@@ -71,6 +73,7 @@ public final class HeadAssembler {
         error = nil
         hasLength = false
         hasHost = false
+        framesOrRoutes = false
     }
 
     /// Takes one field.
@@ -116,8 +119,11 @@ public final class HeadAssembler {
 
     private func addRegular(_ name: Bytes, _ value: Bytes) {
         switch name.count {
+        case 2 where name == "te": framesOrRoutes = true
         case 4 where name == "host": return addHost(value)
         case 6 where name == "cookie": return addCookie(value)
+        case 6 where name == "expect": framesOrRoutes = true
+        case 7 where name == "trailer": framesOrRoutes = true
         case 14 where name == "content-length": hasLength = true
         default: break
         }
@@ -190,7 +196,7 @@ public final class HeadAssembler {
         if let method = value(.method) {
             return request(method, endsStream: endsStream, random: random)
         }
-        if let error { return .invalid(error) }
+        if hasHost || hasLength || framesOrRoutes { return .invalid(.badTrailer) }
         return .trailers(unsafe Bytes(UnsafeRawBufferPointer(rebasing: text[gap..<textEnd])))
     }
 

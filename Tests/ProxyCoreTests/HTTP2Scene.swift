@@ -1,0 +1,129 @@
+import Base
+import Model
+import Support
+import Wire
+
+@testable import ProxyCore
+
+/// A proxy between clients and servers of HTTP/2 or HTTP/1.1 that are played by hand.
+final class HTTP2Scene {
+    let simulation: ProxySimulation
+    /// The servers' ends of connections, in order: of HTTP/2, and of HTTP/1.1.
+    private(set) var servers: [HTTP2End] = []
+    private(set) var rawServers: [SimulatedSocket] = []
+    /// What servers of HTTP/2 do, and how many streams they take.
+    var onHead: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
+    var onEnd: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
+    var serverStreams = 1000
+    var opening = SimulatedSocket.Opening.open
+
+    var proxy: Proxy { simulation.proxy }
+
+    /// - Parameter upstream: what the servers speak.
+    init(
+        _ upstream: ProxyConfiguration.Cluster.Speech,
+        _ configuration: ProxyConfiguration = Scene.configuration()
+    ) {
+        simulation = ProxySimulation(Self.speaking(upstream, configuration), seed: 1)
+        simulation.serve = { [unowned self] socket, _ in
+            socket.opening = opening
+            socket.writable = opening != .never
+            guard opening != .refused else { return nil }
+            guard upstream == .http2 else {
+                rawServers.append(socket)
+                return Bystander()
+            }
+            let end = server(socket)
+            servers.append(end)
+            return end
+        }
+    }
+
+    static func speaking(
+        _ upstream: ProxyConfiguration.Cluster.Speech, _ configuration: ProxyConfiguration
+    ) -> ProxyConfiguration {
+        var configuration = configuration
+        configuration.clusters[0].speech = upstream
+        return configuration
+    }
+
+    private final class Bystander: SimulatedPeer {
+        func act(_ simulation: ProxySimulation) -> Bool { false }
+        let wakeAt: Instant? = nil
+        let isDone = true
+    }
+
+    private func server(_ socket: SimulatedSocket) -> HTTP2End {
+        let peer = HTTP2Peer(server: true, streams: serverStreams)
+        peer.onHead = { [unowned self, unowned peer] in onHead?(peer, $0) }
+        peer.onEnd = { [unowned self, unowned peer] in onEnd?(peer, $0) }
+        return HTTP2End(peer, socket)
+    }
+
+    /// A new client of HTTP/2.
+    func client(window: Int = 65_535) -> HTTP2End {
+        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
+        let end = HTTP2End(HTTP2Peer(server: false, window: window), socket)
+        simulation.peers.append(end)
+        pass()
+        return end
+    }
+
+    /// A new client of HTTP/1.1.
+    func rawClient() -> SimulatedSocket {
+        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
+        return socket
+    }
+
+    /// Lets time pass, after everything has been done that can be done at once.
+    func pass(_ duration: Duration = .zero) {
+        simulation.run(until: simulation.now + .milliseconds(1) + duration)
+    }
+
+    func send(_ text: String, by socket: SimulatedSocket) {
+        socket.peerWrite(Array(text.utf8)[...])
+        pass()
+    }
+
+    func received(_ socket: SimulatedSocket) -> String { text(drain(socket)) }
+
+    /// Everything that comes, as long as something comes.
+    func drain(_ socket: SimulatedSocket) -> [UInt8] {
+        var all: [UInt8] = []
+        while true {
+            pass()
+            let piece = socket.peerRead(.max)
+            guard !piece.isEmpty else { return all }
+            all += piece
+        }
+    }
+
+    /// What is left behind when everybody has gone; nil: nothing.
+    func remains() -> String? {
+        for end in servers where !end.isDone {
+            end.socket.peerClose(reset: true)
+            end.isDone = true
+        }
+        for socket in rawServers where !socket.peerClosed { socket.peerClose(reset: true) }
+        simulation.run()
+        if proxy.openConnections != 0 { return "\(proxy.openConnections) connections are open" }
+        if proxy.buffersInUse != 0 { return "\(proxy.buffersInUse) buffers are in use" }
+        return proxy.nextDeadline == nil ? nil : "a deadline is left"
+    }
+}
+
+/// The fields of a request of HTTP/2.
+func requestFields(_ method: String = "GET", _ path: String = "/", _ more: Fields = []) -> Fields {
+    [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path)] + more
+}
+
+/// The fields of an answer.
+func answerFields(_ status: Int = 200, _ more: Fields = []) -> Fields {
+    [(":status", "\(status)")] + more
+}
+
+/// Those that a test has put in: without pseudo-fields and `date`.
+func ownFields(_ fields: Fields?) -> [String] {
+    (fields ?? []).filter { !$0.name.hasPrefix(":") && $0.name != "date" }
+        .map { "\($0.name): \($0.value)" }
+}
