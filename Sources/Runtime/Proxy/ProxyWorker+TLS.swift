@@ -32,7 +32,7 @@ extension ProxyWorker {
             secured[slot]?.isConnected = true
             proxy.handshakeBegan(slot)
         }
-        if proxy.isHandshaking(slot) { return shakeHands(slot) }
+        if proxy.isHandshaking(slot) { return shakeHands(slot, ended: readiness.ended) }
         if readiness.writable { flushSecured(slot) }
         guard readiness.readable, stillOpen(slot, generation) else { return }
         readSecured(slot, ended: readiness.ended)
@@ -40,9 +40,11 @@ extension ProxyWorker {
     }
 
     /// Goes on with a handshake as far as the peer's bytes last.
-    private func shakeHands(_ slot: Int) {
+    /// - Parameter ended: an end may be behind the bytes, so a short read is not the last.
+    private func shakeHands(_ slot: Int, ended: Bool) {
         guard let session = secured.session(of: slot) else { return }
         var input = Bytes("")
+        var isDry = false
         for _ in 0..<Self.readsPerTurn {
             let progress = session.handshake(&input)
             switch progress {
@@ -58,8 +60,11 @@ extension ProxyWorker {
             guard sendHeld(slot, session) != .failed else {
                 return proxy.handshakeFailed(slot, .handshakeCut, now: now)
             }
+            if isDry { return }
             switch unsafe Socket.receive(sockets[slot] - 1, into: scratch.input) {
-            case .bytes(let count): input = scratch.inputBytes(count)
+            case .bytes(let count):
+                input = scratch.inputBytes(count)
+                isDry = unsafe count < scratch.input.count && !ended
             case .wouldBlock: return
             case .closed, .failed: return proxy.handshakeFailed(slot, .handshakeCut, now: now)
             }
@@ -79,7 +84,7 @@ extension ProxyWorker {
 
     /// Reads until there is no more, or no room.
     func readSecured(_ slot: Int, ended: Bool) {
-        if proxy.isHandshaking(slot) { return shakeHands(slot) }
+        if proxy.isHandshaking(slot) { return shakeHands(slot, ended: ended) }
         guard let session = secured.session(of: slot) else { return }
         let generation = proxy.generation(of: slot) & 0x3FFF_FFFF
         var input = Bytes("")
