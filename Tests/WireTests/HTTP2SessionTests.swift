@@ -190,7 +190,6 @@ import Testing
         server.submitGoaway(.enhanceYourCalm)
         exchange()
         #expect(client.events.last == "goaway 1 enhanceYourCalm")
-        #expect(client.submitRequest(get, tag: 2, hasBody: false) == nil || client.isDone)
     }
 
     @Test func linesBecomeFields() {

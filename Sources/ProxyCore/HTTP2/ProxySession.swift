@@ -57,7 +57,11 @@ final class ProxySession: HTTP2Session {
     }
 
     override func writeData(_ tag: Int, header: Bytes, count: Int) -> Bool {
-        proxy.writeFrame(of: tag, header: header, count: count, on: slot)
+        guard proxy.writeFrame(of: tag, header: header, count: count, on: slot) else {
+            return false
+        }
+        abuse.hasSentData()
+        return true
     }
 
     override func endSent(_ stream: Int32, tag: Int) { proxy.streamEndSent(tag, self) }
@@ -148,8 +152,12 @@ struct AbuseMeter {
     /// Per second.
     static let resetRate = 100.0
     /// Frames in a row without content: padding, priorities, windows. Bound: far above what any
-    /// implementation sends between two frames that say something.
+    /// implementation sends between two frames that say something, beside the windows that it gives
+    /// back for what it gets.
     static let emptyRun = 1000
+    /// Of those, how many each frame of ours makes up for: a stream's window and the connection's,
+    /// and as many again.
+    static let answersToData = 4
 
     private var resets = Self.resetBurst
     private var since = Instant.zero
@@ -168,4 +176,7 @@ struct AbuseMeter {
         empty = isEmpty ? empty + 1 : 0
         return empty <= Self.emptyRun
     }
+
+    /// A frame of a body has gone out, for which windows come back.
+    mutating func hasSentData() { empty = max(0, empty - Self.answersToData) }
 }
