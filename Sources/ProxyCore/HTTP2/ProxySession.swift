@@ -139,8 +139,13 @@ final class ProxySession: HTTP2Session {
     }
 
     override func goawaySent(_ code: HTTP2Code) {
-        guard code != .noError, failure == nil, !hasErred else { return }
-        proxy.counters.add(.protocolErrors)
+        guard code != .noError, failure == nil else { return }
+        // What was not found here the library has found: this is what it says of too many settings.
+        if code == .enhanceYourCalm {
+            proxy.counters.add(.floodedSettings)
+        } else if !hasErred {
+            proxy.counters.add(.protocolErrors)
+        }
     }
 }
 
