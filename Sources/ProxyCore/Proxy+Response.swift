@@ -118,6 +118,10 @@ extension Proxy {
         case .chunked where connections[client].isStream:
             if !isStream { body.kind = .unchunking }
         case .untilClose where connections[client].isStream: break
+        case .untilClose where isStream && exchange.minorVersion > 0:
+            // An end of the stream with its head: the connection need not end for it.
+            framing = .chunked
+            connections[client].coding = .chunks
         case .chunked where exchange.minorVersion == 0 && isStream:
             framing = .untilClose
             exchange.keepAlive = false
