@@ -67,7 +67,6 @@ import Testing
         Case("GET /\u{1} HTTP/1.1\r\nhost: a\r\n\r\n", 400, "bad_target"),
         Case("GET a HTTP/1.1\r\nhost: a\r\n\r\n", 400, "bad_target"),
         Case("G@T / HTTP/1.1\r\nhost: a\r\n\r\n", 400, "bad_method"),
-        Case("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "unsupported_version"),
         Case("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}", 400, "bad_method"),
         Case(
             "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400,

@@ -137,7 +137,7 @@ struct FrameRound {
     }
 
     private mutating func ask(_ peer: HTTP2Peer) {
-        let size = random.below(4) == 0 ? random.below(40_000) : random.below(300)
+        let size = random.below(4) == 0 ? random.below(8000) : random.below(300)
         let hasTrailers = random.below(3) == 0
         peer.request(
             requestFields(size > 0 ? "POST" : "GET", "/\(random.below(100))", [("x-a", "b")]),

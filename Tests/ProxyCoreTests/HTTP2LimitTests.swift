@@ -79,6 +79,19 @@ import Wire
         end(scene, client)
     }
 
+    /// Windows that are given back in small pieces, for a large body, are no flood of empty frames.
+    @Test func smallWindowsAreNoAbuse() {
+        let scene = HTTP2Scene(.http2)
+        let large = SimulatedExchange.pattern(2, 300_000)
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields(), body: large) }
+        let client = scene.client(window: 50)
+        let stream = client.peer.request(requestFields())
+        scene.pass()
+        #expect(stream?.body == large && stream?.isWhole == true)
+        #expect(scene.proxy.counters[.floodedEmptyFrames] == 0)
+        end(scene, client)
+    }
+
     @Test func aSlowUpstreamStallsItsOwnStreamOnly() {
         let scene = HTTP2Scene(.http2)
         let client = scene.client()

@@ -295,7 +295,8 @@ struct MessageMaker {
         case 1: insert((pick(Self.badNames), "a"), &message)
         case 2: insert(pick(Self.hopFields), &message)
         case 3 where !message.body.isEmpty:
-            let wrong = message.body.count + pick([-1, 1, 10])
+            // 0 would be a whole message, passed on before the body comes that it does not have.
+            let wrong = message.body.count + (message.body.count > 1 ? pick([-1, 1, 10]) : 1)
             message.fields.removeAll { $0.name == "content-length" }
             insert(("content-length", "\(wrong)"), &message)
         case 4:

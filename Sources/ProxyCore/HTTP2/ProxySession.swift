@@ -62,9 +62,13 @@ final class ProxySession: HTTP2Session {
     }
 
     override func writeData(_ tag: Int, header: Bytes, count: Int) -> Bool {
-        // Each may be answered by a window for its stream and one for the connection.
-        emptyFrames.give(2)
-        return proxy.writeFrame(of: tag, header: header, count: count, on: slot)
+        guard proxy.writeFrame(of: tag, header: header, count: count, on: slot) else {
+            return false
+        }
+        // Each may be answered by a window for its stream and one for the connection, and by as
+        // many again where small ones are given.
+        emptyFrames.give(4)
+        return true
     }
 
     override func endSent(_ stream: Int32, tag: Int) { proxy.streamEndSent(tag, self) }
@@ -142,7 +146,12 @@ final class ProxySession: HTTP2Session {
     }
 
     override func goawaySent(_ code: HTTP2Code) {
-        guard code != .noError, failure == nil, !hasErred else { return }
-        proxy.counters.add(.protocolErrors)
+        guard code != .noError, failure == nil else { return }
+        // What was not found here the library has found: this is what it says of too many settings.
+        if code == .enhanceYourCalm {
+            proxy.counters.add(.floodedSettings)
+        } else if !hasErred {
+            proxy.counters.add(.protocolErrors)
+        }
     }
 }

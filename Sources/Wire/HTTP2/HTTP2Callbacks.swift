@@ -102,13 +102,8 @@ enum HTTP2Callbacks {
 
     private static func setHeads(_ table: OpaquePointer) {
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, data in
-            guard let header = unsafe header?.pointee else { return 0 }
-            switch nghttp2_frame_type(UInt32(header.type)) {
-            case NGHTTP2_HEADERS:
+            if let header = unsafe header?.pointee, header.type == NGHTTP2_HEADERS.rawValue {
                 unsafe HTTP2Callbacks.session(data).headersBegin(header.stream_id)
-            case NGHTTP2_SETTINGS:
-                unsafe HTTP2Callbacks.session(data).settingsBegin(bytes: header.length)
-            default: break
             }
             return 0
         }

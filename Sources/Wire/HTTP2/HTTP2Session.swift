@@ -250,14 +250,6 @@ open class HTTP2Session {
             session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
     }
 
-    /// A SETTINGS frame comes. Bound: what one can hold that says each setting a few times; the
-    /// library ends the connection as well, and does not say that it did.
-    final func settingsBegin(bytes: Int) {
-        if bytes > Self.settingsLimit * 6 { fail(.tooManySettings, .enhanceYourCalm) }
-    }
-
-    private static let settingsLimit = 32
-
     /// HEADERS come. On a stream that was passed over they are an error (RFC 9113, 5.1.1), while on
     /// one that has ended they may have crossed its end: the library takes them all for the latter.
     final func headersBegin(_ stream: Int32) {
