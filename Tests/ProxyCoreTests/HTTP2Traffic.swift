@@ -193,6 +193,8 @@ extension ProxyTraffic {
     }
 
     private func judge(_ exchange: SimulatedExchange, _ stream: HTTP2Peer.Stream) -> String? {
+        // A drain comes before it, or it was refused for want of a slot.
+        if !isSound, stream.status == nil { return nil }
         if !exchange.isRouted {
             return stream.status == 404 && stream["x-response-flags"] == "NR"
                 ? nil : "\(exchange.tag) without a route got \(stream.head) \(stream.closed as Any)"
