@@ -198,7 +198,8 @@ import Testing
                 "load", "ws://127.0.0.1:\(port)/", "--rate", "200/s", "--connections", "4",
                 "--duration", "1s", "--body-size", "100B", "--requests-per-connection", "10",
             ])
-        #expect(load.end == .exited(0))
+        // 4 where the machine was too busy for the schedule.
+        #expect(load.end == .exited(0) || load.end == .exited(4))
         #expect(load.lines.contains("outcomes   ok 200 (100 %)"), "\(load.lines)")
     }
 
@@ -223,7 +224,7 @@ import Testing
                     "--streams", "3", "--duration", "1s", "--body-size", "300B",
                     "--requests-per-connection", perConnection,
                 ])
-            #expect(load.end == .exited(0))
+            #expect(load.end == .exited(0) || load.end == .exited(4))
             #expect(load.lines.contains("outcomes   ok 300 (100 %)"), "\(load.lines)")
         }
         try proxy.wait(for: "upstream_connections") { $0 == 0 }

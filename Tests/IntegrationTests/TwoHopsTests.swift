@@ -107,6 +107,43 @@ import Testing
         #expect(hops.peaks.count == 2)
     }
 
+    /// The `websockets` package through both; between them the WebSocket is a stream.
+    @Test func webSocket() throws {
+        let app = try RunningApp("--listen", "127.0.0.1:0")
+        for speech in ["http1", "http2"] {
+            let hops = try Hops(to: app.address, speech: speech)
+            let run = try Program.run(
+                "sh",
+                [
+                    "-c", "exec \"$@\" 2>&1", "sh", Program.python, "-c", Self.webSocketClient,
+                    "ws://\(hops.first.address)/",
+                ])
+            // The workload speaks WebSocket over HTTP/1.1 alone.
+            guard speech == "http1" else {
+                #expect(run.end == .exited(1))
+                continue
+            }
+            #expect(run.end == .exited(0), "\(run.lines.joined(separator: "\n"))")
+            #expect(run.lines.last == "ok 1001 bye")
+            #expect(try hops.second.stats()["meshbench_proxy_upgrades_total"] == 1)
+        }
+    }
+
+    private static let webSocketClient = """
+        import asyncio, sys, websockets
+
+        async def main():
+            async with websockets.connect(sys.argv[1], max_size=None, compression=None) as ws:
+                for message in ["hi", "x" * 1_000_000, b"\\0\\1" * 70_000]:
+                    await ws.send(message)
+                    assert await ws.recv() == message
+                await asyncio.wait_for(await ws.ping(), 20)
+                await ws.close(1001, "bye")
+                print("ok", ws.close_code, ws.close_reason)
+
+        asyncio.run(main())
+        """
+
     /// A service that is gone is told to each client in its own words.
     @Test func failuresAreToldInTheClientsWords() throws {
         let gone = try TestServer { _ throws(WireFailure) in }
