@@ -236,6 +236,8 @@ struct Exchange: BitwiseCopyable {
     var isGRPC = false
     /// It asks for a protocol that the configuration lets pass.
     var wantsUpgrade = false
+    /// It came as an extended CONNECT, to which any 2xx is a yes (RFC 8441, 5).
+    var isExtendedConnect = false
     /// The key of a WebSocket that goes on by HTTP/2, which has none: its answer is made here.
     var webSocketKey = WebSocketKey()
     /// The final answer's head has been queued: no other can be sent.

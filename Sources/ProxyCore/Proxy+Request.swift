@@ -117,6 +117,7 @@ extension Proxy {
         exchange.isHead = head.isHead
         exchange.idempotent = Self.isIdempotent(bytes[head.method])
         exchange.wantsUpgrade = passesUpgrade(bytes)
+        exchange.isExtendedConnect = connections[slot].isStream && head.wantsUpgrade
         exchange.isGRPC = connections[slot].isStream && head.isGRPC(bytes)
         if exchange.isGRPC, let timeout = head.grpcTimeout(bytes) {
             exchange.deadline = exchange.started + timeout
@@ -226,7 +227,10 @@ extension Proxy {
         guard upstreams.clusters[cluster].pending.count > 0, !upstreams.clusters[cluster].isServing
         else { return }
         upstreams.withCluster(cluster) { $0.isServing = true }
-        while upstreams.canServe(cluster), let slot = popPending(cluster) {
+        // Bound: each once, as one may have to wait again.
+        var left = upstreams.clusters[cluster].pending.count
+        while left > 0, upstreams.canServe(cluster), let slot = popPending(cluster) {
+            left -= 1
             if connections[slot].forwards {
                 connections[slot].stage = .awaitingRequest
                 forwardBytes(slot, cluster: cluster, now: now)

@@ -106,6 +106,11 @@ extension Proxy {
 
     private func finalHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
         var exchange = connections[client].exchange
+        if exchange.isExtendedConnect, (200..<300).contains(head.status) {
+            // An answer as if no upgrade had been asked for: to this client it would grant one.
+            abort(client, status: 502, flag: .UPE, detail: "upgrade_refused", now: now)
+            return false
+        }
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.

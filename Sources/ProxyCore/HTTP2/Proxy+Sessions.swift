@@ -225,6 +225,7 @@ extension Proxy {
 
     /// The peer has said how many streams it takes.
     func settingsReceived(_ session: ProxySession) {
+        session.hasSettings = true
         guard !session.isServer else { return }
         offerRoom(session, now: turn)
     }

@@ -89,6 +89,9 @@ extension Proxy {
         let session = session(of: slot)
         session.isClosing = true
         unpoolSession(slot)
+        if session.streams.isEmpty {
+            failFirstPending(of: slot, flag: flag, detail: detail, now: now)
+        }
         while let stream = session.streams.last {
             if let client = connections[Int(stream)].peer {
                 abort(client, status: 503, flag: flag, detail: detail, now: now)
@@ -98,5 +101,17 @@ extension Proxy {
             precondition(session.streams.last != stream, "a stream outlived its connection")
         }
         closeUpstream(slot, now: now)
+    }
+
+    /// A connection was opened for a request that has waited to see what the peer takes.
+    private func failFirstPending(
+        of carrier: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+    ) {
+        let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
+        guard cluster >= 0, let slot = popPending(cluster) else { return }
+        connections[slot].stage = .awaitingRequest
+        if !connections[slot].isStream { releaseInput(slot) }
+        connections[slot].exchange.keepAlive = false
+        reply(slot, status: 503, flag: flag, detail: detail, now: now)
     }
 }

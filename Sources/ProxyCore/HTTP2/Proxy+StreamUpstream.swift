@@ -11,13 +11,13 @@ extension Proxy {
             return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
         }
         if let carrier = firstPooled(endpoint) {
-            return sendStream(slot, bytes, on: carrier, now: now)
+            return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
         }
         let limits = upstreams.clusters[cluster]
         guard limits.connections < limits.maxConnections else {
             for _ in 0..<Int(limits.turnCount) {
                 if let other = upstreams.takeTurn(cluster), let carrier = firstPooled(other) {
-                    return sendStream(slot, bytes, on: carrier, now: now)
+                    return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
                 }
             }
             return wait(slot, cluster: cluster, now: now)
@@ -27,7 +27,7 @@ extension Proxy {
         }
         beginSession(carrier, server: false, now: now)
         poolSession(carrier)
-        sendStream(slot, bytes, on: carrier, now: now)
+        sendStream(slot, bytes, on: carrier, of: cluster, now: now)
     }
 
     private func firstPooled(_ endpoint: Int) -> Int? {
@@ -35,13 +35,19 @@ extension Proxy {
         return first >= 0 ? Int(first) : nil
     }
 
-    private func sendStream(_ slot: Int, _ bytes: Bytes, on carrier: Int, now: Instant) {
+    private func sendStream(
+        _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, now: Instant
+    ) {
         turn = now
+        // Whether a peer takes an extended CONNECT its settings tell (RFC 8441, 3).
+        if connections[slot].exchange.wantsUpgrade, !session(of: carrier).hasSettings {
+            return wait(slot, cluster: cluster, now: now)
+        }
         guard let upstream = takeSlot(.upstream, now: now) else {
             return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
         }
         let session = session(of: carrier)
-        settleUpgrade(slot, bytes)
+        settleUpgrade(slot, bytes, session)
         connections[upstream].endpoint = connections[carrier].endpoint
         connections[upstream].stage = .exchange
         let switches = connections[slot].exchange.wantsUpgrade
@@ -63,9 +69,9 @@ extension Proxy {
         pair(slot, upstream, now: now)
     }
 
-    /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket;
-    /// for another, the server answers as if it had not been mentioned.
-    private func settleUpgrade(_ slot: Int, _ bytes: Bytes) {
+    /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket,
+    /// where the peer takes that; else the server answers as if it had not been mentioned.
+    private func settleUpgrade(_ slot: Int, _ bytes: Bytes, _ session: ProxySession) {
         guard connections[slot].exchange.wantsUpgrade else { return }
         var isWebSocket = false
         var key = WebSocketKey()
@@ -77,7 +83,8 @@ extension Proxy {
             default: break
             }
         }
-        connections[slot].exchange.wantsUpgrade = isWebSocket && key.isSet
+        connections[slot].exchange.wantsUpgrade =
+            isWebSocket && key.isSet && session.peerTakesExtendedConnect
         connections[slot].exchange.webSocketKey = key
     }
 

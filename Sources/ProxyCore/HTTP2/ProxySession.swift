@@ -15,6 +15,8 @@ final class ProxySession: HTTP2Session {
     var isBlocked = false
     /// It takes no more streams.
     var isClosing = false
+    /// The peer has said what it takes.
+    var hasSettings = false
     /// It is over, but for streams whose answers are here and still to be passed on.
     var ending: Ending?
 
