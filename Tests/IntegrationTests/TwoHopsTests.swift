@@ -118,8 +118,8 @@ import Testing
                     "-c", "exec \"$@\" 2>&1", "sh", Program.python, "-c", Self.webSocketClient,
                     "ws://\(hops.first.address)/",
                 ])
-            // The workload takes WebSocket over HTTP/1.1 alone: over HTTP/2 it answers the GET, which
-            // is no yes to whoever asked for a WebSocket.
+            // The workload takes WebSocket over HTTP/1.1 alone: over HTTP/2 it answers the GET,
+            // which is no yes to whoever asked for a WebSocket.
             guard speech == "http1" else {
                 #expect(run.lines.contains { $0.contains("HTTP 502") }, "\(run.lines)")
                 continue
