@@ -291,9 +291,11 @@ extension Proxy {
                 arm(slot)
                 askRead(slot)
             }
+        // A stream's has ended with its last frame.
+        case .tunnel where connections[slot].isStream: break
         case .tunnel where connections[slot].endAfterOutput && !connections[slot].outputEnded:
             connections[slot].outputEnded = true
-            if !connections[slot].isStream { ask(.endSending(slot: slot)) }
+            ask(.endSending(slot: slot))
             closeTunnelIfDone(slot, now: now)
         case .awaitingRequest where draining:
             // The answer is sent; what is left is the moment for a request that is on its way.

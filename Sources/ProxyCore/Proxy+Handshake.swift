@@ -70,6 +70,9 @@ extension Proxy {
         return connections[owner].isSecured ? agreements[owner] : nil
     }
 
+    /// Whether the client has shown a certificate that is believed.
+    func isIdentified(_ slot: Int) -> Bool { agreement(of: slot)?.peer != nil }
+
     /// The connection that was asked for is open, and its handshake begins.
     public func handshakeBegan(_ slot: Int) { connections[slot].isHandshaking = true }
 

@@ -37,8 +37,7 @@ extension Proxy {
     func releaseUpstream(_ slot: Int, requestComplete: Bool, now: Instant) {
         let connection = connections[slot]
         if connection.isStream {
-            let hasEnded = connection.inputEnded && connection.outputEnded
-            return dropStream(slot, hasEnded ? nil : .noError, now: now)
+            return dropStream(slot, hasEnded(slot) ? nil : .noError, now: now)
         }
         if connection.hasInput { counters.add(.protocolErrors) }
         let endpoint = Int(connection.endpoint)
@@ -67,7 +66,8 @@ extension Proxy {
         _ slot: Int, reset: Bool = false, servesPending: Bool = true, now: Instant
     ) {
         if connections[slot].isStream {
-            return dropStream(slot, .cancel, servesPending: servesPending, now: now)
+            let code: HTTP2Code? = hasEnded(slot) ? nil : .cancel
+            return dropStream(slot, code, servesPending: servesPending, now: now)
         }
         let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
         close(slot, reset: reset)

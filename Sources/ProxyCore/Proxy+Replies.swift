@@ -95,7 +95,7 @@ extension Proxy {
             {
                 return
             }
-            return dropStream(slot, failedCode, now: now)
+            return dropStream(slot, failedCode ?? .internalError, now: now)
         }
         // Where the end of the connection is the end of the body, only a reset tells the
         // difference.

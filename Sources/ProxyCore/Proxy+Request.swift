@@ -132,6 +132,10 @@ extension Proxy {
             connections[slot].body = BodyProgress()
         }
         noteRequest(slot, bytes)
+        // Bytes follow that nothing delimits: they must not come near a connection of HTTP/1.1.
+        if exchange.isExtendedConnect, !exchange.wantsUpgrade {
+            return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
+        }
         if bytes[head.method] == "CONNECT" {
             // What follows may be meant for the tunnel: it is no request.
             connections[slot].exchange.keepAlive = false

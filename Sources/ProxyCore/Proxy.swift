@@ -1,7 +1,8 @@
-// The reference proxy without its sockets: HTTP/1.1 in, HTTP/1.1 out, for one worker. Whoever owns
-// the sockets tells it what happened (`accept`, `received`, `ended`, `failed`, `connected`, `sent`,
-// `expire`) and does what it asks (`nextEffect`). Time and randomness are arguments, so one seed
-// replays everything, and the fuzzers and the simulation drive the very same code as the reactor.
+// The reference proxy without its sockets: HTTP/1.1 or HTTP/2 in and out, for one worker. Whoever
+// owns the sockets tells it what happened (`accept`, `received`, `ended`, `failed`, `connected`,
+// `sent`, `expire`) and does what it asks (`nextEffect`). Time and randomness are arguments, so one
+// seed replays everything, and the fuzzers and the simulation drive the very same code as the
+// reactor.
 //
 //      client ──received──▶ input ─▶ head parsed ─▶ route ─▶ endpoint ─▶ upstream.output
 //      ──output/sent──▶ service client ◀──sent────── output ◀──────────── body pieces ◀────────────
@@ -36,8 +37,9 @@ public final class Proxy {
     var flushing: [Int32] = []
     /// The instant of the call in hand, for what sessions tell.
     var turn = Instant.zero
-    /// What the client of a stream is told when the exchange cannot be completed.
-    var failedCode = HTTP2Code.internalError
+    /// With what an upstream has reset the stream of the exchange that is being given up; nil: that
+    /// is not why.
+    var failedCode: HTTP2Code?
     public let counters = Counters()
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog

@@ -254,7 +254,17 @@ extension Proxy {
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0
-        close(client, reset: reset)
+        if connections[client].isStream {
+            // RFC 9113, 8.5: what has befallen the connection behind a tunnel.
+            dropStream(client, hasEnded(client) ? nil : .connectError, now: now)
+        } else {
+            close(client, reset: reset)
+        }
         closeUpstream(upstream, reset: reset, now: now)
+    }
+
+    /// Whether both sides have said all on a stream.
+    func hasEnded(_ slot: Int) -> Bool {
+        connections[slot].inputEnded && connections[slot].outputEnded
     }
 }

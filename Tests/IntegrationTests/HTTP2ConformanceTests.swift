@@ -27,6 +27,26 @@ import Testing
         }
     }
 
+    /// WebSockets over HTTP/2 (RFC 8441), to a service of HTTP/1.1.
+    @Test(arguments: [
+        "granted", "own-key", "refused", "plain", "other-protocol", "with-length", "server-dies",
+        "client-resets",
+    ])
+    func webSocket(_ name: String) throws {
+        // A port that nobody listens on yet: the service is the script's.
+        let service = try TestServer { _ throws(WireFailure) in }
+        service.stopListening()
+        let proxy = try Self.proxy(to: service.address)
+        let run = try Program.run(
+            "sh",
+            [
+                "-c", "exec \"$@\" 2>&1", "sh", Program.python, "-B",
+                Self.script("http2_websocket.py"), name, "\(proxy.address)",
+                "\(service.address.port)",
+            ])
+        #expect(run.lines.last == "ok", "\(run.lines.joined(separator: "\n"))")
+    }
+
     static func proxy(to upstream: SocketAddress, _ more: String = "") throws -> RunningProxy {
         try RunningProxy(
             configuration: """
@@ -53,6 +73,7 @@ import Testing
     @Test(arguments: [
         ("rapid-reset", "resets"), ("pings", "acknowledgements"),
         ("settings", "acknowledgements"), ("large-settings", "settings"),
+        ("acknowledgements", "empty_frames"), ("made-you-reset", "resets"),
         ("empty-frames", "empty_frames"), ("priorities", "empty_frames"),
         ("continuations", "continuations"), ("bomb", "heads"),
     ])

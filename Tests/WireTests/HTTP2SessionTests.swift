@@ -71,7 +71,7 @@ import Testing
         override func goawayReceived(last: Int32, _ code: HTTP2Code) {
             events.append("goaway \(last) \(code)")
         }
-        override func pingAnswered() { events.append("pong") }
+        override func pingAnswered(_ mark: UInt8) { events.append("pong \(mark)") }
     }
 
     private let client = Peer(server: false, HTTP2Settings())
@@ -120,9 +120,9 @@ import Testing
                 "1 :status: 200", "1 head 7", "1 data 3", "1 ended", "1 closed noError",
             ])
         #expect(server.events.last == "1 closed noError")
-        client.submitPing()
+        client.submitPing(7)
         exchange()
-        #expect(client.events.last == "pong")
+        #expect(client.events.last == "pong 7")
     }
 
     /// Whoever has no room is handed nothing, and goes on where it stopped.

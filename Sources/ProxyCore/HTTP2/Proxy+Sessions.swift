@@ -154,7 +154,7 @@ extension Proxy {
 
     /// The streams of a connection end with it, but for those that have got all they need of it.
     private func failStreams(of session: ProxySession) {
-        for stream in session.streams.reversed() { streamClosed(Int(stream), .internalError) }
+        for stream in session.streams.reversed() { streamClosed(Int(stream), nil) }
     }
 
     // MARK: Frames
@@ -192,7 +192,8 @@ extension Proxy {
         fields.removeAll()
         let lines = connections[slot].trailers
         fields.add(lines: pool.bytes(lines.buffer, Int(lines.start)..<Int(lines.end)))
-        let isSent = session.submitTrailers(connections[slot].stream, fields)
+        let isSent =
+            !fields.overflowed && session.submitTrailers(connections[slot].stream, fields)
         dropTrailers(slot)
         return isSent ? .trailers(count) : .failed
     }
@@ -238,7 +239,7 @@ extension Proxy {
         if session.isServer {
             // Requests that are on their way are still let in (RFC 9113, 6.8).
             session.submitShutdownNotice()
-            session.submitPing()
+            session.submitPing(ProxySession.shutdownMark)
             session.announcesShutdown = true
             session.pingDeadline = now + Self.lingerTime
         } else {
@@ -280,7 +281,7 @@ extension Proxy {
         turn = now
         if let deadline = session.pingDeadline, deadline <= now {
             if session.announcesShutdown {
-                session.pingAnswered()
+                session.announceLast()
                 return arm(slot)
             }
             counters.add(.pingTimeouts)
@@ -304,7 +305,7 @@ extension Proxy {
             return arm(slot)
         }
         if timeouts.pingInterval > .zero, session.heard + timeouts.pingInterval <= now {
-            session.submitPing()
+            session.submitPing(ProxySession.keepAliveMark)
             session.pingDeadline = now + timeouts.pingTimeout
             mark(session)
         }

@@ -65,9 +65,11 @@ extension Proxy {
     }
 
     /// What a gRPC client is told of a failure that the proxy found. A status that an upstream
-    /// would have given is mapped as gRPC maps it; time that has run out is its own status.
+    /// would have given is mapped as gRPC maps it, and so is the code of a reset; time that has run
+    /// out is its own status.
     private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
-        flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
+        if let failedCode { return GRPCStatus(code: failedCode) }
+        return flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
     }
 
     /// The answer is on its way: the stream ends behind it.

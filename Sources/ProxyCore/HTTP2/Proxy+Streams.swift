@@ -207,6 +207,8 @@ extension Proxy {
     /// The stream's last frame has gone out.
     func streamEndSent(_ slot: Int, _ session: ProxySession) {
         connections[slot].outputEnded = true
+        session.hasAnswered()
+        if connections[slot].stage == .tunnel { return closeTunnelIfDone(slot, now: turn) }
         // A request that was answered before its end: the client need not send the rest (RFC 9113,
         // 8.1).
         if connections[slot].stage == .finishing, !connections[slot].inputEnded {
@@ -215,13 +217,16 @@ extension Proxy {
     }
 
     /// The stream is over: both sides have ended, or one has given it up.
-    func streamClosed(_ slot: Int, _ code: HTTP2Code, detail: StaticString = "stream_reset") {
+    /// - Parameter code: nil: its connection is gone.
+    func streamClosed(_ slot: Int, _ code: HTTP2Code?, detail: StaticString = "stream_reset") {
         guard connections[slot].role != .free else { return }
         let connection = connections[slot]
         switch (connection.role, connection.stage) {
         case (.downstream, .exchange), (.downstream, .pending):
             counters.add(.streamsCancelled)
             abandon(slot, now: turn)
+        // In order: what has come is still passed on, and then the end.
+        case (_, .tunnel) where hasEnded(slot): closeTunnelIfDone(slot, now: turn)
         case (_, .tunnel): closeTunnel(slot, now: turn)
         case (.upstream, .exchange):
             // What came before is passed on before its end is.
@@ -233,7 +238,7 @@ extension Proxy {
             let detail = code == .refusedStream ? "stream_refused" : detail
             failedCode = code
             abort(client, status: 503, flag: .UC, detail: detail, now: turn)
-            failedCode = .internalError
+            failedCode = nil
         default: dropStream(slot, nil, now: turn)
         }
     }

@@ -35,8 +35,10 @@ final class ProxySession: HTTP2Session {
     var pingDeadline: Instant?
     /// The last GOAWAY goes out when the PING behind the first has been answered.
     var announcesShutdown = false
-    /// Resets that a client may send. Who gives up more requests in a second, second after second,
-    /// is no client.
+    /// Requests that a client may give up, or have given up for a mistake of its own. Each that is
+    /// answered earns another: who gives up more, second after second, is no client. Whoever has
+    /// shown a certificate that is believed is one, such as the proxy beside another service, whose
+    /// own clients' time may run out all at once.
     private var resets = Allowance(burst: 200, rate: 100)
     /// Frames that say nothing, or only how this side may go on. Bound: far above what any
     /// implementation sends beside what it was sent.
@@ -117,21 +119,48 @@ final class ProxySession: HTTP2Session {
 
     override func settingsReceived() { proxy.settingsReceived(self) }
 
-    override func pingAnswered() {
-        pingDeadline = nil
-        if announcesShutdown {
-            announcesShutdown = false
-            submitGoaway(.noError)
-            proxy.mark(self)
+    override func pingAnswered(_ mark: UInt8) {
+        switch mark {
+        case Self.keepAliveMark where !announcesShutdown: pingDeadline = nil
+        case Self.shutdownMark where announcesShutdown: announceLast()
+        default: break
         }
     }
+
+    /// What PINGs hold, so that the answer to one is not taken for that to the other.
+    static let keepAliveMark: UInt8 = 1
+    static let shutdownMark: UInt8 = 2
+
+    /// The client has heard that the end is near, or has had the time to: now it is told which
+    /// request was the last.
+    func announceLast() {
+        pingDeadline = nil
+        announcesShutdown = false
+        submitGoaway(.noError)
+        proxy.mark(self)
+    }
+
+    override func headAbandoned(_ stream: Int32) {
+        headSince = nil
+        if let assembler { proxy.give(assembler) }
+        assembler = nil
+    }
+
+    /// A stream has been answered.
+    func hasAnswered() { resets.give(1) }
 
     // MARK: Abuse
 
     override func resetReceived(_ stream: Int32, tag: Int) {
         proxy.counters.add(.streamResetsReceived)
         // Only who asks can ask and take back, again and again (CVE-2023-44487).
-        guard isServer, failure == nil, !resets.take(at: proxy.turn) else { return }
+        takeReset()
+    }
+
+    /// A request was given up: by the client, or because of it (CVE-2025-8671).
+    private func takeReset() {
+        guard isServer, failure == nil, !proxy.isIdentified(slot), !resets.take(at: proxy.turn)
+        else { return }
         proxy.counters.add(.floodedResets)
         fail(.tooManyResets, .enhanceYourCalm)
     }
@@ -145,6 +174,7 @@ final class ProxySession: HTTP2Session {
     override func invalidFrame() {
         hasErred = true
         proxy.counters.add(.protocolErrors)
+        takeReset()
     }
 
     override func goawaySent(_ code: HTTP2Code) {

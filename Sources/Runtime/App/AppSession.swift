@@ -60,7 +60,7 @@ final class AppSession: HTTP2Session {
         worker.closeStream(tag)
     }
 
-    override func pingAnswered() {
+    override func pingAnswered(_ mark: UInt8) {
         // Whatever was sent before the client knew of the end has come by now.
         if worker.isDraining { submitGoaway(.noError) }
     }

@@ -50,7 +50,7 @@ extension AppWorker {
     /// are on their way meanwhile are served (RFC 9113, 6.8).
     func drainStreams(_ slot: Int) {
         sessions[slot]?.submitShutdownNotice()
-        sessions[slot]?.submitPing()
+        sessions[slot]?.submitPing(0)
         markDirty(slot)
     }
 

@@ -34,7 +34,7 @@ extension AppWorker {
             return false
         case .done:
             deadlines.clear(slot)
-            connections[slot].state = .head
+            connections[slot].state = connections[slot].restState
             // What came along with its end is with TLS already: no event will tell of it.
             connections[slot].canRead = true
             if tls.agreedProtocol == "h2" { beginStreams(slot) }

@@ -17,6 +17,7 @@ enum HTTP2Callbacks {
         unsafe nghttp2_option_set_no_auto_window_update(made, 1)
         unsafe nghttp2_option_set_no_closed_streams(made, 1)
         unsafe nghttp2_option_set_max_outbound_ack(made, settings.acknowledgements)
+        unsafe nghttp2_option_set_max_continuations(made, settings.continuations)
         unsafe nghttp2_option_set_max_send_header_block_length(made, 256 * 1024)
         unsafe nghttp2_option_set_peer_max_concurrent_streams(made, 100)
         return unsafe made
@@ -121,7 +122,9 @@ enum HTTP2Callbacks {
                 stream, tag: session.tag(of: stream),
                 unsafe HTTP2Callbacks.bytes(name, nameLength),
                 unsafe HTTP2Callbacks.bytes(value, valueLength))
-            return fits ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
+            if fits { return 0 }
+            session.headAbandoned(stream)
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         // A field that may not be makes the whole message malformed (RFC 9113, 8.2.1), where the
         // library would pass it over.
@@ -130,6 +133,7 @@ enum HTTP2Callbacks {
             let session = unsafe HTTP2Callbacks.session(data)
             guard let stream = unsafe frame?.pointee.hd.stream_id else { return 0 }
             session.invalidFrame()
+            session.headAbandoned(stream)
             session.reset(stream, .protocolError)
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
@@ -190,8 +194,12 @@ enum HTTP2Callbacks {
             unsafe session.goawayReceived(
                 last: frame.pointee.goaway.last_stream_id,
                 HTTP2Code(code: frame.pointee.goaway.error_code))
-        case NGHTTP2_SETTINGS where !isAnswer: session.settingsReceived()
-        case NGHTTP2_PING where isAnswer: session.pingAnswered()
+        case NGHTTP2_SETTINGS where !isAnswer:
+            session.settingsReceived()
+            session.frameReceived(isEmpty: true)
+        case NGHTTP2_PING where isAnswer:
+            unsafe session.pingAnswered(frame.pointee.ping.opaque_data.0)
+            session.frameReceived(isEmpty: true)
         default: session.frameReceived(isEmpty: true)
         }
     }

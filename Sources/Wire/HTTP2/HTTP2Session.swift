@@ -235,7 +235,11 @@ open class HTTP2Session {
     }
 
     /// Asks for a sign of life; the answer is `pingAnswered`.
-    public final func submitPing() { unsafe _ = nghttp2_submit_ping(session, 0, nil) }
+    /// - Parameter mark: comes back with it.
+    public final func submitPing(_ mark: UInt8) {
+        let opaque = [UInt8](repeating: mark, count: 8)
+        unsafe _ = nghttp2_submit_ping(session, 0, opaque)
+    }
 
     /// How many streams the peer lets be open at once.
     public final var peerStreams: Int {
@@ -297,6 +301,8 @@ open class HTTP2Session {
     open func headBegan(_ stream: Int32, tag: Int) {}
     /// One of its fields. False: it may not be.
     open func field(_ stream: Int32, tag: Int, _ name: Bytes, _ value: Bytes) -> Bool { true }
+    /// The head will not be completed: a field of it may not be.
+    open func headAbandoned(_ stream: Int32) {}
     /// The head is complete.
     open func headEnded(_ stream: Int32, tag: Int, endsStream: Bool) {}
     /// Bytes of a body; `consume` is to be told when they are used.
@@ -314,7 +320,8 @@ open class HTTP2Session {
     /// The peer has been told that no more streams are let in, and why.
     open func goawaySent(_ code: HTTP2Code) {}
     open func settingsReceived() {}
-    open func pingAnswered() {}
+    /// A PING has been answered, this side's or one that nobody has sent.
+    open func pingAnswered(_ mark: UInt8) {}
     /// A frame of any kind has come; `isEmpty`: with nothing in it that needs a frame.
     open func frameReceived(isEmpty: Bool) {}
     /// A frame of the peer's was against the protocol.

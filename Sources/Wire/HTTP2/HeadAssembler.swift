@@ -41,6 +41,7 @@ public final class HeadAssembler {
     private var error: HeadError?
     private var hasLength = false
     private var hasHost = false
+    private var hasKey = false
     /// A field that has no place behind a body (RFC 9110, 6.5.1).
     private var framesOrRoutes = false
 
@@ -73,6 +74,7 @@ public final class HeadAssembler {
         error = nil
         hasLength = false
         hasHost = false
+        hasKey = false
         framesOrRoutes = false
     }
 
@@ -125,6 +127,7 @@ public final class HeadAssembler {
         case 6 where name == "expect": framesOrRoutes = true
         case 7 where name == "trailer": framesOrRoutes = true
         case 14 where name == "content-length": hasLength = true
+        case 17 where name == "sec-websocket-key": hasKey = true
         default: break
         }
         line(name, value)
@@ -207,12 +210,14 @@ public final class HeadAssembler {
         var target = value(.path)
         var method = method
         if method == "CONNECT" {
+            // What follows has no length (RFC 9113, 8.5): HTTP/1.1 would take it for one of a body.
+            if hasLength { return .invalid(.badContentLength) }
             if let name = value(.protocol) {
                 // RFC 8441, 4, is RFC 9110's upgrade in other words.
                 method = Bytes("GET")
                 line(Bytes("connection"), Bytes("upgrade"))
                 line(Bytes("upgrade"), name)
-                if name == "websocket" { webSocketKey(random) }
+                if name == "websocket", !hasKey { webSocketKey(random) }
             } else {
                 target = authority
             }

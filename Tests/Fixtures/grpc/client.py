@@ -180,6 +180,14 @@ def wait(holds):
 
 
 def cancellation():
+    # Within 50 ms, as soon as the machine is not busy with something else.
+    for _ in range(10):
+        if cancel_once() < 0.05:
+            return
+    raise AssertionError("no cancellation was seen within 50 ms")
+
+
+def cancel_once():
     before = cancelled()
     call = method("BidiStream")(iter_once(Request(payload=b"a")), timeout=60)
     assert next(call).payload == b"a"
@@ -189,8 +197,9 @@ def cancellation():
     call.cancel()
     unary.cancel()
     wait(lambda seen: seen["grpc"]["cancelled"] - before == 2)
-    print(f"cancelled after {1000 * (time.monotonic() - begin):.1f} ms", file=sys.stderr)
+    took = time.monotonic() - begin
     assert stats()["concurrency"]["now"] == 0
+    return took
 
 
 def iter_once(request):

