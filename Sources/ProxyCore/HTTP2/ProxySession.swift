@@ -39,7 +39,7 @@ final class ProxySession: HTTP2Session {
     /// answered earns another: who gives up more, second after second, is no client. Whoever has
     /// shown a certificate that is believed is one, such as the proxy beside another service, whose
     /// own clients' time may run out all at once.
-    private var resets = Allowance(burst: 200, rate: 100)
+    private var resets = Allowance(burst: 1000, rate: 100)
     /// Frames that say nothing, or only how this side may go on. Bound: far above what any
     /// implementation sends beside what it was sent.
     private var emptyFrames = Allowance(burst: 1000, rate: 100)
