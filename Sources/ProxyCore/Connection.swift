@@ -238,6 +238,8 @@ struct Exchange: BitwiseCopyable {
     var wantsUpgrade = false
     /// It came as an extended CONNECT, to which any 2xx is a yes (RFC 8441, 5).
     var isExtendedConnect = false
+    /// It is a CONNECT: a 2xx makes a tunnel of it.
+    var isConnect = false
     /// The key of a WebSocket that goes on by HTTP/2, which has none: its answer is made here.
     var webSocketKey = WebSocketKey()
     /// The final answer's head has been queued: no other can be sent.

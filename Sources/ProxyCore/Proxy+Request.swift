@@ -136,11 +136,7 @@ extension Proxy {
         if exchange.isExtendedConnect, !exchange.wantsUpgrade {
             return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
         }
-        if bytes[head.method] == "CONNECT" {
-            // What follows may be meant for the tunnel: it is no request.
-            connections[slot].exchange.keepAlive = false
-            return reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
-        }
+        if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
         guard let match = router.match(head, bytes) else {
             return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
@@ -151,6 +147,26 @@ extension Proxy {
             return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
         }
         forward(slot, bytes, cluster: Int(match.cluster), now: now)
+    }
+
+    /// Whether a CONNECT is let pass; if not, it is answered. Where it leads is for routes to say:
+    /// to a cluster, never to the host that the client names.
+    private func admitsConnect(_ slot: Int, now: Instant) -> Bool {
+        // What follows may be meant for the tunnel: it is no request.
+        connections[slot].exchange.keepAlive = false
+        let hasBody = connections[slot].isStream ? false : head.framing != .none
+        connections[slot].body = BodyProgress()
+        guard upgradePolicy.takesConnect else {
+            reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
+            return false
+        }
+        // A length would have no meaning (RFC 9110, 9.3.6), and whoever took it for one be misled.
+        guard !hasBody else {
+            reply(slot, status: 400, flag: .DPE, detail: "connect_with_body", now: now)
+            return false
+        }
+        connections[slot].exchange.isConnect = true
+        return true
     }
 
     /// Makes `exchange` the one in hand.
@@ -343,7 +359,8 @@ extension Proxy {
         }
         if connections[slot].body.isComplete {
             // A stream that is to be a tunnel stays open for it.
-            let awaitsTunnel = connections[slot].exchange.wantsUpgrade
+            let exchange = connections[slot].exchange
+            let awaitsTunnel = exchange.wantsUpgrade || exchange.isConnect
             guard awaitsTunnel || endBody(from: slot, to: upstream) else {
                 return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
             }

@@ -111,6 +111,9 @@ extension Proxy {
             abort(client, status: 502, flag: .UPE, detail: "upgrade_refused", now: now)
             return false
         }
+        if exchange.isConnect, (200..<300).contains(head.status) {
+            return grantConnect(slot, client, bytes, now: now)
+        }
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
@@ -132,6 +135,27 @@ extension Proxy {
         consumeHead(slot, head.length)
         askFlush(client)
         return true
+    }
+
+    /// An upstream has opened the tunnel that a client asked for; whatever the head says of a body
+    /// has no meaning (RFC 9112, 6.3).
+    /// - Returns: false: nothing more can be done with the input as that of an exchange.
+    private func grantConnect(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        guard
+            writeHead(
+                client, bytes, framing: .untilClose, keepAlive: true, switches: false,
+                hasBody: true, now: now)
+        else {
+            abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return false
+        }
+        connections[client].exchange.status = UInt16(head.status)
+        connections[client].exchange.headSent = true
+        counters.add(Counter.of(status: head.status))
+        consumeHead(slot, head.length)
+        askFlush(client)
+        beginTunnel(client, slot, now: now)
+        return false
     }
 
     /// How the answer's body comes, and how it goes on.

@@ -141,7 +141,10 @@ struct Router: ~Copyable {
 
     /// The first route whose every condition holds; nil: none does.
     func match(_ head: borrowing Head, _ bytes: Bytes) -> Match? {
-        let path = Self.withoutQuery(bytes[head.path])
+        // The target of CONNECT is a host, not a path: as for `OPTIONS *`, the prefix `/` stands
+        // for it.
+        let path =
+            bytes[head.method] == "CONNECT" ? Bytes("*") : Self.withoutQuery(bytes[head.path])
         for i in 0..<count {
             let rule = rules[i]
             guard matchesPath(rule, path) else { continue }

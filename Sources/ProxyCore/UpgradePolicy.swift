@@ -7,9 +7,16 @@ import Base
 /// requests in it that no route and no log ever sees.
 struct UpgradePolicy {
     private let protocols: [[UInt8]]
+    /// Whether CONNECT may open a tunnel (RFC 9110, 9.3.6).
+    let takesConnect: Bool
 
-    /// - Parameter names: as in `upgrade` fields, in lower case.
-    init(_ names: [String]) { protocols = names.map { Array($0.utf8) } }
+    /// - Parameter names: as in `upgrade` fields, in lower case; `connect` for the method.
+    init(_ names: [String]) {
+        protocols = names.filter { $0 != Self.connect }.map { Array($0.utf8) }
+        takesConnect = names.contains(Self.connect)
+    }
+
+    private static let connect = "connect"
 
     /// Whether every protocol in an `upgrade` field's value may be passed on.
     func passes(_ value: Bytes) -> Bool {

@@ -83,7 +83,9 @@ extension Shape where Whole == ProxyDraft {
                 .init(
                     "upgrades", \.configuration.upgrades, list(of: Form<String>.protocol, 0...16),
                     standard: "[websocket]",
-                    about: "protocols that a connection may change to; others are not asked for"),
+                    about:
+                        "protocols that a connection may change to; others are not asked for; "
+                        + "`connect` lets CONNECT open tunnels to the route's cluster"),
             ])
     }
 }

@@ -24,7 +24,7 @@ import Testing
         ("quickstart", ["warm", "base"]), ("istio-reference-point", ["warm", "base"]),
         ("real-backend", ["warm", "base"]), ("http2", ["warm", "base"]),
         ("grpc", ["warm", "base"]), ("mutual-tls", ["warm", "base"]),
-        ("tcp", ["warm", "base"]), ("websocket", ["warm", "base"]),
+        ("tcp", ["warm", "base"]), ("websocket", ["warm", "base"]), ("tls", ["warm", "base"]),
         ("protocol-ladder", ["warm", "base"]),
         ("rates", ["warm", "idle", "rate-500", "rate-1000", "rate-2000", "rate-4000"]),
     ])

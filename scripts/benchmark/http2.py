@@ -16,23 +16,6 @@ from .figures import Figure, at_least, at_most, quiet, ratios, show, write_json
 from .processes import (Failure, Workplace, cpu_nanoseconds, free_port, memory_bytes,
                         raise_descriptor_limit)
 
-HAPROXY = """\
-global
-  nbthread 1
-  maxconn 8192
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 3600s
-  timeout server 3600s
-  http-reuse always
-frontend in
-  bind 127.0.0.1:$listen proto h2
-  default_backend out
-backend out
-  server next 127.0.0.1:$upstream $server
-"""
-
 NGINX = """\
 upstream backend {
         server 127.0.0.1:$upstream;
@@ -183,7 +166,8 @@ def meshbench(workplace, upstream, protocol):
 
 def haproxy(workplace, upstream, protocol):
     port = free_port()
-    path = peers.write(workplace, f"haproxy-{port}.cfg", HAPROXY, listen=port, upstream=upstream,
+    path = peers.write(workplace, f"haproxy-{port}.cfg", peers.HAPROXY, listen=port,
+                       upstream=upstream, bind="proto h2",
                        server="proto h2" if protocol == "http2" else "")
     return start(workplace, ["haproxy", "-db", "-f", path], port)
 

@@ -16,23 +16,6 @@ from .processes import Failure, Workplace, cpu_nanoseconds, free_port, memory_by
 TARGETS = {("haproxy", "cpu"): at_most(1), ("envoy", "cpu"): at_most(0.4),
            ("haproxy", "latency"): at_most(1)}  # docs/PERFORMANCE.md
 
-HAPROXY = """\
-global
-  nbthread 1
-  maxconn 8192
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 3600s
-  timeout server 3600s
-  http-reuse always
-frontend in
-  bind 127.0.0.1:$listen $bind
-  default_backend out
-backend out
-  server next 127.0.0.1:$upstream $server
-"""
-
 
 def add_arguments(parser):
     options.add_rounds(parser, rounds=7, seconds=2)
@@ -172,10 +155,10 @@ def meshbench(workplace, backend):
 def haproxy(workplace, backend):
     folder, (first, second) = workplace.folder, (free_port(), free_port())
     into = peers.write(
-        workplace, "haproxy-in.cfg", HAPROXY, listen=second, upstream=backend, server="",
+        workplace, "haproxy-in.cfg", peers.HAPROXY, listen=second, upstream=backend, server="",
         bind=f"ssl crt {folder}/b.both ca-file {folder}/ca.pem verify required alpn h2")
     out = peers.write(
-        workplace, "haproxy-out.cfg", HAPROXY, listen=first, upstream=second, bind="",
+        workplace, "haproxy-out.cfg", peers.HAPROXY, listen=first, upstream=second, bind="",
         server=f"ssl crt {folder}/a.both ca-file {folder}/ca.pem verifyhost b sni str(b) alpn h2")
     return [start(workplace, ["haproxy", "-db", "-f", into], second),
             start(workplace, ["haproxy", "-db", "-f", out], first)], first

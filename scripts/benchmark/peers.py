@@ -60,10 +60,10 @@ defaults
   timeout server 3600s
   http-reuse always
 frontend in
-  bind 127.0.0.1:$listen backlog 4096
+  bind 127.0.0.1:$listen backlog 4096 $bind
   default_backend out
 backend out
-  server backend 127.0.0.1:$upstream
+  server backend 127.0.0.1:$upstream $server
 """
 
 ENVOY_TYPES = "type.googleapis.com/envoy.extensions.filters"
@@ -107,7 +107,8 @@ def nginx(workplace, listen, upstream):
 
 def haproxy(workplace, listen, upstream):
     path = write(
-        workplace, f"haproxy-{listen}.cfg", HAPROXY, listen=listen, upstream=upstream)
+        workplace, f"haproxy-{listen}.cfg", HAPROXY, listen=listen, upstream=upstream, bind="",
+        server="")
     return ["haproxy", "-db", "-f", path]
 
 

@@ -26,9 +26,12 @@ extension HeadWriter {
         } else {
             fields.add(":method", bytes[head.method])
         }
-        fields.add(":scheme", Bytes(scheme))
         fields.add(":authority", bytes[head.authority])
-        listPath(head, bytes, to: fields)
+        // A CONNECT has no more of them (RFC 9113, 8.5), unless it is an extended one.
+        if passesUpgrade || !(bytes[head.method] == "CONNECT") {
+            fields.add(":scheme", Bytes(scheme))
+            listPath(head, bytes, to: fields)
+        }
         let appendsForwarded = policy.forwardedFor && client.count > 0
         let maxForwards = head.maxForwards(bytes)
         var hasID = false

@@ -50,7 +50,8 @@ extension Proxy {
         settleUpgrade(slot, bytes, session)
         connections[upstream].endpoint = connections[carrier].endpoint
         connections[upstream].stage = .exchange
-        let switches = connections[slot].exchange.wantsUpgrade
+        let exchange = connections[slot].exchange
+        let switches = exchange.wantsUpgrade || exchange.isConnect
         let hasBody = !connections[slot].body.isComplete || switches
         writeFields(slot, bytes, on: carrier)
         guard !fields.overflowed,

@@ -126,7 +126,7 @@ final class AppComposer {
         writer.append("HTTP/1.1 ")
         writer.append(decimal: UInt64(form.status))
         writer.append(" ")
-        writer.append(Self.reason(form.status))
+        writer.append(reasonPhrase(form.status))
         writer.append("\r\nserver: meshbench\r\ndate: ")
         writer.append(date(now))
         if form.allowsBody {
@@ -159,35 +159,5 @@ final class AppComposer {
         var writer = unsafe ByteWriter(date)
         writer.append(httpDate: wall / 1_000_000_000)
         precondition(writer.count == 29, "a date of another length")
-    }
-
-    /// The reason phrases of RFC 9110 for what is likely to be asked for; none for the rest, as the
-    /// RFC allows.
-    private static func reason(_ status: Int) -> StaticString {
-        switch status {
-        case 200: "OK"
-        case 201: "Created"
-        case 202: "Accepted"
-        case 204: "No Content"
-        case 301: "Moved Permanently"
-        case 302: "Found"
-        case 304: "Not Modified"
-        case 400: "Bad Request"
-        case 401: "Unauthorized"
-        case 403: "Forbidden"
-        case 404: "Not Found"
-        case 408: "Request Timeout"
-        case 413: "Content Too Large"
-        case 414: "URI Too Long"
-        case 429: "Too Many Requests"
-        case 431: "Request Header Fields Too Large"
-        case 500: "Internal Server Error"
-        case 501: "Not Implemented"
-        case 502: "Bad Gateway"
-        case 503: "Service Unavailable"
-        case 504: "Gateway Timeout"
-        case 505: "HTTP Version Not Supported"
-        default: ""
-        }
     }
 }
