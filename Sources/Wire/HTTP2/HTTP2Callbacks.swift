@@ -18,6 +18,9 @@ enum HTTP2Callbacks {
         unsafe nghttp2_option_set_no_closed_streams(made, 1)
         unsafe nghttp2_option_set_max_outbound_ack(made, settings.acknowledgements)
         unsafe nghttp2_option_set_max_continuations(made, settings.continuations)
+        // The library's own limit has a clock of its own, and would cut off whoever gives up a
+        // thousand requests: how many a peer may give up is the owner's to say, in `resetReceived`.
+        unsafe nghttp2_option_set_stream_reset_rate_limit(made, 1 << 40, 1 << 40)
         unsafe nghttp2_option_set_max_send_header_block_length(made, 256 * 1024)
         unsafe nghttp2_option_set_peer_max_concurrent_streams(made, 100)
         return unsafe made
