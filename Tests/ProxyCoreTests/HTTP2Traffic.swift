@@ -52,9 +52,10 @@ final class HTTP2TrafficClient: SimulatedPeer {
             return true
         }
         var acted = false
-        if streams.count < exchanges.count, openCount < manner.concurrency, simulation.chance(50) {
-            streams.append(request(exchanges[streams.count]))
+        if streams.count < exchanges.count, openCount < manner.concurrency {
+            // Who still means to ask keeps time from going on to the next deadline.
             acted = true
+            if simulation.chance(50) { streams.append(request(exchanges[streams.count])) }
         }
         if let every = manner.resetsEvery, simulation.chance(5), !streams.isEmpty {
             let i = simulation.random.below(streams.count)
