@@ -50,7 +50,10 @@ int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns) {
     return n;
 }
 
-int mb_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+int mb_accept(int listener, void *peer, unsigned size) {
+    socklen_t length = size;
+    return accept4(listener, peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
 
 int mb_sized_pipe(int *exit, int *entry, int size) {
     int ends[2];

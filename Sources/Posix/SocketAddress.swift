@@ -48,17 +48,17 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable, CustomStringCo
         if storage.ss_family == sa_family_t(AF_INET) {
             let v4 = unsafe withUnsafeBytes(of: &storage) { unsafe $0.load(as: sockaddr_in.self) }
             self.init(isIPv6: false, port: UInt16(bigEndian: v4.sin_port))
-            unsafe withUnsafeBytes(of: v4.sin_addr) { unsafe setBytes(Array($0)) }
+            unsafe withUnsafeBytes(of: v4.sin_addr) { unsafe setBytes($0) }
         } else if storage.ss_family == sa_family_t(AF_INET6) {
             let v6 = unsafe withUnsafeBytes(of: &storage) { unsafe $0.load(as: sockaddr_in6.self) }
             self.init(isIPv6: true, port: UInt16(bigEndian: v6.sin6_port))
-            unsafe withUnsafeBytes(of: v6.sin6_addr) { unsafe setBytes(Array($0)) }
+            unsafe withUnsafeBytes(of: v6.sin6_addr) { unsafe setBytes($0) }
         } else {
             return nil
         }
     }
 
-    private mutating func setBytes(_ bytes: [UInt8]) {
+    private mutating func setBytes(_ bytes: some Collection<UInt8>) {
         for (i, byte) in bytes.prefix(16).enumerated() {
             if i < 8 {
                 high |= UInt64(byte) << (8 * UInt64(i))
@@ -87,6 +87,9 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable, CustomStringCo
     }
 
     public var description: String { isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// Bytes that hold any host's text.
+    public static var hostBytesMost: Int { Int(INET6_ADDRSTRLEN) }
 
     /// Writes `127.0.0.1` or `::1` without allocating for IPv4.
     public func write(hostTo writer: inout ByteWriter) {

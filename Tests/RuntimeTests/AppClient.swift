@@ -36,7 +36,7 @@ final class AppClient {
     init(accepting listener: Int32) throws {
         var poll = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
         try #require(unsafe Glibc.poll(&poll, 1, 20_000) > 0, "nobody connected")
-        guard case .connection(let accepted) = Socket.accept(listener) else {
+        guard case .connection(let accepted, _) = Socket.accept(listener) else {
             throw SystemError("accept")
         }
         socket = accepted

@@ -42,9 +42,12 @@ public final class RawConnection {
             let socket = try Socket.connect(to: address)
             var state = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
             let wait = Int32(Self.patience.milliseconds)
-            guard unsafe poll(&state, 1, wait) == 1, Socket.error(of: socket) == 0 else {
+            let settled = unsafe poll(&state, 1, wait) == 1
+            let code = settled ? Socket.error(of: socket) : ETIMEDOUT
+            // Who accepts and resets at once has accepted: reading finds the end.
+            guard code == 0 || code == ECONNRESET else {
                 Socket.close(socket)
-                throw SystemError("connect to \(address)", code: ECONNREFUSED)
+                throw SystemError("connect to \(address)", code: code)
             }
             _ = fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK)
             self.init(owning: socket)

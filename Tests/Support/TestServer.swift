@@ -77,7 +77,7 @@ public final class TestServer: Sendable {
             // it.
             let owner = Descriptor(owning: number)
             var count = 0
-            while case .connection(let socket) = Socket.accept(owner.number) {
+            while case .connection(let socket, _) = Socket.accept(owner.number) {
                 _ = fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) & ~O_NONBLOCK)
                 let call = count
                 count += 1

@@ -24,7 +24,7 @@ extension AppWorker {
                 pauseAccepting()
                 deadlines.set(Self.acceptTimer, at: now + Self.acceptPause)
                 return false
-            case .connection(let socket): open(socket)
+            case .connection(let socket, _): open(socket)
             }
         }
         return true

@@ -197,7 +197,7 @@ public final class ProxyServer {
     private func serveAdmin() -> Bool {
         guard let listener = adminListener?.number else { return true }
         switch Socket.accept(listener) {
-        case .connection(let socket):
+        case .connection(let socket, _):
             AdminExchange(
                 counters: mailboxes.compactMap(\.counters), configuration: configuration,
                 draining: draining, workers: mailboxes.count

@@ -23,6 +23,9 @@ final class ProxyWorker {
     private var listeners: [Int32]
     private var log: LogFile?
     private var listening = true
+    private var turn: UInt64 = 0
+    private var lastAcceptTurn: UInt64 = 0
+    private var acceptsNow = 1
     private var resumeAccepting: Instant?
     private var drainDeadline: Instant?
     private var nextTrim: Instant
@@ -97,6 +100,7 @@ final class ProxyWorker {
         while true {
             let ready = reactor.wait(until: postponed.isEmpty ? wakeInstant : now, now: now)
             now = Clock.now()
+            turn &+= 1
             bytesThisTurn = 0
             for i in 0..<ready {
                 handle(reactor.ready(i))
@@ -204,20 +208,28 @@ final class ProxyWorker {
         if token & Token.mailbox != 0 { return readMail() }
         // A drain earlier in this very turn has closed them.
         guard listening else { return }
-        accept(by: Int(token & 0xFFFF))
+        acceptReady(by: Int(token & 0xFFFF))
     }
 
-    /// Lets clients in, so many at a time.
+    /// Lets in whoever waits. Asking whether another one does costs a call, which is in vain as
+    /// a rule: more than one are taken only if the last turn, too, has found clients waiting.
+    private func acceptReady(by listener: Int) {
+        acceptsNow = turn &- lastAcceptTurn <= 1 ? min(acceptsNow * 2, Self.acceptsPerTurn) : 1
+        lastAcceptTurn = turn
+        accept(by: listener, most: acceptsNow)
+    }
+
+    /// Lets clients in.
     /// - Returns: whether more may wait.
     @discardableResult
-    private func accept(by listener: Int) -> Bool {
-        for _ in 0..<Self.acceptsPerTurn {
+    private func accept(by listener: Int, most: Int) -> Bool {
+        for _ in 0..<most {
             guard proxy.openClients < clients else {
                 pauseAccepting()
                 return false
             }
             switch Socket.accept(listeners[listener]) {
-            case .connection(let socket): admit(socket, by: listener)
+            case .connection(let socket, let client): admit(socket, from: client, by: listener)
             case .none: return false
             case .exhausted:
                 pauseAccepting()
@@ -227,16 +239,16 @@ final class ProxyWorker {
         return true
     }
 
-    private func admit(_ socket: Int32, by listener: Int) {
-        var client: [UInt8] = []
-        if let address = try? Socket.peerAddress(of: socket) { client = Array(address.host.utf8) }
-        guard
-            let slot = client.withBytes({
-                proxy.accept(client: $0, listener: listener, now: now)
-            })
-        else {
-            return Socket.close(socket, reset: true)
+    private func admit(_ socket: Int32, from client: SocketAddress, by listener: Int) {
+        let slot = unsafe withUnsafeTemporaryAllocation(
+            byteCount: SocketAddress.hostBytesMost, alignment: 1
+        ) {
+            var writer = unsafe ByteWriter($0)
+            client.write(hostTo: &writer)
+            let host = unsafe Bytes(UnsafeRawBufferPointer(rebasing: $0[..<writer.count]))
+            return proxy.accept(client: host, listener: listener, now: now)
         }
+        guard let slot else { return Socket.close(socket, reset: true) }
         sockets[slot] = socket + 1
         if let context = contexts.listener(listener) {
             beginSecured(slot, TLSSession(server: context), isConnected: true)
@@ -448,7 +460,9 @@ final class ProxyWorker {
         // queues, which nobody can fill faster than they are emptied for long.
         for listener in listeners.indices {
             var rounds = 0
-            while rounds < Self.acceptsAtDrain, accept(by: listener) { rounds += 1 }
+            while rounds < Self.acceptsAtDrain,
+                accept(by: listener, most: Self.acceptsPerTurn)
+            { rounds += 1 }
         }
         for listener in listeners { Glibc.close(listener) }
         listeners = []
