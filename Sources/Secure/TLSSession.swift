@@ -52,6 +52,10 @@ public final class TLSSession {
     /// The peer has said that nothing follows.
     public private(set) var isClosedByPeer = false
     private var hasSaidClose = false
+    /// Which of a server's certificates is shown.
+    var certificate = 0
+    /// The client has asked a server for a name that one of its certificates has.
+    var isAskedByName = false
 
     /// The server's side of a connection.
     public convenience init(server context: TLSContext) {
