@@ -130,6 +130,7 @@ extension TLSSession {
     /// - Returns: false: OpenSSL has no memory for it.
     fileprivate func choose(by name: String?) -> Bool {
         let place = name.flatMap { context.names.place(of: $0) }
+        serverName = name
         isAskedByName = place != nil
         let chosen = place ?? 0
         if chosen != certificate {

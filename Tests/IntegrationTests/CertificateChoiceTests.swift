@@ -32,6 +32,7 @@ import Testing
             routes: [{cluster: backend, prefix: \(prefix)}]
             clusters: [{name: backend, endpoints: ["\(backend)"]}]
             admin: 127.0.0.1:0
+            access_log: "-"
             """
     }
 
@@ -82,6 +83,8 @@ import Testing
                 #expect(
                     try ask(proxy.address, for: name, verified, version: version)
                         == Seen(shown: shown, status: "200"), "\(name ?? "no name")")
+                let line = try proxy.nextLogLine()
+                #expect(line.tls == version && line.serverName == name?.lowercased())
             }
         }
     }
