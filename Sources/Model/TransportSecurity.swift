@@ -12,10 +12,27 @@ public struct ServerTLS: Codable, Equatable, Sendable {
         case required
     }
 
-    /// A PEM file: the leaf, then the intermediates.
+    /// A certificate and its key.
+    public struct Identity: Codable, Equatable, Sendable {
+        /// A PEM file: the leaf, then the intermediates.
+        public var certificate: String
+        /// A PEM file with the leaf's private key.
+        public var key: String
+
+        public init(certificate: String, key: String) {
+            self.certificate = certificate
+            self.key = key
+        }
+    }
+
+    /// A PEM file: the leaf, then the intermediates; for whoever asks for none of the names of
+    /// `certificates`.
     public var certificate: String
     /// A PEM file with the leaf's private key.
     public var key: String
+    /// Further ones, each for whoever asks for one of its DNS names (SNI, RFC 6066, 3). 256 at
+    /// most.
+    public var certificates: [Identity]
     /// A PEM file with the authorities that clients' certificates must come from; nil: nobody asks.
     public var authorities: String?
     public var clientCertificate: ClientCertificate
@@ -25,12 +42,13 @@ public struct ServerTLS: Codable, Equatable, Sendable {
     public var minimumVersion: TLSVersion
 
     public init(
-        certificate: String, key: String, authorities: String? = nil,
-        clientCertificate: ClientCertificate = .none, clientNames: [String] = [],
-        minimumVersion: TLSVersion = .v12
+        certificate: String, key: String, certificates: [Identity] = [],
+        authorities: String? = nil, clientCertificate: ClientCertificate = .none,
+        clientNames: [String] = [], minimumVersion: TLSVersion = .v12
     ) {
         self.certificate = certificate
         self.key = key
+        self.certificates = certificates
         self.authorities = authorities
         self.clientCertificate = clientCertificate
         self.clientNames = clientNames
@@ -43,6 +61,7 @@ public struct ServerTLS: Codable, Equatable, Sendable {
         self.init(
             certificate: try fields.decode(String.self, forKey: .certificate),
             key: try fields.decode(String.self, forKey: .key),
+            certificates: try fields.decodeIfPresent([Identity].self, forKey: .certificates) ?? [],
             authorities: try fields.decodeIfPresent(String.self, forKey: .authorities),
             clientCertificate: try fields.decodeIfPresent(
                 ClientCertificate.self, forKey: .clientCertificate) ?? .none,

@@ -35,14 +35,19 @@ public struct TLSAgreement: Sendable {
     public var isResumed: Bool
     /// What the peer's certificate calls it; nil: it has shown none.
     public var peer: String?
+    /// The name that a client has asked for, 253 bytes at most; nil: none, or none that a host
+    /// could have.
+    public var serverName: String?
 
     public init(
-        version: StaticString, agreed: AgreedProtocol, isResumed: Bool = false, peer: String? = nil
+        version: StaticString, agreed: AgreedProtocol, isResumed: Bool = false,
+        peer: String? = nil, serverName: String? = nil
     ) {
         self.version = version
         self.agreed = agreed
         self.isResumed = isResumed
         self.peer = peer
+        self.serverName = serverName
     }
 }
 
@@ -137,13 +142,16 @@ extension Proxy {
         guard let agreement = agreement(of: slot) else { return }
         out.append(",\"tls\":\"")
         out.append(agreement.version)
-        out.append("\",\"peer\":")
-        if let peer = agreement.peer {
-            out.append("\"")
-            Self.writeEscaped(peer, to: &out)
-            out.append("\"")
-        } else {
-            out.append("null")
-        }
+        out.append("\",\"server_name\":")
+        writeName(agreement.serverName, to: &out)
+        out.append(",\"peer\":")
+        writeName(agreement.peer, to: &out)
+    }
+
+    private func writeName(_ name: String?, to out: inout ByteWriter) {
+        guard let name else { return out.append("null") }
+        out.append("\"")
+        Self.writeEscaped(name, to: &out)
+        out.append("\"")
     }
 }

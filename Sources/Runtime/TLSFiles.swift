@@ -31,6 +31,10 @@ enum TLSFiles {
             identity: TLSIdentity(
                 certificate: try read(tls.certificate), key: try read(tls.key)),
             protocols: protocols)
+        for other in tls.certificates {
+            options.others.append(
+                TLSIdentity(certificate: try read(other.certificate), key: try read(other.key)))
+        }
         if let path = tls.authorities { options.authorities = try read(path) }
         options.asksClient = tls.clientCertificate != .none
         options.requiresClient = tls.clientCertificate == .required
@@ -60,8 +64,8 @@ enum TLSFiles {
         do throws(TLSError) {
             return try TLSContext(server: options)
         } catch {
-            throw blame(
-                error, certificate: tls.certificate, key: tls.key, authorities: tls.authorities)
+            let all = [.init(certificate: tls.certificate, key: tls.key)] + tls.certificates
+            throw blame(error, error.certificates.map { all[$0] }, authorities: tls.authorities)
         }
     }
 
@@ -71,23 +75,26 @@ enum TLSFiles {
         do throws(TLSError) {
             return try TLSContext(client: options)
         } catch {
-            throw blame(
-                error, certificate: tls.certificate, key: tls.key, authorities: tls.authorities)
+            let identity = ServerTLS.Identity(
+                certificate: tls.certificate ?? "", key: tls.key ?? "")
+            throw blame(error, [identity], authorities: tls.authorities)
         }
     }
 
     /// Names the file that is at fault.
     private static func blame(
-        _ error: TLSError, certificate: String?, key: String?, authorities: String?
+        _ error: TLSError, _ identities: [ServerTLS.Identity], authorities: String?
     ) -> TLSFileError {
-        let file: String?
+        var files: [String]
         switch error.reason {
-        case .malformedAuthorities: file = authorities
-        case .malformedKey: file = key
-        case .keyMismatch: file = "\(certificate ?? "") and \(key ?? "")"
-        default: file = certificate
+        case .malformedAuthorities: files = authorities.map { [$0] } ?? []
+        case .malformedKey: files = identities.map(\.key)
+        case .keyMismatch: files = identities.flatMap { [$0.certificate, $0.key] }
+        default: files = identities.map(\.certificate)
         }
-        return TLSFileError(file: file ?? "TLS", reason: "\(error)")
+        files.removeAll { $0.isEmpty }
+        if files.isEmpty { files = ["TLS"] }
+        return TLSFileError(file: files.joined(separator: " and "), reason: "\(error)")
     }
 
     private static func read(_ path: String) throws(TLSFileError) -> [UInt8] {

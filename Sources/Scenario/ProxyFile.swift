@@ -147,6 +147,7 @@ extension ServerTLS {
     fileprivate var json: JSON {
         var members: [JSON.Member] = [
             .init("certificate", .string(certificate)), .init("key", .string(key)),
+            .init("certificates", .array(certificates.map(\.json))),
         ]
         if let authorities { members.append(.init("authorities", .string(authorities))) }
         members += [
@@ -155,6 +156,12 @@ extension ServerTLS {
             .init("min_version", .string(minimumVersion.rawValue)),
         ]
         return .object(members)
+    }
+}
+
+extension ServerTLS.Identity {
+    fileprivate var json: JSON {
+        .object([.init("certificate", .string(certificate)), .init("key", .string(key))])
     }
 }
 

@@ -14,6 +14,12 @@ extension Shape where Whole == ServerTLS {
                     "key", \.key, .text(atMost: 4096), isRequired: true,
                     about: "a PEM file with the leaf's private key"),
                 .init(
+                    "certificates", \.certificates,
+                    list(of: Shape<ServerTLS.Identity>.identity.form, 0...256), standard: "[]",
+                    about:
+                        "further ones, each for whoever asks for one of its DNS names (SNI); "
+                        + "`certificate` is for all others"),
+                .init(
                     "authorities", \.authorities, Form<String>.text(atMost: 4096).optional,
                     about: "a PEM file: who may vouch for clients"),
                 .init(
@@ -30,6 +36,21 @@ extension Shape where Whole == ServerTLS {
                 .init(
                     "min_version", \.minimumVersion, .choice, standard: "'1.2'",
                     about: "the least version of TLS"),
+            ])
+    }
+}
+
+extension Shape where Whole == ServerTLS.Identity {
+    fileprivate static var identity: Shape {
+        Shape(
+            ServerTLS.Identity(certificate: "", key: ""),
+            [
+                .init(
+                    "certificate", \.certificate, .text(atMost: 4096), isRequired: true,
+                    about: "a PEM file: the leaf, then the intermediates"),
+                .init(
+                    "key", \.key, .text(atMost: 4096), isRequired: true,
+                    about: "a PEM file with the leaf's private key"),
             ])
     }
 }

@@ -61,7 +61,28 @@ struct AlternativeNames: ~Copyable {
     borrowing func first(
         _ type: Int32, where condition: (String) -> Bool = { _ in true }
     ) -> String? {
-        guard let names = unsafe names else { return nil }
+        var found: String?
+        visit(type) { name in
+            guard condition(name) else { return true }
+            found = name
+            return false
+        }
+        return found
+    }
+
+    /// All names of `type`, in order.
+    borrowing func all(_ type: Int32) -> [String] {
+        var found: [String] = []
+        visit(type) { name in
+            found.append(name)
+            return true
+        }
+        return found
+    }
+
+    /// Hands out the names of `type` until `body` says that it wants no more.
+    private borrowing func visit(_ type: Int32, _ body: (String) -> Bool) {
+        guard let names = unsafe names else { return }
         let count = unsafe mb_general_name_count(names)
         for i in 0..<count {
             guard let text = unsafe mb_general_name_text(names, i, type),
@@ -73,9 +94,8 @@ struct AlternativeNames: ~Copyable {
             guard let name = unsafe String(validating: bytes, as: UTF8.self),
                 !name.utf8.contains(0)
             else { continue }
-            if condition(name) { return name }
+            guard body(name) else { return }
         }
-        return nil
     }
 }
 

@@ -11,7 +11,11 @@ public enum TLSMinimum: Sendable { case v12, v13 }
 
 /// A server's side.
 public struct TLSServerOptions: Equatable, Sendable {
+    /// What is shown to whoever asks for none of the names of `others`.
     public var identity: TLSIdentity
+    /// What is shown to whoever asks for one of its DNS names (SNI, RFC 6066, 3). No two have the
+    /// same, `identity` among them.
+    public var others: [TLSIdentity] = []
     /// PEM: who may vouch for clients; nil: nobody.
     public var authorities: [UInt8]?
     /// A client's certificate is asked for.
@@ -65,6 +69,10 @@ public final class TLSContext: @unchecked Sendable {
     /// ALPN's list on the wire: each with its length before it.
     let protocols: [UInt8]
     let cache = SessionCache()
+    /// A server's certificates, the first for whoever asks for none of `names`.
+    let credentials: [Credential]
+    /// What the server's certificates are asked for by.
+    let names: ServerNames
 
     /// The ciphers of TLS 1.2 that are spoken: forward secrecy, and encryption with authentication.
     /// Those of TLS 1.3 are all of that kind.
@@ -72,12 +80,13 @@ public final class TLSContext: @unchecked Sendable {
 
     /// - Throws: where certificate, key or authorities cannot be used.
     public init(server options: TLSServerOptions) throws(TLSError) {
+        (credentials, names) = try Self.credentials([options.identity] + options.others)
         isServer = true
         serverName = nil
         peerNames = options.clientNames.map { CertificateName($0) }
         protocols = Self.wire(options.protocols)
         unsafe pointer = try Self.make(TLS_server_method(), options.minimum)
-        try use(options.identity)
+        unsafe try credentials[0].install(in: pointer)
         if let authorities = options.authorities { try believe(authorities) }
         var mode = SSL_VERIFY_NONE
         if options.asksClient || options.requiresClient { mode |= SSL_VERIFY_PEER }
@@ -86,21 +95,24 @@ public final class TLSContext: @unchecked Sendable {
         // Sessions are resumed by tickets alone, so workers need no common store; their keys live
         // and die with this context.
         control(SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF)
-        let name = Array("meshbench".utf8)
-        unsafe SSL_CTX_set_session_id_context(pointer, name, UInt32(name.count))
         unsafe SSL_CTX_set_ex_data(pointer, 0, Unmanaged.passUnretained(self).toOpaque())
         if !protocols.isEmpty { unsafe SSL_CTX_set_alpn_select_cb(pointer, selectProtocol, nil) }
+        try chooseByName()
     }
 
     /// - Throws: where certificate, key or authorities cannot be used.
     public init(client options: TLSClientOptions) throws(TLSError) {
+        credentials = []
+        names = ServerNames()
         isServer = false
         serverName = options.serverName
-        let names = options.names.isEmpty ? options.serverName.map { [$0] } ?? [] : options.names
-        peerNames = names.map { CertificateName($0) }
+        let wanted = options.names.isEmpty ? options.serverName.map { [$0] } ?? [] : options.names
+        peerNames = wanted.map { CertificateName($0) }
         protocols = Self.wire(options.protocols)
         unsafe pointer = try Self.make(TLS_client_method(), options.minimum)
-        if let identity = options.identity { try use(identity) }
+        if let identity = options.identity {
+            unsafe try Credential(identity).install(in: pointer)
+        }
         if let authorities = options.authorities {
             try believe(authorities)
         } else {
@@ -142,26 +154,6 @@ public final class TLSContext: @unchecked Sendable {
 
     private func control(_ command: Int32, _ value: Int32) {
         unsafe SSL_CTX_ctrl(pointer, command, Int(value), nil)
-    }
-
-    private func use(_ identity: TLSIdentity) throws(TLSError) {
-        let chain = try PEM.certificates(identity.certificate, .malformedCertificate)
-        let key = try PEM.key(identity.key)
-        for (i, certificate) in chain.enumerated() {
-            let taken =
-                i == 0
-                ? unsafe SSL_CTX_use_certificate(pointer, certificate.pointer)
-                : unsafe Int32(
-                    SSL_CTX_ctrl(
-                        pointer, SSL_CTRL_CHAIN_CERT, 1,
-                        UnsafeMutableRawPointer(certificate.pointer)))
-            guard taken == 1 else {
-                throw TLSError(.malformedCertificate, detail: ErrorQueue.take().text)
-            }
-        }
-        guard unsafe SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1,
-            unsafe SSL_CTX_check_private_key(pointer) == 1
-        else { throw TLSError(.keyMismatch, detail: ErrorQueue.take().text) }
     }
 
     private func believe(_ authorities: [UInt8]) throws(TLSError) {

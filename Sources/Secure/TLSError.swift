@@ -6,10 +6,14 @@ public struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
     public var reason: TLSFailure
     /// More words, as OpenSSL has them; empty: none.
     public var detail: String
+    /// Which of a server's certificates it is about, the default being 0: one, or two that do not
+    /// go together.
+    public var certificates: [Int]
 
-    public init(_ reason: TLSFailure, detail: String = "") {
+    public init(_ reason: TLSFailure, detail: String = "", certificates: [Int] = [0]) {
         self.reason = reason
         self.detail = detail
+        self.certificates = certificates
     }
 
     public var description: String {
@@ -75,6 +79,10 @@ public enum TLSFailure: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case malformedCertificate
     case malformedKey
     case malformedAuthorities
+    /// Two certificates of a server have the same name: nothing says which of them is meant.
+    case duplicateServerName
+    /// A certificate that is to be asked for by name has no DNS name.
+    case noServerName
 
     /// The stable name, snake case, with `tls_` before it: what the access log's `details` say.
     public var detail: StaticString {
@@ -115,6 +123,8 @@ public enum TLSFailure: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .malformedCertificate: "tls_malformed_certificate"
         case .malformedKey: "tls_malformed_key"
         case .malformedAuthorities: "tls_malformed_authorities"
+        case .duplicateServerName: "tls_duplicate_server_name"
+        case .noServerName: "tls_no_server_name"
         }
     }
 

@@ -52,6 +52,13 @@ public final class TLSSession {
     /// The peer has said that nothing follows.
     public private(set) var isClosedByPeer = false
     private var hasSaidClose = false
+    /// Which of a server's certificates is shown.
+    var certificate = 0
+    /// The name that a client has asked a server for (SNI, RFC 6066, 3), in lower case, 253 bytes
+    /// at most; nil: none, or none that a host could have.
+    public internal(set) var serverName: String?
+    /// One of the server's certificates has it.
+    var isAskedByName = false
 
     /// The server's side of a connection.
     public convenience init(server context: TLSContext) {

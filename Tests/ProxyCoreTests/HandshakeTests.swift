@@ -9,7 +9,8 @@ import Testing
 @Suite struct HandshakeTests {
     private let now = Instant(nanoseconds: 1_000_000_000)
     private static let agreement = TLSAgreement(
-        version: "1.3", agreed: .http1, isResumed: true, peer: "spiffe://client")
+        version: "1.3", agreed: .http1, isResumed: true, peer: "spiffe://client",
+        serverName: "a.test")
 
     private func configuration(
         listener: ServerTLS? = nil, cluster: ClientTLS? = nil
@@ -58,7 +59,11 @@ import Testing
         proxy.checkInvariants()
         #expect(proxy.agreements.isEmpty)
         proxy.log.drain { lines in
-            #expect(lines.text.contains(",\"tls\":\"1.3\",\"peer\":\"spiffe://client\"}"))
+            #expect(
+                lines.text.contains(
+                    """
+                    ,"tls":"1.3","server_name":"a.test","peer":"spiffe://client"}
+                    """))
             return lines.count
         }
     }

@@ -94,6 +94,41 @@ import Testing
         #expect(try ProxyFile.parse(ProxyFile.text(other), file: "f") == other)
     }
 
+    @Test func certificatesArriveAndReadBack() throws {
+        let text = least.replacing(
+            "8080\"}",
+            with: """
+                8080", tls: {certificate: a.pem, key: a.key, \
+                certificates: [{certificate: b.pem, key: b.key}]}}
+                """)
+        let read = try ProxyFile.parse(text, file: "f")
+        #expect(
+            read.listeners[0].tls
+                == ServerTLS(
+                    certificate: "a.pem", key: "a.key",
+                    certificates: [.init(certificate: "b.pem", key: "b.key")]))
+        #expect(try ProxyFile.parse(ProxyFile.text(read), file: "f") == read)
+    }
+
+    @Test(arguments: [
+        ("[{certificate: b}]", "3:61: the key 'key' is missing"),
+        ("[{key: b}]", "3:61: the key 'certificate' is missing"),
+        ("b.pem", "3:60: a list is needed, not 'b.pem'"),
+        (
+            "[{certificate: b, key: b, names: [b.test]}]",
+            "3:86: unknown key 'names'"
+        ),
+        (
+            "[" + String(repeating: "{certificate: b, key: b}, ", count: 257) + "]",
+            "3:60: at most 256 items are needed here, not 257"
+        ),
+    ])
+    func wrongCertificates(list: String, error: String) {
+        let tls = ",\n    tls: {certificate: a.pem, key: a.key,    certificates: \(list)}}"
+        let text = least.replacing("8080\"}", with: "8080\"" + tls)
+        #expect(errors(text) == [error])
+    }
+
     @Test(
         arguments: [
             (

@@ -179,6 +179,7 @@ public struct AccessLogLine: Decodable, Equatable, Sendable {
     public var upstream: String?
     /// Only of secured connections.
     public var tls: String?
+    public var serverName: String?
     public var peer: String?
 }
 

@@ -76,7 +76,7 @@ extension ProxyWorker {
     private func agree(_ slot: Int, _ session: TLSSession) {
         let agreement = TLSAgreement(
             version: session.version, agreed: AgreedProtocol(name: session.agreedProtocol),
-            isResumed: session.isResumed, peer: session.peer)
+            isResumed: session.isResumed, peer: session.peer, serverName: session.serverName)
         proxy.secured(slot, agreement, now: now)
     }
 

@@ -60,8 +60,10 @@ struct AppFile {
     private static let keys = Keys.object([
         "name": .value, "listen": .value, "protocol": .value,
         "tls": .object([
-            "certificate": .value, "key": .value, "authorities": .value,
-            "clientCertificate": .value, "clientNames": .value, "minimumVersion": .value,
+            "certificate": .value, "key": .value,
+            "certificates": .list(.object(["certificate": .value, "key": .value])),
+            "authorities": .value, "clientCertificate": .value, "clientNames": .value,
+            "minimumVersion": .value,
         ]),
         "workers": .value, "seed": .value, "calls": .map,
         "behaviour": .object([
