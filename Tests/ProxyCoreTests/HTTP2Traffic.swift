@@ -209,6 +209,8 @@ final class HTTP2TrafficServer {
         case .stale:
             peer.answer(stream, sized, body: data)
             peer.submitGoaway(.noError)
+            // What comes before it has gone out is behind the last stream that it names.
+            last = min(last, peer.order.last ?? 0)
         case .garbage: peer.answer(stream, answerFields(200, own + [("x bad", "1")]))
         case .truncated:
             peer.answer(stream, sized, body: Array(data.prefix(size / 2)), ends: false)
