@@ -29,6 +29,10 @@ struct Connection: BitwiseCopyable, Linked {
     /// Slots whose request waits for its answer, and slots that its answer alone sets free.
     var busy: Int32 = 0
     var blocked: Int32 = 0
+    /// Slots that are not idle, and how many may be for all that its peer has said. More are while
+    /// requests are under way that it let be so before.
+    var offered: Int32 = 0
+    var allowed: Int32 = 0
     /// Slots whose request has not begun to be written, in order; -1: none.
     var firstUnsent: Int32 = -1
     var lastUnsent: Int32 = -1

@@ -30,9 +30,33 @@ extension Generator {
         let target = Int(connections[connection].target)
         recorder.opened(after: now - connections[connection].openingSince, phase: phase)
         targets[target].move(connection, to: .open, in: connections)
-        for place in 0..<speech.usable(connection) {
-            targets[target].move(slot: slot(connection, place), to: .free, in: slots)
+        limit(connection)
+    }
+
+    /// Offers as many slots of a connection as its peer lets be used. What is under way stays so;
+    /// a request that was put on the connection and is held up there from now on has waited for a
+    /// slot like any other.
+    mutating func limit(_ connection: Int) {
+        guard connections[connection].state == .open, !connections[connection].retiring else {
+            return
         }
+        let target = Int(connections[connection].target)
+        let allowed = Int32(speech.usable(connection))
+        connections[connection].allowed = allowed
+        for place in 0..<speech.places where connections[connection].offered < allowed {
+            let slot = slot(connection, place)
+            guard slots[slot].state == .idle else { continue }
+            targets[target].move(slot: slot, to: .free, in: slots)
+            connections[connection].offered &+= 1
+        }
+        for place in (0..<speech.places).reversed()
+        where connections[connection].offered > allowed {
+            let slot = slot(connection, place)
+            guard slots[slot].state == .free else { continue }
+            targets[target].move(slot: slot, to: .idle, in: slots)
+            connections[connection].offered &-= 1
+        }
+        if connections[connection].busy > allowed { haveUnsentWait(connection) }
     }
 
     /// The connection could not be established. The request that has waited longest is refused with
@@ -108,6 +132,7 @@ extension Generator {
         let target = Int(connections[connection].target)
         for place in 0..<speech.places where slots[slot(connection, place)].state == .free {
             targets[target].move(slot: slot(connection, place), to: .idle, in: slots)
+            connections[connection].offered &-= 1
         }
     }
 
@@ -121,6 +146,8 @@ extension Generator {
         connections[connection].generation &+= 1
         connections[connection].busy = 0
         connections[connection].blocked = 0
+        connections[connection].offered = 0
+        connections[connection].allowed = 0
         connections[connection].firstUnsent = -1
         connections[connection].lastUnsent = -1
         targets[target].move(connection, to: .closed, in: connections)

@@ -126,6 +126,19 @@ extension Generator {
         }
     }
 
+    /// Requests whose heads the connection holds back, as its peer now lets fewer be under way.
+    mutating func haveUnsentWait(_ connection: Int) {
+        var slot = Int(connections[connection].firstUnsent)
+        while slot >= 0 {
+            if !closedLoop, slots[slot].state == .busy, !slots[slot].waited {
+                slots[slot].waited = true
+                recorder.lag(
+                    slots[slot].takenUp - slots[slot].intended, phase: Int(slots[slot].phase))
+            }
+            slot = Int(slots[slot].nextUnsent)
+        }
+    }
+
     private func appendUnsent(_ slot: Int, _ connection: Int) {
         slots[slot].nextUnsent = -1
         let last = connections[connection].lastUnsent
@@ -177,6 +190,7 @@ extension Generator {
             switch speech.read(connection, bytes, &used) {
             case .more: break reading
             case .ready: becomeReady(connection, at: now)
+            case .limited: limit(connection)
             case .began(let place): noteFirstByte(slot(connection, place), at: now)
             case .answered(let answer): complete(connection, answer, at: now)
             case .lost(let place, let outcome): lose(connection, place, outcome, at: now)
@@ -208,9 +222,8 @@ extension Generator {
         case .blocked: connections[connection].blocked &-= 1
         case .idle, .free: preconditionFailure("an answer to nothing")
         }
-        let target = Int(connections[connection].target)
         let retires = connections[connection].retiring || !answer.goesOn
-        targets[target].move(slot: slot, to: retires ? .idle : .free, in: slots)
+        vacate(slot, of: connection, retires: retires)
         if retires { retire(connection, at: now) }
     }
 
@@ -223,9 +236,18 @@ extension Generator {
         end(slot, outcome, at: now)
         if !wasSent { removeUnsent(slot, connection) }
         let isRetiring = connections[connection].retiring
-        let target = Int(connections[connection].target)
-        targets[target].move(slot: slot, to: isRetiring ? .idle : .free, in: slots)
+        vacate(slot, of: connection, retires: isRetiring)
         if isRetiring { retire(connection, at: now) }
+    }
+
+    /// A slot has no request any more: another may have it, unless the connection takes none, or
+    /// its peer lets fewer be under way by now.
+    private mutating func vacate(_ slot: Int, of connection: Int, retires: Bool) {
+        let isFree =
+            !retires && connections[connection].offered <= connections[connection].allowed
+        if !isFree { connections[connection].offered &-= 1 }
+        targets[Int(connections[connection].target)].move(
+            slot: slot, to: isFree ? .free : .idle, in: slots)
     }
 
     // MARK: Timeouts
@@ -261,7 +283,7 @@ extension Generator {
         end(slot, .timeout, at: now)
         if speech.giveUp(connection, place: place) {
             if !wasSent { removeUnsent(slot, connection) }
-            targets[target].move(slot: slot, to: .free, in: slots)
+            vacate(slot, of: connection, retires: connections[connection].retiring)
             askToWrite(connection)
             if connections[connection].retiring { retire(connection, at: now) }
             return serve(target, at: now)

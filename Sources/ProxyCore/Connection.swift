@@ -150,9 +150,13 @@ struct Connection: BitwiseCopyable {
     var stream: Int32 = 0
     /// A stream's place among those of its session.
     var place: Int32 = -1
-    /// A stream's head, until it is used.
+    /// A head that stands apart from the input, until it is used: a stream's, or that of a request
+    /// which an upstream has refused.
     var received = Segment()
     var hasReceived = false
+    /// Bytes of a request's body that have gone on, behind its head in the same buffer: in
+    /// `replay` at the upstream's side, in `received` at the client's once it was refused.
+    var replayBody: UInt32 = 0
     /// A connection to an upstream that stands in its endpoint's list although streams may use it.
     var isPooled = false
     /// Fields that came behind a stream's body, until the body has gone on.
@@ -186,7 +190,8 @@ struct Connection: BitwiseCopyable {
     var keepAlive = false
     /// It has answered before: it may turn out to be stale.
     var reused = false
-    /// The whole request, kept until the answer begins.
+    /// The request, kept until the answer begins: whole as it was sent, or, where it goes on a
+    /// stream, its head as it came, with what has gone on of its body behind it (`replayBody`).
     var replay = Segment()
     var hasReplay = false
     /// Bytes of the answer have come; where it is a session's, any bytes.
@@ -244,6 +249,9 @@ struct Exchange: BitwiseCopyable {
     var webSocketKey = WebSocketKey()
     /// The final answer's head has been queued: no other can be sent.
     var headSent = false
+    /// An upstream has refused it: it is on its way to another (`Proxy+Refusals.swift`).
+    var isRefused = false
+    /// It has been sent twice.
     var retried = false
     var interimCount: UInt8 = 0
     var status: UInt16 = 0

@@ -29,6 +29,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case directBytes
     case pendingOverflow
     case staleRetries
+    case refusedRetries
     case protocolErrors
     case upgrades
     case tcpConnections
@@ -80,6 +81,7 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .directBytes: "direct_bytes_total"
         case .pendingOverflow: "pending_overflow_total"
         case .staleRetries: "stale_retries_total"
+        case .refusedRetries: "refused_retries_total"
         case .protocolErrors: "protocol_errors_total"
         case .upgrades: "upgrades_total"
         case .tcpConnections: "tcp_connections_total"

@@ -161,7 +161,11 @@ extension Proxy {
         case (_, .session): breakSession(slot, reset: false, now: now)
         case (.downstream, .awaitingRequest):
             // Requests that came before the end are answered first.
-            if connections[slot].hasInput { askRead(slot) } else { requestEnded(slot, now: now) }
+            if connections[slot].hasInput || connections[slot].hasReceived {
+                askRead(slot)
+            } else {
+                requestEnded(slot, now: now)
+            }
         case (.downstream, .exchange) where !connections[slot].body.isComplete:
             relayRequest(slot, now: now)
         case (.downstream, .lingering), (.downstream, .handshaking): close(slot)

@@ -75,8 +75,8 @@ extension Proxy {
         }
         if connection.stage == .pending || connection.stage == .exchange, connection.peer == nil {
             precondition(
-                connection.isStream
-                    ? connection.hasReceived : connection.hasInput || connection.forwards,
+                connection.hasReceived
+                    || !connection.isStream && (connection.hasInput || connection.forwards),
                 "a pending request without its head")
         }
     }

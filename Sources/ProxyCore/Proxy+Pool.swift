@@ -76,8 +76,10 @@ extension Proxy {
 
     // MARK: Lists
 
-    func pushPooled(_ slot: Int, _ endpoint: Int) {
-        upstreams.withEndpoint(endpoint) { link(slot, first: &$0.pooled) }
+    func pushPooled(_ slot: Int, _ endpoint: Int, asLast: Bool = false) {
+        upstreams.withEndpoint(endpoint) {
+            if asLast { link(slot, last: &$0.pooled) } else { link(slot, first: &$0.pooled) }
+        }
     }
 
     /// The connection of `endpoint` that was used last; nil: none is free.

@@ -13,8 +13,8 @@ extension Proxy {
         var exchange = connections[slot].exchange
         let complete = connections[slot].body.isComplete
         if connections[slot].stage == .awaitingRequest {
-            // The head is still in the input.
-            if connections[slot].isStream {
+            // The head is still there.
+            if connections[slot].isStream || connections[slot].hasReceived {
                 dropReceived(slot)
             } else if complete, exchange.keepAlive {
                 consumeInput(slot, head.length)
@@ -25,6 +25,7 @@ extension Proxy {
         exchange.keepAlive = exchange.keepAlive && complete && !draining
         exchange.status = UInt16(status)
         exchange.headSent = true
+        exchange.isRefused = false
         connections[slot].exchange = exchange
         if connections[slot].isStream {
             return replyOnStream(slot, flag: flag, detail: detail, now: now)

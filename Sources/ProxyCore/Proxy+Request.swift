@@ -10,6 +10,7 @@ extension Proxy {
 
     /// Input has come while no exchange is in hand.
     func requestBytes(_ slot: Int, now: Instant) {
+        if connections[slot].exchange.isRefused { return sendAgain(slot, now: now) }
         if connections[slot].isStream { return streamHeadBytes(slot, now: now) }
         guard connections[slot].hasInput else {
             if connections[slot].inputEnded { requestEnded(slot, now: now) }
@@ -225,7 +226,7 @@ extension Proxy {
         send(slot, bytes, on: upstream, now: now)
     }
 
-    /// Puts the request in its cluster's queue. Its head stays in the input and is read again when
+    /// Puts the request in its cluster's queue. Its head stays where it is and is read again when
     /// its turn comes.
     func wait(_ slot: Int, cluster: Int, now: Instant) {
         guard upstreams.clusters[cluster].pending.count < upstreams.clusters[cluster].maxPending
@@ -301,7 +302,11 @@ extension Proxy {
         {
             connections[upstream].coding = .chunks
         }
-        consumeHead(slot, headLength)
+        if connections[upstream].isStream {
+            keepOrReplay(slot, upstream, headLength)
+        } else {
+            consumeHead(slot, headLength)
+        }
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
         keepForReplay(slot, upstream)

@@ -331,6 +331,8 @@ extension Proxy {
     func concludeClient(_ client: Int, keepAlive: Bool, now: Instant) {
         connections[client].since = now
         if connections[client].isStream { return concludeStream(client, now: now) }
+        dropReceived(client)
+        dropTail(client)
         connections[client].coding = .same
         if keepAlive {
             connections[client].stage = .awaitingRequest

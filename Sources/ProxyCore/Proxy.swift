@@ -261,12 +261,15 @@ public final class Proxy {
         if connections[slot].session >= 0, connections[slot].isStream { detach(slot) }
         releaseInput(slot)
         connections[slot].output.clear(to: pool)
+        dropReceived(slot)
+        dropReplay(slot)
+        dropTail(slot)
+        dropTrailers(slot)
         if connections[slot].role == .downstream {
             dropNote(slot)
             if connections[slot].isSecured { agreements[slot] = nil }
             if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
         } else if !connections[slot].isStream {
-            dropReplay(slot)
             let endpoint = Int(connections[slot].endpoint)
             upstreams.count(-1, at: endpoint)
             counters.add(.upstreamConnectionsClosed)
@@ -397,6 +400,6 @@ public final class Proxy {
         let connection = connections[slot]
         return connection.role == .downstream && connection.stage == .awaitingRequest
             && connection.exchange.started > .zero && !connection.hasInput
-            && connection.output.isEmpty
+            && !connection.hasReceived && connection.output.isEmpty
     }
 }

@@ -5,9 +5,9 @@ import Base
 import Model
 import Stats
 import Testing
-import Wire
 
 @testable import LoadCore
+@testable import Wire
 
 /// A server that does with each request what a test says, when it says it.
 private final class StreamServer: HTTP2Session {
@@ -124,6 +124,20 @@ private final class Link {
         pump()
     }
 
+    /// Takes up what is due after so many milliseconds; nobody says anything yet.
+    func take(to milliseconds: Int64) {
+        now = start + .milliseconds(milliseconds)
+        generator.advance(to: now, heard: now)
+    }
+
+    /// What the server has to say arrives.
+    func hear() {
+        _ = server.pull()
+        let bytes = server.out
+        server.out = []
+        bytes.withBytes { generator.received(0, $0, at: now) }
+    }
+
     /// Lets both say all they have to say.
     func pump() {
         var goesOn = true
@@ -186,6 +200,89 @@ private final class Link {
         // All four found no free place: their delay is no lateness of the generator's.
         #expect(tally.wait.count == 4 && tally.lag.max == 0)
         #expect(tally.sent == 4 && tally.firstByte.count == 2)
+    }
+
+    @Test("A limit that the server lowers or raises holds from then on")
+    func limitsChange() {
+        let link = Link(streams: 4, serverStreams: 3)
+        link.open()
+        for milliseconds in 0...2 { link.advance(to: Int64(milliseconds)) }
+        #expect(link.server.streams == [1, 3, 5])
+        link.server.submitLimit(streams: 1)
+        link.pump()
+        for milliseconds in 3...5 { link.advance(to: Int64(milliseconds)) }
+        link.server.answer(1, (":status", "200"))
+        link.server.answer(3, (":status", "200"))
+        link.pump()
+        #expect(link.server.streams == [1, 3, 5], "one is as many as there may be")
+        link.server.answer(5, (":status", "200"))
+        link.pump()
+        #expect(link.server.streams == [1, 3, 5, 7])
+        link.server.submitLimit(streams: 2)
+        link.pump()
+        #expect(link.server.streams == [1, 3, 5, 7, 9])
+        link.server.submitLimit(streams: 100)
+        link.pump()
+        #expect(link.server.streams == [1, 3, 5, 7, 9, 11], "three were due behind the third")
+        for milliseconds in 6...9 { link.advance(to: Int64(milliseconds)) }
+        // There are no more than four places, whatever the server lets be.
+        #expect(link.server.streams == [1, 3, 5, 7, 9, 11, 13])
+        // Whoever had to wait says so; the generator was never late.
+        #expect(link.tally.lag.max == 0 && link.tally.wait.count == 3)
+        #expect(link.tally.sent == 7)
+    }
+
+    @Test("A server may let no stream be open for a while")
+    func noStreams() {
+        let link = Link(streams: 2, serverStreams: 2)
+        link.open()
+        link.advance(to: 0)
+        link.server.submitLimit(streams: 0)
+        link.pump()
+        link.server.answer(1, (":status", "200"))
+        link.pump()
+        for milliseconds in 1...3 { link.advance(to: Int64(milliseconds)) }
+        #expect(link.server.streams == [1])
+        link.server.submitLimit(streams: 2)
+        link.pump()
+        #expect(link.server.streams == [1, 3, 5])
+        #expect(link.tally.wait.count == 2 && link.tally.lag.max == 0)
+    }
+
+    @Test("A request that the session holds back when the limit falls has waited for its slot")
+    func limitsOvertake() {
+        let link = Link(streams: 2, serverStreams: 2)
+        link.open()
+        link.advance(to: 0)
+        link.server.submitLimit(streams: 1)
+        // The second is put on the connection before the news is heard, and cannot be written.
+        link.take(to: 1)
+        link.hear()
+        link.pump()
+        #expect(link.server.streams == [1])
+        link.now = link.now + .milliseconds(20)
+        link.server.answer(1, (":status", "200"))
+        link.pump()
+        #expect(link.server.streams == [1, 3])
+        link.now = link.now + .milliseconds(5)
+        link.server.answer(3, (":status", "200"))
+        link.pump()
+        #expect(link.tally.lag.max == 0 && link.tally.wait.count == 1)
+        #expect(link.tally.wait.max >= 19_000_000, "nanoseconds")
+    }
+
+    @Test("What a GOAWAY has not looked at is refused, and not tried again")
+    func refusals() {
+        let link = Link()
+        link.open()
+        link.advance(to: 2)
+        #expect(link.server.streams == [1, 3, 5])
+        let frame: [UInt8] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+        frame.withBytes { link.generator.received(0, $0, at: link.now) }
+        link.server.answer(1, (":status", "200"))
+        link.pump()
+        #expect(link.tally.outcomes == ["ok": 1, "refused": 2])
+        #expect(link.tally.sent == 3 && link.server.streams == [1, 3, 5])
     }
 
     @Test("A call says how long it waits, and counts by its status")

@@ -156,20 +156,6 @@ import Wire
         end(scene, client)
     }
 
-    @Test func anUpstreamThatGoesAwayForAReasonFailsWhatItHasNotSeen() {
-        let scene = Self.scene()
-        let client = scene.client()
-        let first = client.peer.request(requestFields())
-        scene.pass()
-        // A GOAWAY that names no stream: nothing has been looked at.
-        let frame: [UInt8] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
-        scene.servers[0].peer.output.append(frame)
-        scene.pass()
-        #expect(first?.status == 503)
-        #expect(scene.simulation.logLines.contains { $0.contains("stream_refused") })
-        end(scene, client)
-    }
-
     @Test(arguments: [true, false])
     func aLostConnectionEndsItsStreams(_ isReset: Bool) {
         let scene = Self.scene()

@@ -65,6 +65,7 @@ final class HTTP2Peer: HTTP2Session {
     var failed: HTTP2Failure?
     /// Bytes for the wire.
     var output = ByteQueue()
+    fileprivate var lastWords: [UInt8] = []
     /// What came is not given back: windows close.
     var holdsBack = false
     /// Called when a head has come.
@@ -206,6 +207,13 @@ final class HTTP2Peer: HTTP2Session {
         news.append(stream)
     }
 
+    /// Says that no stream behind `last` has been looked at, whatever has come. Behind what is to
+    /// be said already: SETTINGS come first.
+    func goAway(last: Int32) {
+        let number = [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: last >> $0) }
+        lastWords += [0, 0, 8, 7, 0, 0, 0, 0, 0] + number + [0, 0, 0, 0]
+    }
+
     override func goawayReceived(last: Int32, _ code: HTTP2Code) { goaways.append(code) }
 }
 
@@ -255,6 +263,8 @@ final class HTTP2End: SimulatedPeer {
             return finish()
         }
         _ = peer.pull()
+        peer.output.append(peer.lastWords)
+        peer.lastWords = []
         bendFrames()
         if bend == nil ? peer.output.isEmpty : bent.isEmpty {
             guard closesWhenDone || resets || peer.failed != nil || peer.isDone else {

@@ -15,6 +15,7 @@ final class HTTP2Scene {
     var onHead: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
     var onEnd: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
     var serverStreams = 1000
+    var serverWindow = 65_535
     var opening = SimulatedSocket.Opening.open
 
     var proxy: Proxy { simulation.proxy }
@@ -54,7 +55,7 @@ final class HTTP2Scene {
     }
 
     private func server(_ socket: SimulatedSocket) -> HTTP2End {
-        let peer = HTTP2Peer(server: true, streams: serverStreams)
+        let peer = HTTP2Peer(server: true, streams: serverStreams, window: serverWindow)
         peer.onHead = { [unowned self, unowned peer] in onHead?(peer, $0) }
         peer.onEnd = { [unowned self, unowned peer] in onEnd?(peer, $0) }
         return HTTP2End(peer, socket)

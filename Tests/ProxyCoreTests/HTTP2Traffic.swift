@@ -92,11 +92,19 @@ final class HTTP2TrafficServer {
     private let record: ServerRecord
     private unowned let simulation: ProxySimulation
     private unowned let end: HTTP2End
+    /// In which requests may be refused more than once, and whole connections' at once.
+    private let isSound: Bool
+    /// The last stream that is looked at.
+    private var last = Int32.max
+    private var refused: Set<Int32> = []
 
-    init(_ end: HTTP2End, _ record: ServerRecord, _ simulation: ProxySimulation) {
+    init(
+        _ end: HTTP2End, _ record: ServerRecord, _ simulation: ProxySimulation, isSound: Bool
+    ) {
         self.end = end
         self.record = record
         self.simulation = simulation
+        self.isSound = isSound
     }
 
     /// Has the end's peer do so.
@@ -117,12 +125,46 @@ final class HTTP2TrafficServer {
         return (answer, words[1])
     }
 
+    /// Whether the stream is refused, before anything of it has been looked at.
+    private func refuses(_ stream: HTTP2Peer.Stream) -> Bool {
+        if stream.number > last { return true }
+        let tag = tag(stream)
+        guard !isSound else {
+            // Once, and only what is surely sent again: a body that one buffer holds.
+            let hasBody = stream[":method"] == "POST" || stream[":method"] == "PUT"
+            let length = stream["content-length"].flatMap { Int($0) } ?? .max
+            guard !hasBody || length < 60_000, !record.refused.contains(tag),
+                simulation.chance(5)
+            else { return false }
+            record.refused.insert(tag)
+            end.peer.reset(stream.number, .refusedStream)
+            return true
+        }
+        guard simulation.chance(10) else { return false }
+        record.refused.insert(tag)
+        if simulation.chance(70) {
+            end.peer.reset(stream.number, .refusedStream)
+        } else {
+            last = stream.number - 2
+            end.peer.goAway(last: max(0, last))
+        }
+        return true
+    }
+
     private func headCame(_ stream: HTTP2Peer.Stream) {
+        if refuses(stream) {
+            refused.insert(stream.number)
+            return
+        }
         record.seen.append(tag(stream))
+        if !record.processed.insert(tag(stream)).inserted {
+            record.violations.append("\(tag(stream)) was processed twice")
+        }
         if plan(stream).0 == .early { answer(stream) }
     }
 
     private func ended(_ stream: HTTP2Peer.Stream) {
+        if refused.contains(stream.number) { return }
         let tag = tag(stream)
         if stream.body != SimulatedExchange.pattern(tag, stream.body.count) {
             record.violations.append("the body of \(tag) is another's")
@@ -167,6 +209,8 @@ final class HTTP2TrafficServer {
         case .stale:
             peer.answer(stream, sized, body: data)
             peer.submitGoaway(.noError)
+            // What comes before it has gone out is behind the last stream that it names.
+            last = min(last, peer.order.last ?? 0)
         case .garbage: peer.answer(stream, answerFields(200, own + [("x bad", "1")]))
         case .truncated:
             peer.answer(stream, sized, body: Array(data.prefix(size / 2)), ends: false)

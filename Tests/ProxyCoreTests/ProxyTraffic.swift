@@ -49,10 +49,11 @@ struct ProxyTraffic {
         let upstreamsSpeakHTTP2 = speech == .http2
         // One that takes fewer streams than clients assume refuses some, until its SETTINGS come.
         let streams = isSound ? 100 : 1 + random.below(8)
+        let isSound = isSound
         simulation.serve = { [unowned simulation] socket, _ in
             guard upstreamsSpeakHTTP2 else { return SimulatedServer(socket, record) }
             let end = HTTP2End(HTTP2Peer(server: true, streams: streams), socket)
-            HTTP2TrafficServer(end, record, simulation).take(end.peer)
+            HTTP2TrafficServer(end, record, simulation, isSound: isSound).take(end.peer)
             if simulation.chance(20) { end.writeLimit = 1 + simulation.random.below(100) }
             return end
         }

@@ -5,6 +5,10 @@ import Support
 final class ServerRecord {
     /// The tags of requests whose head came, in order; a request sent twice stands here twice.
     var seen: [Int] = []
+    /// Of those, the ones that a server of HTTP/2 has looked at: no other may see them again.
+    var processed: Set<Int> = []
+    /// The tags of requests that one has refused.
+    var refused: Set<Int> = []
     /// What no server may ever see.
     var violations: [String] = []
 }

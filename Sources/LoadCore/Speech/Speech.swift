@@ -21,6 +21,8 @@ enum Reading: Equatable {
     case more
     /// The handshake is over: requests may be submitted.
     case ready
+    /// The peer lets more requests be under way than before, or fewer: `usable` says how many.
+    case limited
     /// The first byte of the answer to the request in this place.
     case began(place: Int)
     case answered(Answer)
@@ -123,7 +125,7 @@ struct Speech: ~Copyable {
         return false
     }
 
-    /// Of the places of a connection that is ready, those that its peer lets be used.
+    /// Of the places of a connection that is ready, how many its peer lets be used at once.
     func usable(_ connection: Int) -> Int { http2?.usable(connection) ?? places }
 
     /// A request is to go out.

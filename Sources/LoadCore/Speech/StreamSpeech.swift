@@ -1,6 +1,7 @@
 // HTTP/2, and unary calls of gRPC over it, on all connections of a generator thread: a place is a
 // stream. Requests wait for the server's first SETTINGS, which say how many streams it lets be
-// open: what it would hold up in the session would look as if the generator were late.
+// open, and keep to what later ones say: what would be held up in the session would look as if the
+// generator were late.
 
 import Base
 import Model
@@ -57,7 +58,7 @@ final class StreamSpeech {
         sessions[connection] = StreamSession(self, connection: connection)
     }
 
-    /// Requests that the connection carries at once, once it is ready.
+    /// Requests that the connection may carry at once, once it is ready.
     func usable(_ connection: Int) -> Int { Int(lines[connection].usable) }
 
     func submit(_ connection: Int, place: Int) {
@@ -184,10 +185,11 @@ final class StreamSpeech {
     }
 
     func settled(_ connection: Int, streams: Int) {
-        guard !lines[connection].isReady, streams > 0 else { return }
+        let usable = Int32(min(streams, places))
+        guard usable != lines[connection].usable else { return }
+        lines[connection].usable = usable
+        events.append(lines[connection].isReady ? .limited : .ready)
         lines[connection].isReady = true
-        lines[connection].usable = Int32(min(streams, places))
-        events.append(.ready)
     }
 
     func began(_ connection: Int, _ place: Int) {
@@ -260,7 +262,8 @@ final class StreamSpeech {
 /// One connection of HTTP/2.
 private struct StreamLine: BitwiseCopyable {
     var target: Int32 = 0
-    /// Streams that the server lets be open, at most as many as there are places.
+    /// Streams that the server lets be open, by its last SETTINGS; at most as many as there are
+    /// places.
     var usable: Int32 = 0
     var isReady = false
     var isRetiring = false

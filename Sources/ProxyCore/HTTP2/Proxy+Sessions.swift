@@ -192,10 +192,11 @@ extension Proxy {
         fields.removeAll()
         let lines = connections[slot].trailers
         fields.add(lines: pool.bytes(lines.buffer, Int(lines.start)..<Int(lines.end)))
-        let isSent =
-            !fields.overflowed && session.submitTrailers(connections[slot].stream, fields)
-        dropTrailers(slot)
-        return isSent ? .trailers(count) : .failed
+        // They stay until the stream is let go: it may be refused, and sent again.
+        guard !fields.overflowed, session.submitTrailers(connections[slot].stream, fields) else {
+            return .failed
+        }
+        return .trailers(count)
     }
 
     /// Moves bytes of a stream into its connection's output, behind the header of their frame.

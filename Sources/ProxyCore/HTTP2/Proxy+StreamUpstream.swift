@@ -52,12 +52,15 @@ extension Proxy {
         connections[upstream].stage = .exchange
         let exchange = connections[slot].exchange
         let switches = exchange.wantsUpgrade || exchange.isConnect
-        let hasBody = !connections[slot].body.isComplete || switches
+        let client = connections[slot]
+        let hasBody =
+            !client.body.isComplete || switches || client.replayBody > 0 || client.hasTail
         writeFields(slot, bytes, on: carrier)
         guard !fields.overflowed,
             let stream = session.submitRequest(fields, tag: upstream, hasBody: hasBody)
         else {
-            connections[upstream].session = -1
+            // A stream that never was: no connection ends with it.
+            connections[upstream].carrier = Int32(carrier)
             close(upstream)
             // Its identifiers have run out, or it has begun to close.
             unpoolSession(carrier)
@@ -108,10 +111,11 @@ extension Proxy {
     }
 
     /// Puts a connection among those that take one more stream.
-    func poolSession(_ slot: Int) {
+    /// - Parameter asLast: others of its endpoint are taken first.
+    func poolSession(_ slot: Int, asLast: Bool = false) {
         guard !connections[slot].isPooled else { return }
         connections[slot].isPooled = true
-        pushPooled(slot, Int(connections[slot].endpoint))
+        pushPooled(slot, Int(connections[slot].endpoint), asLast: asLast)
     }
 
     func unpoolSession(_ slot: Int) {
@@ -121,7 +125,10 @@ extension Proxy {
     }
 
     /// A stream has ended, or the peer lets more be open.
-    func offerRoom(_ session: ProxySession, servesPending: Bool = true, now: Instant) {
+    /// - Parameter asLast: see `poolSession`.
+    func offerRoom(
+        _ session: ProxySession, asLast: Bool = false, servesPending: Bool = true, now: Instant
+    ) {
         let slot = session.slot
         guard connections[slot].role == .upstream else { return }
         let endpoint = Int(connections[slot].endpoint)
@@ -134,7 +141,7 @@ extension Proxy {
         if upstreams.endpoints[endpoint].removed || !hasRoomForStreams(session) {
             return unpoolSession(slot)
         }
-        poolSession(slot)
+        poolSession(slot, asLast: asLast)
         let cluster = Int(upstreams.endpoints[endpoint].cluster)
         if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
     }

@@ -34,9 +34,6 @@ extension Proxy {
             connections[session.slot].since = turn
             mark(session)
         }
-        dropReceived(slot)
-        dropTail(slot)
-        dropTrailers(slot)
     }
 
     /// A request's head is complete, on a stream that is new.
@@ -78,6 +75,7 @@ extension Proxy {
         }
         connections[slot].active = turn
         connections[slot].answered = true
+        dropReplay(slot)
         if endsStream { connections[slot].inputEnded = true }
         responseBytes(slot, now: turn)
     }
@@ -121,7 +119,7 @@ extension Proxy {
     }
 
     /// A copy in a buffer of its own; nil: there is none.
-    private func keep(_ bytes: Bytes) -> Segment? {
+    func keep(_ bytes: Bytes) -> Segment? {
         guard let buffer = pool.take() else { return nil }
         var out = unsafe ByteWriter(pool.memory(buffer))
         out.append(bytes)
@@ -235,6 +233,9 @@ extension Proxy {
                 return
             }
             guard let client = connection.peer else { return dropStream(slot, nil, now: turn) }
+            if code == .refusedStream, mayReplay(slot, client) {
+                return replayRefused(slot, client, now: turn)
+            }
             let detail = code == .refusedStream ? "stream_refused" : detail
             failedCode = code
             abort(client, status: 503, flag: .UC, detail: detail, now: turn)
@@ -263,6 +264,7 @@ extension Proxy {
     func dropReceived(_ slot: Int) {
         guard connections[slot].hasReceived else { return }
         connections[slot].hasReceived = false
+        connections[slot].replayBody = 0
         pool.give(connections[slot].received.buffer)
     }
 
@@ -278,10 +280,11 @@ extension Proxy {
         pool.give(connections[slot].trailers.buffer)
     }
 
-    /// The head in hand: a stream's own, or what stands at the start of the input.
+    /// The head in hand: one that stands apart, or what stands at the start of the input.
     func headBytes(_ slot: Int) -> Bytes {
-        guard connections[slot].isStream else { return input(slot) }
-        guard connections[slot].hasReceived else { return Bytes("") }
+        guard connections[slot].hasReceived else {
+            return connections[slot].isStream ? Bytes("") : input(slot)
+        }
         let segment = connections[slot].received
         return pool.bytes(segment.buffer, Int(segment.start)..<Int(segment.end))
     }

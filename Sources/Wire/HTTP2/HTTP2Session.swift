@@ -92,6 +92,17 @@ open class HTTP2Session {
                 session, 0, 0, Int32(settings.connectionWindow)))
     }
 
+    /// Lets the peer have so many streams open from here on; those that are open go on. For tests
+    /// of peers, as nothing here changes its mind.
+    final func submitLimit(streams: Int) {
+        let entries = [
+            nghttp2_settings_entry(
+                settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue),
+                value: UInt32(streams))
+        ]
+        check(unsafe nghttp2_submit_settings(session, 0, entries, entries.count))
+    }
+
     /// What has no other reason than a lack of memory, or a mistake of ours.
     private func check(_ code: Int32) {
         precondition(code == 0, "nghttp2 refused what it should take")
