@@ -59,8 +59,8 @@ extension Generator {
     }
 
     /// The peer refused the handshake.
-    mutating func refuse(_ connection: Int, status: Int, at now: Instant) {
-        actions.append(.refuse(connection: connection, status: status))
+    mutating func refuse(_ connection: Int, _ refusal: HandshakeRefusal, at now: Instant) {
+        actions.append(.refuse(connection: connection, refusal))
         speech.reset(connection)
         failedToOpen(connection, at: now)
     }
@@ -83,7 +83,7 @@ extension Generator {
     /// The connection is of no use any more; what is on it ends in `outcome`.
     mutating func lose(_ connection: Int, _ outcome: Outcome, at now: Instant) {
         if connections[connection].state == .opening {
-            return refuse(connection, status: 0, at: now)
+            return refuse(connection, .unanswered, at: now)
         }
         if connections[connection].busy > 0 {
             for place in 0..<speech.places where slots[slot(connection, place)].state == .busy {
@@ -121,8 +121,6 @@ extension Generator {
         connections[connection].generation &+= 1
         connections[connection].busy = 0
         connections[connection].blocked = 0
-        connections[connection].firstUnsent = -1
-        connections[connection].lastUnsent = -1
         targets[target].move(connection, to: .closed, in: connections)
         actions.append(.close(connection: connection))
         if sendsAtOnce { open(connection, at: now) } else { openForWaiting(target, at: now) }
