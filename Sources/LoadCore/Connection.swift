@@ -33,9 +33,6 @@ struct Connection: BitwiseCopyable, Linked {
     /// requests are under way that it let be so before.
     var offered: Int32 = 0
     var allowed: Int32 = 0
-    /// Slots whose request has not begun to be written, in order; -1: none.
-    var firstUnsent: Int32 = -1
-    var lastUnsent: Int32 = -1
     /// The phase of the last request put on it.
     var phase: Int32 = 0
     /// When the attempt to open it began.
@@ -60,8 +57,6 @@ struct RequestSlot: BitwiseCopyable, Linked {
     var state = State.idle
     var next: Int32 = -1
     var previous: Int32 = -1
-    /// The next of the connection's unsent requests.
-    var nextUnsent: Int32 = -1
 
     var phase: Int32 = 0
     /// Whether its first byte was offered to the kernel.

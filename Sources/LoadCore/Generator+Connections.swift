@@ -83,8 +83,8 @@ extension Generator {
     }
 
     /// The peer refused the handshake.
-    mutating func refuse(_ connection: Int, status: Int, at now: Instant) {
-        actions.append(.refuse(connection: connection, status: status))
+    mutating func refuse(_ connection: Int, _ refusal: HandshakeRefusal, at now: Instant) {
+        actions.append(.refuse(connection: connection, refusal))
         speech.reset(connection)
         failedToOpen(connection, at: now)
     }
@@ -107,7 +107,7 @@ extension Generator {
     /// The connection is of no use any more; what is on it ends in `outcome`.
     mutating func lose(_ connection: Int, _ outcome: Outcome, at now: Instant) {
         if connections[connection].state == .opening {
-            return refuse(connection, status: 0, at: now)
+            return refuse(connection, .unanswered, at: now)
         }
         if connections[connection].busy > 0 {
             for place in 0..<speech.places where slots[slot(connection, place)].state == .busy {
@@ -148,8 +148,6 @@ extension Generator {
         connections[connection].blocked = 0
         connections[connection].offered = 0
         connections[connection].allowed = 0
-        connections[connection].firstUnsent = -1
-        connections[connection].lastUnsent = -1
         targets[target].move(connection, to: .closed, in: connections)
         actions.append(.close(connection: connection))
         if sendsAtOnce { open(connection, at: now) } else { openForWaiting(target, at: now) }

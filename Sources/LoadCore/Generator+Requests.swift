@@ -45,7 +45,6 @@ extension Generator {
         slots[slot].waited = waited
         slots[slot].isSent = false
         slots[slot].firstByteSeen = false
-        appendUnsent(slot, connection)
         speech.submit(connection, place: place)
         connections[connection].phase = Int32(phase)
         connections[connection].busy &+= 1
@@ -94,8 +93,8 @@ extension Generator {
     @inline(__always)
     public mutating func output(_ connection: Int, at now: Instant) -> Bytes {
         let output = speech.output(connection)
-        for _ in 0..<output.begun {
-            let slot = popUnsent(connection)
+        for index in 0..<output.begun {
+            let slot = slot(connection, speech.begun(connection, index))
             // One that was given up before it could be sent is no more.
             if slots[slot].state == .busy, !slots[slot].isSent { noteSent(slot, at: now) }
         }
@@ -128,41 +127,15 @@ extension Generator {
 
     /// Requests whose heads the connection holds back, as its peer now lets fewer be under way.
     mutating func haveUnsentWait(_ connection: Int) {
-        var slot = Int(connections[connection].firstUnsent)
-        while slot >= 0 {
-            if !closedLoop, slots[slot].state == .busy, !slots[slot].waited {
-                slots[slot].waited = true
-                recorder.lag(
-                    slots[slot].takenUp - slots[slot].intended, phase: Int(slots[slot].phase))
+        guard !closedLoop else { return }
+        for place in 0..<speech.places {
+            let slot = slot(connection, place)
+            guard slots[slot].state == .busy, !slots[slot].isSent, !slots[slot].waited else {
+                continue
             }
-            slot = Int(slots[slot].nextUnsent)
-        }
-    }
-
-    private func appendUnsent(_ slot: Int, _ connection: Int) {
-        slots[slot].nextUnsent = -1
-        let last = connections[connection].lastUnsent
-        if last >= 0 {
-            slots[Int(last)].nextUnsent = Int32(slot)
-        } else {
-            connections[connection].firstUnsent = Int32(slot)
-        }
-        connections[connection].lastUnsent = Int32(slot)
-    }
-
-    private func popUnsent(_ connection: Int) -> Int {
-        let slot = Int(connections[connection].firstUnsent)
-        let next = slots[slot].nextUnsent
-        connections[connection].firstUnsent = next
-        if next < 0 { connections[connection].lastUnsent = -1 }
-        return slot
-    }
-
-    private func removeUnsent(_ slot: Int, _ connection: Int) {
-        // Bound: each place once.
-        for _ in 0..<speech.places where connections[connection].firstUnsent >= 0 {
-            let next = popUnsent(connection)
-            if next != slot { appendUnsent(next, connection) }
+            slots[slot].waited = true
+            recorder.lag(
+                slots[slot].takenUp - slots[slot].intended, phase: Int(slots[slot].phase))
         }
     }
 
@@ -196,8 +169,7 @@ extension Generator {
             case .lost(let place, let outcome): lose(connection, place, outcome, at: now)
             case .retiring: retire(connection, at: now)
             case .owing: askToWrite(connection)
-            case .refused(let status):
-                return refuse(connection, status: status, at: now)
+            case .refused(let refusal): return refuse(connection, refusal, at: now)
             case .broken: return lose(connection, .malformed, at: now)
             }
             if connections[connection].generation != generation { break }
@@ -232,9 +204,7 @@ extension Generator {
         _ connection: Int, _ place: Int, _ outcome: Outcome, at now: Instant
     ) {
         let slot = slot(connection, place)
-        let wasSent = slots[slot].isSent
         end(slot, outcome, at: now)
-        if !wasSent { removeUnsent(slot, connection) }
         let isRetiring = connections[connection].retiring
         vacate(slot, of: connection, retires: isRetiring)
         if isRetiring { retire(connection, at: now) }
@@ -279,10 +249,8 @@ extension Generator {
     mutating func timeOut(_ slot: Int, at now: Instant) {
         let (connection, place) = position(slot)
         let target = Int(connections[connection].target)
-        let wasSent = slots[slot].isSent
         end(slot, .timeout, at: now)
         if speech.giveUp(connection, place: place) {
-            if !wasSent { removeUnsent(slot, connection) }
             vacate(slot, of: connection, retires: connections[connection].retiring)
             askToWrite(connection)
             if connections[connection].retiring { retire(connection, at: now) }
@@ -290,7 +258,7 @@ extension Generator {
         }
         targets[target].move(slot: slot, to: .blocked, in: slots)
         connections[connection].blocked &+= 1
-        let isStuck = Int(connections[connection].blocked) == speech.places
+        let isStuck = Int(connections[connection].blocked) == speech.usable(connection)
         if isStuck || connections[connection].retiring { retire(connection, at: now) }
     }
 

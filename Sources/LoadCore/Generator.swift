@@ -24,9 +24,31 @@ public enum LoadAction: Equatable, Sendable, BitwiseCopyable {
     case write(connection: Int)
     /// Close the connection; nothing is told of it any more.
     case close(connection: Int)
-    /// The same where it was open and the peer refused what was to be spoken on it, with this
-    /// status (0: without one): it counts as an attempt to open that failed.
-    case refuse(connection: Int, status: Int)
+    /// The same where it was open and the peer refused what was to be spoken on it: it counts as an
+    /// attempt to open that failed.
+    case refuse(connection: Int, HandshakeRefusal)
+}
+
+/// Why what was to be spoken on an open connection is not.
+@frozen
+public enum HandshakeRefusal: Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
+    /// The handshake was answered with this status, 200 to 599.
+    case status(Int)
+    /// The connection, or the stream, ended or broke the protocol before an answer.
+    case unanswered
+    /// The peer's SETTINGS allow no CONNECT that names a protocol, so none may be sent (RFC 8441,
+    /// 3).
+    case extendedConnect
+
+    /// For people.
+    public var description: String {
+        switch self {
+        case .status(let status): "handshake answered with status \(status)"
+        case .unanswered: "no handshake"
+        case .extendedConnect:
+            "no WebSocket over HTTP/2: the peer's SETTINGS do not allow extended CONNECT"
+        }
+    }
 }
 
 /// One thread's part of a load job.

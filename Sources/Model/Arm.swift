@@ -154,6 +154,7 @@ extension LoadPlan {
             case .http2: "HTTP/2"
             case .grpc: "gRPC"
             case .websocket: "WebSocket"
+            case .websocketHTTP2: "WebSocket over HTTP/2"
             case .tcp: "TCP"
             }
         switch security {

@@ -23,8 +23,18 @@ public struct LoadPlan: Codable, Equatable, Sendable {
         case grpc
         /// Messages and their echoes, on connections that stay open.
         case websocket
+        /// The same on streams of HTTP/2 that stay open (RFC 8441).
+        case websocketHTTP2 = "websocket-http2"
         /// Bytes and their echoes.
         case tcp
+
+        /// Whether its connections are those of HTTP/2.
+        public var isHTTP2: Bool {
+            switch self {
+            case .http2, .grpc, .websocketHTTP2: true
+            case .http1, .websocket, .tcp: false
+            }
+        }
     }
 
     /// Who shows a certificate.
@@ -46,7 +56,8 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     public var rate: RateShape
     public var arrivals: Arrivals
     public var connections: Int
-    /// Requests that one connection carries at once; 1 for `http1`.
+    /// Requests that one connection carries at once; 1 for `http1`. Of `websocketHTTP2` the
+    /// WebSockets on it, each with one message at once.
     public var streams: Int
     /// From the intended instant to the complete answer.
     public var timeout: Duration

@@ -87,14 +87,11 @@ struct Layout {
     /// that understands HTTP/1.1 too. HTTP/1.1 where nobody loads it.
     func speech(to service: String) -> LoadPlan.Speech {
         let spoken = loads.filter { $0.to == service }.map(\.speech)
-        return spoken.first { $0 == .grpc || $0 == .http2 } ?? spoken.first ?? .http1
+        return spoken.first(where: \.isHTTP2) ?? spoken.first ?? .http1
     }
 
     func clusterSpeech(to service: String) -> ProxyConfiguration.Cluster.Speech {
-        switch speech(to: service) {
-        case .http2, .grpc: .http2
-        case .http1, .websocket, .tcp: .http1
-        }
+        speech(to: service).isHTTP2 ? .http2 : .http1
     }
 
     /// How whoever answers the loads of a service is secured; nil: cleartext.

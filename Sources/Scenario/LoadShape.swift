@@ -46,7 +46,11 @@ extension Shape where Whole == LoadDraft {
                 standard: "16", about: "connections kept open, over all threads"),
             .init(
                 "streams", \.streams, Form<Int>.streams.placed, standard: "1",
-                about: "requests that one connection carries at once; 1 for `http1`"),
+                about:
+                    """
+                    requests that one connection carries at once; 1 for `http1`; for \
+                    `websocket-http2` the WebSockets on it
+                    """),
             .init(
                 "threads", \.threads, .integer(1...64), standard: "1",
                 about: "threads of the generator"),

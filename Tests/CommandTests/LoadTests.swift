@@ -79,6 +79,15 @@ import Testing
         try job.validate()
     }
 
+    @Test func webSocketsOverHTTP2() throws {
+        let job = try parse("wss://a/", "--protocol", "websocket-http2", "--streams", "3").job
+        #expect(job.plan.speech == .websocketHTTP2 && job.plan.streams == 3 && job.tls != nil)
+        #expect(throws: CommandFailure.self) {
+            try parse("http://a/", "--protocol", "websocket-http2")
+        }
+        #expect(throws: CommandFailure.self) { try parse("ws://a/", "--protocol", "http2") }
+    }
+
     @Test func everythingSaid() throws {
         let job = try parse(
             "http://localhost/a?b=1", "--target", "http://[::1]:81/a?b=1=3", "--ramp",

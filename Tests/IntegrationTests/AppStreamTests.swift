@@ -38,6 +38,22 @@ import Testing
         #expect(lines == expected)
     }
 
+    /// WebSockets (RFC 8441) against a client made byte by byte.
+    @Test(arguments: [
+        "echo", "windows", "close", "breaches", "half-close", "refused", "resets",
+    ])
+    func webSockets(_ name: String) throws {
+        let app = try RunningApp("--listen", "127.0.0.1:0", "--size", "10B")
+        let run = try Program.run(
+            "sh",
+            [
+                "-c", "exec \"$@\" 2>&1", "sh", Program.python, "-B",
+                HTTP2ConformanceTests.script("http2_websocket_app.py"), name, "\(app.address)",
+            ])
+        #expect(run.lines.last == "ok", "\(run.lines.joined(separator: "\n"))")
+        try app.wait(for: "\"concurrency\":{\"now\":0,")
+    }
+
     @Test func fieldsAndBodiesAreWhatTheyShouldBe() throws {
         let app = try RunningApp("--listen", "127.0.0.1:0", "--size", "10B")
         let plain = try curl(app, "/", ["-i", "-H", "x-app-size: 19B"])

@@ -13,15 +13,8 @@ import Testing
     private static let root = URL(filePath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 
-    /// What `meshbench load WORDS` measured in its one phase.
     private func load(_ words: String...) throws -> LoadResult.PhaseTally {
-        let run = try Program.run(
-            Program.meshbench(), ["load"] + words + ["--json", "-", "--duration", "1s"])
-        // 4: a machine that is busy with other tests may well be late.
-        #expect(run.end == .exited(0) || run.end == .exited(4))
-        let result = try JSONDecoder().decode(
-            LoadResult.self, from: Data(run.lines.joined(separator: "\n").utf8))
-        return try #require(result.phases.first)
+        try Program.load(words)
     }
 
     private func counters(of app: RunningApp) throws -> String { try app.get("/app/stats").text }
@@ -55,6 +48,46 @@ import Testing
         #expect(
             try counters(of: app).contains(
                 "\"grpc\":{\"cancelled\":0,\"status\":{\"OK\":2000}}"))
+    }
+
+    /// Straight to the workload, and through a proxy that speaks either protocol to it.
+    @Test(arguments: ["", "http1", "http2"])
+    func webSockets(proxied: String) throws {
+        let app = try RunningApp("--listen", "127.0.0.1:0", "--delay", "p50=1ms")
+        let proxy =
+            proxied.isEmpty
+            ? nil : try HTTP2ConformanceTests.proxy(to: app.address, ", protocol: \(proxied)")
+        let tally = try load(
+            "ws://\(proxy?.address ?? app.address)/", "--protocol", "websocket-http2",
+            "--connections", "3", "--streams", "5", "--rate", "60/s", "--body-size", "100KiB",
+            "--threads", "2")
+        #expect(tally.outcomes == ["ok": 60])
+        #expect(tally.connectionsOpened == 3 && tally.statuses.isEmpty)
+        #expect(tally.bytesReceived > 60 * 100 * 1024)
+        #expect(tally.response.count == 60 && tally.service.count == 60)
+        #expect(tally.service.min >= 900_000)
+        #expect(try counters(of: app).contains("\"requests\":60,"))
+        let upgrades = try proxy?.stats()["meshbench_proxy_upgrades_total"]
+        #expect(upgrades == (proxied.isEmpty ? nil : 15))
+    }
+
+    /// A server whose SETTINGS do not allow CONNECT to name a protocol is asked for none.
+    @Test func webSocketsThatAreNotAllowed() throws {
+        let settings: [UInt8] = [0, 0, 0, 4, 0, 0, 0, 0, 0]
+        let server = try TestServer { call throws(WireFailure) in
+            try call.connection.send(settings)
+            _ = try call.connection.readToEnd()
+        }
+        let run = try Program.run(
+            "sh",
+            [
+                "-c", "exec \"$@\" 2>&1", "sh", try Program.meshbench(), "load",
+                "ws://\(server.address)/", "--protocol", "websocket-http2", "--duration", "1s",
+            ])
+        #expect(run.end == .exited(1))
+        #expect(
+            run.lines.contains { $0.contains("SETTINGS do not allow extended CONNECT") },
+            "\(run.lines)")
     }
 
     /// All places are taken by calls that take too long: each is given up in time, and the server
@@ -152,5 +185,18 @@ import Testing
             "50/s")
         #expect(unknown.grpc["UNIMPLEMENTED"] == unknown.count(.error))
         #expect(unknown.count(.error) >= 48)
+    }
+}
+
+extension Program {
+    /// What `meshbench load WORDS` measured in its one phase of a second.
+    static func load(_ words: [String]) throws -> LoadResult.PhaseTally {
+        let run = try Program.run(
+            Program.meshbench(), ["load"] + words + ["--json", "-", "--duration", "1s"])
+        // 4: a machine that is busy with other tests may well be late.
+        #expect(run.end == .exited(0) || run.end == .exited(4))
+        let result = try JSONDecoder().decode(
+            LoadResult.self, from: Data(run.lines.joined(separator: "\n").utf8))
+        return try #require(result.phases.first)
     }
 }

@@ -167,8 +167,8 @@ import Testing
             generator.begin(at: start)
             generator.advance(to: start, heard: start)
             receive(&generator, Array(answer.utf8), at: start)
-            let status = answer.contains("503") ? 503 : 0
-            #expect(actions(&generator) == [.refuse(connection: 0, status: status)])
+            let refusal = answer.contains("503") ? HandshakeRefusal.status(503) : .unanswered
+            #expect(actions(&generator) == [.refuse(connection: 0, refusal)])
             #expect(generator.tallies()[0].outcomes == ["refused": 1])
         }
     }

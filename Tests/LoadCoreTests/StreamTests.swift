@@ -436,7 +436,7 @@ private final class Link {
         Array(answer.utf8).withBytes { link.generator.received(0, $0, at: link.now) }
         link.pump()
         #expect(
-            link.asked == [.open(connection: 0, target: 0), .refuse(connection: 0, status: 0)])
+            link.asked == [.open(connection: 0, target: 0), .refuse(connection: 0, .unanswered)])
         #expect(link.tally.outcomes == ["refused": 1])
     }
 }

@@ -159,6 +159,8 @@ struct SeenRequest {
     var head: ReferenceHead
     var body: [UInt8]
     var trailers: [ReferenceField] = []
+    /// What came behind a head that asked for a WebSocket and got it; nil: it asked for none.
+    var tunnel: [UInt8]?
 }
 
 final class RequestLog {
@@ -166,11 +168,13 @@ final class RequestLog {
     var refused: [UInt8]?
 }
 
-/// Answers each request with its number.
+/// Answers each request with its number, and echoes what follows one that asks for a WebSocket.
 final class ExactServer: SimulatedPeer {
     private let socket: SimulatedSocket
     private let log: RequestLog
     private var received: [UInt8] = []
+    /// The request that has made a tunnel of the connection.
+    private var tunnel: Int?
     private var isClosed = false
     var isDone: Bool { isClosed || socket.wasNeverOpened }
     let wakeAt: Instant? = nil
@@ -187,6 +191,11 @@ final class ExactServer: SimulatedPeer {
             guard socket.proxyReset || socket.peerFindsEnd else { return false }
             socket.peerClose(reset: false)
             isClosed = true
+            return true
+        }
+        if let tunnel {
+            log.requests[tunnel].tunnel? += piece
+            socket.peerWrite(piece)
             return true
         }
         received += piece
@@ -208,11 +217,24 @@ final class ExactServer: SimulatedPeer {
                 received = rest
                 let number = log.requests.count
                 log.requests.append(SeenRequest(head: head, body: body, trailers: trailers))
+                if head.values("upgrade") == [Array("websocket".utf8)] {
+                    return openTunnel(number)
+                }
                 let start = "HTTP/1.1 200 OK\r\nx-number: \(number)\r\ncontent-length: 2\r\n\r\n"
                 let isHead = text(head.start[0]) == "HEAD"
                 socket.peerWrite(Array((start + (isHead ? "" : "ok")).utf8)[...])
             }
         }
+    }
+
+    private func openTunnel(_ number: Int) -> Bool {
+        tunnel = number
+        log.requests[number].tunnel = received
+        let agreed =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"
+            + "upgrade: websocket\r\n\r\n"
+        socket.peerWrite((Array(agreed.utf8) + received)[...])
+        return true
     }
 }
 

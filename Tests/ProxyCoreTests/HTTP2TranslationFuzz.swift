@@ -94,6 +94,9 @@ import Wire
                 if !message.isBent, stream?.isWhole != true || stream?.status != 200 {
                     return "\(message) was seen and not answered"
                 }
+                if !message.isBent, message.isTunnel, stream?.body != message.body {
+                    return "\(message): what came back was another's"
+                }
             }
         }
         return rest.isEmpty ? nil : "what nobody sent was seen: \(rest[0].head)"
@@ -103,22 +106,49 @@ import Wire
         func bytes(_ name: String) -> [UInt8]? {
             sent.fields.first { $0.name == name }.map { Array($0.value.utf8) }
         }
-        if seen.head.start[0] != bytes(":method") { return "method" }
+        let method = sent.isTunnel ? Array("GET".utf8) : bytes(":method")
+        if seen.head.start[0] != method { return "method" }
+        if let difference = tunnelDifference(sent, seen) { return difference }
         if seen.head.start[1] != bytes(":path") { return "path \(visible(seen.head.start[1]))" }
         if seen.head.values("host") != [bytes(":authority") ?? bytes("host") ?? []] {
             return "host"
         }
-        if seen.body != sent.body { return "body" }
+        if !sent.isTunnel, seen.body != sent.body { return "body" }
         let trailers = seen.trailers.map { "\($0.key): \(text($0.value))" }
         // A body of a known length has no place for them in HTTP/1.1.
         let hasPlace = seen.head.framing == .chunked
         if trailers != (hasPlace ? ownFields(sent.trailers) : []) { return "trailers \(trailers)" }
-        let apart: Set = ["host", "cookie", "te", "connection", "transfer-encoding"]
+        let apart: Set = [
+            "host", "cookie", "te", "connection", "transfer-encoding", "upgrade",
+            "sec-websocket-key",
+        ]
         let own = sent.fields.filter { !$0.name.hasPrefix(":") && !apart.contains($0.name) }
             .map { "\($0.name): \($0.value)" }
         let others = seen.head.fields.filter { !apart.contains($0.key) }
             .map { "\($0.key): \(text($0.value))" }
         return own == others ? nil : "fields \(others)"
+    }
+
+    /// A tunnel is one that was asked for on both sides, each in its own words (RFC 8441), and
+    /// every byte of it passes.
+    private static func tunnelDifference(_ sent: MadeMessage, _ seen: SeenRequest) -> String? {
+        guard sent.isTunnel else {
+            return seen.tunnel == nil ? nil : "a tunnel that nobody asked for"
+        }
+        guard let bytes = seen.tunnel else { return "no tunnel" }
+        if seen.head.values("upgrade") != [Array("websocket".utf8)] { return "upgrade" }
+        let options = seen.head.values("connection").flatMap {
+            text($0).lowercased().split(separator: ",").map { $0.filter { $0 != " " } }
+        }
+        // What is said for the next hop alone is named there (RFC 9110, 10.1.4).
+        if !options.contains("upgrade") || !Set(options).isSubset(of: ["upgrade", "te"]) {
+            return "connection \(options)"
+        }
+        if seen.head.values("sec-websocket-key").count != 1 { return "key" }
+        if seen.head.framing != .none || !seen.body.isEmpty { return "a body" }
+        let isSound = !sent.isBent && bytes == sent.body
+        return isSound || sent.isBent && sent.body.starts(with: bytes)
+            ? nil : "\(bytes.count) bytes of the tunnel"
     }
 
     // MARK: Answers
@@ -183,6 +213,8 @@ struct MadeMessage: CustomStringConvertible {
     var body: [UInt8] = []
     var trailers: Fields?
     var interim: [Fields] = []
+    /// It asks for a WebSocket, whose bytes are the body.
+    var isTunnel = false
     /// It must not be passed on.
     var isEvil = false
     /// It may or may not be.
@@ -214,7 +246,51 @@ struct MessageMaker {
         }
     }
 
+    /// A CONNECT that asks for a WebSocket, or for what may not pass.
+    private mutating func connect(tag: String) -> MadeMessage {
+        var message = MadeMessage(
+            tag: tag,
+            fields: requestFields("CONNECT", pick(["/", "/chat?b=c", "/?"]), ordinary()))
+        message.fields += [("sec-websocket-version", "13"), ("x-tag", tag)]
+        if chance(20) {
+            message.fields.append(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="))
+        }
+        message.body = SimulatedExchange.pattern(
+            tag.count, chance(10) ? random.below(200_000) : random.below(100))
+        message.isTunnel = true
+        switch random.below(10) {
+        case 0:
+            // For a tunnel to a host, which this proxy opens for nobody.
+            message.how.append("plain")
+            message.fields.removeAll { $0.name == ":path" || $0.name == ":scheme" }
+            message.isEvil = true
+        case 1:
+            message.how.append("other protocol")
+            let other = pick(["h2c", "connect-udp", "web socket", "", "websocket, h2c", "a\r\nb"])
+            message.fields.insert((":protocol", other), at: 1)
+            message.isEvil = true
+        case 2:
+            message.how.append("several protocols")
+            message.fields.insert((":protocol", "websocket"), at: 1)
+            message.fields.insert((":protocol", "websocket"), at: 1)
+            message.isEvil = true
+        case 3:
+            message.how.append("no CONNECT")
+            message.fields.insert((":protocol", "websocket"), at: 1)
+            set(":method", pick(["GET", "POST", "connect"]), &message)
+        default: message.fields.insert((":protocol", "websocket"), at: 1)
+        }
+        message.isBent = message.isEvil
+        if !message.isEvil, chance(40) {
+            bendRequest(&message)
+            // Its head has gone on before they come.
+            if message.trailers != nil { message.isEvil = false }
+        }
+        return message
+    }
+
     mutating func request(tag: String) -> MadeMessage {
+        if chance(20) { return connect(tag: tag) }
         let hasBody = chance(50)
         var message = MadeMessage(
             tag: tag,
@@ -306,6 +382,9 @@ struct MessageMaker {
                     pick(["+1", "-1", "0x1", "1 1", "1,1", "", "a", "99999999999999999999"])
                 ),
                 &message)
+        case 5 where message.isTunnel:
+            // What follows has no length (RFC 9113, 8.5).
+            insert(("content-length", "\(message.body.count)"), &message)
         case 5:
             message.fields.removeAll { $0.name == "content-length" }
             insert(("content-length", "\(message.body.count)"), &message)

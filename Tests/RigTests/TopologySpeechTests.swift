@@ -85,7 +85,7 @@ import Testing
 
     @Test(arguments: [
         (LoadPlan.Speech.http1, ProxyConfiguration.Cluster.Speech.http1), (.websocket, .http1),
-        (.http2, .http2), (.grpc, .http2),
+        (.http2, .http2), (.grpc, .http2), (.websocketHTTP2, .http2),
     ])
     func theLoadsProtocolGoesOnBehindTheLastProxy(
         speech: LoadPlan.Speech, cluster: ProxyConfiguration.Cluster.Speech

@@ -64,6 +64,7 @@ import Testing
         case 0...3: return frame(1, random.below(4) > 0 ? flags | 4 : flags, stream, head(&random))
         case 4...5:
             // Messages of gRPC, whole or not.
+            if random.below(2) == 0 { return frame(0, flags & ~8, stream, webSocket(&random)) }
             let size = random.below(40)
             var message: [UInt8] = [0, 0, 0, 0, UInt8(size)]
             message += (0..<size).map { _ in UInt8(random.below(256)) }
@@ -79,6 +80,22 @@ import Testing
         }
     }
 
+    /// Frames of a WebSocket, whole or not.
+    private static func webSocket(_ random: inout SeededRandom) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for _ in 0...random.below(3) {
+            let opcode = [0x81, 0x82, 0x82, 0x01, 0x80, 0x89, 0x8A, 0x88][random.below(8)] as UInt8
+            let size = random.below(opcode == 0x88 ? 3 : 40)
+            bytes += [opcode, 0x80 | UInt8(size), 0, 0, 0, 0]
+            bytes += (0..<size).map { _ in UInt8(random.below(128)) }
+        }
+        if random.below(4) == 0 { bytes.removeLast(random.below(bytes.count)) }
+        if random.below(8) == 0, !bytes.isEmpty {
+            bytes[random.below(bytes.count)] = UInt8(random.below(256))
+        }
+        return bytes
+    }
+
     /// A head without compression: a request, a call, or neither.
     private static func head(_ random: inout SeededRandom) -> [UInt8] {
         func field(_ name: String, _ value: String) -> [UInt8] {
@@ -91,11 +108,21 @@ import Testing
             "/meshbench.Echo/BidiStream", "/grpc.health.v1.Health/Check", "/a.B/C",
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "", "*",
         ]
-        let methods = ["GET", "POST", "POST", "HEAD", "CONNECT", ""]
-        var bytes = field(":method", methods[random.below(methods.count)])
-        bytes += field(":scheme", "http")
+        let methods = ["GET", "POST", "POST", "HEAD", "CONNECT", "CONNECT", ""]
+        let method = methods[random.below(methods.count)]
+        var bytes = field(":method", method)
+        if random.below(12) > 0 { bytes += field(":scheme", "http") }
+        // Mostly where it may stand.
+        if random.below(method == "CONNECT" ? 4 : 40) == (method == "CONNECT" ? 0 : 1) {
+            bytes += field(":protocol", ["other", ""][random.below(2)])
+        } else if method == "CONNECT", random.below(8) > 0 {
+            bytes += field(":protocol", "websocket")
+        }
         if random.below(10) > 0 { bytes += field(":authority", "a") }
-        bytes += field(":path", paths[random.below(paths.count)])
+        if random.below(12) > 0 { bytes += field(":path", paths[random.below(paths.count)]) }
+        if method == "CONNECT", random.below(8) > 0 {
+            bytes += field("sec-websocket-version", "13")
+        }
         if random.below(2) == 0 { bytes += field("content-type", "application/grpc") }
         let timeouts = ["1m", "1n", "x"]
         if random.below(4) == 0 { bytes += field("grpc-timeout", timeouts[random.below(3)]) }

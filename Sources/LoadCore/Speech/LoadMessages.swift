@@ -17,7 +17,11 @@ public final class LoadMessages: @unchecked Sendable {
     // Bound: `LoadLimits.bodies` and a head or two for each target.
     /// - Precondition: `job.validate()` passed.
     public init(_ job: LoadJob) {
-        let handshake = job.plan.speech == .websocket ? WebSocketOpening(seed: job.seed) : nil
+        let handshake: WebSocketOpening? =
+            switch job.plan.speech {
+            case .websocket, .websocketHTTP2: WebSocketOpening(seed: job.seed)
+            default: nil
+            }
         webSocketAccept = handshake.map { Array($0.accept.utf8) } ?? []
         maskingKey = handshake?.maskingKey ?? 0
         let parts = job.targets.flatMap { target in

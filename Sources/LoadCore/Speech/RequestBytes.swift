@@ -15,7 +15,7 @@ extension LoadJob {
 
     /// What is sent to a target before the first request.
     func greeting(to target: Target, _ webSocket: WebSocketOpening?) -> [UInt8] {
-        guard let webSocket else { return [] }
+        guard plan.speech == .websocket, let webSocket else { return [] }
         return Array((head("GET", to: target) + webSocket.fields + "\r\n").utf8)
     }
 
@@ -49,15 +49,20 @@ extension LoadJob {
         let request = plan.request
         let isCall = plan.speech == .grpc
         let authority = request.headers.first { $0.name.lowercased() == "host" }?.value
+        let isWebSocket = plan.speech == .websocketHTTP2
         var fields: [(name: String, value: String)] = [
-            (":method", isCall ? "POST" : request.method), (":scheme", "http"),
-            (":authority", authority ?? target.host), (":path", isCall ? callPath : request.path),
+            (":method", isWebSocket ? "CONNECT" : isCall ? "POST" : request.method),
+            (":scheme", "http"), (":authority", authority ?? target.host),
+            (":path", isCall ? callPath : request.path),
         ]
+        if isWebSocket { fields.append((":protocol", "websocket")) }
         if !sets("user-agent") { fields.append(("user-agent", "meshbench")) }
         if isCall {
             if !sets("te") { fields.append(("te", "trailers")) }
             if !sets("content-type") { fields.append(("content-type", "application/grpc")) }
             if !sets("grpc-timeout") { fields.append(("grpc-timeout", callTimeout)) }
+        } else if isWebSocket {
+            fields.append(("sec-websocket-version", "13"))
         } else if saysLength {
             fields.append(("content-length", "\(request.bodySize)"))
         }

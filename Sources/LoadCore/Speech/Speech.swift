@@ -32,8 +32,7 @@ enum Reading: Equatable {
     case retiring
     /// There is something to write that is no request.
     case owing
-    /// The handshake was refused, with this status; 0: without one.
-    case refused(status: Int)
+    case refused(HandshakeRefusal)
     /// The peer broke the protocol: nothing more can be read.
     case broken
 }
@@ -58,8 +57,8 @@ struct Answer: Equatable {
 struct Output {
     /// Empty: nothing. Valid until the next call.
     var bytes: Bytes
-    /// How many of the submitted requests begin in them, of those that no output began before, in
-    /// the order in which they were submitted.
+    /// How many of the submitted requests begin in them, of those that no output began before;
+    /// `Speech.begun` names them.
     var begun = 0
 }
 
@@ -71,12 +70,10 @@ struct Speech: ~Copyable {
     let messages: LoadMessages
     let lines: Slab<Line>
     var http1: AnswerReader
-    /// HTTP/2 and gRPC; nil: something else is spoken.
+    /// HTTP/2, and gRPC and WebSockets over it; nil: something else is spoken.
     private let http2: StreamSpeech?
     /// Of `websocket`.
-    let frames: Slab<WebSocketReader>
-    let owed: Slab<OwedFrame>
-    let owedBytes: Slab<UInt8>
+    let webSockets: WebSockets?
 
     init(job: LoadJob, connections: Int, messages: LoadMessages) {
         kind = job.plan.speech
@@ -87,17 +84,13 @@ struct Speech: ~Copyable {
         let isHead = job.plan.speech == .http1 && job.plan.request.method == "HEAD"
         http1 = AnswerReader(
             connections: connections, toHead: isHead, webSocketAccept: messages.webSocketAccept)
-        let framed = job.plan.speech == .websocket ? connections : 0
-        frames = Slab(count: framed, repeating: Self.frameReader)
-        owed = Slab(count: framed, repeating: OwedFrame())
-        owedBytes = Slab(count: framed * OwedFrame.size, repeating: 0)
+        webSockets =
+            job.plan.speech == .websocket
+            ? WebSockets(connections, maskingKey: messages.maskingKey) : nil
     }
 
     deinit {
         lines.deallocate()
-        frames.deallocate()
-        owed.deallocate()
-        owedBytes.deallocate()
     }
 
     /// Not in `init`: an operand of `||` that reads a member is a closure over a value that is not
@@ -105,11 +98,8 @@ struct Speech: ~Copyable {
     private static func streams(
         of job: LoadJob, connections: Int, messages: LoadMessages
     ) -> StreamSpeech? {
-        switch job.plan.speech {
-        case .http2, .grpc:
-            StreamSpeech(job: job, connections: connections, messages: messages)
-        default: nil
-        }
+        job.plan.speech.isHTTP2
+            ? StreamSpeech(job: job, connections: connections, messages: messages) : nil
     }
 
     /// The connection is established.
@@ -141,8 +131,7 @@ struct Speech: ~Copyable {
     /// Nobody waits for the answer to the request in this place any more.
     /// - Returns: whether the place is free for another; else it is once `.answered` names it.
     mutating func giveUp(_ connection: Int, place: Int) -> Bool {
-        http2?.giveUp(connection, place: place)
-        return http2 != nil
+        http2?.giveUp(connection, place: place) ?? false
     }
 
     /// What to write next.
@@ -158,6 +147,16 @@ struct Speech: ~Copyable {
         let begins = line.begun == line.sent
         if begins { lines[connection].begun &+= 1 }
         return Output(bytes: message[line.written..<message.count], begun: begins ? 1 : 0)
+    }
+
+    /// The place of a request that begins in the last `output`.
+    /// - Parameter index: below its `begun`.
+    @inline(__always)
+    func begun(_ connection: Int, _ index: Int) -> Int {
+        if let http2 { return http2.begun(connection, index) }
+        // One at a time.
+        let place = Int(lines[connection].oldest &+ lines[connection].begun) - 1
+        return place < places ? place : place - places
     }
 
     /// What to write that is no request; nil: nothing.
@@ -259,7 +258,7 @@ struct Speech: ~Copyable {
         if let http2 { return http2.reset(connection) }
         http1.reset(&lines[connection].answer)
         lines[connection] = Line()
-        if kind == .websocket { resetFrames(connection) }
+        webSockets?.reset(connection)
     }
 
     mutating func takeAnswer(_ connection: Int) -> Answer {

@@ -1,7 +1,7 @@
-// HTTP/2, and unary calls of gRPC over it, on all connections of a generator thread: a place is a
-// stream. Requests wait for the server's first SETTINGS, which say how many streams it lets be
-// open, and keep to what later ones say: what would be held up in the session would look as if the
-// generator were late.
+// HTTP/2, and unary calls of gRPC or WebSockets over it, on all connections of a generator thread:
+// a place is a stream. Requests wait for the server's first SETTINGS, which say how many streams it
+// lets be open, and keep to what later ones say: what would be held up in the session would look as
+// if the generator were late.
 
 import Base
 import Model
@@ -10,19 +10,24 @@ import Wire
 final class StreamSpeech {
     let isGRPC: Bool
     let toHead: Bool
-    private let places: Int
-    private let messages: LoadMessages
+    let places: Int
+    let messages: LoadMessages
     /// Of the requests to each target.
-    private let fields: [FieldList]
-    private var sessions: [StreamSession?]
-    private let lines: Slab<StreamLine>
-    private let requests: Slab<StreamRequest>
+    let fields: [FieldList]
+    var sessions: [StreamSession?]
+    let lines: Slab<StreamLine>
+    let requests: Slab<StreamRequest>
+    /// By slot; nil: streams are requests.
+    let webSockets: WebSockets?
+    /// The places of the requests whose heads, or whose messages, were written and not yet told;
+    /// `places` for each connection.
+    private let begunPlaces: Slab<Int32>
     // Bound: what a connection has to write, of which the rest waits in its session.
     private let pool: BufferPool
     let assembler: HeadAssembler
     private var head: Head
     /// What the last bytes came to, in order; bounded by the bytes of one read.
-    private var events: [Reading] = []
+    var events: [Reading] = []
     private var nextEvent = 0
 
     private static let bufferBytes = 32 * 1024
@@ -33,13 +38,17 @@ final class StreamSpeech {
 
     init(job: LoadJob, connections: Int, messages: LoadMessages) {
         isGRPC = job.plan.speech == .grpc
-        toHead = !isGRPC && job.plan.request.method == "HEAD"
+        toHead = job.plan.speech == .http2 && job.plan.request.method == "HEAD"
         places = job.plan.streams
         self.messages = messages
         fields = job.targets.map { job.requestFields(for: $0) }
         sessions = Array(repeating: nil, count: connections)
         lines = Slab(count: connections, repeating: StreamLine())
         requests = Slab(count: connections * places, repeating: StreamRequest())
+        begunPlaces = Slab(count: connections * places, repeating: -1)
+        webSockets =
+            job.plan.speech == .websocketHTTP2
+            ? WebSockets(connections * places, maskingKey: messages.maskingKey) : nil
         pool = BufferPool(size: Self.bufferBytes, limit: connections)
         let limits = HeadLimits(headBytes: LoadLimits.head, fieldCount: 256, targetBytes: 1)
         assembler = HeadAssembler(limits)
@@ -49,6 +58,7 @@ final class StreamSpeech {
     deinit {
         lines.deallocate()
         requests.deallocate()
+        begunPlaces.deallocate()
     }
 
     // MARK: What the generator tells and asks
@@ -62,6 +72,7 @@ final class StreamSpeech {
     func usable(_ connection: Int) -> Int { Int(lines[connection].usable) }
 
     func submit(_ connection: Int, place: Int) {
+        if webSockets != nil { return sendMessage(connection, place) }
         let target = Int(lines[connection].target)
         let stream = sessions[connection]?.submitRequest(
             fields[target], tag: place, hasBody: messages[target].count > 0)
@@ -70,10 +81,17 @@ final class StreamSpeech {
         if stream >= Self.lastStream { lines[connection].isWorn = true }
     }
 
-    func giveUp(_ connection: Int, place: Int) {
+    /// - Returns: whether its place is free for another.
+    func giveUp(_ connection: Int, place: Int) -> Bool {
+        if webSockets != nil {
+            // Its answer would be taken for that to the next message.
+            requests[slot(connection, place)].isGivenUp = true
+            return false
+        }
         let stream = requests[slot(connection, place)].stream
         letGo(connection, place)
         sessions[connection]?.reset(stream, .cancel)
+        return true
     }
 
     func output(_ connection: Int) -> Output {
@@ -85,9 +103,17 @@ final class StreamSpeech {
         }
         let begun = Int(lines[connection].begun)
         lines[connection].begun = 0
+        for index in 0..<begun {
+            requests[slot(connection, self.begun(connection, index))].isTold = true
+        }
         let range = lines[connection].start..<lines[connection].end
         guard !range.isEmpty else { return Output(bytes: Bytes("")) }
         return Output(bytes: pool.bytes(lines[connection].buffer, range), begun: begun)
+    }
+
+    /// The place of a request that begins in the last `output`.
+    func begun(_ connection: Int, _ index: Int) -> Int {
+        Int(begunPlaces[slot(connection, index)])
     }
 
     func wrote(_ connection: Int, _ count: Int) -> Bool {
@@ -117,7 +143,7 @@ final class StreamSpeech {
         // nothing more once it has said so.
         let isWhole = session.receive(bytes) == nil && session.pull()
         guard isWhole, session.wantsToReceive else {
-            events.append(lines[connection].isReady ? .broken : .refused(status: 0))
+            events.append(lines[connection].isReady ? .broken : .refused(.unanswered))
             return
         }
         if lines[connection].isWorn, !lines[connection].isRetiring { retire(connection) }
@@ -128,7 +154,10 @@ final class StreamSpeech {
         sessions[connection] = nil
         if lines[connection].buffer >= 0 { pool.give(lines[connection].buffer) }
         lines[connection] = StreamLine()
-        for place in 0..<places { requests[slot(connection, place)] = StreamRequest() }
+        for place in 0..<places {
+            requests[slot(connection, place)] = StreamRequest()
+            webSockets?.reset(slot(connection, place))
+        }
         clearEvents()
     }
 
@@ -137,11 +166,12 @@ final class StreamSpeech {
         nextEvent = 0
     }
 
-    private func slot(_ connection: Int, _ place: Int) -> Int { connection &* places &+ place }
+    func slot(_ connection: Int, _ place: Int) -> Int { connection &* places &+ place }
 
     /// Nothing more is heard of the request in this place.
     private func letGo(_ connection: Int, _ place: Int) {
         sessions[connection]?.tag(requests[slot(connection, place)].stream, -1)
+        forgetBegun(connection, place)
         requests[slot(connection, place)] = StreamRequest()
     }
 
@@ -153,11 +183,36 @@ final class StreamSpeech {
 
     func write(_ connection: Int, _ bytes: Bytes) {
         // Of the frames that a client sends, HEADERS begin a request (RFC 9113, 6.2: type 1).
-        if bytes.count > 3, bytes[3] == 1 { lines[connection].begun += 1 }
+        if webSockets == nil, bytes.count >= 9, bytes[3] == 1 {
+            var stream = Int32(bytes[5] & 0x7F)
+            for i in 6..<9 { stream = stream << 8 | Int32(bytes[i]) }
+            // Let go meanwhile: nobody waits for it.
+            if let place = sessions[connection]?.tag(of: stream), place >= 0 {
+                noteBegun(connection, place)
+            }
+        }
         append(connection, bytes)
     }
 
-    private func append(_ connection: Int, _ bytes: Bytes) {
+    /// The first bytes of a request are among those to be written.
+    func noteBegun(_ connection: Int, _ place: Int) {
+        begunPlaces[slot(connection, Int(lines[connection].begun))] = Int32(place)
+        lines[connection].begun += 1
+    }
+
+    /// Its place may be another's before it is told.
+    private func forgetBegun(_ connection: Int, _ place: Int) {
+        var kept = 0
+        for index in 0..<Int(lines[connection].begun) {
+            let other = begunPlaces[slot(connection, index)]
+            guard Int(other) != place else { continue }
+            begunPlaces[slot(connection, kept)] = other
+            kept += 1
+        }
+        lines[connection].begun = Int32(kept)
+    }
+
+    func append(_ connection: Int, _ bytes: Bytes) {
         if lines[connection].buffer < 0 {
             guard let buffer = pool.take() else {
                 preconditionFailure("more buffers in use than connections")
@@ -172,6 +227,7 @@ final class StreamSpeech {
     }
 
     func provide(_ connection: Int, _ place: Int, limit: Int) -> HTTP2Session.Provided {
+        if webSockets != nil { return provideMessage(connection, place, limit: limit) }
         let body = messages[Int(lines[connection].target)]
         let left = body.count - requests[slot(connection, place)].sent
         return .bytes(min(left, limit), isLast: left <= limit)
@@ -179,12 +235,18 @@ final class StreamSpeech {
 
     func writeBody(_ connection: Int, _ place: Int, header: Bytes, _ count: Int) {
         append(connection, header)
+        if webSockets != nil { return writeMessage(connection, place, count) }
         let start = requests[slot(connection, place)].sent
         append(connection, messages[Int(lines[connection].target)][start..<start + count])
         requests[slot(connection, place)].sent = start + count
     }
 
     func settled(_ connection: Int, streams: Int) {
+        if webSockets != nil {
+            // Those that are open stay so, whatever the server lets be opened later.
+            guard !lines[connection].isReady, streams > 0 else { return }
+            return openWebSockets(connection, streams: streams)
+        }
         let usable = Int32(min(streams, places))
         guard usable != lines[connection].usable else { return }
         lines[connection].usable = usable
@@ -193,7 +255,7 @@ final class StreamSpeech {
     }
 
     func began(_ connection: Int, _ place: Int) {
-        guard !requests[slot(connection, place)].hasBegun else { return }
+        guard webSockets == nil, !requests[slot(connection, place)].hasBegun else { return }
         requests[slot(connection, place)].hasBegun = true
         events.append(.began(place: place))
     }
@@ -216,6 +278,9 @@ final class StreamSpeech {
                 return malformed(connection, place)
             }
             guard head.status >= 200 else { return }
+            if webSockets != nil {
+                return webSocketAnswered(connection, place, status: head.status)
+            }
             requests[slot(connection, place)].status = Int32(head.status)
             if head.status >= 400 {
                 requests[slot(connection, place)].flags = responseFlags(head, bytes)
@@ -224,13 +289,16 @@ final class StreamSpeech {
     }
 
     private func malformed(_ connection: Int, _ place: Int) {
+        if webSockets != nil { return breakWebSocket(connection, place) }
         let stream = requests[slot(connection, place)].stream
         letGo(connection, place)
         sessions[connection]?.reset(stream, .protocolError)
         events.append(.lost(place: place, .malformed))
     }
 
+    /// The server sends no more on the stream.
     func answered(_ connection: Int, _ place: Int) {
+        if webSockets != nil { return cancelWebSocket(connection, place) }
         let request = requests[slot(connection, place)]
         var answer = Answer(place: place, status: Int(request.status), flags: request.flags)
         if isGRPC {
@@ -249,27 +317,32 @@ final class StreamSpeech {
     }
 
     func lost(_ connection: Int, _ place: Int, _ code: HTTP2Code) {
+        let outcome: Outcome = code == .refusedStream ? .refused : .reset
+        if webSockets != nil { return endWebSocket(connection, place, outcome) }
+        forgetBegun(connection, place)
         requests[slot(connection, place)] = StreamRequest()
-        events.append(.lost(place: place, code == .refusedStream ? .refused : .reset))
+        events.append(.lost(place: place, outcome))
     }
 
     func retire(_ connection: Int) {
         lines[connection].isRetiring = true
-        events.append(.retiring)
+        events.append(lines[connection].isReady ? .retiring : .refused(.unanswered))
     }
 }
 
 /// One connection of HTTP/2.
-private struct StreamLine: BitwiseCopyable {
+struct StreamLine: BitwiseCopyable {
     var target: Int32 = 0
     /// Streams that the server lets be open, by its last SETTINGS; at most as many as there are
     /// places.
     var usable: Int32 = 0
     var isReady = false
+    /// WebSockets that were asked for and not yet granted.
+    var opening: Int32 = 0
     var isRetiring = false
     /// So many streams have been on it that it is to be replaced.
     var isWorn = false
-    /// Requests whose heads were written and not yet told.
+    /// Requests that have begun to be written, and were not yet told.
     var begun: Int32 = 0
     /// The buffer of what is to be written; -1: none.
     var buffer: Int32 = -1
@@ -278,14 +351,23 @@ private struct StreamLine: BitwiseCopyable {
 }
 
 /// One request on it.
-private struct StreamRequest: BitwiseCopyable {
+struct StreamRequest: BitwiseCopyable {
     var stream: Int32 = 0
     var status: Int32 = 0
     var flags: UInt32 = 0
     var call: GRPCStatus?
     var hasBegun = false
-    /// Bytes of its body that were written.
+    /// Its beginning was told to whoever writes.
+    var isTold = false
+    /// Bytes of its body, or of the message, that were written.
     var sent = 0
+    /// Of a stream that is a WebSocket.
+    var webSocket = StreamWebSocket.opening
+    /// It carries a message that has no answer, and whether one still waits for that.
+    var hasMessage = false
+    var isGivenUp = false
+    /// What `provide` offered last and was not written yet.
+    var offered = StreamOffer.nothing
 }
 
 /// The HTTP/2 of one connection: passes on to the speech what nghttp2 tells, with the place as each
@@ -332,7 +414,10 @@ final class StreamSession: HTTP2Session {
         if tag >= 0 { speech.headEnded(connection, tag, endsStream: endsStream) }
     }
 
-    override func data(_ stream: Int32, tag: Int, _ bytes: Bytes) { consume(stream, bytes.count) }
+    override func data(_ stream: Int32, tag: Int, _ bytes: Bytes) {
+        consume(stream, bytes.count)
+        if tag >= 0 { speech.readWebSocket(connection, tag, bytes) }
+    }
 
     override func streamEnded(_ stream: Int32, tag: Int) {
         if tag >= 0 { speech.answered(connection, tag) }

@@ -66,9 +66,8 @@ struct AppConnection: BitwiseCopyable {
     /// More of a refused request may come: the connection lingers after the answer.
     var mustLinger = false
     var isChunkedBody = false
-    /// Of a message over TCP: its length has come. Of a WebSocket's: it is a text.
+    /// Of a message over TCP: its length has come.
     var hasLength = false
-    var isText = false
     /// Bytes to come of a sized body or message.
     var bodyLeft = 0
     var chunks = ChunkedBody()

@@ -17,7 +17,6 @@ final class AppSession: HTTP2Session {
         self.slot = slot
         var settings = HTTP2Settings()
         settings.streams = Self.streams
-        settings.extendedConnect = false
         super.init(server: true, settings)
     }
 

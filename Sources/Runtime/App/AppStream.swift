@@ -21,4 +21,16 @@ struct AppStream: BitwiseCopyable {
     /// When its client gives up; `distantFuture`: it does not say.
     var deadline = Instant.distantFuture
     var rpc = AppRPC()
+    var socket = AppSocket()
+}
+
+/// Of a stream that is a WebSocket (RFC 8441): it takes one thing at a time, as a connection does.
+struct AppSocket: BitwiseCopyable {
+    var isOpen = false
+    /// A message is being answered, or a frame is on its way out: what comes waits.
+    var isBusy = false
+    /// Frames are being looked at: who makes it busy or idle meanwhile leaves the rest to that.
+    var isReading = false
+    /// Nothing follows what is being sent.
+    var isOver = false
 }

@@ -193,7 +193,7 @@ extension AppWorker {
             while Clock.threadCPU() < end {}
             now = Clock.now()
         }
-        if exchange < Self.connectionLimit, connections[exchange].kind != .http {
+        if exchanges[exchange].plan.page == .message {
             replyMessage(exchange)
         } else if exchanges[exchange].keepsBody, let echo = echoes[exchange] {
             replyPage(exchange, type: echo.type, echo.page())

@@ -72,6 +72,7 @@ extension AppWorker {
     /// What a stream can send.
     func provide(_ exchange: Int, limit: Int) -> HTTP2Session.Provided {
         if isRPC(exchange) { return provideRPC(exchange, limit: limit) }
+        if isWebSocket(exchange) { return provideFrame(exchange, limit: limit) }
         let left = stream(exchange).size - stream(exchange).sent
         return .bytes(min(left, limit), isLast: left <= limit)
     }
@@ -82,7 +83,9 @@ extension AppWorker {
         let start = stream(exchange).sent
         appendBody(exchange, start..<start + count)
         streams[index(exchange)].sent += count
-        if stream(exchange).sent == stream(exchange).size { countEnd(stream: exchange) }
+        guard stream(exchange).sent == stream(exchange).size else { return }
+        countEnd(stream: exchange)
+        if isWebSocket(exchange) { frameIsOut(exchange) }
     }
 
     /// Writes a part of a body: of its page, or of filler.

@@ -51,6 +51,7 @@ extension AppWorker {
     func drainStreams(_ slot: Int) {
         sessions[slot]?.submitShutdownNotice()
         sessions[slot]?.submitPing(0)
+        endIdleWebSockets(slot)
         markDirty(slot)
     }
 
@@ -169,6 +170,8 @@ extension AppWorker {
     }
 
     private func beginStream(_ exchange: Int, _ bytes: Bytes) {
+        // Here only CONNECT can ask for that: `HeadAssembler` has put it in HTTP/1.1's words.
+        if head.wantsUpgrade { return openWebSocket(stream: exchange, bytes) }
         if beginRPC(exchange, bytes) { return }
         do throws(AppRefusal) {
             try admit(exchange, bytes)
@@ -179,7 +182,7 @@ extension AppWorker {
     }
 
     /// Answers what is no request, or one that cannot be served.
-    private func refuse(
+    func refuse(
         stream exchange: Int, status: Int, _ write: (inout ByteWriter) -> Void
     ) {
         if !exchanges[exchange].isCounted { counters.refuse() }
@@ -189,6 +192,7 @@ extension AppWorker {
     /// A part of a request's body.
     func streamData(_ exchange: Int, _ bytes: Bytes) {
         if isRPC(exchange) { return receiveRPC(exchange, bytes) }
+        if isWebSocket(exchange) { return receiveFrames(exchange, bytes) }
         // Bodies are used at once: dropped, or kept up to their limit.
         consume(exchange, bytes.count)
         guard exchanges[exchange].keepsBody, !stream(exchange).isAnswered else { return }
@@ -199,6 +203,7 @@ extension AppWorker {
     /// The whole request has come.
     func streamEnded(_ exchange: Int) {
         streams[index(exchange)].hasEnded = true
+        if isWebSocket(exchange) { return webSocketEnded(exchange) }
         guard !stream(exchange).isAnswered else { return }
         isRPC(exchange) ? rpcEnded(exchange) : start(exchange)
     }
@@ -213,7 +218,10 @@ extension AppWorker {
 
     /// A delay is over, or a deadline.
     func streamTimer(_ exchange: Int) {
-        if stream(exchange).deadline <= now {
+        if stream(exchange).socket.isOver {
+            session(exchange)?.reset(stream(exchange).id, .noError)
+            markDirty(Int(stream(exchange).connection))
+        } else if stream(exchange).deadline <= now {
             streams[index(exchange)].deadline = .distantFuture
             streams[index(exchange)].wake = .distantFuture
             failRPC(exchange, .deadlineExceeded, "the deadline has passed")
@@ -242,6 +250,28 @@ extension AppWorker {
     func stream(_ exchange: Int) -> AppStream { streams[index(exchange)] }
 
     func session(_ exchange: Int) -> AppSession? { sessions[Int(stream(exchange).connection)] }
+
+    /// Takes bytes of a stream that looks at one thing at a time.
+    ///
+    /// Bound: what waits in `inboxes` is what the stream's window lets come, as it is not consumed.
+    /// - Parameter read: returns how many it used.
+    func takeIn(_ exchange: Int, _ bytes: Bytes, isBusy: Bool, _ read: (Bytes) -> Int) {
+        if isBusy {
+            unsafe inboxes[exchange, default: []].append(contentsOf: bytes.raw)
+            return
+        }
+        let used = read(bytes)
+        consume(exchange, used)
+        if used < bytes.count {
+            inboxes[exchange] = unsafe Array(bytes[used..<bytes.count].raw)
+        }
+    }
+
+    /// Goes on with what has waited.
+    func readInbox(_ exchange: Int, _ read: (Bytes) -> Int) {
+        guard let waiting = inboxes.removeValue(forKey: exchange) else { return }
+        waiting.withBytes { takeIn(exchange, $0, isBusy: false, read) }
+    }
 
     /// So many bytes of a request have been used.
     func consume(_ exchange: Int, _ count: Int) {
@@ -274,6 +304,7 @@ extension AppWorker {
     /// A stream is over, one way or another.
     func closeStream(_ exchange: Int) {
         if isRPC(exchange) { closeRPC(exchange) }
+        if isWebSocket(exchange) { closeWebSocket(exchange) }
         abandon(exchange: exchange)
         deadlines.clear(exchange)
         let stream = stream(exchange)

@@ -94,15 +94,16 @@ final class AppWorker: @unchecked Sendable {
     var pages: [Int: [UInt8]] = [:]
     /// Requests that will be sent back. Only while they are read. Bound: `AppEcho.bodyLimit` each.
     var echoes: [Int: AppEcho] = [:]
-    /// Of calls of gRPC: requests that have come in part; what came while a call was busy; and the
-    /// text that goes with a status. Bound: 4 MiB, the window of a stream, and a request.
+    /// Of calls of gRPC: requests that have come in part; what came while a call, or a WebSocket on
+    /// a stream, was busy; and the text that goes with a status. Bound: 4 MiB, the window of a
+    /// stream, and a request.
     var messages: [Int: [UInt8]] = [:]
     var inboxes: [Int: [UInt8]] = [:]
     var texts: [Int: String] = [:]
     /// Messages of WebSockets on their way back. Bound: `messageLimit` each.
-    var webSocketMessages: [Int: [UInt8]] = [:]
-    /// By connection. Zeroed: a connection becomes a WebSocket before it is read as one.
-    let frames = Slab<WebSocketReader>(zeroed: connectionLimit)
+    var webSocketMessages: [Int: AppMessage] = [:]
+    /// By exchange. Zeroed: an exchange becomes a WebSocket before it is read as one.
+    let frames = Slab<WebSocketReader>(zeroed: exchangeLimit)
     /// Fields to pass on to the services that a request calls. Only while it calls.
     var tracing: [Int: [UInt8]] = [:]
 

@@ -26,6 +26,8 @@ final class LoadInbox: Sendable {
         var code: Int32 = 0
         /// Why it could not be secured, if that was the last reason.
         var failure: TLSFailure?
+        /// Why the peer would not speak what was asked for, if that was a reason.
+        var refusal: HandshakeRefusal?
     }
 
     /// All that a thread has seen.

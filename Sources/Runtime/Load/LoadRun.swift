@@ -17,6 +17,8 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
     case unreachable(String, code: Int32)
     /// No connection to this target could be secured.
     case unsecured(String, TLSFailure)
+    /// Whoever answers at this target refused what was to be spoken on every connection.
+    case refused(String, HandshakeRefusal)
     /// A file of certificates or keys cannot be used.
     case file(TLSFileError)
     /// Only some connections could be opened: the load would be another than was asked for.
@@ -38,6 +40,7 @@ public enum LoadRunError: Error, Equatable, Sendable, CustomStringConvertible {
         case .unreachable(let text, let code):
             "cannot connect to \(text): \(unsafe String(cString: strerror(code)))"
         case .unsecured(let text, let failure): "cannot connect to \(text): \(failure.detail)"
+        case .refused(let text, let refusal): "cannot connect to \(text): \(refusal)"
         case .file(let error): error.description
         case .incomplete(let opened, let asked, let code):
             "only \(opened) of \(asked) connections could be opened: "
@@ -117,7 +120,7 @@ public final class LoadRun {
         let protocols: [String] =
             switch job.plan.speech {
             case .http1, .websocket: ["http/1.1"]
-            case .http2, .grpc: ["h2"]
+            case .http2, .grpc, .websocketHTTP2: ["h2"]
             case .tcp: []
             }
         var contexts: [TLSContext] = []
@@ -165,6 +168,9 @@ public final class LoadRun {
         if let unreached = settled.lazy.compactMap(\.unreached).first {
             if let failure = settled.lazy.compactMap(\.failure).first {
                 throw .unsecured(job.targets[unreached].address, failure)
+            }
+            if let refusal = settled.lazy.compactMap(\.refusal).first {
+                throw .refused(job.targets[unreached].address, refusal)
             }
             throw .unreachable(job.targets[unreached].address, code: code)
         }

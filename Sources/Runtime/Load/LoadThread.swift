@@ -367,8 +367,9 @@ struct LoadThread: ~Copyable {
                     count(ETIMEDOUT)
                 }
                 closeSocket(connection)
-            case .refuse(let connection, let status):
-                openFailures.refused(status: status)
+            case .refuse(let connection, let refusal):
+                openFailures.add(refusal)
+                settlement?.refusal = refusal
                 settlement?.failed += 1
                 settlement?.code = EPROTO
                 closeSocket(connection)

@@ -6,9 +6,9 @@ import Secure
 struct OpenFailures: Sendable {
     // Bound: one entry for each value of `errno`, of which there are some 130.
     private var counts: [Int32: UInt64] = [:]
-    /// Handshakes that the peer refused, by status; 0: without one.
-    // Bound: one entry for each status, of which there are 500.
-    private var refusals: [Int: UInt64] = [:]
+    /// Handshakes that the peer refused.
+    // Bound: one entry for each status, of which there are 500, and a few.
+    private var refusals: [HandshakeRefusal: UInt64] = [:]
     /// Connections that could not be secured.
     // Bound: one entry for each reason.
     private var unsecured: [TLSFailure: UInt64] = [:]
@@ -20,7 +20,7 @@ struct OpenFailures: Sendable {
 
     mutating func add(_ code: Int32) { counts[code, default: 0] += 1 }
 
-    mutating func refused(status: Int) { refusals[status, default: 0] += 1 }
+    mutating func add(_ refusal: HandshakeRefusal) { refusals[refusal, default: 0] += 1 }
 
     mutating func add(_ failure: TLSFailure) { unsecured[failure, default: 0] += 1 }
 
@@ -37,11 +37,9 @@ struct OpenFailures: Sendable {
                 code: code, reason: unsafe String(cString: strerror(code)),
                 isLocal: Self.isLocal(code), count: count)
         }
-        let refused = refusals.map { status, count in
+        let refused = refusals.map { refusal, count in
             LoadResult.OpenFailure(
-                code: EPROTO,
-                reason: status == 0 ? "no handshake" : "handshake answered with status \(status)",
-                isLocal: false, count: count)
+                code: EPROTO, reason: "\(refusal)", isLocal: false, count: count)
         }
         let unsecured = unsecured.map { failure, count in
             LoadResult.OpenFailure(

@@ -227,7 +227,8 @@ open class HTTP2Session {
             session, stream, UnsafeMutableRawPointer(bitPattern: tag + 1))
     }
 
-    final func tag(of stream: Int32) -> Int {
+    /// The tag on a stream; -1: it has none, or there is no such stream.
+    public final func tag(of stream: Int32) -> Int {
         Int(bitPattern: unsafe nghttp2_session_get_stream_user_data(session, stream)) - 1
     }
 

@@ -42,10 +42,10 @@ extension Command {
 extension Flag {
     static let speech = Flag(
         "--protocol", "WHAT", standard: "http1",
-        about: "over an http: URL: http1, http2 or grpc")
+        about: "over an http: URL: http1, http2 or grpc; over ws: websocket or websocket-http2")
     static let streams = Flag(
         "--streams", "N", standard: "1",
-        about: "requests at once on each connection; 1 for http1")
+        about: "requests, or WebSockets, at once on each connection; 1 for http1")
     static let rate = Flag("--rate", "RATE", standard: "1000/s", about: "requests in all")
     static let arrivals = Flag(
         "--arrivals", "KIND", standard: "constant",
@@ -200,7 +200,7 @@ private func failure(of error: LoadRunError) -> CommandFailure {
     let message = "meshbench load: \(error.description)"
     switch error {
     case .job, .address, .notLoopback, .start: return .usage(message)
-    case .unknownName, .unreachable, .unsecured, .file, .incomplete, .late, .system:
+    case .unknownName, .unreachable, .unsecured, .refused, .file, .incomplete, .late, .system:
         return .failed(message)
     }
 }

@@ -94,7 +94,7 @@ private struct LoadWords {
         return (try url(String(text[..<cut])), weight)
     }
 
-    /// What the scheme says, and of HTTP the flag.
+    /// What the scheme says, and of HTTP and WebSocket the flag.
     func speech(_ url: LoadURL) throws(CommandFailure) -> LoadPlan.Speech {
         guard let text = arguments.value(.speech) else { return url.speech }
         guard let speech = LoadPlan.Speech(rawValue: text) else {
@@ -102,8 +102,13 @@ private struct LoadWords {
             throw arguments.usage(
                 "'--protocol \(text)': no such protocol\(suggestion(for: text, in: known))")
         }
-        let isHTTP = speech != .websocket && speech != .tcp
-        guard isHTTP ? url.speech == .http1 : speech == url.speech else {
+        let scheme: LoadPlan.Speech =
+            switch speech {
+            case .http1, .http2, .grpc: .http1
+            case .websocket, .websocketHTTP2: .websocket
+            case .tcp: .tcp
+            }
+        guard scheme == url.speech else {
             throw arguments.usage(
                 "'--protocol \(text)' and the URL's scheme contradict each other")
         }

@@ -56,28 +56,10 @@ extension AppWorker {
     }
 
     /// A part of a call's requests.
-    ///
-    /// Bound: what waits in `inboxes` is what the stream's window lets come, as it is not consumed.
     func receiveRPC(_ exchange: Int, _ bytes: Bytes) {
         let rpc = stream(exchange).rpc
         if rpc.isOver || rpc.isEnding { return consume(exchange, bytes.count) }
-        if rpc.isBusy {
-            unsafe inboxes[exchange, default: []].append(contentsOf: bytes.raw)
-            return
-        }
-        let used = readMessages(exchange, bytes)
-        consume(exchange, used)
-        if used < bytes.count {
-            inboxes[exchange] = unsafe Array(bytes[used..<bytes.count].raw)
-        }
-    }
-
-    /// Goes on with what has waited.
-    private func readInbox(_ exchange: Int) {
-        guard let waiting = inboxes.removeValue(forKey: exchange) else { return }
-        let used = waiting.withBytes { readMessages(exchange, $0) }
-        consume(exchange, used)
-        if used < waiting.count { inboxes[exchange] = Array(waiting[used...]) }
+        takeIn(exchange, bytes, isBusy: rpc.isBusy) { readMessages(exchange, $0) }
     }
 
     /// Takes messages up to one that keeps the call busy.
@@ -190,7 +172,7 @@ extension AppWorker {
         streams[index].rpc.isAnswering = false
         // Who is in the middle of it goes on by itself.
         if streams[index].rpc.isReading { return }
-        readInbox(exchange)
+        readInbox(exchange) { readMessages(exchange, $0) }
         if streams[index].hasEnded { rpcEnded(exchange) }
     }
 
