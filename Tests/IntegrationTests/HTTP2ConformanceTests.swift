@@ -33,9 +33,8 @@ import Testing
         "client-resets",
     ])
     func webSocket(_ name: String) throws {
-        // A port that nobody listens on yet: the service is the script's.
-        let service = try TestServer { _ throws(WireFailure) in }
-        service.stopListening()
+        // The service is the script's.
+        let service = try ReservedAddress()
         let proxy = try Self.proxy(to: service.address)
         let run = try Program.run(
             "sh",

@@ -7,18 +7,18 @@ import Testing
 @Suite struct HTTP2UpstreamRefusalTests {
     @Test(arguments: ["reset", "goaway", "twice"], ["--http1.1", "--http2-prior-knowledge"])
     func aRefusedRequestIsSentOnceMore(_ name: String, _ version: String) throws {
-        let address = try freeAddress()
-        let port = "\(address)".split(separator: ":").last.map(String.init) ?? ""
+        let reserved = try ReservedAddress()
         let server = try Posix.Process(
             ProcessCommand(
                 name: "http2_refuse", program: Program.python,
                 arguments: [
-                    "-B", HTTP2ConformanceTests.script("http2_refuse.py"), name, port,
+                    "-B", HTTP2ConformanceTests.script("http2_refuse.py"), name,
+                    "\(reserved.address.port)",
                 ], output: .pipe))
         defer { _ = server.terminate(grace: .zero) }
         func line() throws -> String? { try Program.nextLine(of: server).map { text($0) } }
         #expect(try line() == "ready")
-        let proxy = try HTTP2ConformanceTests.proxy(to: address, ", protocol: http2")
+        let proxy = try HTTP2ConformanceTests.proxy(to: reserved.address, ", protocol: http2")
         let run = try Program.run(
             "curl",
             [

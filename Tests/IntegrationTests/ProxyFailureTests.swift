@@ -50,8 +50,7 @@ import Testing
     }
 
     @Test func aRefusedConnection() throws {
-        let server = try TestServer.named("gone")
-        server.stopListening()
+        let server = try ReservedAddress()
         try Self.expect(503, "UF", "connection_failed", from: Self.logging(server.address))
     }
 

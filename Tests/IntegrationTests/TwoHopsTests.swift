@@ -159,10 +159,8 @@ import Testing
 
     /// A service that is gone is told to each client in its own words.
     @Test func failuresAreToldInTheClientsWords() throws {
-        let gone = try TestServer { _ throws(WireFailure) in }
-        let address = gone.address
-        gone.stopListening()
-        let hops = try Hops(to: address, speech: "http2")
+        let gone = try ReservedAddress()
+        let hops = try Hops(to: gone.address, speech: "http2")
         let answer = try hops.first.get("/")
         #expect(answer.status == 503)
         #expect(answer["x-response-flags"] == "UF")

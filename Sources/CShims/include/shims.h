@@ -28,8 +28,8 @@ int mb_epoll_remove(int epoll, int fd);
 // Waits at most `timeout_ns` (negative: for ever) and fills `out`; returns the count or -1.
 int mb_epoll_wait(int epoll, mb_event *out, int capacity, int64_t timeout_ns);
 
-// Takes a waiting connection, non-blocking and close-on-exec, and writes its address, a sockaddr, to
-// `peer`; -1 with errno.
+// Takes a waiting connection, non-blocking and close-on-exec, and writes its address, a sockaddr,
+// to `peer`; -1 with errno.
 int mb_accept(int listener, void *peer, unsigned size);
 
 // A pipe that does not block and is closed on exec; `size` bytes if the system allows.
