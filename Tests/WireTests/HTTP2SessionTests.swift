@@ -16,6 +16,8 @@ import Testing
         var events: [String] = []
         var bodies: [Int: [UInt8]] = [:]
         var holdsBack = false
+        /// Says at every request that it is to be the last.
+        var goesAway = false
 
         override func hasRoom() -> Bool {
             mayWrite = room.map { $0 >= 16_393 } ?? true
@@ -64,7 +66,10 @@ import Testing
             if !holdsBack { consume(stream, bytes.count) }
         }
 
-        override func streamEnded(_ stream: Int32, tag: Int) { events.append("\(stream) ended") }
+        override func streamEnded(_ stream: Int32, tag: Int) {
+            events.append("\(stream) ended")
+            if goesAway { submitGoaway(.noError) }
+        }
         override func streamClosed(_ stream: Int32, tag: Int, _ code: HTTP2Code) {
             events.append("\(stream) closed \(code)")
         }
@@ -123,6 +128,22 @@ import Testing
         client.submitPing(7)
         exchange()
         #expect(client.events.last == "pong 7")
+    }
+
+    /// A second GOAWAY that named a later stream would be an error (RFC 9113, 6.8), and a stream
+    /// that is served without being named would be sent again.
+    @Test func theLastStreamIsNamedOnceAndServed() {
+        exchange()
+        server.goesAway = true
+        for tag in 1...2 { _ = client.submitRequest(get, tag: tag, hasBody: false) }
+        exchange()
+        #expect(client.events == ["goaway 3 noError"])
+        for stream in [1, 3] as [Int32] {
+            #expect(server.submitResponse(stream, list([(":status", "200")]), hasBody: false))
+        }
+        exchange()
+        #expect(client.events.filter { $0.hasSuffix("closed noError") }.count == 2)
+        #expect(client.failure == nil && client.isDone && server.isDone)
     }
 
     /// Whoever has no room is handed nothing, and goes on where it stopped.

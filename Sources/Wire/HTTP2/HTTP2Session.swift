@@ -49,6 +49,10 @@ open class HTTP2Session {
     /// Bound: a peer that passes over more often is not held to them.
     private var highest: Int32 = -1
     private var passedOver: [Range<Int32>] = []
+    /// A GOAWAY that goes out with the next bytes.
+    private var goaway: HTTP2Code?
+    /// There is, or was, one.
+    private var saysGoodbye = false
     private static let passedOverLimit = 16
 
     public init(server: Bool, _ settings: HTTP2Settings) {
@@ -141,6 +145,7 @@ open class HTTP2Session {
     /// Hands frames to `write` until there are no more, or it takes no more.
     /// - Returns: false where the connection cannot go on.
     public final func pull() -> Bool {
+        announceLast()
         while hasRoom() {
             var start: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &start)
@@ -156,7 +161,9 @@ open class HTTP2Session {
     }
 
     /// Whether frames wait to be sent, as far as windows let them.
-    public final var wantsToSend: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+    public final var wantsToSend: Bool {
+        unsafe goaway != nil || nghttp2_session_want_write(session) != 0
+    }
 
     /// Whether more can come: no longer after an error of the peer's, nor where both have done with
     /// the connection.
@@ -164,7 +171,7 @@ open class HTTP2Session {
 
     /// Whether the connection has nothing more to say or to hear.
     public final var isDone: Bool {
-        unsafe nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+        !wantsToSend && !wantsToReceive
     }
 
     // MARK: Messages
@@ -240,8 +247,20 @@ open class HTTP2Session {
         unsafe _ = nghttp2_submit_shutdown_notice(session)
     }
 
-    /// Lets no more streams in; those that are open go on.
+    /// Lets no more streams in; those that are open go on. Once is enough.
+    ///
+    /// It is said when bytes go out next, so that the last stream it names is the last of all that
+    /// have come by then: it must not be raised by a second (RFC 9113, 6.8), and what lies beyond
+    /// it must not be served, as the client will send it again elsewhere.
     public final func submitGoaway(_ code: HTTP2Code) {
+        guard !saysGoodbye else { return }
+        saysGoodbye = true
+        goaway = code
+    }
+
+    private func announceLast() {
+        guard let code = goaway, hasRoom() else { return }
+        goaway = nil
         let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
         unsafe _ = nghttp2_submit_goaway(session, 0, last, code.rawValue, nil, 0)
     }
