@@ -93,8 +93,9 @@ public final class Proxy {
         connections = Slab(zeroed: slots)
         // Input and output of every connection at once would be twice the slots and more; half of
         // them busy at one moment is what a worker is sized for. Past it, `space` says no and
-        // reading waits.
-        pool = BufferPool(size: Self.bufferSize, limit: max(64, slots))
+        // reading waits. Half as many again for requests that are kept until their answer begins:
+        // each has a client's slot and an upstream's.
+        pool = BufferPool(size: Self.bufferSize, limit: max(64, slots) + slots / 2)
         deadlines = DeadlineHeap(capacity: slots)
         log = AccessLog(enabled: configuration.accessLog != nil)
         // Bound: at most a flush, a read, a connect or an end, and a close are outstanding for each

@@ -168,10 +168,12 @@ final class RequestLog {
     var refused: [UInt8]?
 }
 
-/// Answers each request with its number, and echoes what follows one that asks for a WebSocket.
+/// Answers each request with its number; or makes a tunnel that echoes of one that asks for a
+/// WebSocket.
 final class ExactServer: SimulatedPeer {
     private let socket: SimulatedSocket
     private let log: RequestLog
+    private let grantsUpgrades: Bool
     private var received: [UInt8] = []
     /// The request that has made a tunnel of the connection.
     private var tunnel: Int?
@@ -179,9 +181,10 @@ final class ExactServer: SimulatedPeer {
     var isDone: Bool { isClosed || socket.wasNeverOpened }
     let wakeAt: Instant? = nil
 
-    init(_ socket: SimulatedSocket, _ log: RequestLog) {
+    init(_ socket: SimulatedSocket, _ log: RequestLog, grantsUpgrades: Bool = false) {
         self.socket = socket
         self.log = log
+        self.grantsUpgrades = grantsUpgrades
     }
 
     func act(_ simulation: ProxySimulation) -> Bool {
@@ -217,7 +220,7 @@ final class ExactServer: SimulatedPeer {
                 received = rest
                 let number = log.requests.count
                 log.requests.append(SeenRequest(head: head, body: body, trailers: trailers))
-                if head.values("upgrade") == [Array("websocket".utf8)] {
+                if grantsUpgrades, head.values("upgrade") == [Array("websocket".utf8)] {
                     return openTunnel(number)
                 }
                 let start = "HTTP/1.1 200 OK\r\nx-number: \(number)\r\ncontent-length: 2\r\n\r\n"

@@ -38,7 +38,7 @@ import Wire
         var maker = MessageMaker(seed: seed)
         let simulation = ProxySimulation(configuration(.http1), seed: seed)
         let log = RequestLog()
-        simulation.serve = { socket, _ in ExactServer(socket, log) }
+        simulation.serve = { socket, _ in ExactServer(socket, log, grantsUpgrades: true) }
         var step = 0
         while step < steps {
             log.requests = []
