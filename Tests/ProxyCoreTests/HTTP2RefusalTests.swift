@@ -53,6 +53,24 @@ import Testing
 
     // MARK: Before an answer
 
+    /// More at once than the servers take, of which nobody knows before their SETTINGS: what was
+    /// refused once waits for those, and for room.
+    @Test func manyRefusedRequestsFindTheirPlace() {
+        let scene = Self.scene(maxConnections: 3, maxPending: 64)
+        scene.serverStreams = 4
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields(200)) }
+        let client = scene.client()
+        scene.pausesServers = true
+        let streams = (0..<24).map { client.peer.request(requestFields("GET", "/\($0)")) }
+        scene.pass()
+        scene.pausesServers = false
+        for server in scene.servers { server.isPaused = false }
+        scene.pass(.milliseconds(20))
+        #expect(streams.map { $0?.status } == Array(repeating: 200, count: 24))
+        #expect(retries(scene) > 0)
+        end(scene, client)
+    }
+
     @Test(arguments: Refusal.allCases, ["GET", "POST"])
     func aRefusedStreamIsSentOnceMoreElsewhere(_ refusal: Refusal, _ method: String) {
         let scene = Self.scene()

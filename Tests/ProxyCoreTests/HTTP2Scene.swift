@@ -15,6 +15,8 @@ final class HTTP2Scene {
     var onHead: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
     var onEnd: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
     var serverStreams = 1000
+    /// Servers to come neither read nor write until they are told to.
+    var pausesServers = false
     var serverWindow = 65_535
     var opening = SimulatedSocket.Opening.open
 
@@ -58,7 +60,9 @@ final class HTTP2Scene {
         let peer = HTTP2Peer(server: true, streams: serverStreams, window: serverWindow)
         peer.onHead = { [unowned self, unowned peer] in onHead?(peer, $0) }
         peer.onEnd = { [unowned self, unowned peer] in onEnd?(peer, $0) }
-        return HTTP2End(peer, socket)
+        let end = HTTP2End(peer, socket)
+        end.isPaused = pausesServers
+        return end
     }
 
     /// A new client of HTTP/2.

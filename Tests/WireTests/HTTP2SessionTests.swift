@@ -146,6 +146,22 @@ import Testing
         #expect(client.failure == nil && client.isDone && server.isDone)
     }
 
+    /// While the GOAWAY waits for room behind other frames a further stream comes.
+    @Test func whatTheLastStreamDoesNotNameIsNotLetIn() {
+        exchange()
+        server.goesAway = true
+        _ = client.submitRequest(get, tag: 1, hasBody: false)
+        _ = client.pull()
+        _ = client.output.withBytes { server.receive($0) }
+        client.output = []
+        #expect(server.letsIn(1) && server.letsIn(3))
+        #expect(server.submitResponse(1, list([(":status", "200")]), hasBody: false))
+        // Room for the answer alone.
+        server.room = 16_393
+        _ = server.pull()
+        #expect(server.letsIn(1) && !server.letsIn(3))
+    }
+
     /// Whoever has no room is handed nothing, and goes on where it stopped.
     @Test func roomIsAskedForBeforeEveryFrame() {
         exchange()

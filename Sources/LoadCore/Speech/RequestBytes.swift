@@ -52,7 +52,7 @@ extension LoadJob {
         let isWebSocket = plan.speech == .websocketHTTP2
         var fields: [(name: String, value: String)] = [
             (":method", isWebSocket ? "CONNECT" : isCall ? "POST" : request.method),
-            (":scheme", "http"), (":authority", authority ?? target.host),
+            (":scheme", tls == nil ? "http" : "https"), (":authority", authority ?? target.host),
             (":path", isCall ? callPath : request.path),
         ]
         if isWebSocket { fields.append((":protocol", "websocket")) }

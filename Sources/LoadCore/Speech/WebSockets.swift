@@ -72,9 +72,12 @@ final class WebSockets {
 
     /// Queues a control frame that carries what the last one from the peer did.
     private func owe(_ number: Int, _ opcode: WebSocketOpcode) {
-        // A close overtakes a pong of which nothing was handed out.
-        guard owed[number].count == 0 || opcode == .close && !owed[number].isHandedOut
-        else { return }
+        // A close overtakes a pong of which nothing was handed out, and follows one of which
+        // something was.
+        guard owed[number].count == 0 || opcode == .close && !owed[number].isHandedOut else {
+            if opcode == .close { owed[number].closesNext = true }
+            return
+        }
         let start = number * OwedFrame.size
         let key = maskingKey
         owed[number].count = unsafe withUnsafeTemporaryAllocation(
@@ -116,6 +119,10 @@ final class WebSockets {
         if owed[number].written == owed[number].count {
             owed[number].count = 0
             owed[number].isHandedOut = false
+            if owed[number].closesNext {
+                owed[number].closesNext = false
+                owe(number, .close)
+            }
         }
         return owed[number].count > 0
     }
@@ -137,4 +144,6 @@ private struct OwedFrame: BitwiseCopyable {
     var isHandedOut = false
     /// The peer has closed: nothing follows the answer to that.
     var isClosing = false
+    /// That answer is owed too. What it carries is still the reader's: nothing is read behind it.
+    var closesNext = false
 }

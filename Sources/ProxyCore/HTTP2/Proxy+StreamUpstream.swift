@@ -39,8 +39,11 @@ extension Proxy {
         _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, now: Instant
     ) {
         turn = now
-        // Whether a peer takes an extended CONNECT its settings tell (RFC 8441, 3).
-        if connections[slot].exchange.wantsUpgrade, !session(of: carrier).hasSettings {
+        // Whether a peer takes an extended CONNECT its settings tell (RFC 8441, 3), and how many
+        // streams: a request that was refused once is not sent in the hope that there is room.
+        let isPatient =
+            connections[slot].exchange.wantsUpgrade || connections[slot].exchange.isRefused
+        if isPatient, !session(of: carrier).hasSettings {
             return wait(slot, cluster: cluster, now: now)
         }
         guard let upstream = takeSlot(.upstream, now: now) else {
@@ -106,7 +109,7 @@ extension Proxy {
     // MARK: Rooms
 
     private func hasRoomForStreams(_ session: ProxySession) -> Bool {
-        !session.isClosing
+        !session.isClosing && session.failure == nil
             && session.streams.count < min(session.peerStreams, configuration.limits.streams)
     }
 

@@ -38,7 +38,9 @@ extension Proxy {
 
     /// A request's head is complete, on a stream that is new.
     func streamRequest(_ session: ProxySession, _ stream: Int32, endsStream: Bool) {
-        guard session.failure == nil, let slot = takeSlot(.downstream, now: turn) else {
+        guard session.failure == nil, session.letsIn(stream),
+            let slot = takeSlot(.downstream, now: turn)
+        else {
             counters.add(.downstreamConnectionsRefused)
             return session.reset(stream, .refusedStream)
         }

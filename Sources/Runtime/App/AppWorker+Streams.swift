@@ -150,7 +150,7 @@ extension AppWorker {
         let assembled = assembler.finish(
             endsStream: endsStream, bodyless: false, random: (0, 0), switches: nil)
         if case .trailers = assembled { return }
-        guard let exchange = takeStream(slot, id) else {
+        guard sessions[slot]?.letsIn(id) == true, let exchange = takeStream(slot, id) else {
             sessions[slot]?.reset(id, .refusedStream)
             return
         }

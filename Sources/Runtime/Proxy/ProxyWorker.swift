@@ -214,8 +214,11 @@ final class ProxyWorker {
     /// Lets in whoever waits. Asking whether another one does costs a call, which is in vain as
     /// a rule: more than one are taken only if the last turn, too, has found clients waiting.
     private func acceptReady(by listener: Int) {
-        acceptsNow = turn &- lastAcceptTurn <= 1 ? min(acceptsNow * 2, Self.acceptsPerTurn) : 1
-        lastAcceptTurn = turn
+        if turn != lastAcceptTurn {
+            let again = turn == lastAcceptTurn &+ 1
+            acceptsNow = again ? min(acceptsNow * 2, Self.acceptsPerTurn) : 1
+            lastAcceptTurn = turn
+        }
         accept(by: listener, most: acceptsNow)
     }
 

@@ -53,6 +53,8 @@ open class HTTP2Session {
     private var goaway: HTTP2Code?
     /// There is, or was, one.
     private var saysGoodbye = false
+    /// The last stream of the peer's that is served.
+    private var lastLetIn = Int32.max
     private static let passedOverLimit = 16
 
     public init(server: Bool, _ settings: HTTP2Settings) {
@@ -258,11 +260,15 @@ open class HTTP2Session {
         goaway = code
     }
 
+    /// Whether a stream of the peer's is served. While a GOAWAY waits behind other frames some may
+    /// come that it does not name: the client sends them elsewhere.
+    public final func letsIn(_ stream: Int32) -> Bool { stream <= lastLetIn }
+
     private func announceLast() {
         guard let code = goaway, hasRoom() else { return }
         goaway = nil
-        let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
-        unsafe _ = nghttp2_submit_goaway(session, 0, last, code.rawValue, nil, 0)
+        lastLetIn = unsafe nghttp2_session_get_last_proc_stream_id(session)
+        unsafe _ = nghttp2_submit_goaway(session, 0, lastLetIn, code.rawValue, nil, 0)
     }
 
     /// Asks for a sign of life; the answer is `pingAnswered`.
