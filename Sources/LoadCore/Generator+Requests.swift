@@ -258,7 +258,7 @@ extension Generator {
         }
         targets[target].move(slot: slot, to: .blocked, in: slots)
         connections[connection].blocked &+= 1
-        let isStuck = Int(connections[connection].blocked) == speech.usable(connection)
+        let isStuck = speech.isStuck(connection, blocked: Int(connections[connection].blocked))
         if isStuck || connections[connection].retiring { retire(connection, at: now) }
     }
 

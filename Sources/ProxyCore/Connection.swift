@@ -156,7 +156,7 @@ struct Connection: BitwiseCopyable {
     var hasReceived = false
     /// Bytes of a request's body that have gone on, behind its head in the same buffer: in
     /// `replay` at the upstream's side, in `received` at the client's once it was refused.
-    var replayBody: UInt32 = 0
+    var keptBody: UInt32 = 0
     /// A connection to an upstream that stands in its endpoint's list although streams may use it.
     var isPooled = false
     /// Fields that came behind a stream's body, until the body has gone on.
@@ -191,7 +191,7 @@ struct Connection: BitwiseCopyable {
     /// It has answered before: it may turn out to be stale.
     var reused = false
     /// The request, kept until the answer begins: whole as it was sent, or, where it goes on a
-    /// stream, its head as it came, with what has gone on of its body behind it (`replayBody`).
+    /// stream, its head as it came, with what has gone on of its body behind it (`keptBody`).
     var replay = Segment()
     var hasReplay = false
     /// Bytes of the answer have come; where it is a session's, any bytes.

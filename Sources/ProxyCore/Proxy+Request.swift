@@ -309,7 +309,7 @@ extension Proxy {
         }
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
-        keepForReplay(slot, upstream)
+        keepForStaleRetry(slot, upstream)
         // Reading stopped while the request waited for its turn.
         if !connections[slot].body.isComplete, connections[slot].readPaused { askRead(slot) }
         arm(slot)
@@ -332,7 +332,7 @@ extension Proxy {
 
     /// Keeps a request that was sent on a connection used before, so that it can be sent again
     /// should the connection turn out to be stale. Only what stands whole in one buffer is kept.
-    private func keepForReplay(_ slot: Int, _ upstream: Int) {
+    private func keepForStaleRetry(_ slot: Int, _ upstream: Int) {
         let connection = connections[upstream]
         guard connection.reused, !connection.isStream, connection.output.count == 1,
             connections[slot].body.isComplete

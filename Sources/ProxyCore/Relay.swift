@@ -128,7 +128,7 @@ extension Proxy {
 
     /// Copies few bytes, hands many over with their buffer.
     private func move(_ piece: Int, of bytes: Bytes, from source: Int, to sink: Int) -> Bool {
-        keepForReplay(bytes[0..<piece], sink)
+        keepBody(bytes[0..<piece], sink)
         if piece == bytes.count, piece > Self.copyLimit {
             let connection = connections[source]
             connections[sink].output.push(
@@ -151,7 +151,7 @@ extension Proxy {
             if !data.isEmpty, !connections[sink].output.append(bytes[data], from: pool) {
                 return .noBuffer
             }
-            keepForReplay(bytes[data], sink)
+            keepBody(bytes[data], sink)
             consumeInput(source, used)
             if connections[source].body.chunks.isBehindData { try takeTrailers(source, sink) }
             if connections[source].body.chunks.isComplete {

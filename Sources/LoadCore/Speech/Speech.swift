@@ -118,6 +118,13 @@ struct Speech: ~Copyable {
     /// Of the places of a connection that is ready, how many its peer lets be used at once.
     func usable(_ connection: Int) -> Int { http2?.usable(connection) ?? places }
 
+    /// Whether a connection is of no more use when so many of its places wait for answers that
+    /// nobody wants. With WebSockets one is enough: what one over HTTP/1.1 loses, one on a stream
+    /// loses too.
+    func isStuck(_ connection: Int, blocked: Int) -> Bool {
+        webSockets != nil || kind == .websocketHTTP2 || blocked == usable(connection)
+    }
+
     /// A request is to go out.
     /// - Precondition: the connection is ready, and the place is not taken. Where answers come in
     ///   order, places are taken in turn: that is how slots become free.

@@ -21,7 +21,7 @@ extension Proxy {
             connections[slot].exchange.isRefused = false
             connections[slot].exchange.retried = true
             counters.add(.refusedRetries)
-            return replayBody(slot, upstream)
+            return sendKeptBody(slot, upstream)
         }
         if connections[slot].isStream {
             connections[upstream].replay = connections[slot].received
@@ -37,26 +37,26 @@ extension Proxy {
         consumeInput(slot, headLength)
     }
 
-    private func replayBody(_ slot: Int, _ upstream: Int) {
-        let count = connections[slot].replayBody
+    private func sendKeptBody(_ slot: Int, _ upstream: Int) {
+        let count = connections[slot].keptBody
         guard count > 0 else { return dropReceived(slot) }
         let segment = connections[slot].received
         connections[upstream].output.push(
             Segment(buffer: segment.buffer, start: segment.end, end: segment.end + count))
         connections[slot].hasReceived = false
-        connections[slot].replayBody = 0
+        connections[slot].keptBody = 0
         askFlush(upstream)
     }
 
     /// Bytes of a body go on to a stream: keeps them too, or gives up keeping.
-    func keepForReplay(_ bytes: Bytes, _ upstream: Int) {
+    func keepBody(_ bytes: Bytes, _ upstream: Int) {
         guard connections[upstream].hasReplay, connections[upstream].isStream else { return }
         let segment = connections[upstream].replay
-        let end = Int(segment.end + connections[upstream].replayBody)
+        let end = Int(segment.end + connections[upstream].keptBody)
         guard end + bytes.count <= pool.size else { return dropReplay(upstream) }
         var out = unsafe ByteWriter(pool.memory(segment.buffer), count: end)
         out.append(bytes)
-        connections[upstream].replayBody += UInt32(bytes.count)
+        connections[upstream].keptBody += UInt32(bytes.count)
     }
 
     /// Whether a request that was refused can be sent again: it is here whole, as far as it has
@@ -71,7 +71,7 @@ extension Proxy {
         let session = session(of: slot)
         connections[client].received = connections[slot].replay
         connections[client].hasReceived = true
-        connections[client].replayBody = connections[slot].replayBody
+        connections[client].keptBody = connections[slot].keptBody
         connections[slot].hasReplay = false
         if connections[slot].hasTrailers {
             connections[client].tail = connections[slot].trailers

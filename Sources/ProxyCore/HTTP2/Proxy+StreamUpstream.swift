@@ -57,7 +57,7 @@ extension Proxy {
         let switches = exchange.wantsUpgrade || exchange.isConnect
         let client = connections[slot]
         let hasBody =
-            !client.body.isComplete || switches || client.replayBody > 0 || client.hasTail
+            !client.body.isComplete || switches || client.keptBody > 0 || client.hasTail
         writeFields(slot, bytes, on: carrier)
         guard !fields.overflowed,
             let stream = session.submitRequest(fields, tag: upstream, hasBody: hasBody)

@@ -266,7 +266,7 @@ extension Proxy {
     func dropReceived(_ slot: Int) {
         guard connections[slot].hasReceived else { return }
         connections[slot].hasReceived = false
-        connections[slot].replayBody = 0
+        connections[slot].keptBody = 0
         pool.give(connections[slot].received.buffer)
     }
 
