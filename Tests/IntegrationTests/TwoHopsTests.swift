@@ -74,6 +74,14 @@ import Testing
         #expect(try hops.second.stats()["meshbench_proxy_protocol_errors_total"] == 0)
     }
 
+    /// A client whose codec is not ours, and who looks at every frame.
+    @Test(arguments: ["http1", "http2"]) func theH2PackageIsContent(speech: String) throws {
+        let app = try RunningApp("--listen", "127.0.0.1:0")
+        let hops = try Hops(to: app.address, speech: speech)
+        try python("http2/h2_client.py", ["\(hops.first.address)"])
+        #expect(try hops.second.stats()["meshbench_proxy_protocol_errors_total"] == 0)
+    }
+
     /// 1 GiB to the client, and 256 MiB from it, through 64 KiB windows.
     @Test func largeBodiesTakeBoundedMemory() throws {
         let size = 1 << 30
