@@ -63,6 +63,8 @@ final class ServiceHTTP1: ServiceSpeech {
 
     override func inputEnded() {
         inputHasEnded = true
+        // No more will come of a head: what there is of it is looked at once more, for a mistake.
+        search = HeadSearch()
         if let watch {
             // Who has ended its side hears no end of the watch that it could act on.
             self.watch = nil

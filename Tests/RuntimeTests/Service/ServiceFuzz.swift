@@ -106,20 +106,22 @@ import Testing
 
     static func frames(_ seed: UInt64, _ steps: Int) -> String? {
         var random = SeededRandom(seed: seed)
+        var (requests, watches) = (0, 0)
         for step in 0..<steps {
             let bench = ServiceBench(limits, agreed: random.below(2) == 0 ? "h2" : nil)
             bench.handler.backlog = 50
+            var next = -1
             var bytes = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
             if random.below(8) > 0 { bytes += frame(4, 0, 0, []) }
             bench.say(bytes)
             for _ in 0..<random.below(40) where bench.ending == nil {
                 bench.takes = random.below(4) > 0
-                bench.say(frame(&random))
+                bench.say(frame(&random, next: &next))
                 if random.below(3) == 0 {
                     bench.handler.watches.randomElement(using: &random)?.send([1, 2, 3])
                 }
                 if random.below(9) == 0 { bench.handler.watches.last?.end() }
-                if random.below(5) == 0 { bench.pass(.seconds(Int64(random.below(40)))) }
+                if random.below(12) == 0 { bench.pass(.seconds(Int64(random.below(40)))) }
                 if random.below(40) == 0 {
                     bench.scope.isDraining = true
                     bench.connection.speech.drain()
@@ -128,8 +130,12 @@ import Testing
                 if random.below(3) == 0 { _ = bench.scope.endTurn() }
             }
             guard bench.leaves() else { return "something is held behind step \(step)" }
+            requests += bench.handler.requests.count
+            watches += bench.handler.watches.count
         }
-        return nil
+        // Otherwise it would be the protocol that is looked at, and not the service.
+        let isDeep = requests > steps && watches > steps / 4
+        return isDeep ? nil : "only \(requests) requests and \(watches) watches in \(steps) steps"
     }
 
     static func frame(_ type: UInt8, _ flags: UInt8, _ stream: Int, _ payload: [UInt8]) -> [UInt8] {
@@ -147,21 +153,24 @@ import Testing
         }
         add(0x04, ["/echo", "/watch", "/empty", "/big?size=70000", "/%zz"][random.below(5)])
         add(0x01, "a")
-        if random.below(10) == 0 { add(0x0F, "301") }
+        if random.below(10) == 0 { block += [0x0F, 0x0D, 3] + "301".utf8 }
         return block
     }
 
-    private static func frame(_ random: inout SeededRandom) -> [UInt8] {
-        let stream = random.below(6) > 0 ? 2 * random.below(12) + 1 : random.below(20)
-        switch random.below(12) {
-        case 0...4: return frame(1, [4, 5, 5, 5][random.below(4)], stream, head(&random))
-        case 5...6:
+    /// - Parameter next: the stream that a client by the book would begin.
+    private static func frame(_ random: inout SeededRandom, next: inout Int) -> [UInt8] {
+        let stream = random.below(40) > 0 ? max(1, next - 2 * random.below(4)) : random.below(20)
+        switch random.below(24) {
+        case 0...12:
+            if random.below(40) > 0 { next += 2 }
+            return frame(1, [4, 5, 5, 5][random.below(4)], next, head(&random))
+        case 13...16:
             return frame(
                 0, UInt8(random.below(2)), stream,
                 [UInt8](repeating: 9, count: random.below(200)))
-        case 7: return frame(3, 0, stream, [0, 0, 0, 8])
-        case 8: return frame(8, 0, random.below(2) == 0 ? 0 : stream, [0, 0, 0x7F, 0xFF])
-        case 9: return frame(6, UInt8(random.below(2)), 0, [UInt8](repeating: 0, count: 8))
+        case 17...18: return frame(3, 0, stream, [0, 0, 0, 8])
+        case 19: return frame(8, 0, random.below(2) == 0 ? 0 : stream, [0, 0, 0x7F, 0xFF])
+        case 20...22: return frame(6, UInt8(random.below(2)), 0, [UInt8](repeating: 0, count: 8))
         default:
             return frame(
                 UInt8(random.below(11)), UInt8(random.below(256)), stream,
