@@ -34,10 +34,12 @@ final class MemoryFolder: StoreFolder {
     private var pendingNames: [NameChange] = []
     private var random: SeededRandom
     private(set) var hasPower = true
-    /// How many of a thousand operations fail.
+    /// How many of a thousand operations fail: of the kind `faultyKind`, or of all if it is nil.
     var faults = 0
-    /// Operations that fail, always, without having done anything.
+    var faultyKind: String?
+    /// Operations that fail without having done anything, after the first `spared` of them.
     var failing: Set<String> = []
+    var spared = 0
     /// How many operations were asked for.
     private(set) var operations = 0
     /// How many operations are done before the power fails, in the middle of the next.
@@ -56,8 +58,12 @@ final class MemoryFolder: StoreFolder {
             hasPower = false
             return (true, random.below(2) == 0)
         }
-        if failing.contains(what) { return (true, false) }
-        let fails = faults > 0 && random.below(1000) < faults
+        if failing.contains(what) {
+            if spared == 0 { return (true, false) }
+            spared -= 1
+        }
+        let fails =
+            faults > 0 && (faultyKind ?? what) == what && random.below(1000) < faults
         return (fails, fails && random.below(2) == 0)
     }
 
@@ -164,6 +170,12 @@ final class MemoryFolder: StoreFolder {
 
     // MARK: Losing power
 
+    /// What stopped was the process alone: the system still has everything it was given.
+    func restartProcess() {
+        hasPower = true
+        power = .max
+    }
+
     /// The power fails, unless it has already, and comes back: what was not synced is there or not.
     func losePower() {
         keepSomeNames()
@@ -174,8 +186,7 @@ final class MemoryFolder: StoreFolder {
             tear(file)
             file.bytes = file.safe
         }
-        hasPower = true
-        power = .max
+        restartProcess()
     }
 
     private func keepSomeNames() {

@@ -23,7 +23,7 @@ struct StoreCrashTally: Equatable {
     var suspended = 0
     var restarts = 0
     var powerCuts = 0
-    var powerCutsInCommit = 0
+    var crashesInCommit = 0
     var recoveredUnacknowledged = 0
     var tornTails = 0
     var replacedLogs = 0
@@ -62,13 +62,17 @@ private struct StoreCrashRun {
         case 70..<78: try refresh()
         case 78..<86: try readEvents()
         case 86..<90: now = now + .milliseconds(Int64(random.below(1500)))
-        case 90..<92: folder.faults = [0, 0, 20, 200, 900][random.below(5)]
+        case 90..<92:
+            folder.faults = [0, 0, 20, 200, 900][random.below(5)]
+            // One kind alone lets a commit get far enough for that kind to matter.
+            let kinds = [nil, nil, "write", "cut", "sync", "create", "rename", "sync folder"]
+            folder.faultyKind = kinds[random.below(kinds.count)]
         case 92..<94: try restart(afterPowerCut: false)
         case 94..<96: try restart(afterPowerCut: true)
         case 96..<98: folder.power = 1 + random.below(30)
         default: folder.room = random.below(3) == 0 ? random.below(12_000) : .max
         }
-        if !folder.hasPower { try restart(afterPowerCut: true) }
+        if !folder.hasPower { try restart(afterPowerCut: random.below(2) == 0) }
         if case .suspended = store.condition {} else { alternatives = [] }
         if let difference = model.difference(from: store.state) { throw Mismatch(difference) }
     }
@@ -128,7 +132,7 @@ private struct StoreCrashRun {
         }
         tally.failures += 1
         guard folder.hasPower else {
-            tally.powerCutsInCommit += 1
+            tally.crashesInCommit += 1
             alternatives.append(next)
             return
         }
@@ -173,11 +177,14 @@ private struct StoreCrashRun {
         if afterPowerCut {
             folder.losePower()
             tally.powerCuts += 1
+        } else {
+            folder.restartProcess()
         }
         tally.restarts += 1
         folder.room = .max
         // Perhaps it cannot be read at once, and perhaps the power fails again in between.
         folder.faults = [0, 0, 200][random.below(3)]
+        folder.faultyKind = nil
         if random.below(4) == 0 { folder.power = 1 + random.below(20) }
         while true {
             do throws(StoreFault) {
@@ -185,7 +192,9 @@ private struct StoreCrashRun {
                 break
             } catch {
                 guard case .folder = error else { throw Mismatch("opening: \(error)") }
-                if !folder.hasPower { folder.losePower() }
+                if !folder.hasPower {
+                    if random.below(2) == 0 { folder.losePower() } else { folder.restartProcess() }
+                }
                 folder.faults = random.below(2) == 0 ? 0 : 100
             }
         }
@@ -232,7 +241,7 @@ func storeCrashRun(seed: UInt64, steps: Int) throws -> StoreCrashTally {
                 // Each kind of trouble was met.
                 for count in [
                     tally.conflicts, tally.undecided, tally.suspended, tally.tornTails,
-                    tally.powerCutsInCommit, tally.recoveredUnacknowledged, tally.replacedLogs,
+                    tally.crashesInCommit, tally.recoveredUnacknowledged, tally.replacedLogs,
                     tally.endedLeases, tally.compacted,
                 ] { #expect(count > 0, "\(tally)") }
                 #expect(tally.commits > budget.steps / 10)

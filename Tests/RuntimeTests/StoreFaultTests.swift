@@ -105,6 +105,26 @@ private func put(_ key: String, bytes: Int = 1) -> StoreRequest {
         #expect(again.opening.snapshotRevision == 3)
     }
 
+    /// The new snapshot may or may not be found after a crash: the old log is no longer enough.
+    @Test(arguments: ["rename", "sync folder"])
+    func aSwitchThatFailsSuspends(what: String) throws {
+        let store = try open()
+        folder.failing = [what]
+        // The log's name is made safe, the snapshot's is not.
+        folder.spared = 1
+        #expect(commit(store, put("a", bytes: 2000)) == nil)
+        guard case .suspended = store.condition, case .suspended? = commit(store, put("b")) else {
+            Issue.record("\(store.condition)")
+            return
+        }
+        #expect(keys(store) == ["a"])
+        folder.failing = []
+        #expect(commit(store, put("c"), .zero + .seconds(1)) == nil)
+        #expect(store.condition == .sound)
+        folder.losePower()
+        #expect(try keys(open()) == ["a", "c"])
+    }
+
     @Test func whatCannotBeRemovedIsRemovedLater() throws {
         let store = try open()
         folder.failing = ["remove"]
