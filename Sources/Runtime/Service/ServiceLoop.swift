@@ -398,8 +398,8 @@ final class ServiceLoop {
         guard !scope.isDraining else { return }
         // With the listener, connections that wait in its queue would be reset. Bound: the slots.
         while free.count > 0, let number = listener?.number,
-            case .connection(let socket) = Socket.accept(number)
-        { open(socket) }
+            case .connection(let socket, let address) = Socket.accept(number)
+        { open(socket, from: address) }
         pauseAccepting()
         listener = nil
         deadlines.clear(acceptTimer)
