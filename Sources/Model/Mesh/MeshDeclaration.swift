@@ -6,6 +6,7 @@ public enum MeshDeclaration: Equatable, Sendable {
     case policy(MeshPolicy)
     case authorization(MeshAuthorization)
 
+    /// As a value of its own kind.
     public var value: any MeshDeclared {
         switch self {
         case .service(let value): value

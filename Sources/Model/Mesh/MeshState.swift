@@ -63,6 +63,7 @@ public struct MeshState: Equatable, Sendable {
         }
     }
 
+    /// Declarations of all kinds.
     public var count: Int {
         services.count + endpoints.count + routes.count + policies.count + authorizations.count
     }

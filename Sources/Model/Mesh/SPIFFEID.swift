@@ -31,6 +31,7 @@ public struct SPIFFEID: RawRepresentable, Codable, Hashable, Comparable, Sendabl
             rawValue: "\(Self.scheme)\(trustDomain)/ns/\(name.namespace)/sa/\(name.name)")
     }
 
+    /// The mesh whose authority vouches for it.
     public var trustDomain: Substring {
         rawValue.dropFirst(Self.scheme.count).prefix { $0 != "/" }
     }
@@ -97,6 +98,7 @@ public struct IdentityPattern: RawRepresentable, Codable, Hashable, Sendable {
         rawValue.hasPrefix("*") ? "" : rawValue.hasSuffix("*") ? rawValue.dropLast() : rawValue[...]
     }
 
+    /// Whether it means this identity.
     public func matches(_ identity: SPIFFEID) -> Bool {
         if rawValue.hasPrefix("*") { return identity.rawValue.hasSuffix(rawValue.dropFirst()) }
         return rawValue.hasSuffix("*")

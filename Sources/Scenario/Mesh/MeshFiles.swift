@@ -30,7 +30,7 @@ public struct MeshFiles: Sendable {
     public init(paths: [String], onto before: MeshState = .init()) throws(MeshFilesError) {
         var reading = MeshReading()
         var left = Limits.declarationBytes
-        for path in files(of: paths, &reading) {
+        for path in declarationFiles(of: paths, &reading) {
             do throws(ScenarioError) {
                 let text = try readText(path)
                 left -= text.utf8.count

@@ -120,27 +120,31 @@ struct MeshReading {
     }
 
     private mutating func report(_ problems: [MeshProblem]) {
-        for problem in problems {
-            guard let origin = origins[problem.key] else {
-                report(
-                    .init(text: nil, finding: .init(nil, nil, problem.description)))
+        // What the mesh had before comes last.
+        let byText = Dictionary(grouping: problems) { origins[$0.key]?.text }
+            .sorted { ($0.key ?? .max) < ($1.key ?? .max) }
+        for (text, problems) in byText {
+            guard let text else {
+                for problem in problems {
+                    report(.init(text: nil, finding: .init(nil, nil, problem.description)))
+                }
                 continue
             }
-            guard origin.isWhole else { continue }
-            let text = texts[origin.text]
-            // Read once more: places are wanted for a hundred problems at most, and would take
-            // more memory than the mesh does.
-            let node = nodes(of: text).nodes[origin.number]
-            report(
-                .init(
-                    text: origin.text,
-                    finding: .init(text.file, node.place(of: problem.path), problem.message)))
+            // Read once more: places are wanted where there are problems only, and those of all
+            // declarations would take more memory than the mesh does.
+            let nodes = nodes(of: texts[text]).nodes
+            for problem in problems {
+                guard let origin = origins[problem.key], origin.isWhole else { continue }
+                let place = nodes[origin.number].place(of: problem.path)
+                report(
+                    .init(
+                        text: text, finding: .init(texts[text].file, place, problem.message)))
+            }
         }
     }
 
     private func throwFindings() throws(MeshFilesError) {
         guard !items.isEmpty else { return }
-        // What the mesh had before comes last.
         func order(_ item: (offset: Int, element: Item)) -> (Int, Place, Int) {
             let place = item.element.finding.place ?? .init(line: 0, column: 0)
             return (item.element.text ?? texts.count, place, item.offset)
@@ -188,7 +192,7 @@ extension Node {
 
 /// The files that paths mean: themselves, or of a folder those of declarations in the order of
 /// their names.
-func files(of paths: [String], _ reading: inout MeshReading) -> [String] {
+func declarationFiles(of paths: [String], _ reading: inout MeshReading) -> [String] {
     var files: [String] = []
     for path in paths {
         guard let folder = unsafe opendir(path) else {
