@@ -271,4 +271,104 @@ import Testing
                 "route default/r1: matches.0: the route 'default/r0' has the same conditions"
             ])
     }
+
+    @Test func endpointsFollowTheirService() {
+        var state = MeshState()
+        let (a, b) = (MeshName("a"), MeshName("b"))
+        state.declare(.endpoint(.init("y", service: "a", address: "1.1.1.1:1")))
+        state.declare(.endpoint(.init("x", service: "a", address: "1.1.1.1:2")))
+        #expect(state.endpoints(of: a).map(\.name) == ["x", "y"])
+        state.declare(.endpoint(.init("y", service: "b", address: "1.1.1.1:1")))
+        #expect(state.endpoints(of: a).map(\.name) == ["x"])
+        #expect(state.endpoints(of: b).map(\.name) == ["y"])
+        state.remove(.init(.endpoint, .init("y")))
+        #expect(state.endpoints(of: b) == [])
+        #expect(
+            state == MeshState([.endpoint(.init("x", service: "a", address: "1.1.1.1:2"))]))
+    }
+
+    /// What is reported of two that contradict each other is what came last.
+    @Test func changesAreReported() {
+        let states = MeshState([
+            .service(.init("cart")),
+            .endpoint(.init("b", service: "cart", address: "1.1.1.1:1")),
+            .endpoint(.init("a", service: "cart", address: "1.1.1.1:1")),
+            .route(.init("b", destinations: [.init(cart)])),
+            .route(.init("a", destinations: [.init(cart)])),
+        ])
+        func changed(_ name: String) -> [String] {
+            let keys = [MeshKind.endpoint, .route].map { MeshKey($0, .init(name)) }
+            return states.check(changed: Set(keys)).map(\.key.path)
+        }
+        #expect(changed("a") == ["endpoints/default/a", "routes/default/a"])
+        #expect(changed("b") == ["endpoints/default/b", "routes/default/b"])
+    }
+
+    /// Over random changes of a small mesh: a check of the change finds something exactly where a
+    /// check of the whole does.
+    @Test func theCheckOfAChangeIsThatOfTheWhole() {
+        var random = SeededRandom(seed: 7)
+        var state = MeshState()
+        var refused = 0
+        for step in 0..<1500 {
+            var next = state
+            var changed: Set<MeshKey> = []
+            for _ in 0...random.below(2) {
+                let (isRemoval, declaration) = (random.below(4) == 0, Self.any(&random))
+                changed.insert(declaration.key)
+                if isRemoval { next.remove(declaration.key) } else { next.declare(declaration) }
+            }
+            let problems = next.check(changed: changed)
+            let whole = next.check()
+            #expect(
+                problems.isEmpty == whole.isEmpty, "step \(step): \(changed) \(problems) \(whole)")
+            if problems.isEmpty { state = next } else { refused += 1 }
+        }
+        #expect(refused > 300 && refused < 1400)
+        #expect(Set(state.declarations.map(\.key.kind)).count >= 3)
+    }
+
+    /// A declaration of few names, so that they often meet.
+    private static func any(_ random: inout SeededRandom) -> MeshDeclaration {
+        func pick(_ words: [String]) -> String { words[random.below(words.count)] }
+        let (name, space) = (pick(["a", "b", "c"]), pick(["default", "shop"]))
+        let service = MeshName(pick(["a", "b"]), in: pick(["default", "shop"]))
+        let target = random.below(3) == 0 ? MeshName("*", in: service.namespace) : service
+        switch random.below(8) {
+        case 0...2:
+            let speeches: [MeshService.Speech] = [.http1, .http1, .http2, .tcp]
+            let mtls: [MeshService.MutualTLS] = [.strict, .permissive, .off]
+            return .service(
+                .init(
+                    name, in: space, speech: speeches[random.below(4)], mtls: mtls[random.below(3)],
+                    identity: random.below(4) > 0
+                        ? nil : SPIFFEID(rawValue: "spiffe://meshbench.test/\(pick(["x", "y"]))")))
+        case 3...4:
+            return .endpoint(
+                .init(
+                    name, in: space, service: service.name,
+                    address: "1.1.1.1:\(1 + random.below(3))"))
+        case 5:
+            return .route(
+                .init(
+                    name, in: space, hosts: [pick(["x", "y"])],
+                    matches: [.init(path: .exact(pick(["/", "/a"])))],
+                    destinations: [.init(service)]))
+        case 6:
+            return .policy(.init(name, in: space, targets: [target], breaker: .init(pending: 1)))
+        default:
+            let identities = [
+                "spiffe://meshbench.test/x", "spiffe://meshbench.test/ns/shop/*", "*/sa/a",
+            ]
+            let pattern = IdentityPattern(rawValue: pick(identities))
+            return .authorization(
+                .init(
+                    name, in: space, .allow, targets: [target],
+                    rules: [
+                        random.below(2) == 0
+                            ? .init(identities: [pattern].compactMap(\.self))
+                            : .init(namespaces: [service.namespace], methods: ["GET"])
+                    ]))
+        }
+    }
 }

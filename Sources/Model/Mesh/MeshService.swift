@@ -164,6 +164,9 @@ public struct MeshEndpoint: MeshDeclared {
         self.health = health
     }
 
+    /// The service by its whole name.
+    public var serviceName: MeshName { .init(service, in: namespace) }
+
     public func check(_ problems: inout MeshProblems) {
         problems.label("service", service)
         if let zone { problems.label("zone", zone) }

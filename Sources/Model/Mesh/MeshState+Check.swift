@@ -1,29 +1,39 @@
 // The mesh as a whole: names that nothing has, declarations that contradict each other, and those
-// that can never act. One pass over everything, in the order of keys, so that the same mesh gives
-// the same answer.
+// that can never act. The same mesh gives the same answer.
+//
+// Endpoints are most of a mesh and most of what changes. Nothing depends on them, and they depend on
+// nothing but their service and its other endpoints; so a change of endpoints looks at those of
+// their services only, and any other change at everything but the endpoints that it does not touch.
 
 import Base
 
 extension MeshState {
-    /// Everything that is wrong with the whole, declaration by declaration in the order of keys;
-    /// empty: it can hold. A key says one thing only, so whoever adds declarations looks for
-    /// duplicates himself (`declare` says what it replaced).
-    /// - Parameter limit: what is found beyond so many is not told.
-    public func check(atMost limit: Int = 100) -> [MeshProblem] {
-        MeshCheck(self).problems(atMost: limit)
+    /// Everything that is wrong with the whole, in the order of keys; empty: it can hold. A key says
+    /// one thing only, so whoever adds declarations looks for duplicates himself (`declare` says
+    /// what it replaced).
+    /// - Parameters:
+    ///   - changed: what was declared or removed since nothing was wrong; nil: whatever there is.
+    ///     Of two declarations that contradict each other the changed one is reported.
+    ///   - limit: what is found beyond so many is not told.
+    public func check(changed: Set<MeshKey>? = nil, atMost limit: Int = 100) -> [MeshProblem] {
+        MeshCheck(self, changed: changed).problems(atMost: limit)
     }
 }
 
 private struct MeshCheck {
     let state: MeshState
+    let changed: Set<MeshKey>?
     /// Every service's, sorted by text.
     let identities: [SPIFFEID]
     let namespaces: Set<String>
 
-    init(_ state: MeshState) {
+    init(_ state: MeshState, changed: Set<MeshKey>?) {
         self.state = state
-        identities = state.services.values.compactMap(state.identity).sorted()
-        namespaces = Set(state.services.keys.map(\.namespace))
+        self.changed = changed
+        let isEndpoints = changed?.allSatisfy { $0.kind == .endpoint } ?? false
+        let services = isEndpoints ? [:] : state.services
+        identities = services.values.compactMap(state.identity).sorted()
+        namespaces = Set(services.keys.map(\.namespace))
     }
 
     func problems(atMost limit: Int) -> [MeshProblem] {
@@ -32,7 +42,7 @@ private struct MeshCheck {
         var addresses: [MeshName: [String: MeshName]] = [:]
         var policed: [MeshName: MeshName] = [:]
         var routed: [MeshRoute.Condition: MeshName] = [:]
-        for declaration in state.declarations where !problems.isFull {
+        for declaration in subjects where !problems.isFull {
             problems.of(declaration.key) { problems in
                 declaration.check(&problems)
                 switch declaration {
@@ -44,22 +54,45 @@ private struct MeshCheck {
                 }
             }
         }
-        return problems.all
+        let sorted = problems.all.enumerated().sorted {
+            ($0.element.key, $0.offset) < ($1.element.key, $1.offset)
+        }
+        return sorted.map(\.element)
+    }
+
+    /// What is looked at: those that were there before, then those that changed, so that it is the
+    /// latter that stand where something stands already.
+    private var subjects: [MeshDeclaration] {
+        guard let changed else { return state.declarations }
+        var services: Set<MeshName> = []
+        for key in changed {
+            if key.kind == .service { services.insert(key.name) }
+            guard case .endpoint(let endpoint)? = state[key] else { continue }
+            services.insert(endpoint.serviceName)
+        }
+        var subjects = services.flatMap(state.endpoints(of:)).map(MeshDeclaration.endpoint)
+        if changed.contains(where: { $0.kind != .endpoint }) {
+            subjects += state.declarationsButEndpoints
+        }
+        let keyed = subjects.map { (isChanged: changed.contains($0.key), key: $0.key, $0) }
+        return keyed.sorted { a, b in
+            a.isChanged == b.isChanged ? a.key < b.key : b.isChanged
+        }
+        .map(\.2)
     }
 
     private func checkCounts(_ problems: inout MeshProblems) {
-        let counts: [(MeshKind, Int, MeshName?)] = [
-            (.service, state.services.count, state.services.keys.max()),
-            (.endpoint, state.endpoints.count, state.endpoints.keys.max()),
-            (.route, state.routes.count, state.routes.keys.max()),
-            (.policy, state.policies.count, state.policies.keys.max()),
-            (.authorization, state.authorizations.count, state.authorizations.keys.max()),
-        ]
-        for case (let kind, let count, let last?) in counts where count > MeshLimits.declarations {
+        func check(_ kind: MeshKind, _ names: some Collection<MeshName>) {
+            guard names.count > MeshLimits.declarations, let last = names.max() else { return }
             problems.of(MeshKey(kind, last)) {
                 $0.report("more than \(MeshLimits.declarations) \(kind.plural)")
             }
         }
+        check(.service, state.services.keys)
+        check(.endpoint, state.endpoints.keys)
+        check(.route, state.routes.keys)
+        check(.policy, state.policies.keys)
+        check(.authorization, state.authorizations.keys)
     }
 
     private func check(_ service: MeshService, _ problems: inout MeshProblems) {
@@ -74,7 +107,7 @@ private struct MeshCheck {
         _ endpoint: MeshEndpoint, _ addresses: inout [MeshName: [String: MeshName]],
         _ problems: inout MeshProblems
     ) {
-        let service = MeshName(endpoint.service, in: endpoint.namespace)
+        let service = endpoint.serviceName
         checkReference("service", service, in: endpoint.namespace, &problems)
         let other = addresses[service, default: [:]]
             .updateValue(endpoint.meshName, forKey: endpoint.address)

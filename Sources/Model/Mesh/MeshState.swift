@@ -8,6 +8,8 @@ public struct MeshState: Equatable, Sendable {
     public private(set) var routes: [MeshName: MeshRoute] = [:]
     public private(set) var policies: [MeshName: MeshPolicy] = [:]
     public private(set) var authorizations: [MeshName: MeshAuthorization] = [:]
+    /// The names of endpoints by service, which need not be declared.
+    private var endpointNames: [MeshName: Set<MeshName>] = [:]
 
     /// - Precondition: `trustDomain` is the name of one (`SPIFFEID.isTrustDomain`).
     public init(
@@ -28,7 +30,10 @@ public struct MeshState: Equatable, Sendable {
         case .service(let value):
             return services.updateValue(value, forKey: name).map { .service($0) }
         case .endpoint(let value):
-            return endpoints.updateValue(value, forKey: name).map { .endpoint($0) }
+            let old = remove(declaration.key)
+            endpoints[name] = value
+            endpointNames[value.serviceName, default: []].insert(name)
+            return old
         case .route(let value):
             return routes.updateValue(value, forKey: name).map { .route($0) }
         case .policy(let value):
@@ -44,7 +49,13 @@ public struct MeshState: Equatable, Sendable {
     public mutating func remove(_ key: MeshKey) -> MeshDeclaration? {
         switch key.kind {
         case .service: services.removeValue(forKey: key.name).map { .service($0) }
-        case .endpoint: endpoints.removeValue(forKey: key.name).map { .endpoint($0) }
+        case .endpoint:
+            endpoints.removeValue(forKey: key.name).map { endpoint in
+                let service = endpoint.serviceName
+                endpointNames[service]?.remove(key.name)
+                if endpointNames[service]?.isEmpty == true { endpointNames[service] = nil }
+                return .endpoint(endpoint)
+            }
         case .route: routes.removeValue(forKey: key.name).map { .route($0) }
         case .policy: policies.removeValue(forKey: key.name).map { .policy($0) }
         case .authorization:
@@ -70,13 +81,16 @@ public struct MeshState: Equatable, Sendable {
 
     /// All of them, in the order of their keys.
     public var declarations: [MeshDeclaration] {
-        let all =
-            authorizations.values.map(MeshDeclaration.authorization)
-            + endpoints.values.map(MeshDeclaration.endpoint)
+        let all = declarationsButEndpoints + endpoints.values.map(MeshDeclaration.endpoint)
+        return all.map { ($0.key, $0) }.sorted { $0.0 < $1.0 }.map(\.1)
+    }
+
+    /// All but the endpoints, in no order.
+    var declarationsButEndpoints: [MeshDeclaration] {
+        authorizations.values.map(MeshDeclaration.authorization)
             + policies.values.map(MeshDeclaration.policy)
             + routes.values.map(MeshDeclaration.route)
             + services.values.map(MeshDeclaration.service)
-        return all.map { ($0.key, $0) }.sorted { $0.0 < $1.0 }.map(\.1)
     }
 }
 
@@ -86,6 +100,11 @@ extension MeshState {
     /// Whom a service's certificates name; nil where its names cannot stand in an identity.
     public func identity(of service: MeshService) -> SPIFFEID? {
         service.identity ?? SPIFFEID(service.meshName, trustDomain: trustDomain)
+    }
+
+    /// The endpoints of a service, by name; it need not be declared.
+    public func endpoints(of service: MeshName) -> [MeshEndpoint] {
+        (endpointNames[service] ?? []).sorted().compactMap { endpoints[$0] }
     }
 
     /// The policy that holds for a service, the narrowest that means it; nil: none does.

@@ -24,8 +24,8 @@ public struct MeshFiles: Sendable {
 
     /// Reads files, and of folders every file whose name ends in `.yaml`, `.yml` or `.json`, in
     /// the order of their names.
-    /// - Parameter before: the mesh that the declarations are added to, in place of those of the
-    ///   same kind and name.
+    /// - Parameter before: a mesh in which nothing is wrong, to which the declarations are added,
+    ///   in place of those of the same kind and name.
     /// - Throws: `MeshFilesError` with everything that is wrong.
     public init(paths: [String], onto before: MeshState = .init()) throws(MeshFilesError) {
         var reading = MeshReading()

@@ -102,7 +102,10 @@ struct MeshReading {
         var reading = self
         var state = before
         for declaration in declarations { state.declare(declaration) }
-        if !isUnnamed { reading.report(state.check(atMost: Limits.diagnostics)) }
+        if !isUnnamed {
+            let changed = Set(declarations.map(\.key))
+            reading.report(state.check(changed: changed, atMost: Limits.diagnostics))
+        }
         try reading.throwFindings()
         return (declarations, state)
     }
