@@ -1,16 +1,16 @@
 // The mesh as a whole: names that nothing has, declarations that contradict each other, and those
 // that can never act. The same mesh gives the same answer.
 //
-// Endpoints are most of a mesh and most of what changes. Nothing depends on them, and they depend on
-// nothing but their service and its other endpoints; so a change of endpoints looks at those of
+// Endpoints are most of a mesh and most of what changes. Nothing depends on them, and they depend
+// on nothing but their service and its other endpoints; so a change of endpoints looks at those of
 // their services only, and any other change at everything but the endpoints that it does not touch.
 
 import Base
 
 extension MeshState {
-    /// Everything that is wrong with the whole, in the order of keys; empty: it can hold. A key says
-    /// one thing only, so whoever adds declarations looks for duplicates himself (`declare` says
-    /// what it replaced).
+    /// Everything that is wrong with the whole, in the order of keys; empty: it can hold. A key
+    /// says one thing only, so whoever adds declarations looks for duplicates himself (`declare`
+    /// says what it replaced).
     /// - Parameters:
     ///   - changed: what was declared or removed since nothing was wrong; nil: whatever there is.
     ///     Of two declarations that contradict each other the changed one is reported.
