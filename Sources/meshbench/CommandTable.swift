@@ -1,6 +1,6 @@
+import Base
 import Glibc
 import Model
-import Scenario
 
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one
 /// line here.
