@@ -110,7 +110,9 @@ let package = Package(
         tests(
             "IntegrationTests",
             ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report"]),
-        tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
+        tests(
+            "CommandTests",
+            ["Base", "Model", "Stats", "LoadCore", "Posix", "Scenario", "Runtime", "meshbench"]),
         tests("TidyTests", []),
     ]
 )

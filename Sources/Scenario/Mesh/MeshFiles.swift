@@ -29,23 +29,7 @@ public struct MeshFiles: Sendable {
     /// - Throws: `MeshFilesError` with everything that is wrong.
     public init(paths: [String], onto before: MeshState = .init()) throws(MeshFilesError) {
         var reading = MeshReading()
-        var left = Limits.declarationBytes
-        for path in declarationFiles(of: paths, &reading) {
-            do throws(ScenarioError) {
-                let text = try readText(path)
-                left -= text.utf8.count
-                guard left >= 0 else {
-                    throw .unreadable(
-                        file: path,
-                        reason: "all files together have more than \(Limits.declarationBytes) bytes"
-                    )
-                }
-                reading.read(.init(file: path, text))
-            } catch {
-                reading.report(unreadable: error)
-                if left < 0 { break }
-            }
-        }
+        reading.read(paths: paths)
         (declarations, state) = try reading.applied(to: before)
     }
 
@@ -93,13 +77,5 @@ public struct MeshFilesError: Error, Equatable {
     public var isUnreadable: Bool
 
     /// One line for each thing that is wrong: `file:line:column: message`.
-    public var description: String {
-        findings.map { finding in
-            let file = finding.file.map { "\($0):" } ?? ""
-            let place = finding.place.map { "\($0.line):\($0.column):" } ?? ""
-            let head = file + place
-            return head.isEmpty ? finding.message : "\(head) \(finding.message)"
-        }
-        .joined(separator: "\n")
-    }
+    public var description: String { findings.text }
 }

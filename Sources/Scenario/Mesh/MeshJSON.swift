@@ -7,7 +7,12 @@ public import Model
 extension MeshDeclaration {
     /// The declaration on one line, keys in the order of their bytes and nothing between: the same
     /// bytes for equal values. `init(text:file:)` reads it back.
-    public var json: String {
+    public var json: String { tree.canonical }
+
+    /// The same over several lines, for people; a file of declarations may hold it as it is.
+    public var text: String { tree.document() + "\n" }
+
+    private var tree: JSON {
         let members =
             switch self {
             case .service(let service): service.members
@@ -20,7 +25,7 @@ extension MeshDeclaration {
             .init("kind", .string(key.kind.rawValue)), .init("name", .string(key.name.name)),
             .init("namespace", .string(key.name.namespace)),
         ]
-        return JSON.object(names + members).canonical
+        return .object(names + members)
     }
 }
 

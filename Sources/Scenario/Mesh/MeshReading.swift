@@ -45,6 +45,27 @@ struct MeshReading {
         items.append(item)
     }
 
+    /// Reads files, and of folders those of declarations.
+    mutating func read(paths: [String]) {
+        var left = Limits.declarationBytes
+        for path in declarationFiles(of: paths, &self) {
+            do throws(ScenarioError) {
+                let text = try readText(path)
+                left -= text.utf8.count
+                guard left >= 0 else {
+                    throw .unreadable(
+                        file: path,
+                        reason: "all files together have more than \(Limits.declarationBytes) bytes"
+                    )
+                }
+                read(.init(file: path, text))
+            } catch {
+                report(unreadable: error)
+                if left < 0 { break }
+            }
+        }
+    }
+
     mutating func read(_ text: MeshFiles.Text) {
         texts.append(text)
         guard text.text.utf8.count <= Limits.fileBytes else {
@@ -122,6 +143,21 @@ struct MeshReading {
         return declarations[0]
     }
 
+    /// What was read, with nothing wrong in any of it by itself.
+    func each() throws(MeshFilesError) -> [MeshDeclaration] {
+        var reading = self
+        reading.report(declarations.flatMap(\.problems))
+        try reading.throwFindings()
+        return declarations
+    }
+
+    /// What is wrong with what was read, as somebody else found.
+    func findings(_ problems: [MeshProblem]) -> [MeshFilesError.Finding] {
+        var reading = self
+        reading.report(problems)
+        return reading.sortedFindings
+    }
+
     private mutating func report(_ problems: [MeshProblem]) {
         // What the mesh had before comes last.
         let byText = Dictionary(grouping: problems) { origins[$0.key]?.text }
@@ -148,16 +184,19 @@ struct MeshReading {
 
     private func throwFindings() throws(MeshFilesError) {
         guard !items.isEmpty else { return }
+        throw MeshFilesError(findings: sortedFindings, isUnreadable: isUnreadable)
+    }
+
+    private var sortedFindings: [MeshFilesError.Finding] {
         func order(_ item: (offset: Int, element: Item)) -> (Int, Place, Int) {
             let place = item.element.finding.place ?? .init(line: 0, column: 0)
             return (item.element.text ?? texts.count, place, item.offset)
         }
         var seen: Set<MeshFilesError.Finding> = []
-        let findings = items.enumerated()
+        return items.enumerated()
             .sorted { order($0) < order($1) }
             .map(\.element.finding)
             .filter { seen.insert($0).inserted }
-        throw MeshFilesError(findings: findings, isUnreadable: isUnreadable)
     }
 }
 
