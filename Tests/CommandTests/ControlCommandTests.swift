@@ -63,18 +63,23 @@ private func say(
 
 private let mesh = """
     {"revision":7,"declarations":[\
-    {"action":"allow","kind":"authorization","name":"web","namespace":"shop","rules":[],"to":["cart"]},\
-    {"address":"127.0.0.1:9001","health":"healthy","kind":"endpoint","name":"cart-1","namespace":"shop",\
+    {"action":"allow","kind":"authorization","name":"web","namespace":"shop",\
+    "rules":[],"to":["cart"]},\
+    {"address":"127.0.0.1:9001","health":"healthy","kind":"endpoint","name":"cart-1",\
+    "namespace":"shop",\
     "service":"cart","weight":1,"zone":"b"},\
-    {"address":"127.0.0.1:9002","health":"draining","kind":"endpoint","name":"cart-2","namespace":"shop",\
+    {"address":"127.0.0.1:9002","health":"draining","kind":"endpoint","name":"cart-2",\
+    "namespace":"shop",\
     "service":"cart","weight":2,"zone":"a"},\
-    {"address":"127.0.0.1:9003","health":"healthy","kind":"endpoint","name":"cart-3","namespace":"shop",\
+    {"address":"127.0.0.1:9003","health":"healthy","kind":"endpoint","name":"cart-3",\
+    "namespace":"shop",\
     "service":"cart","weight":1},\
     {"breaker":{},"kind":"policy","name":"all","namespace":"default","timeout":{},"to":["*/*"]},\
     {"hosts":["cart.shop.mesh"],"kind":"route","matches":[],"name":"cart","namespace":"shop",\
     "to":[{"service":"shop/cart","weight":95},{"service":"shop/next","weight":5}]},\
     {"kind":"service","mtls":"strict","name":"cart","namespace":"shop","protocol":"http2"},\
-    {"kind":"service","mtls":"off","name":"next","namespace":"shop","protocol":"tcp","new":{"a":1}},\
+    {"kind":"service","mtls":"off","name":"next","namespace":"shop","protocol":"tcp",\
+    "new":{"a":1}},\
     {"kind":"teapot","name":"x","namespace":"shop"}]}
     """
 
@@ -124,7 +129,8 @@ private let mesh = """
 
     @Test func status() throws {
         let answer = """
-            {"version":"0.1.0","revision":12,"declarations":{"services":2,"endpoints":3,"teapots":1},\
+            {"version":"0.1.0","revision":12,"declarations":{"services":2,"endpoints":3,\
+            "teapots":1},\
             "store":{"condition":"sound","keys":5,"bytes":1024},\
             "started":"2026-11-28T15:00:00Z","watches":1}
             """
@@ -224,7 +230,8 @@ private let mesh = """
         let path = try file(Self.text)
         let answer = """
             {"error":"nothing was changed","problems":[\
-            {"key":"routes/default/cart","path":["to","1","service"],"message":"unknown service 'crat'"},\
+            {"key":"routes/default/cart","path":["to","1","service"],\
+            "message":"unknown service 'crat'"},\
             {"key":"services/shop/db","path":[],"message":"is needed by others"},\
             {"key":"","path":["revision"],"message":"a whole number is needed"}]}
             """
