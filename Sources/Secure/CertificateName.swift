@@ -100,16 +100,6 @@ struct AlternativeNames: ~Copyable {
 }
 
 extension AlternativeNames {
-    /// All names of `type`.
-    borrowing func all(_ type: Int32) -> [String] {
-        var all: [String] = []
-        _ = first(type) { name in
-            all.append(name)
-            return false
-        }
-        return all
-    }
-
     /// What a log calls the holder of `certificate`: its first URI, else its first DNS name, else
     /// its subject.
     static func title(of certificate: OpaquePointer) -> String {
