@@ -3,7 +3,7 @@
 
 public import Base
 public import Model
-public import Posix
+import Posix
 import Secure
 
 /// What is asked.

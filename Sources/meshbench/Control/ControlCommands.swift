@@ -125,15 +125,15 @@ private func printing(
 func applyDeclarations(
     _ arguments: Arguments, _ client: ControlClient
 ) throws(CommandFailure) -> String {
-    let draft: MeshDraft
+    let excerpt: MeshExcerpt
     do throws(MeshFilesError) {
-        draft = try MeshDraft(paths: arguments.positionals)
+        excerpt = try MeshExcerpt(paths: arguments.positionals)
     } catch {
         throw CommandFailure(
             code: error.isUnreadable ? .failed : .badScenario, message: error.description)
     }
     // With --prune it would take everything away, for a path that was mistaken.
-    guard !draft.declarations.isEmpty else {
+    guard !excerpt.declarations.isEmpty else {
         throw CommandFailure(
             code: .badScenario,
             message: "meshbench control apply: no declaration in "
@@ -143,11 +143,11 @@ func applyDeclarations(
     let query = [
         arguments.has(.prune) ? "prune=true" : nil, isDry ? "dry_run=true" : nil,
     ].compactMap(\.self).joined(separator: "&")
-    let texts = draft.declarations.map(\.json).joined(separator: ",")
+    let texts = excerpt.declarations.map(\.json).joined(separator: ",")
     let reply = try client.send(
         "POST", query.isEmpty ? "/v1/apply" : "/v1/apply?\(query)",
         body: "{\"declarations\":[\(texts)]}")
-    if let failure = problems(reply, of: draft) { throw failure }
+    if let failure = problems(reply, of: excerpt) { throw failure }
     let body = try client.succeeded(reply)
     if arguments.has(.controlJSON) { return line(body) }
     return try client.read(body, as: ControlApplied.self).text(dryRun: isDry)
@@ -155,12 +155,12 @@ func applyDeclarations(
 
 /// What the control plane has found wrong, at its places in the files; nil: that is not why it
 /// refuses, if it does.
-private func problems(_ reply: ServiceReply, of draft: MeshDraft) -> CommandFailure? {
+private func problems(_ reply: ServiceReply, of excerpt: MeshExcerpt) -> CommandFailure? {
     guard reply.status == 422 else { return nil }
     let problems = ControlRefusalText(reply).problems
     guard !problems.isEmpty else { return nil }
     var lines = problems.filter { $0.asMeshProblem == nil }.map(\.description)
-    let findings = draft.findings(of: problems.compactMap(\.asMeshProblem))
+    let findings = excerpt.findings(of: problems.compactMap(\.asMeshProblem))
     if !findings.isEmpty { lines.insert(findings.text, at: 0) }
     return CommandFailure(code: .badScenario, message: lines.joined(separator: "\n"))
 }
@@ -170,7 +170,7 @@ func getDeclarations(
 ) throws(CommandFailure) -> String {
     let words = arguments.positionals
     if words.count == 2 {
-        let body = try client.ask("GET", "/v1/\(try key(arguments).path)")
+        let body = try client.ask("GET", "/v1/\(try keyNamed(arguments).path)")
         if arguments.has(.controlJSON) { return line(body) }
         let text = String(decoding: body, as: UTF8.self)
         guard let declaration = try? MeshDeclaration(text: text, file: client.url) else {
@@ -178,7 +178,7 @@ func getDeclarations(
         }
         return declaration.text
     }
-    let kind = try words.first.map { word throws(CommandFailure) in try kind(word, arguments) }
+    let kind = try words.first.map { word throws(CommandFailure) in try kindNamed(word, arguments) }
     let body = try client.ask("GET", try listing(arguments, kind: kind))
     if arguments.has(.controlJSON) { return line(body) }
     return try client.read(body, as: ControlListing.self).table
@@ -195,7 +195,7 @@ func listServices(
 func deleteDeclaration(
     _ arguments: Arguments, _ client: ControlClient
 ) throws(CommandFailure) -> String {
-    let key = try key(arguments)
+    let key = try keyNamed(arguments)
     let body = try client.ask("DELETE", "/v1/\(key.path)")
     if arguments.has(.controlJSON) { return line(body) }
     let revision = try client.read(body, as: ControlRevision.self).revision
@@ -252,7 +252,7 @@ func watchDeclarations(
 
 // MARK: Words
 
-private func kind(_ word: String, _ arguments: Arguments) throws(CommandFailure) -> MeshKind {
+private func kindNamed(_ word: String, _ arguments: Arguments) throws(CommandFailure) -> MeshKind {
     let found = MeshKind.allCases.first { $0.rawValue == word || $0.plural == word }
     guard let found else {
         let hint = suggestion(for: word, in: MeshKind.allCases.map(\.rawValue))
@@ -262,10 +262,10 @@ private func kind(_ word: String, _ arguments: Arguments) throws(CommandFailure)
 }
 
 /// The declaration that KIND and NAME mean.
-private func key(_ arguments: Arguments) throws(CommandFailure) -> MeshKey {
-    let kind = try kind(arguments.positionals[0], arguments)
+private func keyNamed(_ arguments: Arguments) throws(CommandFailure) -> MeshKey {
+    let kind = try kindNamed(arguments.positionals[0], arguments)
     let word = arguments.positionals[1]
-    let given = try namespace(arguments)
+    let given = try namespaceNamed(arguments)
     let path = word.contains("/") ? word : "\(given ?? MeshName.standardNamespace)/\(word)"
     guard let key = MeshKey(path: "\(kind.plural)/\(path)") else {
         throw arguments.usage("'\(word)' is no name such as cart or shop/cart")
@@ -276,7 +276,7 @@ private func key(_ arguments: Arguments) throws(CommandFailure) -> MeshKey {
     return key
 }
 
-private func namespace(_ arguments: Arguments) throws(CommandFailure) -> String? {
+private func namespaceNamed(_ arguments: Arguments) throws(CommandFailure) -> String? {
     guard let word = arguments.value(.controlNamespace) else { return nil }
     guard MeshName.isLabel(word) else {
         throw arguments.usage("'--namespace \(word)' is no name such as shop")
@@ -288,7 +288,7 @@ private func listing(
     _ arguments: Arguments, kind: MeshKind?
 ) throws(CommandFailure) -> String {
     let query = [
-        kind.map { "kind=\($0.rawValue)" }, try namespace(arguments).map { "namespace=\($0)" },
+        kind.map { "kind=\($0.rawValue)" }, try namespaceNamed(arguments).map { "namespace=\($0)" },
     ].compactMap(\.self).joined(separator: "&")
     return query.isEmpty ? "/v1/declarations" : "/v1/declarations?\(query)"
 }

@@ -5,7 +5,7 @@ import Support
 import Testing
 
 /// Declarations whose mesh is elsewhere.
-@Suite struct MeshDraftTests {
+@Suite struct MeshExcerptTests {
     private let scratch: Scratch
 
     init() throws { scratch = try Scratch() }
@@ -20,19 +20,19 @@ import Testing
     @Test func eachMustBeRightByItself() throws {
         let route = "kind: route\nname: r\nto: [cart]\n"
         let path = try write(route, "a.yaml")
-        #expect(try MeshDraft(paths: [path]).declarations.map(\.key.path) == ["routes/default/r"])
+        #expect(try MeshExcerpt(paths: [path]).declarations.map(\.key.path) == ["routes/default/r"])
         let wrong = try write(
             "kind: route\nname: r\nto: [{service: cart, weight: 0}]\n---\nkind: service\n",
             "b.yaml")
-        let error = #expect(throws: MeshFilesError.self) { _ = try MeshDraft(paths: [wrong]) }
+        let error = #expect(throws: MeshFilesError.self) { _ = try MeshExcerpt(paths: [wrong]) }
         #expect(error?.findings.map { $0.place?.line } == [3, 5])
         #expect(error?.isUnreadable == false)
         let absent = #expect(throws: MeshFilesError.self) {
-            _ = try MeshDraft(paths: [path, scratch.path("c.yaml")])
+            _ = try MeshExcerpt(paths: [path, scratch.path("c.yaml")])
         }
         #expect(absent?.isUnreadable == true)
         let twice = #expect(throws: MeshFilesError.self) {
-            _ = try MeshDraft(paths: [path, write(route, "d.yaml")])
+            _ = try MeshExcerpt(paths: [path, write(route, "d.yaml")])
         }
         #expect(twice?.description.hasPrefix("\(scratch.path("d.yaml")):2:7: ") == true)
     }
@@ -43,11 +43,11 @@ import Testing
         let second = try write(
             "- {kind: service, name: db}\n- kind: route\n  name: r\n  to:\n    - web\n    - crat\n",
             "b.yaml")
-        let draft = try MeshDraft(paths: [second, first])
+        let excerpt = try MeshExcerpt(paths: [second, first])
         func problem(_ key: String, _ path: [String]) throws -> MeshProblem {
             MeshProblem(key: try #require(MeshKey(path: key)), path: path, "no")
         }
-        let findings = draft.findings(of: [
+        let findings = excerpt.findings(of: [
             try problem("services/default/other", ["name"]),
             try problem("services/default/web", []),
             try problem("routes/default/r", ["to", "1", "service"]),
@@ -65,9 +65,9 @@ import Testing
     /// What people are shown of a declaration can be declared as it is.
     @Test func theTextReadsBack() throws {
         for (index, text) in try meshExamples().enumerated() {
-            let draft = try MeshDraft(paths: [write(text, "\(index).yaml")])
-            #expect(!draft.declarations.isEmpty)
-            for declaration in draft.declarations {
+            let excerpt = try MeshExcerpt(paths: [write(text, "\(index).yaml")])
+            #expect(!excerpt.declarations.isEmpty)
+            for declaration in excerpt.declarations {
                 let again = try MeshDeclaration(text: declaration.text, file: "f")
                 #expect(again == declaration)
             }

@@ -4,7 +4,7 @@
 public import Model
 
 /// Declarations that were read from files, each right by itself.
-public struct MeshDraft: Sendable {
+public struct MeshExcerpt: Sendable {
     /// In the order in which they were read.
     public let declarations: [MeshDeclaration]
     private let reading: MeshReading
