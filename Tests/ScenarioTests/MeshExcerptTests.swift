@@ -55,7 +55,7 @@ import Testing
         ])
         #expect(
             findings.text == """
-                \(second):4:3: no
+                \(second):5:5: no
                 \(second):6:7: no
                 \(first):1:1: no
                 service default/other: name: no
