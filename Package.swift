@@ -97,12 +97,12 @@ let package = Package(
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
         tests("ProxyCoreTests", ["Base", "Model", "Wire", "Secure", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
-        tests("ControlCoreTests", ["Base", "ControlCore"]),
+        tests("ControlCoreTests", ["Base", "Model", "Scenario", "ControlCore"]),
         tests(
             "RuntimeTests",
             [
                 "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
-                "ControlCore", "Runtime",
+                "ControlCore", "Scenario", "Runtime",
             ]),
         tests(
             "RigTests",

@@ -15,6 +15,7 @@ let commands: [Command] = [
     .help,
     .version,
     .proxy,
+    .control,
     .app,
     .controlApply,
     .controlGet,
