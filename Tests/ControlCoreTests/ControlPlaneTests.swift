@@ -247,8 +247,8 @@ private func checkAgreement(_ plane: ControlPlane, _ store: PlaneStore) throws {
         #expect(
             String(
                 decoding: ControlText.error("e", [problem, .init(key: nil, "x")]), as: UTF8.self)
-                == #"{"error":"e","problems":[{"key":"routes/a/b","path":["to","0"],"message":"no"},"#
-                + #"{"key":"","path":[],"message":"x"}]}"#)
+                == #"{"error":"e","problems":[{"key":"routes/a/b","path":["to","0"],"#
+                + #""message":"no"},{"key":"","path":[],"message":"x"}]}"#)
         var plane = try plane(store)
         _ = try apply(&plane, [service("a")])
         _ = try apply(&plane, [], prune: true)

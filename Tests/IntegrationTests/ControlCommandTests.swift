@@ -249,7 +249,7 @@ private func body(_ declarations: [String], _ more: String = "") -> String {
     @Test func aWrongCommandLine() throws {
         for (words, text) in [
             ([], "give --data"),
-            (["--data", data, "--listen", "localhost:7070"], "a numeric address with a port"),
+            (["--data", data, "--listen", "echo:7070"], "a numeric address with a port"),
             (["--data", data, "--listen", "0.0.0.0:0"], "need TLS: --tls-cert and --tls-key"),
             (["--data", data, "--listen", "[::]:0"], "need TLS"),
             (["--data", data, "--tls-cert", "x"], "'--tls-cert' goes with"),

@@ -66,8 +66,7 @@ enum ControlOperation: String, CaseIterable {
 
     /// The operations at a path; empty: there is nothing.
     static func at(_ segments: [String]) -> [ControlOperation] {
-        let path = "/" + segments.joined(separator: "/")
-        let fixed = allCases.filter { $0.path == path }
+        let fixed = allCases.filter { $0.path.split(separator: "/").map(String.init) == segments }
         if !fixed.isEmpty { return fixed }
         return key(segments) == nil ? [] : [.getDeclaration, .putDeclaration, .deleteDeclaration]
     }

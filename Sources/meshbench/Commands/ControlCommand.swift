@@ -55,12 +55,18 @@ private func serveControl(_ arguments: Arguments) throws(CommandFailure) -> Exit
         }
         server.stop()
         return .success
-    } catch ControlStartError.service(.file(let error)) {
-        throw CommandFailure(code: .badScenario, message: "meshbench control: \(error)")
     } catch let error as ControlStartError {
-        throw .failed("meshbench control: \(configuration.data): \(error)")
+        throw startFailure(error, configuration.data)
     } catch {
         throw .failed("meshbench control: \(error)")
+    }
+}
+
+private func startFailure(_ error: ControlStartError, _ data: String) -> CommandFailure {
+    switch error {
+    case .store, .damaged: .failed("meshbench control: \(data): \(error)")
+    case .service(.file): .init(code: .badScenario, message: "meshbench control: \(error)")
+    case .service(.system), .token: .failed("meshbench control: \(error)")
     }
 }
 
