@@ -16,13 +16,13 @@ let commands: [Command] = [
     .version,
     .proxy,
     .control,
-    .app,
     .controlApply,
     .controlGet,
     .controlDelete,
     .controlStatus,
     .controlServices,
     .controlWatch,
+    .app,
 ]
 
 /// The version that `meshbench version` prints and that results carry.

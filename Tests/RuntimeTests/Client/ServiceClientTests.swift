@@ -213,13 +213,18 @@ private final class EchoHandler: ServiceHandler {
 
     @Test func whatIsWrongIsSaid() throws {
         let folder = try CertificateFolder()
-        let plain = try TestServer.answering { _ in "HTTP/1.1 200 OK\r\n\r\n" }
+        // It does not wait for a request, which would never come.
+        let plain = try TestServer { call throws(WireFailure) in
+            try call.connection.send("HTTP/1.1 400 Bad Request\r\n\r\n")
+            _ = try? call.connection.readToEnd()
+        }
         let client = try ServiceClient(
             "\(plain.address)", tls: ClientTLS(authorities: folder.authority))
-        guard case .unsecured = cause({ _ = try client.ask(.init("GET", "/")) }) else {
+        guard case .unsecured(let plainly) = cause({ _ = try client.ask(.init("GET", "/")) }) else {
             Issue.record("cleartext was taken for TLS")
             return
         }
+        #expect(plainly.reason == .notTLS)
         let missing = cause {
             _ = try ServiceClient("a:1", tls: ClientTLS(authorities: folder.path("nothing.pem")))
         }
