@@ -64,10 +64,14 @@ let package = Package(
         // 4: the cores. None touches a socket, none imports another.
         module("ProxyCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
         module("LoadCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
+        module("ControlCore", ["Base", "Model", "Wire", "Secure"]),
         // 5
         module(
             "Runtime",
-            ["Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore"]),
+            [
+                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
+                "ControlCore",
+            ]),
         // 6
         module(
             "Rig", ["Base", "Model", "Stats", "Secure", "Posix", "LoadCore", "Scenario", "Report"]),
@@ -93,11 +97,12 @@ let package = Package(
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
         tests("ProxyCoreTests", ["Base", "Model", "Wire", "Secure", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
+        tests("ControlCoreTests", ["Base", "Model", "Scenario", "ControlCore"]),
         tests(
             "RuntimeTests",
             [
                 "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
-                "Runtime",
+                "ControlCore", "Scenario", "Runtime",
             ]),
         tests(
             "RigTests",
@@ -105,7 +110,9 @@ let package = Package(
         tests(
             "IntegrationTests",
             ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report"]),
-        tests("CommandTests", ["Base", "Model", "Stats", "LoadCore", "meshbench"]),
+        tests(
+            "CommandTests",
+            ["Base", "Model", "Stats", "LoadCore", "Posix", "Scenario", "Runtime", "meshbench"]),
         tests("TidyTests", []),
     ]
 )

@@ -39,6 +39,15 @@ public struct Duration: Hashable, Comparable, Codable, Sendable, BitwiseCopyable
     /// The span in microseconds.
     @inlinable public var microseconds: Double { Double(nanoseconds) / 1e3 }
 
+    /// As files write it, in the largest unit up to seconds that says it exactly: `1500us`.
+    public var exactText: String {
+        let units: [(name: String, worth: Int64)] = [
+            ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000),
+        ]
+        let exact = units.first { nanoseconds % $0.worth == 0 } ?? ("ns", 1)
+        return "\(nanoseconds / exact.worth)\(exact.name)"
+    }
+
     @inlinable public static func < (a: Duration, b: Duration) -> Bool {
         a.nanoseconds < b.nanoseconds
     }

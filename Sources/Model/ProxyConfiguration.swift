@@ -79,13 +79,13 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         }
     }
 
-    public enum PathMatch: Codable, Equatable, Sendable {
+    public enum PathMatch: Codable, Hashable, Sendable {
         case exact(String)
         /// Of whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/` matches all.
         case prefix(String)
     }
 
-    public struct HeaderMatch: Codable, Equatable, Sendable {
+    public struct HeaderMatch: Codable, Hashable, Sendable {
         /// Lower case.
         public var name: String
         /// The exact value; nil: the header is present.

@@ -190,6 +190,14 @@ public func waitReadable(_ descriptors: [Int32], for time: Duration) -> [Bool] {
     return count <= 0 ? descriptors.map { _ in false } : polled.map { $0.revents != 0 }
 }
 
+/// Waits until `descriptor` is writable or closed, at most for `time` (rounded up to 1 ms).
+/// - Returns: whether it is.
+public func waitWritable(_ descriptor: Int32, for time: Duration) -> Bool {
+    var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    let milliseconds = max(0, min((time.nanoseconds + 999_999) / 1_000_000, 60_000))
+    return unsafe Glibc.poll(&polled, 1, Int32(milliseconds)) > 0
+}
+
 private func makePipe(_ source: inout Descriptor?, _ sink: inout Descriptor?) throws(SystemError) {
     var ends: [Int32] = [-1, -1]
     guard unsafe mb_pipe(&ends) == 0 else { throw SystemError("make a pipe") }

@@ -26,6 +26,8 @@ final class TLSSocket {
     var isEstablished: Bool { session.isEstablished }
     /// The protocol that both agreed on (ALPN); nil: none.
     var agreedProtocol: String? { session.agreedProtocol }
+    /// Whom the peer's certificate names; nil: it has shown none.
+    var peerIdentity: PeerIdentity? { session.peerIdentity }
 
     /// Goes on with the handshake as far as the peer's bytes last. It ends with `wantsMore` only
     /// where the socket has shown that there are none.

@@ -81,6 +81,11 @@ public enum Limits {
     public static let depth = 32
     /// Nodes of a tree, with every alias counted as often as it is used.
     public static let nodes = 20_000
+    /// The same of a file of declarations: each has some ten.
+    public static let declarationNodes = 200_000
+    /// Files of declarations that are read at once, and their bytes.
+    public static let declarationFiles = 1000
+    public static let declarationBytes = 64 << 20
     /// Errors reported at once.
     public static let diagnostics = 100
     /// `--set` flags of one command.

@@ -10,6 +10,7 @@
 // Units are checked while parsing: what the rig evaluates later cannot mix milliseconds with
 // percent.
 
+import Base
 import Model
 
 /// What an expectation may name.

@@ -1,6 +1,7 @@
 // The arithmetic of expectations: sums, products, numbers with units, and the functions that name
 // measured values.
 
+import Base
 import Model
 
 extension ExpectationParser {

@@ -53,6 +53,8 @@ struct Decoding: Sendable {
     private(set) var settings: [Setting] = []
     /// Keys and names from the root to the value being read.
     var path: [String] = []
+    /// Whether `settings` is of use to anybody.
+    var keepsSettings = true
     /// Where a scalar's variables could not be put in: what it says then is not held against it.
     var unresolved: Set<Place> = []
 
@@ -67,6 +69,7 @@ struct Decoding: Sendable {
     /// Notes a value in force for `explain`; a collection that is long or of several sources item
     /// by item.
     mutating func note(_ node: Node) {
+        guard keepsSettings else { return }
         let isWhole = node.flowText.count <= 60 && node.isAll(from: node.place.source)
         switch node.content {
         case .sequence(let items) where !isWhole:

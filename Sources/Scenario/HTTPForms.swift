@@ -5,10 +5,7 @@ import Model
 extension Form where Value == String {
     /// A method (RFC 9110, 9.1) in upper case. CONNECT is no request for a path.
     static var method: Form {
-        .word("a method in upper case, such as GET,", pattern: "[A-Z]+", atMost: 32) { text in
-            text != "CONNECT"
-                && text.utf8.allSatisfy { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
-        }
+        .word("a method in upper case, such as GET,", pattern: "[A-Z]+", atMost: 32, isMethod)
     }
 
     /// A path with an optional query, in origin form (RFC 9112, 3.2.1).
@@ -22,28 +19,10 @@ extension Form where Value == String {
     /// between.
     static var fieldValue: Form {
         scalar(.text(pattern: nil), "a text") { text throws(FormError) in
-            let isClean = text.unicodeScalars.allSatisfy {
-                $0 == "\t" || $0.value >= 0x20 && $0.value != 0x7F
-            }
-            guard isClean else { throw FormError("a field's value cannot hold control characters") }
-            guard text.utf8.count <= 8192 else { throw FormError("longer than 8192 bytes") }
-            guard text.first?.isWhitespace != true, text.last?.isWhitespace != true else {
-                throw FormError("a field's value cannot begin or end with a blank")
-            }
+            if let why = whyNoFieldValue(text) { throw FormError(why) }
             return text
         }
     }
-}
-
-/// Whether a text is made of what a request target may hold.
-func isTargetText(_ text: String) -> Bool {
-    text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x23 }
-}
-
-/// Whether a text is the name of a field (RFC 9110, 5.6.2).
-func isFieldName(_ text: String) -> Bool {
-    !text.isEmpty && text.utf8.count <= 256
-        && text.utf8.allSatisfy { isAlphanumeric($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
 }
 
 /// The pattern of a field's name.

@@ -30,6 +30,18 @@ indirect enum JSON: Equatable, Sendable {
         }
     }
 
+    /// The one text of the value: keys in the order of their bytes, nothing between.
+    var canonical: String {
+        switch self {
+        case .array(let items): return "[\(items.map(\.canonical).joined(separator: ","))]"
+        case .object(let members):
+            let sorted = members.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+            let texts = sorted.map { "\(Self.quote($0.name)):\($0.value.canonical)" }
+            return "{\(texts.joined(separator: ","))}"
+        default: return text
+        }
+    }
+
     /// Over several lines, two spaces for each level; what fits on a line stays on it.
     func document(indent: String = "") -> String {
         let inner = indent + "  "

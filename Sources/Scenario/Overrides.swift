@@ -4,6 +4,8 @@
 // added, so that a default can be replaced; list items are not. The value is YAML. In a list of
 // arms a name stands for the arm that the file defines by it, so that some can be run alone.
 
+import Base
+
 /// One `--set` flag.
 struct Override {
     var number: Int

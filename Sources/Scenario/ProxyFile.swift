@@ -189,12 +189,8 @@ extension ProxyConfiguration.Route {
         case .exact(let path): members.append(.init("path", .string(path)))
         case .prefix(let prefix): members.append(.init("prefix", .string(prefix)))
         }
-        let present = JSON.object([.init("present", .boolean(true))])
         members += [
-            .init("methods", .array(methods.map(JSON.string))),
-            .init(
-                "headers",
-                .object(headers.map { .init($0.name, $0.value.map(JSON.string) ?? present) })),
+            .init("methods", .array(methods.map(JSON.string))), .init("headers", headers.json),
             .init("cluster", .string(cluster)),
         ]
         if let timeout { members.append(.init("timeout", timeout.json)) }
@@ -252,12 +248,5 @@ extension HeaderPolicy {
 }
 
 extension Duration {
-    /// In the largest unit that says it exactly.
-    fileprivate var json: JSON {
-        let units: [(name: String, worth: Int64)] = [
-            ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000),
-        ]
-        let exact = units.first { nanoseconds % $0.worth == 0 } ?? ("ns", 1)
-        return .string("\(nanoseconds / exact.worth)\(exact.name)")
-    }
+    var json: JSON { .string(exactText) }
 }

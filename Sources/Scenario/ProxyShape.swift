@@ -2,7 +2,6 @@
 // Schema and the reference in docs/PROXY.md.
 
 import Base
-import Glibc
 import Model
 
 struct ProxyDraft: Sendable {
@@ -274,8 +273,8 @@ extension Form where Value == String {
                 throw FormError("\(kind) is needed, not '\(abbreviated(text))'")
             }
             let digits = text[text.index(after: colon)...]
-            guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(digits),
-                ports.contains(port)
+            guard digits.utf8.count <= 5, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                let port = Int(digits), ports.contains(port)
             else {
                 throw FormError(
                     """
@@ -288,24 +287,18 @@ extension Form where Value == String {
         }
     }
 
-    fileprivate static var host: Form {
+    static var host: Form {
         word(
             "a host in lower case, without port,",
             pattern: "(\\*\\.)?[a-z0-9._-]+|\\[[0-9a-f:.]+\\]",
-            atMost: 255
-        ) { text in
-            if text.hasPrefix("[") { return isNumericHost(text) && text == text.lowercased() }
-            let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
-            return !name.isEmpty && !name.hasPrefix(".")
-                && name.utf8.allSatisfy { isNameByte($0) || "._".utf8.contains($0) }
-        }
+            atMost: 255, isHostPattern)
     }
 
     /// The path that a route compares, which is a request's without its query.
-    fileprivate static var routePath: Form {
-        word("a path without a query, such as /users,", pattern: "/[!-\"$->@-~]*", atMost: 4096) {
-            $0.hasPrefix("/") && !$0.contains("?") && isTargetText($0)
-        }
+    static var routePath: Form {
+        word(
+            "a path without a query, such as /users,", pattern: "/[!-\"$->@-~]*", atMost: 4096,
+            isRoutePath)
     }
 
     /// The name of a protocol in an `upgrade` field, with its version if it has one (RFC 9110,
@@ -324,19 +317,11 @@ extension Form where Value == String {
     }
 }
 
-/// `127.0.0.1` or `[::1]`.
-private func isNumericHost(_ text: String) -> Bool {
-    var parsed = in6_addr()
-    if text.hasPrefix("["), text.hasSuffix("]") {
-        return unsafe inet_pton(AF_INET6, String(text.dropFirst().dropLast()), &parsed) == 1
-    }
-    return unsafe inet_pton(AF_INET, text, &parsed) == 1
-}
-
 private struct Presence: Sendable { var present = false }
 
 extension Form where Value == [ProxyConfiguration.HeaderMatch] {
-    fileprivate static var headerMatches: Form {
+    /// Conditions on fields, whose names come out in lower case.
+    static var headerMatches: Form {
         let presence = Shape(
             Presence(),
             [.init("present", \.present, .boolean, isRequired: true, about: "any value matches")])
@@ -351,8 +336,11 @@ extension Form where Value == [ProxyConfiguration.HeaderMatch] {
         return dictionary(of: value, atMost: 64, keyPattern: fieldNamePattern) { key in
             isFieldName(key) ? nil : "'\(abbreviated(key))' is no name of a field"
         }
-        .map { pairs, _, _ in
-            pairs.map { .init(name: $0.key.value.lowercased(), value: $0.value) }
+        .map { pairs, _, decoding in
+            // The parser has refused the same key twice, but not that of another case.
+            let names = pairs.map { Placed($0.key.value.lowercased(), $0.key.place) }
+            refuseDuplicates(names, "a field", &decoding)
+            return zip(names, pairs).map { .init(name: $0.value, value: $1.value) }
         }
     }
 }

@@ -1,5 +1,7 @@
-// The tables of keys in docs/SCENARIOS.md and docs/PROXY.md, from the same outlines that files are
-// read by. A test holds the documents against them.
+// The tables of keys in docs/SCENARIOS.md, docs/PROXY.md and docs/MESH.md, from the same outlines
+// that files are read by. A test holds the documents against them.
+
+import Model
 
 extension ScenarioFile {
     /// Every key of a scenario file, in Markdown.
@@ -15,11 +17,23 @@ extension ProxyFile {
     }
 }
 
+extension MeshFiles {
+    /// Every key of every kind of declaration, in Markdown.
+    public static var reference: String {
+        MeshForms.outlines
+            .map { kind, outline in
+                outline.reference(title: "`kind: \(kind.rawValue)`", path: kind.rawValue)
+            }
+            .joined(separator: "\n")
+    }
+}
+
 extension Outline {
     /// A table for each mapping, the outer before the inner.
-    fileprivate func reference(title: String) -> String {
+    /// - Parameter path: what stands before the paths of the keys.
+    fileprivate func reference(title: String, path: String = "") -> String {
         var tables: [String] = []
-        write(title: title, path: "", into: &tables)
+        write(title: title, path: path, into: &tables)
         return tables.joined(separator: "\n")
     }
 

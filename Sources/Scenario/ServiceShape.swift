@@ -78,11 +78,6 @@ func byKey<Value>(_ pairs: [(key: Placed<String>, value: Value)]) -> [String: Va
     Dictionary(pairs.map { ($0.key.value, $0.value) }) { first, _ in first }
 }
 
-func isAlphanumeric(_ byte: UInt8) -> Bool {
-    isNameByte(byte) && byte != UInt8(ascii: "-")
-        || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-}
-
 extension Shape where Whole == AppBehaviour {
     static var respond: Shape {
         Shape(

@@ -2,6 +2,8 @@
 // line. A default is written as in a file and read by the very same code, so that what `explain`
 // and the documentation show is what holds.
 
+import Base
+
 /// How the keys of a mapping fill a value.
 struct Shape<Whole: Sendable>: Sendable {
     let fields: [Field<Whole>]
@@ -57,8 +59,10 @@ struct Field<Whole: Sendable>: Sendable {
             name: name, about: about, form: form.outline, standard: standard,
             isRequired: isRequired, condition: condition)
         self.outline = outline
+        // Once for each table, not for each mapping: a mesh is a hundred thousand of them.
+        let standardNode = outline.standardNode
         read = { mapping, whole, decoding in
-            guard let node = outline.node(in: mapping, &decoding) else { return }
+            guard let node = outline.node(in: mapping, standardNode, &decoding) else { return }
             decoding.path.append(name)
             defer { decoding.path.removeLast() }
             if outline.form.isLeaf { decoding.note(node) }
@@ -70,7 +74,9 @@ struct Field<Whole: Sendable>: Sendable {
 extension KeyOutline {
     /// What stands under this key, else its default; nil where there is neither, reported where it
     /// must be.
-    fileprivate func node(in mapping: Node, _ decoding: inout Decoding) -> Node? {
+    fileprivate func node(
+        in mapping: Node, _ standardNode: Node?, _ decoding: inout Decoding
+    ) -> Node? {
         guard case .mapping(let entries) = mapping.content else { return nil }
         let entry = entries.first { $0.key == name }
         switch condition {
@@ -88,12 +94,14 @@ extension KeyOutline {
         }
         if let entry { return entry.value }
         if isRequired { decoding.report(mapping.place, "the key '\(name)' is missing") }
-        return standard.map { standardNode($0) }
+        return standardNode
     }
 
-    private func standardNode(_ text: String) -> Node {
-        guard let node = try? parseYAML(text, source: .standard) else {
-            preconditionFailure("the default of '\(name)' is no YAML: \(text)")
+    /// The default as it is read.
+    fileprivate var standardNode: Node? {
+        guard let standard else { return nil }
+        guard let node = try? parseYAML(standard, source: .standard) else {
+            preconditionFailure("the default of '\(name)' is no YAML: \(standard)")
         }
         return node
     }

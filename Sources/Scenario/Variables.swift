@@ -1,6 +1,8 @@
 // `${name}` in a scalar stands for a value of `vars`; `$${` stands for `${` itself. Keys are left
 // alone, and a variable's own value is taken as it is, so that nothing can refer to itself.
 
+import Base
+
 extension Node {
     /// Puts variables in, in this node and all below it.
     mutating func substitute(_ variables: [String: String], _ decoding: inout Decoding) {

@@ -11,6 +11,15 @@ func parseYAML(_ text: String, source: Place.Source) throws(InvalidDocument) -> 
     return try parser.document()
 }
 
+/// Reads every document of a text that may hold many, as `---` divides them; empty ones count for
+/// nothing.
+/// - Returns: the documents up to where the text is wrong, and what is wrong with it.
+func parseYAMLDocuments(_ text: String) -> (documents: [Node], diagnostics: [Diagnostic]) {
+    var parser = TreeParser(
+        EventStream(text, source: .file), source: .file, nodesMost: Limits.declarationNodes)
+    return parser.documents()
+}
+
 /// A text that is no document we read.
 struct InvalidDocument: Error {
     var diagnostics: [Diagnostic]
@@ -35,10 +44,28 @@ private struct TreeParser {
     private var anchors: [String: Node] = [:]
     private var nodes = 0
     private var duplicates: [Diagnostic] = []
+    private let nodesMost: Int
 
-    init(_ stream: EventStream, source: Place.Source) {
+    init(_ stream: EventStream, source: Place.Source, nodesMost: Int = Limits.nodes) {
         self.stream = stream
         self.source = source
+        self.nodesMost = nodesMost
+    }
+
+    mutating func documents() -> (documents: [Node], diagnostics: [Diagnostic]) {
+        var documents: [Node] = []
+        do throws(InvalidDocument) {
+            while case .documentStart = try stream.next().event {
+                // An alias means an anchor of its own document (YAML 1.2, 3.2.2.2).
+                anchors = [:]
+                let root = try node(after: try stream.next(), depth: 0)
+                _ = try stream.next()
+                if !root.isNull { documents.append(root) }
+            }
+            return (documents, duplicates)
+        } catch {
+            return (documents, duplicates + error.diagnostics)
+        }
     }
 
     mutating func document() throws(InvalidDocument) -> Node {
@@ -125,8 +152,8 @@ private struct TreeParser {
 
     private mutating func count(_ more: Int, at place: Place) throws(InvalidDocument) {
         nodes += more
-        guard nodes <= Limits.nodes else {
-            throw InvalidDocument(at: place, "more than \(Limits.nodes) values in one file")
+        guard nodes <= nodesMost else {
+            throw InvalidDocument(at: place, "more than \(nodesMost) values in one file")
         }
     }
 }

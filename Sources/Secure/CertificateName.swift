@@ -106,9 +106,38 @@ extension AlternativeNames {
         let names = unsafe AlternativeNames(of: certificate)
         if let uri = names.first(GEN_URI) { return uri }
         if let host = names.first(GEN_DNS) { return host }
+        return unsafe subject(of: certificate)
+    }
+
+    static func subject(of certificate: OpaquePointer) -> String {
         var text = [CChar](repeating: 0, count: 256)
         unsafe X509_NAME_oneline(X509_get_subject_name(certificate), &text, Int32(text.count))
         return String(
             decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// Whom a certificate names.
+public struct PeerIdentity: Equatable, Sendable {
+    /// Subject alternative names that are URIs, such as SPIFFE ids, in order.
+    public var uris: [String]
+    /// Those that are DNS names.
+    public var hosts: [String]
+    /// The subject, as OpenSSL writes it on one line: `/CN=operator`. For people: nobody checks
+    /// that no two certificates have the same.
+    public var subject: String
+
+    public init(uris: [String] = [], hosts: [String] = [], subject: String = "") {
+        self.uris = uris
+        self.hosts = hosts
+        self.subject = subject
+    }
+
+    /// Of an X509.
+    init(of certificate: OpaquePointer) {
+        unsafe self.init(subject: AlternativeNames.subject(of: certificate))
+        let names = unsafe AlternativeNames(of: certificate)
+        uris = names.all(GEN_URI)
+        hosts = names.all(GEN_DNS)
     }
 }

@@ -333,4 +333,10 @@ extension TLSSession {
         guard let certificate = unsafe SSL_get0_peer_certificate(ssl) else { return nil }
         return unsafe AlternativeNames.title(of: certificate)
     }
+
+    /// Whom the peer's certificate names; nil: it has shown none.
+    public var peerIdentity: PeerIdentity? {
+        guard let certificate = unsafe SSL_get0_peer_certificate(ssl) else { return nil }
+        return unsafe PeerIdentity(of: certificate)
+    }
 }

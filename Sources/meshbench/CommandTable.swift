@@ -1,6 +1,6 @@
+import Base
 import Glibc
 import Model
-import Scenario
 
 /// Every command, in the order of `meshbench help`. A command is one file in `Commands` and one
 /// line here.
@@ -15,6 +15,13 @@ let commands: [Command] = [
     .help,
     .version,
     .proxy,
+    .control,
+    .controlApply,
+    .controlGet,
+    .controlDelete,
+    .controlStatus,
+    .controlServices,
+    .controlWatch,
     .app,
 ]
 
@@ -48,14 +55,27 @@ private func dispatch(_ words: [String]) throws(CommandFailure) -> ExitCode {
         print("meshbench \(programVersion)")
         return .success
     default:
-        let command = try commandNamed(name)
-        let arguments = try Arguments(parsing: Array(words.dropFirst()), for: command)
+        let (command, rest) = try commandBegun(by: words)
+        let arguments = try Arguments(parsing: rest, for: command)
         guard !arguments.wantsHelp else {
             print(command.help())
             return .success
         }
         return try command.run(arguments)
     }
+}
+
+/// The command that the first words name, and the words after its name. A name may have two.
+/// - Throws: a usage failure that names the nearest command.
+func commandBegun(by words: [String]) throws(CommandFailure) -> (Command, rest: [String]) {
+    let pair = words.prefix(2).joined(separator: " ")
+    if let command = commands.first(where: { $0.name == pair }) {
+        return (command, Array(words.dropFirst(2)))
+    }
+    let first = words.first ?? ""
+    let isOfPair = words.count > 1 && !words[1].hasPrefix("-")
+    let hasPairs = commands.contains { $0.name.hasPrefix("\(first) ") }
+    return (try commandNamed(isOfPair && hasPairs ? pair : first), Array(words.dropFirst()))
 }
 
 /// The command of this name.

@@ -84,7 +84,7 @@ import Testing
 
     @Test func wordsBeyondTheLast() {
         let error = #expect(throws: CommandFailure.self) {
-            try Arguments(parsing: ["a", "b"], for: .help)
+            try Arguments(parsing: ["a", "b"], for: .schema)
         }
         #expect(error?.message.contains("unexpected word 'b'") == true)
     }
@@ -144,6 +144,27 @@ import Testing
             let required = command.positionals.map(\.isRequired)
             #expect(required == required.sorted { $0 && !$1 }, "\(command.name)")
         }
+    }
+
+    @Test(
+        arguments: [
+            (["control", "get", "service"], "control get", ["service"]),
+            (["validate", "control", "get"], "validate", ["control", "get"]),
+            (["help", "control", "watch"], "help", ["control", "watch"]),
+        ])
+    func namesOfTwoWords(words: [String], name: String, rest: [String]) throws {
+        let (command, left) = try commandBegun(by: words)
+        #expect(command.name == name)
+        #expect(left == rest)
+    }
+
+    @Test func anUnknownSecondWordNamesTheNearestPair() {
+        let error = #expect(throws: CommandFailure.self) {
+            try commandBegun(by: ["control", "aply", "x.yaml"])
+        }
+        #expect(
+            error?.message.hasPrefix(
+                "meshbench: unknown command 'control aply'; did you mean 'control apply'?") == true)
     }
 
     @Test func unknownCommandsNameTheNearest() {

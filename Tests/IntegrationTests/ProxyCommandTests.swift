@@ -85,6 +85,27 @@ import Testing
         #expect(proxy.process.poll() == .exited(0))
     }
 
+    /// Nor other clients: it is a service (Runtime/Service) with a bound of eight connections.
+    @Test func theAdminListenerServesSeveralAtOnce() throws {
+        let server = try TestServer.named("backend")
+        let proxy = try RunningProxy(configuration: Self.configuration(server.address))
+        let admin = try #require(proxy.admin)
+        let dawdlers = try (0..<7).map { _ in
+            let dawdler = try RawConnection(to: admin)
+            try dawdler.send("GET /st")
+            return dawdler
+        }
+        let client = try RawConnection(to: admin)
+        for _ in 0..<3 {
+            try client.send("GET /ready HTTP/1.1\r\nhost: a\r\n\r\n")
+            #expect(try client.readAnswer().text == "ready\n")
+        }
+        let curl = try Program.run(
+            "curl", ["-sS", "-m", "20", "--http2-prior-knowledge", "http://\(admin)/ready"])
+        #expect(curl.lines == ["ready"])
+        for dawdler in dawdlers { #expect(try dawdler.readAnswer().status == 408) }
+    }
+
     @Test func theLogIsReopenedAtHangUp() throws {
         let server = try TestServer.named("backend")
         let folder = try Scratch()

@@ -20,12 +20,14 @@ import Testing
     @Test func schemas() throws {
         try expectGolden(ScenarioFile.schema, "docs/scenario.schema.json")
         try expectGolden(ProxyFile.schema, "docs/proxy.schema.json")
+        try expectGolden(MeshFiles.schema, "docs/declaration.schema.json")
     }
 
     /// The tables of keys in the documentation are those that files are read by.
     @Test func references() throws {
         try expectReference(ScenarioFile.reference, in: "docs/SCENARIOS.md")
         try expectReference(ProxyFile.reference, in: "docs/PROXY.md")
+        try expectReference(MeshFiles.reference, in: "docs/MESH.md")
     }
 
     private func expectReference(_ reference: String, in path: String) throws {
@@ -54,5 +56,23 @@ import Testing
                 Issue.record("\(error.description)\nin the example:\n\(text)")
             }
         }
+    }
+
+    /// Those of docs/MESH.md too, each declared after those before it; and what it shows as JSON is
+    /// what is stored.
+    @Test func declarations() throws {
+        var state = MeshState()
+        for (number, text) in try meshExamples().enumerated() {
+            do throws(MeshFilesError) {
+                state = try MeshFiles(texts: [.init(file: "example \(number)", text)], onto: state)
+                    .state
+            } catch {
+                Issue.record("\(error.description)\nin the example:\n\(text)")
+            }
+        }
+        #expect(Set(state.declarations.map(\.key.kind)) == Set(MeshKind.allCases))
+        let block = try packageText("docs/MESH.md").split(separator: "```json\n").dropFirst().first
+        let json = try #require(block?.split(separator: "\n```").first.map(String.init))
+        #expect(state.declarations.contains { $0.json == json })
     }
 }

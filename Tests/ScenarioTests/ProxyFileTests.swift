@@ -183,6 +183,10 @@ import Testing
                 "4:33: only `present: true` can be asked"
             ),
             (
+                "cluster: app", "{cluster: app, headers: {X-A: b, x-a: c}}",
+                "4:38: there is already a field 'x-a', on line 4"
+            ),
+            (
                 "clusters:", "clusters:\n  - {name: app, endpoints: []}",
                 "7:12: there is already a cluster 'app', on line 6"
             ),

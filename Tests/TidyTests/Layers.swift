@@ -28,10 +28,12 @@ struct Layer {
             system: ["FoundationEssentials"]),
         "ProxyCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
         "LoadCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
+        "ControlCore": Layer(level: 4, mayImport: ["Base", "Model", "Wire", "Secure"]),
         "Runtime": Layer(
             level: 5,
             mayImport: [
                 "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
+                "ControlCore",
             ],
             system: ["FoundationEssentials"]),
         "Rig": Layer(
@@ -49,7 +51,7 @@ struct Layer {
     ]
 
     /// State machines that one seed can replay: no sockets, no clocks, and none knows another.
-    static let cores: Set<String> = ["ProxyCore", "LoadCore"]
+    static let cores: Set<String> = ["ProxyCore", "LoadCore", "ControlCore"]
 
     /// Any file may import these.
     static let ubiquitous: Set<String> = ["Glibc", "Synchronization"]

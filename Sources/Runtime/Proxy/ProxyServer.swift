@@ -24,7 +24,7 @@ public enum ProxyStartError: Error, CustomStringConvertible {
 
 /// A running reference proxy.
 public final class ProxyServer {
-    private var configuration: ProxyConfiguration
+    private(set) var configuration: ProxyConfiguration
     private var contexts: ProxyContexts
     private var mailboxes: [Mailbox] = []
     private var adminListener: Descriptor?
@@ -120,36 +120,38 @@ public final class ProxyServer {
     public func run() throws(SystemError) {
         let reactor = try Reactor()
         try reactor.add(reading: signals.descriptor, token: 0)
-        try reactor.add(reading: running.descriptor, token: 2)
-        if let number = adminListener?.number { try reactor.add(reading: number, token: 1) }
-        var adminResumes: Instant?
+        try reactor.add(reading: running.descriptor, token: 1)
+        var admin: ServiceLoop?
+        if let listener = adminListener.take() {
+            admin = try ServiceLoop(
+                ProxyAdmin.limits, handler: ProxyAdmin(self), on: reactor, listener: listener,
+                context: nil, now: Clock.now())
+        }
         while true {
-            let count = reactor.wait(until: adminResumes, now: Clock.now())
-            if let resume = adminResumes, resume <= Clock.now(), let number = adminListener?.number
-            {
-                adminResumes = nil
-                try reactor.add(reading: number, token: 1)
-            }
+            let count = reactor.wait(until: admin?.deadline, now: Clock.now())
+            admin?.begin(Clock.now(), wall: Clock.wallNanoseconds())
             for i in 0..<count {
-                switch reactor.ready(i).token {
+                let readiness = reactor.ready(i)
+                switch readiness.token {
                 case 0: handleSignals()
                 case 1:
-                    guard !serveAdmin(), let number = adminListener?.number else { continue }
-                    reactor.remove(number)
-                    adminResumes = Clock.now() + ProxyWorker.acceptPause
-                default:
                     // A worker ends when it is drained, or when it could not begin.
                     running.noted()
                     if !draining { drain() }
                     guard running.count == 0 else { continue }
                     if let error = running.error { throw error }
                     return
+                default: _ = admin?.handle(readiness)
                 }
             }
+            admin?.end()
         }
     }
 
-    private var draining = false
+    /// The workers' counters.
+    var counters: [Counters] { mailboxes.compactMap(\.counters) }
+
+    private(set) var draining = false
 
     private func drain() {
         draining = true
@@ -192,22 +194,6 @@ public final class ProxyServer {
         return nil
     }
 
-    /// Serves one client; signals come before the next. False: descriptors have run out, so that
-    /// nobody can be let in for a while.
-    private func serveAdmin() -> Bool {
-        guard let listener = adminListener?.number else { return true }
-        switch Socket.accept(listener) {
-        case .connection(let socket, _):
-            AdminExchange(
-                counters: mailboxes.compactMap(\.counters), configuration: configuration,
-                draining: draining, workers: mailboxes.count
-            ).serve(Descriptor(owning: socket))
-            return true
-        case .none: return true
-        case .exhausted: return false
-        }
-    }
-
     // MARK: Descriptors
 
     private var clientsPerWorker = Int.max
@@ -226,10 +212,11 @@ public final class ProxyServer {
     private static func clients(within descriptors: Int, of configuration: ProxyConfiguration)
         -> Int
     {
-        // The process's own: three standard streams, signals, admin and log; an epoll, a wake-up, a
-        // log, the listeners and the pipes of each worker.
+        // The process's own: three standard streams, an epoll, signals, a wake-up, log and admin
+        // with its clients; an epoll, a wake-up, a log, the listeners and the pipes of each worker.
         let pipes = 2 * pipesPerWorker(within: descriptors, of: configuration)
-        let own = 8 + configuration.workers * (3 + configuration.listeners.count + pipes)
+        let admin = configuration.admin == nil ? 0 : 1 + ProxyAdmin.limits.connections
+        let own = 8 + admin + configuration.workers * (3 + configuration.listeners.count + pipes)
         return max(
             1,
             min(

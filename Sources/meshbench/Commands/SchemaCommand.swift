@@ -1,10 +1,11 @@
+import Base
 import Model
 import Scenario
 
 extension Command {
     static let schema = Command(
         name: "schema",
-        about: "Print the JSON Schema of scenario files, or of proxy files",
+        about: "Print the JSON Schema of scenarios, proxy files or declarations",
         detail: """
             Draft 2020-12, for editors. With the YAML language server, name it in the first line
             of a file:
@@ -16,7 +17,8 @@ extension Command {
             """,
         positionals: [
             .init(
-                name: "FILE", about: "'scenario' (the default) or 'proxy'", isRequired: false)
+                name: "FILE", about: "'scenario' (the default), 'proxy' or 'declarations'",
+                isRequired: false)
         ],
         run: runSchema)
 }
@@ -25,8 +27,9 @@ private func runSchema(_ arguments: Arguments) throws(CommandFailure) -> ExitCod
     switch arguments.positionals.first ?? "scenario" {
     case "scenario": print(ScenarioFile.schema, terminator: "")
     case "proxy": print(ProxyFile.schema, terminator: "")
+    case "declarations": print(MeshFiles.schema, terminator: "")
     case let word:
-        let hint = suggestion(for: word, in: ["scenario", "proxy"])
+        let hint = suggestion(for: word, in: ["scenario", "proxy", "declarations"])
         throw arguments.usage("no schema of '\(word)'\(hint)")
     }
     return .success

@@ -1,22 +1,23 @@
-import Base
+public import Base
 
 /// So many at once, and so many a second in the long run: for what costs the peer nothing and this
 /// side something.
-struct Allowance {
-    let burst: Double
+public struct Allowance: Sendable {
+    /// So many at once.
+    public let burst: Double
     /// Per second.
-    let rate: Double
+    public let rate: Double
     private var left: Double
     private var since = Instant.zero
 
-    init(burst: Double, rate: Double) {
+    public init(burst: Double, rate: Double) {
         self.burst = burst
         self.rate = rate
         left = burst
     }
 
     /// Takes one. False: there was none.
-    mutating func take(at now: Instant) -> Bool {
+    public mutating func take(at now: Instant) -> Bool {
         left = min(burst, left + max(0, (now - since).seconds) * rate) - 1
         since = now
         guard left < 0 else { return true }
@@ -25,5 +26,5 @@ struct Allowance {
     }
 
     /// Gives some that were earned.
-    mutating func give(_ count: Double) { left = min(burst, left + count) }
+    public mutating func give(_ count: Double) { left = min(burst, left + count) }
 }

@@ -1,0 +1,95 @@
+// Words of HTTP that configurations hold: what may stand in them. Used by the readers of files and
+// by the checks of values that no file wrote.
+
+import Glibc
+
+/// Whether a text is a method (RFC 9110, 9.1) in upper case that asks for a path: CONNECT is none.
+public func isMethod(_ text: String) -> Bool {
+    (1...32).contains(text.utf8.count) && text != "CONNECT"
+        && text.utf8.allSatisfy { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
+}
+
+/// Whether a text is made of what a request target may hold (RFC 9112, 3.2).
+public func isTargetText(_ text: String) -> Bool {
+    text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x23 }
+}
+
+/// Whether a text is a path as routes compare it: without a query.
+public func isRoutePath(_ text: String) -> Bool {
+    text.utf8.first == UInt8(ascii: "/") && text.utf8.count <= 4096
+        && !text.utf8.contains(UInt8(ascii: "?")) && isTargetText(text)
+}
+
+/// Whether a text is the name of a field (RFC 9110, 5.6.2).
+public func isFieldName(_ text: String) -> Bool {
+    (1...256).contains(text.utf8.count)
+        && text.utf8.allSatisfy { isAlphanumeric($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
+}
+
+/// Why a text is not the value of a field (RFC 9110, 5.5): visible characters with single lines of
+/// blanks between, at most 8192 bytes; nil: it is one.
+public func whyNoFieldValue(_ text: String) -> String? {
+    let isClean = text.unicodeScalars.allSatisfy {
+        $0 == "\t" || $0.value >= 0x20 && $0.value != 0x7F
+    }
+    if !isClean { return "a field's value cannot hold control characters" }
+    if text.utf8.count > 8192 { return "longer than 8192 bytes" }
+    if text.first?.isWhitespace == true || text.last?.isWhitespace == true {
+        return "a field's value cannot begin or end with a blank"
+    }
+    return nil
+}
+
+/// Whether a text is a host of a route: lower case, without port, `*.example.org` for any below, or
+/// a numeric address.
+public func isHostPattern(_ text: String) -> Bool {
+    guard (1...255).contains(text.utf8.count) else { return false }
+    if text.hasPrefix("[") { return isNumericHost(text) && text == text.lowercased() }
+    let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
+    return !name.isEmpty && !name.hasPrefix(".")
+        && name.utf8.allSatisfy {
+            isAlphanumeric($0) && !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                || "-._".utf8.contains($0)
+        }
+}
+
+/// `127.0.0.1` or `[::1]`.
+public func isNumericHost(_ text: String) -> Bool {
+    var parsed = in6_addr()
+    // A NUL would end the text early for the C library.
+    guard text.utf8.allSatisfy({ $0 != 0 }) else { return false }
+    if text.hasPrefix("["), text.hasSuffix("]") {
+        return unsafe inet_pton(AF_INET6, String(text.dropFirst().dropLast()), &parsed) == 1
+    }
+    return unsafe inet_pton(AF_INET, text, &parsed) == 1
+}
+
+/// A numeric address with its port, `127.0.0.1:8080` or `[::1]:8080`.
+public struct NumericAddress: Equatable, Sendable {
+    public var host: String
+    public var port: Int
+
+    /// Nil where the text is no such address.
+    public init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), isNumericHost(String(text[..<colon])) else {
+            return nil
+        }
+        let digits = text[text.index(after: colon)...]
+        guard (1...5).contains(digits.utf8.count),
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(digits),
+            port <= 65_535
+        else { return nil }
+        host = String(text[..<colon])
+        self.port = port
+    }
+}
+
+/// Whether a byte is a letter or digit of ASCII.
+public func isAlphanumeric(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
+        true
+    default: false
+    }
+}

@@ -1,0 +1,147 @@
+public import Base
+
+/// Which requests go to which services.
+///
+/// Routes of the whole mesh are held against a request in the order of `MeshRoute.Condition`: the
+/// most particular one holds.
+public struct MeshRoute: MeshDeclared {
+    public static let kind = MeshKind.route
+
+    /// What a request must be like, beside its host. All parts must hold.
+    public struct Match: Codable, Hashable, Sendable {
+        public var path: ProxyConfiguration.PathMatch
+        /// Upper case; empty: any.
+        public var methods: [String]
+        /// In the order of their names, each name once.
+        public var headers: [ProxyConfiguration.HeaderMatch] {
+            didSet { headers.sort { $0.name < $1.name } }
+        }
+
+        public init(
+            path: ProxyConfiguration.PathMatch = .prefix("/"), methods: [String] = [],
+            headers: [ProxyConfiguration.HeaderMatch] = []
+        ) {
+            self.path = path
+            self.methods = methods
+            self.headers = headers.sorted { $0.name < $1.name }
+        }
+    }
+
+    /// A service and its share of the requests.
+    public struct Destination: Codable, Equatable, Sendable {
+        public var service: MeshName
+        /// Against the weights of the other destinations; 0: none.
+        public var weight: Int
+
+        public init(_ service: MeshName, weight: Int = 1) {
+            self.service = service
+            self.weight = weight
+        }
+    }
+
+    public var namespace: String
+    public var name: String
+    /// As of a proxy's route: lower case, without port, `*.example.org` for any below; empty: any.
+    public var hosts: [String]
+    /// Alternatives: one of them must hold.
+    public var matches: [Match]
+    public var destinations: [Destination]
+    /// From the end of the request to the end of the answer, in place of the policy's; `zero`:
+    /// none.
+    public var timeout: Duration?
+
+    public init(
+        _ name: String, in namespace: String = MeshName.standardNamespace, hosts: [String] = [],
+        matches: [Match] = [.init()], destinations: [Destination], timeout: Duration? = nil
+    ) {
+        self.namespace = namespace
+        self.name = name
+        self.hosts = hosts
+        self.matches = matches
+        self.destinations = destinations
+        self.timeout = timeout
+    }
+
+    public func check(_ problems: inout MeshProblems) {
+        problems.list("hosts", hosts, 0...MeshLimits.hosts) { problems, host in
+            guard !isHostPattern(host) else { return }
+            problems.report("a host in lower case, without port, is needed")
+        }
+        problems.list("matches", matches, 1...MeshLimits.matches) { $1.check(&$0) }
+        problems.list("to", destinations, 1...MeshLimits.destinations) { problems, destination in
+            problems.reference("service", destination.service, breadth: 0)
+            problems.range("weight", destination.weight, 0...MeshLimits.weight)
+        }
+        if let timeout { problems.range("timeout", timeout, MeshLimits.timeout) }
+        if !destinations.isEmpty, destinations.allSatisfy({ $0.weight == 0 }) {
+            problems.report("to", "every weight is 0: nobody would answer")
+        }
+        var seen: Set<MeshName> = []
+        for (index, destination) in destinations.enumerated()
+        where !seen.insert(destination.service).inserted {
+            problems.at("to", "\(index)") {
+                $0.report("service", "'\(destination.service.text)' stands here already")
+            }
+        }
+    }
+}
+
+extension MeshRoute.Match {
+    fileprivate func check(_ problems: inout MeshProblems) {
+        switch path {
+        case .exact(let path): problems.path("path", path)
+        case .prefix(let prefix): problems.path("prefix", prefix)
+        }
+        problems.methods(methods)
+        problems.headers(headers)
+    }
+}
+
+extension MeshRoute {
+    /// One host (nil: any) with one match: what a request is held against. The less is held first,
+    /// as the Gateway API orders it (HTTPRouteRule, `matches`): exact hosts, then suffixes, the
+    /// longer first; exact paths, then prefixes, the longer first; some methods, the fewer first;
+    /// then more headers. What is left is alike in all this and differs in content: it goes by
+    /// text, so that every proxy has the same order.
+    public struct Condition: Hashable, Comparable, Sendable {
+        public let host: String?
+        public let match: Match
+        private let rank: [Int]
+        private let text: String
+
+        init(host: String?, match: Match) {
+            self.host = host
+            // The same conditions in other orders are the same.
+            self.match = Match(
+                path: match.path, methods: Set(match.methods).sorted(), headers: match.headers)
+            let (isExact, path) =
+                switch match.path {
+                case .exact(let path): (true, path)
+                case .prefix(let prefix): (false, prefix)
+                }
+            let hostRank = host.map { $0.hasPrefix("*.") ? 1 : 0 } ?? 2
+            rank = [
+                hostRank, -(host?.utf8.count ?? 0), isExact ? 0 : 1, -path.utf8.count,
+                match.methods.isEmpty ? .max : self.match.methods.count, -match.headers.count,
+            ]
+            let headers = match.headers.map { "\($0.name):\($0.value ?? "")" }
+            text =
+                ([host ?? "", path] + self.match.methods + headers).joined(separator: "\n")
+        }
+
+        public static func < (a: Condition, b: Condition) -> Bool {
+            a.rank == b.rank ? a.text < b.text : a.rank.lexicographicallyPrecedes(b.rank)
+        }
+    }
+
+    /// Every condition of the route, with the places of its host and match.
+    var conditions: [(host: Int?, match: Int, condition: Condition)] {
+        let hosts = hosts.isEmpty ? [nil] : self.hosts.indices.map(Optional.some)
+        return hosts.flatMap { host in
+            matches.indices.map { match in
+                let text = host.map { self.hosts[$0] }
+                return (host, match, Condition(host: text, match: matches[match]))
+            }
+        }
+    }
+}

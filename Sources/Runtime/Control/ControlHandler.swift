@@ -1,0 +1,365 @@
+// The API of the control plane: HTTP's words on one side, `ControlPlane` and its store on the
+// other. One request after the other, on the service's thread, so that whoever reads what was
+// changed finds it, and conditions are exact.
+
+import Base
+import ControlCore
+import Model
+import Posix
+
+/// Answers the API's requests.
+final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
+    private let store: Store<Folder>
+    private var plane: ControlPlane
+    private let codec: MeshCodec
+    private let token: ControlToken
+    /// Clients have shown a certificate of an authority that is believed, or they would not be
+    /// here.
+    private let trustsCertificates: Bool
+    private let watches: ControlWatches<Folder>
+    private var statistics: ControlStatistics
+
+    /// - Throws: where the store holds something that is no declaration.
+    init(
+        _ store: Store<Folder>, codec: MeshCodec, token: ControlToken, trustsCertificates: Bool,
+        version: String
+    ) throws(ControlDamage) {
+        self.store = store
+        self.codec = codec
+        self.token = token
+        self.trustsCertificates = trustsCertificates
+        plane = try ControlPlane(store.state, codec: codec)
+        watches = ControlWatches(store)
+        statistics = ControlStatistics(version: version, started: Clock.wallNanoseconds())
+    }
+
+    func respond(to request: ServiceRequest) -> ServiceAnswer {
+        let answer = route(request)
+        let status =
+            switch answer {
+            case .whole(let status, _, _): status
+            case .watch: 200
+            }
+        statistics.answers[status, default: 0] += 1
+        return answer
+    }
+
+    private func route(_ request: ServiceRequest) -> ServiceAnswer {
+        let operations = ControlOperation.at(request.target.segments)
+        guard let operation = operations.first(where: { $0.method == request.method }) else {
+            // Whoever may not ask is not told what there is.
+            guard isKnown(request) else { return unauthorized }
+            guard operations.isEmpty else { return notAllowed(operations) }
+            return error(404, "there is nothing here; /v1/openapi.json says what there is")
+        }
+        guard !operation.needsToken || isKnown(request) else { return unauthorized }
+        let answer: ServiceAnswer
+        do throws(ControlFailure) {
+            answer = try self.answer(operation, request)
+        } catch {
+            answer = self.error(error.status, error.message, error.problems, error.fields)
+        }
+        if case .whole(let status, _, _) = answer {
+            precondition(operation.statuses.contains(status), "\(operation): \(status)")
+        }
+        return answer
+    }
+
+    private func answer(
+        _ operation: ControlOperation, _ request: ServiceRequest
+    ) throws(ControlFailure) -> ServiceAnswer {
+        let target = request.target
+        for parameter in target.query where !operation.parameters.contains(parameter.name) {
+            throw .init(400, "unknown parameter '\(parameter.name)'")
+        }
+        switch operation {
+        case .listDeclarations: return .json(200, try declarations(target))
+        case .getDeclaration: return try get(key(target))
+        case .putDeclaration: return try put(key(target), request)
+        case .deleteDeclaration:
+            let change = ControlChange.delete(key(target), try condition(request))
+            return .json(200, ControlText.revision(try perform(change).revision))
+        case .apply: return .json(200, ControlText.outcome(try apply(request)))
+        case .watch: return try watch(target)
+        case .status: return .json(200, Array(statistics.json(facts).utf8))
+        case .openAPI:
+            return .json(200, Array(ControlOpenAPI.document(version: statistics.version).utf8))
+        case .metrics:
+            return .whole(
+                status: 200,
+                fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
+                body: Array(statistics.prometheus(facts).utf8))
+        case .live: return .text(200, "live")
+        case .ready:
+            guard let failure = suspension else { return .text(200, "ready") }
+            return error(503, failure)
+        }
+    }
+
+    // MARK: Who asks
+
+    private func isKnown(_ request: ServiceRequest) -> Bool {
+        if trustsCertificates, request.peer.isSecure { return true }
+        return request.bearerToken.map(token.matches) ?? false
+    }
+
+    private var unauthorized: ServiceAnswer {
+        error(
+            401, "the token is needed: authorization: Bearer TOKEN", [],
+            [ServiceField("www-authenticate", "Bearer")])
+    }
+
+    private func notAllowed(_ operations: [ControlOperation]) -> ServiceAnswer {
+        let methods = operations.map(\.method).flatMap { $0 == "GET" ? ["GET", "HEAD"] : [$0] }
+        let list = methods.joined(separator: ", ")
+        return error(405, "the methods here are \(list)", [], [ServiceField("allow", list)])
+    }
+
+    private func error(
+        _ status: Int, _ message: String, _ problems: [MeshBodyProblem] = [],
+        _ fields: [ServiceField] = []
+    ) -> ServiceAnswer {
+        .json(status, ControlText.error(message, problems), fields: fields)
+    }
+
+    // MARK: Reading
+
+    /// - Precondition: the path is a declaration's, as the routing has seen.
+    private func key(_ target: ServiceTarget) -> MeshKey {
+        guard let key = ControlOperation.key(target.segments) else {
+            preconditionFailure("routed to no key")
+        }
+        return key
+    }
+
+    private func declarations(_ target: ServiceTarget) throws(ControlFailure) -> [UInt8] {
+        var kinds = MeshKind.allCases.sorted()
+        if let word = target["kind"] {
+            guard let kind = MeshKind(rawValue: word) else {
+                let hint = suggestion(for: word, in: MeshKind.allCases.map(\.rawValue))
+                throw .init(400, "unknown kind '\(word)'\(hint)")
+            }
+            kinds = [kind]
+        }
+        var namespace = ""
+        if let word = target["namespace"] {
+            guard MeshName.isLabel(word) else { throw .init(400, "'\(word)' is no namespace") }
+            namespace = word + "/"
+        }
+        let entries = kinds.flatMap {
+            store.state.entries(prefix: StoreKey("\($0.plural)/\(namespace)"))
+        }
+        return ControlText.declarations(entries, revision: store.state.revision)
+    }
+
+    private func get(_ key: MeshKey) throws(ControlFailure) -> ServiceAnswer {
+        guard let entry = store.state.entry(StoreKey(key.path)) else {
+            throw .init(404, "there is no \(key.title)")
+        }
+        return .json(200, entry.value, fields: [tag(entry.modRevision)])
+    }
+
+    private func tag(_ revision: UInt64) -> ServiceField { ServiceField("etag", "\"\(revision)\"") }
+
+    private func watch(_ target: ServiceTarget) throws(ControlFailure) -> ServiceAnswer {
+        var after = store.state.revision
+        if let word = target["after"] {
+            guard let revision = UInt64(word) else {
+                throw .init(400, "'after=\(word)': a revision is needed")
+            }
+            after = revision
+        }
+        guard let watch = watches.watch(after: after) else {
+            throw .init(
+                410, "the history does not have what follows \(after): read the declarations anew")
+        }
+        return .watch(watch)
+    }
+
+    private var suspension: String? {
+        guard case .suspended(let failure) = store.condition else { return nil }
+        return "the store takes no changes: \(failure)"
+    }
+
+    private var facts: ControlFacts {
+        let contents = store.state.contents
+        let mesh = plane.mesh
+        var facts = ControlFacts(
+            revision: contents.revision,
+            counts: [
+                (.service, mesh.services.count), (.endpoint, mesh.endpoints.count),
+                (.route, mesh.routes.count), (.policy, mesh.policies.count),
+                (.authorization, mesh.authorizations.count),
+            ], watches: watches.count, keys: contents.count, bytes: contents.byteCount,
+            condition: "sound", isWritable: true)
+        switch store.condition {
+        case .sound: break
+        case .growing(let failure):
+            facts.condition = "growing"
+            facts.failure = "\(failure)"
+        case .suspended(let failure):
+            facts.condition = "suspended"
+            facts.failure = "\(failure)"
+            facts.isWritable = false
+        }
+        return facts
+    }
+
+    // MARK: Changing
+
+    private func put(
+        _ key: MeshKey, _ request: ServiceRequest
+    ) throws(ControlFailure) -> ServiceAnswer {
+        let condition = try condition(request)
+        let declaration: MeshDeclaration
+        do throws(MeshBodyError) {
+            declaration = try codec.declaration(request.body)
+        } catch {
+            throw ControlFailure(error)
+        }
+        guard declaration.key == key else {
+            throw .init(
+                422, "nothing was changed",
+                [.init(key: key, "the body declares the \(declaration.key.title)")])
+        }
+        let outcome = try perform(.put(declaration, condition))
+        let revision = store.state.entry(StoreKey(key.path))?.modRevision ?? outcome.revision
+        return .json(
+            outcome.created.isEmpty ? 200 : 201, ControlText.revision(outcome.revision),
+            fields: [tag(revision)])
+    }
+
+    private func apply(_ request: ServiceRequest) throws(ControlFailure) -> ControlOutcome {
+        let prune = try flag("prune", request.target)
+        let dryRun = try flag("dry_run", request.target)
+        let body: MeshBody
+        do throws(MeshBodyError) {
+            body = try codec.body(request.body)
+        } catch {
+            throw ControlFailure(error)
+        }
+        return try perform(.apply(body, prune: prune), dryRun: dryRun)
+    }
+
+    private func perform(
+        _ change: ControlChange, dryRun: Bool = false
+    ) throws(ControlFailure) -> ControlOutcome {
+        do throws(ControlRefusal) {
+            let writer = ControlWriter(store)
+            defer { note(writer) }
+            return try plane.perform(change, dryRun: dryRun, in: writer)
+        } catch {
+            throw ControlFailure(error)
+        }
+    }
+
+    private func note(_ writer: ControlWriter<Folder>) {
+        statistics.commits += writer.commits
+        statistics.failures += writer.failures
+        statistics.commitTime = statistics.commitTime + writer.time
+        if writer.commits > 0 { watches.feed() }
+    }
+
+    private func flag(_ name: String, _ target: ServiceTarget) throws(ControlFailure) -> Bool {
+        switch target[name] {
+        case nil, "false": false
+        case "true": true
+        case let word?: throw .init(400, "'\(name)=\(word)': true or false is needed")
+        }
+    }
+
+    private func condition(_ request: ServiceRequest) throws(ControlFailure) -> ControlCondition {
+        ControlCondition(
+            match: try match("if-match", request), noneMatch: try match("if-none-match", request))
+    }
+
+    /// `*`, or entity tags (RFC 9110, 13.1.1). Each is the revision that last changed a key.
+    private func match(
+        _ name: String, _ request: ServiceRequest
+    ) throws(ControlFailure) -> ControlCondition.Match? {
+        let lines = request.fields.filter { $0.name == name }.map(\.value)
+        guard !lines.isEmpty else { return nil }
+        let text = lines.joined(separator: ",")
+        if text == "*" { return .any }
+        var revisions: [UInt64] = []
+        for word in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let tag = word.drop { $0 == " " || $0 == "\t" }
+            let trimmed = String(tag.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+            guard trimmed.count > 2, trimmed.hasPrefix("\""), trimmed.hasSuffix("\""),
+                let revision = UInt64(trimmed.dropFirst().dropLast())
+            else { throw .init(400, "\(name): an etag such as \"12\" is needed, or *") }
+            revisions.append(revision)
+        }
+        return .revisions(revisions)
+    }
+}
+
+/// The store as `ControlPlane` sees it.
+private final class ControlWriter<Folder: StoreFolder>: ControlStore {
+    private let store: Store<Folder>
+    private(set) var commits: UInt64 = 0
+    private(set) var failures: UInt64 = 0
+    private(set) var time = Duration.zero
+
+    init(_ store: Store<Folder>) { self.store = store }
+
+    var revision: UInt64 { store.state.revision }
+    func modRevision(of key: StoreKey) -> UInt64 { store.state.entry(key)?.modRevision ?? 0 }
+
+    func commit(_ transaction: StoreTransaction) throws(ControlRefusal) -> UInt64 {
+        let answer: StoreAnswer
+        let began = Clock.now()
+        do throws(StoreFault) {
+            answer = try store.commit(.transaction(transaction), now: began)
+        } catch {
+            failures += 1
+            throw .unavailable("\(error)")
+        }
+        switch answer {
+        case .committed(let revision):
+            commits += 1
+            time = Clock.now() - began
+            return revision
+        case .refused(.full(let what)): throw .full("the store is full: \(what)")
+        case .refused(let refusal): throw .tooLarge("\(refusal)")
+        case .conflict, .granted:
+            preconditionFailure("the store was changed by somebody else")
+        }
+    }
+}
+
+/// An answer that says that something is wrong.
+private struct ControlFailure: Error {
+    var status: Int
+    var message: String
+    var problems: [MeshBodyProblem]
+    var fields: [ServiceField] = []
+
+    init(_ status: Int, _ message: String, _ problems: [MeshBodyProblem] = []) {
+        self.status = status
+        self.message = message
+        self.problems = problems
+    }
+
+    init(_ error: MeshBodyError) {
+        self.init(
+            error.isUnreadable ? 400 : 422,
+            error.isUnreadable ? "the body cannot be read" : "nothing was changed", error.problems)
+    }
+
+    init(_ refusal: ControlRefusal) {
+        switch refusal {
+        case .problems(let problems): self.init(422, "nothing was changed", problems)
+        case .condition(0): self.init(412, "there is no such declaration")
+        case .condition(let revision): self.init(412, "it was last changed by \(revision)")
+        case .outdated(let revision):
+            self.init(409, "the mesh was last changed by revision \(revision)")
+        case .absent: self.init(404, "there is no such declaration")
+        case .tooLarge(let reason): self.init(413, reason)
+        case .full(let reason): self.init(507, reason)
+        case .unavailable(let reason):
+            self.init(503, reason)
+            fields = [ServiceField("retry-after", "1")]
+        }
+    }
+}

@@ -1,0 +1,37 @@
+import Base
+import ProxyCore
+
+/// What the admin listener answers: a service on the proxy's main thread, apart from the workers.
+final class ProxyAdmin: ServiceHandler {
+    private unowned let server: ProxyServer
+
+    init(_ server: ProxyServer) { self.server = server }
+
+    /// A few people and programs that look at it now and then. Their descriptors are set aside
+    /// (`ProxyServer.clients`).
+    static var limits: ServiceLimits {
+        var limits = ServiceLimits()
+        limits.connections = 8
+        limits.streams = 8
+        limits.headBytes = 8 * 1024
+        limits.bodyBytes = 8 * 1024
+        limits.bodiesBytes = 64 * 1024
+        limits.arrival = .seconds(1)
+        return limits
+    }
+
+    func respond(to request: ServiceRequest) -> ServiceAnswer {
+        guard request.method == "GET" else { return .notAllowed(["GET"]) }
+        switch request.target.path {
+        case "/stats", "/metrics":
+            return .whole(
+                status: 200,
+                fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
+                body: Array(ProxyStatistics(server.counters).prometheus.utf8))
+        case "/ready":
+            return server.draining ? .text(503, "draining") : .text(200, "ready")
+        case "/config": return .json(200, Array(JSONText.of(server.configuration).utf8))
+        default: return .text(404, "there are /stats, /ready and /config")
+        }
+    }
+}

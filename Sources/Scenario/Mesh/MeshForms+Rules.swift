@@ -1,0 +1,280 @@
+// The keys of declarations that speak of services: routes, policies and authorizations.
+
+import Base
+import Model
+
+extension Shape where Whole == DeclarationDraft<MeshRoute> {
+    static var route: Shape {
+        Whole.shape(
+            .init("", destinations: []), about: "which requests go to which services",
+            [
+                .init(
+                    "hosts", \.value.hosts, list(of: Form<String>.host, 0...MeshLimits.hosts),
+                    standard: "[]",
+                    about: "hosts without port, `*.example.org` for any below; empty: any host"),
+                .init(
+                    "matches", \.value.matches,
+                    list(of: Form<MeshRoute.Match>.match, 1...MeshLimits.matches),
+                    standard: "[{}]", about: "alternatives, of which one must hold"),
+                .init(
+                    "to", \.value.destinations,
+                    list(of: Form<MeshRoute.Destination>.destination, 1...MeshLimits.destinations),
+                    isRequired: true,
+                    about: "who answers: services, or services with their weights"),
+                .init(
+                    "timeout", \.value.timeout,
+                    Form<Duration>.duration(MeshLimits.timeout).optional,
+                    about:
+                        "from the end of the request to the end of the answer, in place of the "
+                        + "policy's; `0s`: no limit"),
+            ])
+    }
+}
+
+private struct MatchDraft: Sendable {
+    var exact: String?
+    var prefix = "/"
+    var methods: [String] = []
+    var headers: [ProxyConfiguration.HeaderMatch] = []
+}
+
+extension Form where Value == MeshRoute.Match {
+    fileprivate static var match: Form {
+        let shape = Shape(
+            MatchDraft(),
+            [
+                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
+                .init(
+                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
+                    about: "paths that begin with these whole segments"),
+                .init(
+                    "methods", \.methods, list(of: Form<String>.method, 0...MeshLimits.methods),
+                    standard: "[]", about: "methods; empty: any"),
+                .init(
+                    "headers", \.headers, .headerMatches, standard: "{}",
+                    about: "fields with exactly this value, or `{present: true}`"),
+            ])
+        return shape.form.map { draft, _, _ in
+            MeshRoute.Match(
+                path: draft.exact.map { .exact($0) } ?? .prefix(draft.prefix),
+                methods: draft.methods, headers: draft.headers)
+        }
+    }
+}
+
+extension Form where Value == MeshRoute.Destination {
+    fileprivate static var destination: Form {
+        let shape = Shape(
+            MeshRoute.Destination(.init("", in: "")),
+            [
+                .init(
+                    "service", \.service, Form<MeshName>.service, isRequired: true,
+                    about: "`cart`, or `shop/cart` of another namespace"),
+                .init(
+                    "weight", \.weight, .integer(0...MeshLimits.weight), standard: "1",
+                    about: "its share of requests, against the other destinations"),
+            ])
+        return .either(
+            scalar: Form<MeshName>.service.map { name, _, _ in .init(name) }, mapping: shape.form)
+    }
+}
+
+// MARK: - Policies
+
+extension Shape where Whole == DeclarationDraft<MeshPolicy> {
+    static var policy: Shape {
+        Whole.shape(
+            .init("", targets: []), about: "how requests to services are carried",
+            [
+                .init(
+                    "to", \.value.targets, .services, isRequired: true, about: aboutTargets),
+                .init(
+                    "timeout", \.value.timeouts, Shape<MeshPolicy.Timeouts>.timeouts.form,
+                    standard: "{}", about: "how long its clients' proxies wait"),
+                .init(
+                    "breaker", \.value.breaker, Shape<MeshPolicy.Breaker>.breaker.form,
+                    standard: "{}",
+                    about: "what each worker of a client's proxy may have open to a service"),
+            ])
+    }
+}
+
+extension Shape where Whole == MeshPolicy.Timeouts {
+    fileprivate static var timeouts: Shape {
+        Shape(
+            .init(),
+            [
+                .init(
+                    "connect", \.connect,
+                    Form<Duration>.duration(MeshLimits.connectTimeout).optional,
+                    about: "for a connection to open"),
+                .init(
+                    "request", \.request, Form<Duration>.duration(MeshLimits.timeout).optional,
+                    about: "from the end of the request to the end of the answer; `0s`: no limit"),
+                .init(
+                    "idle", \.idle, Form<Duration>.duration(MeshLimits.positiveTimeout).optional,
+                    about: "for a request on an open connection, before that is closed"),
+            ])
+    }
+}
+
+extension Shape where Whole == MeshPolicy.Breaker {
+    fileprivate static var breaker: Shape {
+        Shape(
+            .init(),
+            [
+                .init(
+                    "connections", \.connections,
+                    Form<Int>.integer(1...MeshLimits.connections).optional,
+                    about: "connections at once"),
+                .init(
+                    "pending", \.pending,
+                    Form<Int>.integer(0...MeshLimits.connections).optional,
+                    about: "requests that wait for one"),
+            ])
+    }
+}
+
+// MARK: - Authorizations
+
+extension Shape where Whole == DeclarationDraft<MeshAuthorization> {
+    static var authorization: Shape {
+        Whole.shape(
+            .init("", .allow, targets: [], rules: []), about: "who may ask services for what",
+            [
+                .init(
+                    "action", \.value.action, .choice, isRequired: true,
+                    about: "what becomes of requests that a rule means; `deny` wins"),
+                .init(
+                    "to", \.value.targets, .services, isRequired: true, about: aboutTargets),
+                .init(
+                    "rules", \.value.rules,
+                    list(of: Shape<MeshAuthorization.Rule>.rule.form, 0...MeshLimits.matches),
+                    standard: "[]",
+                    about: "alternatives, of which one must hold; empty: none ever does"),
+            ])
+    }
+}
+
+extension Shape where Whole == MeshAuthorization.Rule {
+    fileprivate static var rule: Shape {
+        let paths = list(of: Form<String>.routePath, 0...MeshLimits.ruleItems)
+        return Shape(
+            .init(),
+            [
+                .init(
+                    "identities", \.identities,
+                    list(of: Form<IdentityPattern>.pattern, 0...MeshLimits.ruleItems),
+                    standard: "[]",
+                    about: "SPIFFE ids of clients, or such with a `*` at one end; empty: any"),
+                .init(
+                    "namespaces", \.namespaces,
+                    list(of: Form<String>.label, 0...MeshLimits.ruleItems), standard: "[]",
+                    about: "namespaces of clients; empty: any"),
+                .init(
+                    "methods", \.methods, list(of: Form<String>.method, 0...MeshLimits.methods),
+                    standard: "[]", about: "methods; empty: any"),
+                .init(
+                    "paths", \.paths, paths, standard: "[]",
+                    about: "exactly one of these paths; empty, and `prefixes` too: any"),
+                .init(
+                    "prefixes", \.prefixes, paths, standard: "[]",
+                    about: "or paths that begin with one of these, in whole segments"),
+                .init(
+                    "headers", \.headers, .headerMatches, standard: "{}",
+                    about: "fields with exactly this value, or `{present: true}`: all of them"),
+                .init(
+                    "ports", \.ports,
+                    list(of: Form<Int>.integer(1...65_535), 0...MeshLimits.ruleItems),
+                    standard: "[]", about: "ports of the service's endpoints; empty: any"),
+            ])
+    }
+}
+
+extension Form where Value == IdentityPattern {
+    fileprivate static var pattern: Form {
+        let kind = "a SPIFFE id, or the beginning or end of such with a *,"
+        return scalar(.text(pattern: "\\*?[A-Za-z0-9._:/-]*\\*?"), kind) { text throws(FormError) in
+            guard let pattern = IdentityPattern(rawValue: text) else {
+                throw FormError("\(kind) is needed, not '\(abbreviated(text))'")
+            }
+            return pattern
+        }
+    }
+}
+
+// MARK: - References
+
+private let aboutTargets =
+    "`cart`, or `shop/cart` of another namespace; `*` for all of the namespace, `*/*` for all"
+
+extension Form where Value == MeshName {
+    /// One service. A namespace that is not written is left empty until `resolved`.
+    fileprivate static var service: Form {
+        reference(
+            "a service such as cart or shop/cart", pattern: "(\(labelPattern)/)?\(labelPattern)",
+            breadth: 0)
+    }
+
+    fileprivate static func reference(_ kind: String, pattern: String, breadth: Int) -> Form {
+        scalar(.text(pattern: pattern), kind) { text throws(FormError) in
+            let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+            let name = MeshName(
+                String(parts.last ?? ""), in: parts.count == 2 ? String(parts[0]) : "")
+            let isNamed = MeshName.isLabel(name.name) || name.name == "*" && breadth > 0
+            let isPlaced =
+                parts.count == 1 || MeshName.isLabel(name.namespace)
+                || name.namespace == "*" && name.name == "*" && breadth > 1
+            guard parts.count <= 2, isNamed, isPlaced else {
+                throw FormError("\(kind) is needed, not '\(abbreviated(text))'")
+            }
+            return name
+        }
+    }
+}
+
+extension Form where Value == [MeshName] {
+    /// Services, or all of a namespace, or all.
+    fileprivate static var services: Form {
+        let label = labelPattern
+        let name = Form<MeshName>.reference(
+            "a service such as cart or shop/cart, or * or */*,",
+            pattern: "(\(label)/)?(\(label)|\\*)|\\*/\\*", breadth: 2)
+        return list(of: name, 1...MeshLimits.targets)
+    }
+}
+
+extension MeshName {
+    fileprivate func resolved(in namespace: String) -> MeshName {
+        self.namespace.isEmpty ? MeshName(name, in: namespace) : self
+    }
+}
+
+extension DeclarationDraft {
+    /// The value, its references with their namespaces.
+    private func resolving(_ references: (inout Value, (MeshName) -> MeshName) -> Void) -> Value {
+        var value = value
+        let namespace = value.namespace
+        references(&value) { $0.resolved(in: namespace) }
+        return value
+    }
+}
+
+extension DeclarationDraft<MeshRoute> {
+    var resolved: MeshRoute {
+        resolving { route, whole in
+            for index in route.destinations.indices {
+                let service = route.destinations[index].service
+                route.destinations[index].service = whole(service)
+            }
+        }
+    }
+}
+
+extension DeclarationDraft<MeshPolicy> {
+    var resolved: MeshPolicy { resolving { $0.targets = $0.targets.map($1) } }
+}
+
+extension DeclarationDraft<MeshAuthorization> {
+    var resolved: MeshAuthorization { resolving { $0.targets = $0.targets.map($1) } }
+}

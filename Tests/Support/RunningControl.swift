@@ -1,0 +1,56 @@
+import Base
+import FoundationEssentials
+import Glibc
+public import Posix
+
+/// `meshbench control` as a child process of a test. Ended when let go.
+public final class RunningControl {
+    public let process: Process
+    public let address: SocketAddress
+    /// Its folder, which may have been another's before.
+    public let data: String
+    /// What is shown to it.
+    public let token: String
+
+    /// Starts one and waits until it says that it is ready.
+    public init(data: String, _ words: [String] = []) throws {
+        self.data = data
+        process = try Process(
+            ProcessCommand(
+                name: "control", program: Program.meshbench(),
+                arguments: ["control", "--data", data, "--listen", "127.0.0.1:0"] + words,
+                output: .pipe))
+        guard let bytes = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
+        let line = String(decoding: bytes, as: UTF8.self)
+        let parts = line.split(separator: "\"")
+        guard line.hasPrefix("{\"event\":\"ready\",\"role\":\"control\""),
+            let address = parts.lazy.compactMap({ SocketAddress($0) }).first
+        else { throw WireFailure.unexpected(line) }
+        self.address = address
+        let text = try String(contentsOfFile: "\(data)/token", encoding: .utf8)
+        token = String(text.prefix { $0 != "\n" })
+    }
+
+    deinit { if process.poll() == nil { process.send(SIGKILL) } }
+
+    /// Ends it at once, as a power cut ends a process.
+    public func kill() {
+        process.send(SIGKILL)
+        _ = process.wait(until: Clock.now() + RawConnection.patience)
+    }
+
+    /// The bytes of a request with the token.
+    public func request(_ method: String, _ target: String, _ body: String = "") -> String {
+        "\(method) \(target) HTTP/1.1\r\nhost: control\r\nauthorization: Bearer \(token)\r\n"
+            + "content-length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
+
+    /// Asks on a connection of its own.
+    public func ask(
+        _ method: String, _ target: String, _ body: String = ""
+    ) throws(WireFailure) -> RawMessage {
+        let connection = try RawConnection(to: address)
+        try connection.send(request(method, target, body))
+        return try connection.readAnswer()
+    }
+}
