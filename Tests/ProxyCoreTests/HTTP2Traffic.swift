@@ -127,7 +127,8 @@ final class HTTP2TrafficServer {
 
     /// Whether the stream is refused, before anything of it has been looked at.
     private func refuses(_ stream: HTTP2Peer.Stream) -> Bool {
-        if stream.number > last { return true }
+        // What comes before a GOAWAY has gone out stands before the last stream that it names.
+        if stream.number > last || !end.peer.letsIn(stream.number) { return true }
         let tag = tag(stream)
         guard !isSound else {
             // Once, and only what is surely sent again: a body that one buffer holds.
@@ -209,8 +210,6 @@ final class HTTP2TrafficServer {
         case .stale:
             peer.answer(stream, sized, body: data)
             peer.submitGoaway(.noError)
-            // What comes before it has gone out is behind the last stream that it names.
-            last = min(last, peer.order.last ?? 0)
         case .garbage: peer.answer(stream, answerFields(200, own + [("x bad", "1")]))
         case .truncated:
             peer.answer(stream, sized, body: Array(data.prefix(size / 2)), ends: false)
