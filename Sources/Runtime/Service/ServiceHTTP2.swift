@@ -193,7 +193,7 @@ final class ServiceHTTP2: ServiceSpeech {
         let assembled = assembler.finish(
             endsStream: endsStream, bodyless: false, random: (0, 0), switches: nil)
         if case .trailers = assembled { return }
-        guard let tag = streams.firstIndex(where: { $0 == nil }) else {
+        guard session.letsIn(id), let tag = streams.firstIndex(where: { $0 == nil }) else {
             return session.reset(id, .refusedStream)
         }
         streams[tag] = Stream(id, now)
