@@ -263,6 +263,20 @@ import Testing
         end(scene, client)
     }
 
+    /// Meanwhile the proxy is told to end: what it has let in is served, on one more connection.
+    @Test func aDrainMeanwhile() {
+        let scene = Self.scene(maxConnections: 1)
+        let (client, lasting, refused) = waiting(scene)
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields(), body: stream.body) }
+        scene.proxy.drain(now: scene.simulation.now)
+        if let lasting { client.peer.more(lasting, [4], ends: true) }
+        scene.pass()
+        #expect(lasting?.body == [1, 4])
+        #expect(scene.servers.count == 2)
+        #expect(refused?.status == 200 && refused?.body == [2, 3])
+        end(scene, client)
+    }
+
     @Test func itsTimeGoesOn() {
         let scene = Self.scene(ProxyTimeouts(request: .seconds(3)), maxConnections: 1)
         let client = scene.client()

@@ -59,8 +59,9 @@ final class HTTP2TrafficClient: SimulatedPeer {
         }
         if let every = manner.resetsEvery, simulation.chance(5), !streams.isEmpty {
             let i = simulation.random.below(streams.count)
-            if i % every == 0, let stream = streams[i], stream.closed == nil {
-                givenUp.insert(i)
+            if i % every == 0, let stream = streams[i], stream.closed == nil,
+                givenUp.insert(i).inserted
+            {
                 end.peer.reset(stream.number, .cancel)
                 acted = true
             }

@@ -127,7 +127,8 @@ extension Proxy {
         unpool(slot)
     }
 
-    /// A stream has ended, or the peer lets more be open.
+    /// A stream has ended, or the peer lets more be open. Who waits comes before the end of a
+    /// connection that has nothing more to do: a drain would else open one after the other.
     /// - Parameter asLast: see `poolSession`.
     func offerRoom(
         _ session: ProxySession, asLast: Bool = false, servesPending: Bool = true, now: Instant
@@ -135,17 +136,17 @@ extension Proxy {
         let slot = session.slot
         guard connections[slot].role == .upstream else { return }
         let endpoint = Int(connections[slot].endpoint)
-        if session.streams.isEmpty {
-            arm(slot)
-            if draining || upstreams.endpoints[endpoint].removed, !session.isClosing {
-                drainSession(slot, now: now)
-            }
-        }
         if upstreams.endpoints[endpoint].removed || !hasRoomForStreams(session) {
-            return unpoolSession(slot)
+            unpoolSession(slot)
+        } else {
+            poolSession(slot, asLast: asLast)
+            let cluster = Int(upstreams.endpoints[endpoint].cluster)
+            if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
         }
-        poolSession(slot, asLast: asLast)
-        let cluster = Int(upstreams.endpoints[endpoint].cluster)
-        if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
+        guard session.streams.isEmpty, session.ending == nil else { return }
+        arm(slot)
+        if draining || upstreams.endpoints[endpoint].removed, !session.isClosing {
+            drainSession(slot, now: now)
+        }
     }
 }
