@@ -140,7 +140,9 @@ struct ProxyTraffic {
                     name: "c", endpoints: endpoints, speech: speech,
                     maxConnections: 1 + random.below(6))
             ],
-            accessLog: chance(50) ? "-" : nil, limits: ProxyLimits(connections: 64),
+            accessLog: chance(50) ? "-" : nil,
+            // Six clients with eight streams each, as many to upstreams, and connections for these.
+            limits: ProxyLimits(connections: 128),
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
             headers: HeaderPolicy(
                 via: chance(50) ? "x" : nil, forwardedFor: chance(50), requestID: chance(50)))
