@@ -36,20 +36,46 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var name: String
         public var address: SocketAddressText
         public var speech: Speech
-        /// Where the bytes of a `tcp` listener go; nil for the others, which have routes.
+        /// Where all goes that comes by it; nil: requests go where routes say. A `tcp` listener has
+        /// one.
         public var cluster: String?
         /// nil: cleartext.
         public var tls: ServerTLS?
+        /// With `tls`: cleartext is taken too, told apart by a connection's first byte.
+        public var isPermissive: Bool
+        /// nil: whoever can connect may ask for anything.
+        public var authorization: Authorization?
 
         public init(
             name: String, address: SocketAddressText, speech: Speech = .auto,
-            cluster: String? = nil, tls: ServerTLS? = nil
+            cluster: String? = nil, tls: ServerTLS? = nil, isPermissive: Bool = false,
+            authorization: Authorization? = nil
         ) {
             self.name = name
             self.address = address
             self.speech = speech
             self.cluster = cluster
             self.tls = tls
+            self.isPermissive = isPermissive
+            self.authorization = authorization
+        }
+    }
+
+    /// Who may ask for what, in the order of `MeshAuthorization`: what a rule of `deny` means is
+    /// denied; else it is let in where `allow` is nil, or one of its rules means it.
+    ///
+    /// A rule that asks for what bytes do not have, such as a path, means nothing of a `tcp`
+    /// listener. `ports` are the listener's own.
+    public struct Authorization: Codable, Equatable, Sendable {
+        public typealias Rule = MeshAuthorization.Rule
+
+        public var deny: [Rule]
+        /// nil: all that is not denied; empty: nothing.
+        public var allow: [Rule]?
+
+        public init(deny: [Rule] = [], allow: [Rule]? = nil) {
+            self.deny = deny
+            self.allow = allow
         }
     }
 
@@ -62,20 +88,43 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         /// Methods, upper case; empty: any.
         public var methods: [String]
         public var headers: [HeaderMatch]
-        public var cluster: String
-        /// In place of `timeouts.request`.
+        /// Who answers, by weight. One at least has a weight of more than 0.
+        public var shares: [Share]
+        /// In place of the cluster's `requestTimeout`.
         public var timeout: Duration?
 
         public init(
             hosts: [String] = [], path: PathMatch = .prefix("/"), methods: [String] = [],
-            headers: [HeaderMatch] = [], cluster: String, timeout: Duration? = nil
+            headers: [HeaderMatch] = [], shares: [Share], timeout: Duration? = nil
         ) {
             self.hosts = hosts
             self.path = path
             self.methods = methods
             self.headers = headers
-            self.cluster = cluster
+            self.shares = shares
             self.timeout = timeout
+        }
+
+        /// A route of which one cluster answers everything.
+        public init(
+            hosts: [String] = [], path: PathMatch = .prefix("/"), methods: [String] = [],
+            headers: [HeaderMatch] = [], cluster: String, timeout: Duration? = nil
+        ) {
+            self.init(
+                hosts: hosts, path: path, methods: methods, headers: headers,
+                shares: [Share(cluster)], timeout: timeout)
+        }
+    }
+
+    /// A cluster, and how many of a route's requests it gets.
+    public struct Share: Codable, Hashable, Sendable {
+        public var cluster: String
+        /// Against the weights of the route's other clusters, 1,000,000 at most; 0: none.
+        public var weight: Int
+
+        public init(_ cluster: String, weight: Int = 1) {
+            self.cluster = cluster
+            self.weight = weight
         }
     }
 
@@ -109,17 +158,22 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var speech: Speech
         /// nil: cleartext.
         public var tls: ClientTLS?
-        /// Taken in turn.
-        public var endpoints: [SocketAddressText]
+        /// Taken in turn, as often as their weights say.
+        public var endpoints: [Endpoint]
         public var connectTimeout: Duration
+        /// In place of `timeouts.request`; `zero`: none.
+        public var requestTimeout: Duration?
+        /// In place of `timeouts.idle`, for its connections.
+        public var idleTimeout: Duration?
         /// Connections open to this cluster at once, in each worker.
         public var maxConnections: Int
         /// Requests that may wait for a connection, in each worker.
         public var maxPending: Int
 
         public init(
-            name: String, endpoints: [SocketAddressText], speech: Speech = .http1,
+            name: String, endpoints: [Endpoint], speech: Speech = .http1,
             tls: ClientTLS? = nil, connectTimeout: Duration = .seconds(5),
+            requestTimeout: Duration? = nil, idleTimeout: Duration? = nil,
             maxConnections: Int = 1024, maxPending: Int = 1024
         ) {
             self.name = name
@@ -127,9 +181,25 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
             self.tls = tls
             self.endpoints = endpoints
             self.connectTimeout = connectTimeout
+            self.requestTimeout = requestTimeout
+            self.idleTimeout = idleTimeout
             self.maxConnections = maxConnections
             self.maxPending = maxPending
         }
+    }
+
+    /// An address of a cluster. A literal of it has a weight of 1.
+    public struct Endpoint: Codable, Hashable, Sendable, ExpressibleByStringLiteral {
+        public var address: SocketAddressText
+        /// Its share of requests against the cluster's other endpoints, 1 to 1,000,000.
+        public var weight: Int
+
+        public init(_ address: SocketAddressText, weight: Int = 1) {
+            self.address = address
+            self.weight = weight
+        }
+
+        public init(stringLiteral address: String) { self.init(address) }
     }
 
     public init(

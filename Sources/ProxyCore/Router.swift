@@ -124,7 +124,7 @@ struct Router: ~Copyable {
                     methods: range(firstMethod, methods.count),
                     fields: range(firstCondition, conditions.count),
                     cluster: Int32(
-                        configuration.clusters.firstIndex { $0.name == route.cluster } ?? -1),
+                        configuration.clusters.firstIndex { $0.name == route.shares.first?.cluster } ?? -1),
                     timeout: route.timeout ?? configuration.timeouts.request))
         }
 

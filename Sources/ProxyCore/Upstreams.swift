@@ -71,7 +71,7 @@ struct Upstreams {
         turns = []
         // All that stay are claimed before the first new one looks for a number nobody has.
         for plan in configuration.clusters {
-            for address in plan.endpoints {
+            for address in plan.endpoints.map(\.address) {
                 if let number = numbers[Self.key(plan.name, Self.manner(plan), address)] {
                     endpoints[Int(number)].removed = false
                 }
@@ -91,7 +91,7 @@ struct Upstreams {
             cluster.connectTimeout = plan.connectTimeout
             cluster.isHTTP2 = plan.speech == .http2
             cluster.isSecured = plan.tls != nil
-            for address in plan.endpoints {
+            for address in plan.endpoints.map(\.address) {
                 // An address that stands twice in a cluster has two turns and is one endpoint.
                 let key = Self.key(plan.name, Self.manner(plan), address)
                 let number = numbers[key] ?? makeEndpoint(address, &unused)

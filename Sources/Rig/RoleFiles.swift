@@ -36,8 +36,8 @@ extension Topology.Proxy {
     ) throws(RigError) -> ProxyConfiguration {
         var clusters: [ProxyConfiguration.Cluster] = []
         for cluster in self.clusters {
-            var endpoints: [String] = []
-            for endpoint in cluster.endpoints { endpoints.append(try resolve(endpoint)) }
+            var endpoints: [ProxyConfiguration.Endpoint] = []
+            for endpoint in cluster.endpoints { endpoints.append(.init(try resolve(endpoint))) }
             var made = ProxyConfiguration.Cluster(
                 name: cluster.name, endpoints: endpoints, speech: cluster.speech,
                 tls: cluster.security.flatMap { credentials?.client($0) })

@@ -55,13 +55,14 @@ extension ProxyDraft {
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
         for listener in listeners { listener.check(&decoding) }
-        if routes.isEmpty, let listener = listeners.first(where: { $0.speech != .tcp }),
+        for route in routes { route.check(&decoding) }
+        if routes.isEmpty, let listener = listeners.first(where: { $0.cluster == nil }),
             let place = listener.name?.place
         {
-            decoding.report(place, "the key 'routes' is missing: this listener takes requests")
+            decoding.report(place, "the key 'routes' is missing: this listener has no `cluster`")
         }
-        let referred = routes.map(\.cluster) + listeners.map(\.cluster)
-        for case let cluster? in listeners.map(\.cluster) {
+        let referred = routes.flatMap(\.clusters) + listeners.map(\.cluster)
+        for case let cluster? in listeners.filter({ $0.speech == .tcp }).map(\.cluster) {
             let found = clusters.first { $0.name?.value == cluster.value }
             if found?.cluster.speech == .http2 {
                 decoding.report(
@@ -94,12 +95,13 @@ extension ProxyDraft {
             guard let name = draft.name, let address = draft.address else { return nil }
             return .init(
                 name: name.value, address: address.value, speech: draft.speech,
-                cluster: draft.cluster?.value, tls: draft.tls)
+                cluster: draft.cluster?.value, tls: draft.tls, isPermissive: draft.isPermissive,
+                authorization: draft.authorization?.value)
         }
         whole.routes = routes.map { draft in
             var route = draft.route
             route.path = draft.exact.map { .exact($0) } ?? .prefix(draft.prefix)
-            route.cluster = draft.cluster?.value ?? ""
+            route.shares = draft.shares
             return route
         }
         whole.clusters = clusters.map { draft in
@@ -138,7 +140,18 @@ extension ProxyConfiguration.Listener {
             .init("protocol", .string(speech.rawValue)),
         ]
         if let cluster { members.append(.init("cluster", .string(cluster))) }
-        if let tls { members.append(.init("tls", tls.json)) }
+        if let tls {
+            members += [.init("tls", tls.json), .init("permissive", .boolean(isPermissive))]
+        }
+        if let authorization { members.append(.init("authorization", authorization.json)) }
+        return .object(members)
+    }
+}
+
+extension ProxyConfiguration.Authorization {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = [.init("deny", .array(deny.map(\.json)))]
+        if let allow { members.append(.init("allow", .array(allow.map(\.json)))) }
         return .object(members)
     }
 }
@@ -191,22 +204,37 @@ extension ProxyConfiguration.Route {
         }
         members += [
             .init("methods", .array(methods.map(JSON.string))), .init("headers", headers.json),
-            .init("cluster", .string(cluster)),
+            .init("clusters", .array(shares.map(\.json))),
         ]
         if let timeout { members.append(.init("timeout", timeout.json)) }
         return .object(members)
     }
 }
 
+extension ProxyConfiguration.Share {
+    fileprivate var json: JSON {
+        .object([.init("cluster", .string(cluster)), .init("weight", .integer(weight))])
+    }
+}
+
+extension ProxyConfiguration.Endpoint {
+    fileprivate var json: JSON {
+        guard weight != 1 else { return .string(address) }
+        return .object([.init("address", .string(address)), .init("weight", .integer(weight))])
+    }
+}
+
 extension ProxyConfiguration.Cluster {
     fileprivate var json: JSON {
         var members: [JSON.Member] = [
-            .init("name", .string(name)), .init("endpoints", .array(endpoints.map(JSON.string))),
+            .init("name", .string(name)), .init("endpoints", .array(endpoints.map(\.json))),
             .init("protocol", .string(speech.rawValue)),
         ]
         if let tls { members.append(.init("tls", tls.json)) }
+        members.append(.init("connect_timeout", connectTimeout.json))
+        if let requestTimeout { members.append(.init("request_timeout", requestTimeout.json)) }
+        if let idleTimeout { members.append(.init("idle_timeout", idleTimeout.json)) }
         members += [
-            .init("connect_timeout", connectTimeout.json),
             .init("max_connections", .integer(maxConnections)),
             .init("max_pending", .integer(maxPending)),
         ]

@@ -17,23 +17,57 @@ struct ListenerDraft: Sendable {
     var speech = ProxyConfiguration.Listener.Speech.auto
     var cluster: Placed<String>?
     var tls: ServerTLS?
+    var isPermissive = false
+    var authorization: Placed<ProxyConfiguration.Authorization>?
 
     func check(_ decoding: inout Decoding) {
         if speech == .tcp, cluster == nil, let name {
             decoding.report(name.place, "a tcp listener needs a `cluster`: it has no routes")
         }
-        if speech != .tcp, let cluster {
+        guard let authorization else { return }
+        let rules = authorization.value.deny + (authorization.value.allow ?? [])
+        if speech == .tcp, rules.contains(where: \.asksForHTTP) {
             decoding.report(
-                cluster.place, "only a tcp listener has a `cluster`: others have routes")
+                authorization.place,
+                "a tcp listener knows no methods, paths or headers: such a rule never holds")
+        }
+        let asksClients = tls.map { $0.clientCertificate != ServerTLS.ClientCertificate.none }
+        if asksClients != true, rules.contains(where: \.asksForIdentity) {
+            decoding.report(
+                authorization.place,
+                "this listener asks no client for a certificate (`tls.client_certificate`): a "
+                    + "rule about identities never holds")
         }
     }
 }
 
 struct RouteDraft: Sendable {
-    var route = ProxyConfiguration.Route(cluster: "")
+    var route = ProxyConfiguration.Route(shares: [])
     var exact: String?
     var prefix = "/"
     var cluster: Placed<String>?
+    var weighted: Placed<[ShareDraft]>?
+
+    /// Where it leads.
+    var clusters: [Placed<String>?] { weighted?.value.map(\.cluster) ?? [cluster] }
+
+    var shares: [ProxyConfiguration.Share] {
+        let weighted = weighted?.value ?? [ShareDraft(cluster: cluster)]
+        return weighted.map { .init($0.cluster?.value ?? "", weight: $0.weight) }
+    }
+
+    func check(_ decoding: inout Decoding) {
+        guard let weighted else { return }
+        refuseDuplicates(clusters, "a share of", &decoding)
+        if weighted.value.allSatisfy({ $0.weight == 0 }) {
+            decoding.report(weighted.place, "every weight is 0: nobody would answer")
+        }
+    }
+}
+
+struct ShareDraft: Sendable {
+    var cluster: Placed<String>?
+    var weight = 1
 }
 
 struct ClusterDraft: Sendable {
@@ -50,12 +84,12 @@ extension Shape where Whole == ProxyDraft {
                     "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
                     isRequired: true, about: "where clients connect"),
                 .init(
-                    "routes", \.routes, list(of: Shape<RouteDraft>.route.form, 0...1000),
+                    "routes", \.routes, list(of: Form<RouteDraft>.route, 0...1000),
                     standard: "[]",
                     about:
                         """
                         where requests go: the first route of which every condition holds; needed \
-                        unless all listeners speak `tcp`
+                        unless all listeners have a `cluster`
                         """
                 ),
                 .init(
@@ -110,16 +144,53 @@ extension Shape where Whole == ListenerDraft {
                 ),
                 .init(
                     "cluster", \.cluster, Form<String>.name.placed.optional,
-                    about: "where the bytes of a `tcp` listener go"),
+                    about:
+                        "where all goes that comes by it, whatever routes say; a `tcp` listener "
+                        + "must have one"),
                 .init(
                     "tls", \.tls, Shape<ServerTLS>.server.form.optional,
                     about: "how connections are secured; absent: cleartext"),
+                .init(
+                    "permissive", \.isPermissive, .boolean, standard: "false", .with("tls"),
+                    about: "whether cleartext is taken too"),
+                .init(
+                    "authorization", \.authorization,
+                    Shape<ProxyConfiguration.Authorization>.authorization.form.placed.optional,
+                    about: "who may ask for what; absent: everybody for everything"),
             ])
     }
 }
 
+extension Shape where Whole == ProxyConfiguration.Authorization {
+    fileprivate static var authorization: Shape {
+        let rules = list(of: Shape<MeshAuthorization.Rule>.rule.form, 0...1000)
+        return Shape(
+            .init(),
+            [
+                .init(
+                    "deny", \.deny, rules, standard: "[]",
+                    about: "what one of these rules means is denied"),
+                .init(
+                    "allow", \.allow, rules.optional,
+                    about:
+                        "else what one of these means is let in, and nothing else; absent: all is"),
+            ])
+    }
+}
+
+extension Form where Value == RouteDraft {
+    fileprivate static var route: Form {
+        Shape<RouteDraft>.route.form.map { draft, node, decoding in
+            if node.value("cluster") == nil, node.value("clusters") == nil {
+                decoding.report(node.place, "the key 'cluster' is missing")
+            }
+            return draft
+        }
+    }
+}
+
 extension Shape where Whole == RouteDraft {
-    static var route: Shape {
+    fileprivate static var route: Shape {
         Shape(
             RouteDraft(),
             [
@@ -137,11 +208,29 @@ extension Shape where Whole == RouteDraft {
                     "headers", \.route.headers, .headerMatches, standard: "{}",
                     about: "fields with exactly this value, or `{present: true}`"),
                 .init(
+                    "cluster", \.cluster, Form<String>.name.placed.optional, about: "who answers"),
+                .init(
+                    "clusters", \.weighted,
+                    list(of: Shape<ShareDraft>.share.form, 1...64).placed.optional,
+                    .without("cluster"), about: "who answers, by weight"),
+                .init(
+                    "timeout", \.route.timeout, Form<Duration>.duration(.proxyTimeout).optional,
+                    about: "in place of the cluster's `request_timeout`"),
+            ])
+    }
+}
+
+extension Shape where Whole == ShareDraft {
+    fileprivate static var share: Shape {
+        Shape(
+            ShareDraft(),
+            [
+                .init(
                     "cluster", \.cluster, Form<String>.name.placed.optional, isRequired: true,
                     about: "who answers"),
                 .init(
-                    "timeout", \.route.timeout, Form<Duration>.duration(.proxyTimeout).optional,
-                    about: "in place of `timeouts.request`"),
+                    "weight", \.weight, .integer(0...1_000_000), standard: "1",
+                    about: "its share of the requests, against the route's other clusters"),
             ])
     }
 }
@@ -155,8 +244,10 @@ extension Shape where Whole == ClusterDraft {
                     "name", \.name, Form<String>.name.placed.optional, isRequired: true,
                     about: "what routes, logs and counters call it"),
                 .init(
-                    "endpoints", \.cluster.endpoints, list(of: Form<String>.endpoint, 0...1000),
-                    isRequired: true, about: "addresses, taken in turn"),
+                    "endpoints", \.cluster.endpoints,
+                    list(of: Form<ProxyConfiguration.Endpoint>.endpoint, 0...1000),
+                    isRequired: true,
+                    about: "addresses, or addresses with their weights, taken in turn"),
                 .init(
                     "protocol", \.cluster.speech, .choice, standard: "http1",
                     about: "what the endpoints speak"),
@@ -168,6 +259,14 @@ extension Shape where Whole == ClusterDraft {
                     .duration(.milliseconds(1)...(.seconds(3600))), standard: "5s",
                     about: "how long opening a connection may take"),
                 .init(
+                    "request_timeout", \.cluster.requestTimeout,
+                    Form<Duration>.duration(.proxyTimeout).optional,
+                    about: "in place of `timeouts.request`"),
+                .init(
+                    "idle_timeout", \.cluster.idleTimeout,
+                    Form<Duration>.duration(.positive).optional,
+                    about: "in place of `timeouts.idle`, for connections to its endpoints"),
+                .init(
                     "max_connections", \.cluster.maxConnections, .integer(1...1_000_000),
                     standard: "1024", about: "connections open at once, in each worker"),
                 .init(
@@ -175,6 +274,24 @@ extension Shape where Whole == ClusterDraft {
                     standard: "1024",
                     about: "requests that may wait for a connection, in each worker"),
             ])
+    }
+}
+
+extension Form where Value == ProxyConfiguration.Endpoint {
+    fileprivate static var endpoint: Form {
+        let shape = Shape<Value>(
+            Value(""),
+            [
+                .init(
+                    "address", \.address, Form<String>.endpoint, isRequired: true,
+                    about: "`127.0.0.1:8080` or `[::1]:8080`"),
+                .init(
+                    "weight", \.weight, .integer(1...1_000_000), standard: "1",
+                    about: "how often it is its turn, against the cluster's other endpoints"),
+            ])
+        return .either(
+            scalar: Form<String>.endpoint.map { address, _, _ in Value(address) },
+            mapping: shape.form)
     }
 }
 
@@ -205,33 +322,32 @@ extension Shape where Whole == ProxyLimits {
 
 extension Shape where Whole == ProxyTimeouts {
     static var timeouts: Shape {
-        let positive = Duration.milliseconds(1)...(.seconds(7 * 86_400))
-        return Shape(
+        Shape(
             ProxyTimeouts(),
             [
                 .init(
                     "request", \.request, .duration(.proxyTimeout), standard: "15s",
                     about: "from the end of the request to the end of the answer; `0s`: no limit"),
                 .init(
-                    "idle", \.idle, .duration(positive), standard: "1h",
+                    "idle", \.idle, .duration(.positive), standard: "1h",
                     about: "a connection without a request"),
                 .init(
-                    "head", \.head, .duration(positive), standard: "10s",
+                    "head", \.head, .duration(.positive), standard: "10s",
                     about: "from the first byte of a head to its end"),
                 .init(
-                    "stream_idle", \.streamIdle, .duration(positive), standard: "5m",
+                    "stream_idle", \.streamIdle, .duration(.positive), standard: "5m",
                     about: "a body or tunnel on which nothing moves"),
                 .init(
                     "drain", \.drain, .duration(.proxyTimeout), standard: "30s",
                     about: "requests in flight after SIGTERM"),
                 .init(
-                    "handshake", \.handshake, .duration(positive), standard: "10s",
+                    "handshake", \.handshake, .duration(.positive), standard: "10s",
                     about: "from a connection's opening to the end of its TLS handshake"),
                 .init(
                     "ping_interval", \.pingInterval, .duration(.proxyTimeout), standard: "0s",
                     about: "HTTP/2: silence before a PING; `0s`: never"),
                 .init(
-                    "ping_timeout", \.pingTimeout, .duration(positive), standard: "10s",
+                    "ping_timeout", \.pingTimeout, .duration(.positive), standard: "10s",
                     about: "HTTP/2: from a PING to its answer"),
             ])
     }
@@ -257,6 +373,7 @@ extension Shape where Whole == HeaderPolicy {
 
 extension ClosedRange<Duration> {
     fileprivate static var proxyTimeout: Self { .zero...(.seconds(7 * 86_400)) }
+    fileprivate static var positive: Self { .milliseconds(1)...(.seconds(7 * 86_400)) }
 }
 
 extension Form where Value == String {

@@ -180,7 +180,7 @@ private final class TunnelTraffic {
             listeners: [.init(name: "in", address: "", speech: .tcp, cluster: "c")], routes: [],
             clusters: [
                 .init(
-                    name: "c", endpoints: endpoints, connectTimeout: .seconds(30),
+                    name: "c", endpoints: endpoints.map { .init($0) }, connectTimeout: .seconds(30),
                     maxConnections: 1 + random.below(6))
             ],
             accessLog: chance(50) ? "-" : nil, limits: ProxyLimits(connections: 64),

@@ -13,7 +13,8 @@ import Testing
     ) -> Scene {
         Scene(
             Scene.configuration(
-                endpoints: endpoints, maxConnections: maxConnections, maxPending: maxPending,
+                endpoints: endpoints.map { .init($0) }, maxConnections: maxConnections,
+                maxPending: maxPending,
                 accessLog: true, timeouts: timeouts, speech: .tcp))
     }
 

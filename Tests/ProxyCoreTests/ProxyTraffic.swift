@@ -137,7 +137,7 @@ struct ProxyTraffic {
             listeners: [], routes: [.init(hosts: ["a"], cluster: "c")],
             clusters: [
                 .init(
-                    name: "c", endpoints: endpoints, speech: speech,
+                    name: "c", endpoints: endpoints.map { .init($0) }, speech: speech,
                     maxConnections: 1 + random.below(6))
             ],
             accessLog: chance(50) ? "-" : nil,

@@ -44,7 +44,8 @@ final class Scene {
             ], routes: [.init(cluster: "c")],
             clusters: [
                 .init(
-                    name: "c", endpoints: endpoints, maxConnections: maxConnections,
+                    name: "c", endpoints: endpoints.map { .init($0) },
+                    maxConnections: maxConnections,
                     maxPending: maxPending)
             ],
             accessLog: accessLog ? "-" : nil, limits: ProxyLimits(connections: connections),

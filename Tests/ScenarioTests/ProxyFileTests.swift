@@ -88,6 +88,76 @@ import Testing
         #expect(try ProxyFile.parse(text, file: "f") == full)
     }
 
+    /// What the proxies of a mesh are told beside.
+    @Test func whatMeshesNeedArrivesAndReadsBack() throws {
+        let text = """
+            listeners:
+              - name: in
+                address: "127.0.0.1:8080"
+                cluster: app
+                tls:
+                  certificate: a.pem
+                  key: a.key
+                  authorities: ca.pem
+                  client_certificate: optional
+                permissive: true
+                authorization:
+                  deny: [{prefixes: [/debug]}, {headers: {X-Debug: {present: true}}}]
+                  allow:
+                    - identities: ["*/sa/web"]
+                      methods: [GET]
+                      ports: [8080]
+                    - {namespaces: [shop]}
+              - {name: closed, address: "127.0.0.1:0", cluster: app, authorization: {allow: []}}
+              - {name: out, address: "127.0.0.1:8081"}
+            routes:
+              - clusters: [{cluster: app, weight: 9}, {cluster: next}, {cluster: off, weight: 0}]
+            clusters:
+              - name: app
+                endpoints: ["127.0.0.1:9000", {address: "127.0.0.1:9001", weight: 3}]
+                request_timeout: 2s
+                idle_timeout: 1m
+              - {name: next, endpoints: [], request_timeout: 0s}
+              - {name: "off", endpoints: []}
+            """
+        let tls = ServerTLS(
+            certificate: "a.pem", key: "a.key", authorities: "ca.pem",
+            clientCertificate: .optional)
+        let web = try #require(IdentityPattern(rawValue: "*/sa/web"))
+        let whole = ProxyConfiguration(
+            listeners: [
+                .init(
+                    name: "in", address: "127.0.0.1:8080", cluster: "app", tls: tls,
+                    isPermissive: true,
+                    authorization: .init(
+                        deny: [
+                            .init(prefixes: ["/debug"]),
+                            .init(headers: [.init(name: "x-debug", value: nil)]),
+                        ],
+                        allow: [
+                            .init(identities: [web], methods: ["GET"], ports: [8080]),
+                            .init(namespaces: ["shop"]),
+                        ])),
+                .init(
+                    name: "closed", address: "127.0.0.1:0", cluster: "app",
+                    authorization: .init(allow: [])),
+                .init(name: "out", address: "127.0.0.1:8081"),
+            ],
+            routes: [
+                .init(shares: [.init("app", weight: 9), .init("next"), .init("off", weight: 0)])
+            ],
+            clusters: [
+                .init(
+                    name: "app",
+                    endpoints: ["127.0.0.1:9000", .init("127.0.0.1:9001", weight: 3)],
+                    requestTimeout: .seconds(2), idleTimeout: .seconds(60)),
+                .init(name: "next", endpoints: [], requestTimeout: .zero),
+                .init(name: "off", endpoints: []),
+            ])
+        #expect(try ProxyFile.parse(text, file: "f") == whole)
+        #expect(try ProxyFile.parse(ProxyFile.text(whole), file: "f") == whole)
+    }
+
     @Test func whatIsWrittenReadsBack() throws {
         #expect(try ProxyFile.parse(ProxyFile.text(full), file: "f") == full)
         let other = try ProxyFile.parse(least, file: "f")
@@ -160,10 +230,55 @@ import Testing
             ),
             ("cluster: app", "cluster: ap", "4:14: unknown cluster 'ap'; did you mean 'app'?"),
             (
-                "cluster: app", "clusters: app",
+                "cluster: app", "clster: app",
                 """
-                4:5: unknown key 'clusters'; did you mean 'cluster'?\n4:5: the key 'cluster' is \
+                4:5: unknown key 'clster'; did you mean 'cluster'?\n4:5: the key 'cluster' is \
                 missing
+                """
+            ),
+            ("cluster: app", "clusters: app", "4:15: a list is needed, not 'app'"),
+            (
+                "cluster: app", "{cluster: app, clusters: [{cluster: app}]}",
+                "4:20: 'clusters' has no meaning beside 'cluster'"
+            ),
+            (
+                "cluster: app", "clusters: [{cluster: app, weight: 0}]",
+                "4:15: every weight is 0: nobody would answer"
+            ),
+            (
+                "cluster: app", "clusters: [{cluster: app}, {cluster: app}]",
+                "4:42: there is already a share of 'app', on line 4"
+            ),
+            (
+                "cluster: app", "clusters: [{cluster: app}, {cluster: ap}]",
+                "4:42: unknown cluster 'ap'; did you mean 'app'?"
+            ),
+            (
+                "\"127.0.0.1:9000\"", "{address: \"127.0.0.1:9000\", weight: 0}",
+                "6:65: '0' is less than 1, the least allowed here"
+            ),
+            (
+                "8080\"}", "8080\", permissive: true}",
+                "2:43: 'permissive' has no meaning without 'tls'"
+            ),
+            (
+                "8080\"}",
+                "8080\", protocol: tcp, cluster: app, authorization: {deny: [{paths: [/a]}]}}",
+                """
+                2:87: a tcp listener knows no methods, paths or headers: such a rule never holds
+                """
+            ),
+            (
+                "8080\"}", "8080\", authorization: {allow: [{namespaces: [shop]}]}}",
+                """
+                2:58: this listener asks no client for a certificate (`tls.client_certificate`): \
+                a rule about identities never holds
+                """
+            ),
+            (
+                "8080\"}", "8080\", authorization: {allow: [{identities: [web]}]}}",
+                """
+                2:81: a SPIFFE id, or the beginning or end of such with a *, is needed, not 'web'
                 """
             ),
             (

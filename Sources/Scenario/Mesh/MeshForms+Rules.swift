@@ -157,7 +157,8 @@ extension Shape where Whole == DeclarationDraft<MeshAuthorization> {
 }
 
 extension Shape where Whole == MeshAuthorization.Rule {
-    fileprivate static var rule: Shape {
+    /// Also of a proxy's file, whose listeners are asked instead of services.
+    static var rule: Shape {
         let paths = list(of: Form<String>.routePath, 0...MeshLimits.ruleItems)
         return Shape(
             .init(),

@@ -132,7 +132,8 @@ extension MeshAuthorization {
 }
 
 extension MeshAuthorization.Rule {
-    fileprivate var json: JSON {
+    /// Also as a proxy's file writes it.
+    var json: JSON {
         .object([
             .init("identities", .array(identities.map { .string($0.rawValue) })),
             .init("namespaces", .array(namespaces.map(JSON.string))),

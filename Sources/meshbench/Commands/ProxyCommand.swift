@@ -98,7 +98,7 @@ private func oneHop(_ arguments: Arguments) throws(CommandFailure) -> ProxyConfi
     }
     return ProxyConfiguration(
         listeners: [.init(name: "main", address: listen)], routes: [.init(cluster: "upstream")],
-        clusters: [.init(name: "upstream", endpoints: [upstream])],
+        clusters: [.init(name: "upstream", endpoints: [.init(upstream)])],
         workers: try arguments.integer(.workers, in: workerRange) ?? 1,
         timeouts: .init(request: .zero))
 }
