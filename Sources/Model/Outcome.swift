@@ -62,6 +62,9 @@ public enum ResponseFlag: String, Codable, CaseIterable, Sendable {
     case SI
     /// The proxy lacked a resource of its own, such as buffers (503).
     case OM
+    /// Denied by the listener's rules of authorization (403). Envoy has the flag for its external
+    /// service of authorization, and none for rules of its own.
+    case UAEX
 
     /// The position in `allCases`, for tables of counters indexed by flag.
     public var index: Int { Self.allCases.firstIndex(of: self) ?? 0 }

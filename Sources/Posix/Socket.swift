@@ -110,6 +110,29 @@ public enum Socket {
         }
     }
 
+    /// What the first byte is that waits on a socket.
+    public enum FirstByte: Equatable, Sendable {
+        case byte(UInt8)
+        case none
+        case closed
+        case failed
+    }
+
+    /// Looks at the first byte that waits, and leaves it there.
+    public static func peek(_ socket: Int32) -> FirstByte {
+        var byte: UInt8 = 0
+        while true {
+            let n = unsafe recv(socket, &byte, 1, Int32(MSG_PEEK))
+            if n > 0 { return .byte(byte) }
+            if n == 0 { return .closed }
+            switch settle(errno) {
+            case .wouldBlock?: return .none
+            case nil: continue
+            default: return .failed
+            }
+        }
+    }
+
     /// Moves up to `count` bytes between a socket and a pipe within the kernel.
     static func move(from source: Int32, to sink: Int32, _ count: Int) -> Transfer {
         while true {

@@ -180,6 +180,10 @@ struct Connection: BitwiseCopyable {
     var exchange = Exchange()
     /// Its listener speaks `tcp`: its bytes are forwarded.
     var forwards = false
+    /// It is no longer such as its listener takes: it closes when its exchange has ended.
+    var isLeaving = false
+    /// What its listener's rules come to for this client (`Authorizer.swift`).
+    var standing: Int32 = -1
     /// Its request had been routed when the configuration changed: it is routed again, as the same.
     var isRerouted = false
 

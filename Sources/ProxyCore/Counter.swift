@@ -19,11 +19,14 @@ public enum Counter: Int, CaseIterable, Sendable {
     case downstreamHandshakes
     case downstreamHandshakesFailed
     case downstreamHandshakesResumed
+    case downstreamCleartext
     case upstreamHandshakes
     case upstreamHandshakesFailed
     case upstreamHandshakesResumed
     case requestsTotal
     case requestsCompleted
+    case authorizationAllowed
+    case authorizationDenied
     case requestBytes
     case responseBytes
     case directBytes
@@ -71,11 +74,14 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .downstreamHandshakes: "downstream_tls_handshakes_total"
         case .downstreamHandshakesFailed: "downstream_tls_handshakes_failed_total"
         case .downstreamHandshakesResumed: "downstream_tls_handshakes_resumed_total"
+        case .downstreamCleartext: "downstream_permissive_cleartext_total"
         case .upstreamHandshakes: "upstream_tls_handshakes_total"
         case .upstreamHandshakesFailed: "upstream_tls_handshakes_failed_total"
         case .upstreamHandshakesResumed: "upstream_tls_handshakes_resumed_total"
         case .requestsTotal: "requests_total"
         case .requestsCompleted: "requests_completed_total"
+        case .authorizationAllowed: "authorization_allowed_total"
+        case .authorizationDenied: "authorization_denied_total"
         case .requestBytes: "request_bytes_total"
         case .responseBytes: "response_bytes_total"
         case .directBytes: "direct_bytes_total"

@@ -22,11 +22,13 @@ extension Proxy {
             counters.add(.tcpConnections)
             exchange.started = now
         }
-        let listener = configuration.listeners[Int(connections[slot].listener)]
-        let cluster = upstreams.clusterNames.firstIndex { $0 == listener.cluster } ?? -1
-        exchange.cluster = Int32(cluster)
+        exchange.cluster = door(of: slot).match.cluster
         begin(exchange, slot)
         noteForwarding(slot)
+        guard admits(slot, Bytes("")) else {
+            return refuseForwarding(slot, .UAEX, Self.deniedDetail, now: now)
+        }
+        let cluster = Int(connections[slot].exchange.cluster)
         guard cluster >= 0 else {
             return refuseForwarding(slot, .NC, "cluster_not_found", now: now)
         }
@@ -63,13 +65,11 @@ extension Proxy {
     /// Makes room in a cluster whose connections are all taken by closing one that is pooled for
     /// requests: a tunnel needs one of its own.
     private func closePooled(of cluster: Int) -> Bool {
-        for _ in 0..<Int(upstreams.clusters[cluster].turnCount) {
-            if let endpoint = upstreams.takeTurn(cluster), let pooled = popPooled(endpoint) {
-                close(pooled)
-                return true
-            }
+        guard let endpoint = upstreams.takePooled(cluster), let pooled = popPooled(endpoint) else {
+            return false
         }
-        return false
+        close(pooled)
+        return true
     }
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {

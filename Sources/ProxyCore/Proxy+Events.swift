@@ -18,9 +18,7 @@ extension Proxy {
         counters.add(.downstreamConnectionsTotal)
         remember(client: client, slot)
         connections[slot].listener = UInt16(listener)
-        if configuration.listeners.indices.contains(listener),
-            configuration.listeners[listener].tls != nil
-        {
+        if door(of: slot).isSecured {
             connections[slot].isSecured = true
             connections[slot].isHandshaking = true
             connections[slot].stage = .handshaking
@@ -34,11 +32,9 @@ extension Proxy {
     /// A client's connection is there to be used.
     func begin(client slot: Int) {
         connections[slot].stage = .awaitingRequest
-        let listener = Int(connections[slot].listener)
-        let speech =
-            configuration.listeners.indices.contains(listener)
-            ? configuration.listeners[listener].speech : .auto
-        switch speech {
+        // The configuration may have changed during its handshake.
+        connections[slot].isLeaving = !fits(slot)
+        switch door(of: slot).speech {
         case .tcp:
             connections[slot].forwards = true
             askRead(slot)
@@ -107,7 +103,7 @@ extension Proxy {
     @inline(__always)
     public func nothingRead(_ slot: Int) {
         releaseEmptyInput(slot)
-        if draining, isIdle(slot) { close(slot) }
+        if isLeaving(slot), isIdle(slot) { close(slot) }
         feedStarved()
     }
 
@@ -301,7 +297,7 @@ extension Proxy {
             connections[slot].outputEnded = true
             ask(.endSending(slot: slot))
             closeTunnelIfDone(slot, now: now)
-        case .awaitingRequest where draining:
+        case .awaitingRequest where isLeaving(slot):
             // The answer is sent; what is left is the moment for a request that is on its way.
             connections[slot].since = now
             arm(slot)

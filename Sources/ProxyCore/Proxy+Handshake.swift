@@ -7,7 +7,7 @@
 // as with Envoy.
 
 public import Base
-import Model
+public import Model
 public import Secure
 
 /// Which HTTP both sides agreed to speak (ALPN, RFC 7301).
@@ -35,18 +35,21 @@ public struct TLSAgreement: Sendable {
     public var isResumed: Bool
     /// What the peer's certificate calls it; nil: it has shown none.
     public var peer: String?
+    /// Whom the client's certificate names: its only URI, where that is a SPIFFE id (X509-SVID, 2).
+    public var identity: SPIFFEID?
     /// The name that a client has asked for, 253 bytes at most; nil: none, or none that a host
     /// could have.
     public var serverName: String?
 
     public init(
         version: StaticString, agreed: AgreedProtocol, isResumed: Bool = false,
-        peer: String? = nil, serverName: String? = nil
+        peer: String? = nil, identity: SPIFFEID? = nil, serverName: String? = nil
     ) {
         self.version = version
         self.agreed = agreed
         self.isResumed = isResumed
         self.peer = peer
+        self.identity = identity
         self.serverName = serverName
     }
 }

@@ -34,6 +34,8 @@ extension Proxy {
                 precondition(connection.search.position <= count, "searched ahead")
             }
         }
+        let held = (0..<touchedSlots).count { connections[$0].standing >= 0 }
+        precondition(held == conditions.count, "rules of nobody's")
         var closing = 0
         for effect in waitingEffects { if case .close = effect { closing += 1 } }
         precondition(open + closing == openConnections, "\(open) slots open, \(closing) closing")

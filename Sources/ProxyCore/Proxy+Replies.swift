@@ -22,7 +22,7 @@ extension Proxy {
                 releaseInput(slot)
             }
         }
-        exchange.keepAlive = exchange.keepAlive && complete && !draining
+        exchange.keepAlive = exchange.keepAlive && complete && !isLeaving(slot)
         exchange.status = UInt16(status)
         exchange.headSent = true
         exchange.isRefused = false
@@ -131,6 +131,7 @@ extension ResponseFlag {
         case .UPE: "UPE"
         case .SI: "SI"
         case .OM: "OM"
+        case .UAEX: "UAEX"
         }
     }
 }

@@ -113,7 +113,7 @@ extension Proxy {
             counters.add(.requestsTotal)
             exchange.started = now
         }
-        exchange.keepAlive = head.keepAlive && !draining
+        exchange.keepAlive = head.keepAlive && !isLeaving(slot)
         exchange.minorVersion = head.minorVersion
         exchange.isHead = head.isHead
         exchange.idempotent = Self.isIdempotent(bytes[head.method])
@@ -138,8 +138,11 @@ extension Proxy {
             return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
+        guard admits(slot, bytes) else {
+            return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
+        }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
-        guard let match = router.match(head, bytes) else {
+        guard let match = match(slot, bytes) else {
             return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
         }
         connections[slot].exchange.timeout = match.timeout
@@ -148,6 +151,13 @@ extension Proxy {
             return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
         }
         forward(slot, bytes, cluster: Int(match.cluster), now: now)
+    }
+
+    /// Where the request in hand goes; nil: no route holds.
+    @inline(__always)
+    private func match(_ slot: Int, _ bytes: Bytes) -> Router.Match? {
+        let door = door(of: slot)
+        return door.hasCluster ? door.match : router.match(head, bytes, &random)
     }
 
     /// Whether a CONNECT is let pass; if not, it is answered. Where it leads is for routes to say:
@@ -213,10 +223,8 @@ extension Proxy {
         let limits = upstreams.clusters[cluster]
         if limits.connections >= limits.maxConnections {
             // Another endpoint of the cluster may have one free.
-            for _ in 0..<Int(limits.turnCount) {
-                if let other = upstreams.takeTurn(cluster), let upstream = popPooled(other) {
-                    return send(slot, bytes, on: upstream, now: now)
-                }
+            if let other = upstreams.takePooled(cluster), let upstream = popPooled(other) {
+                return send(slot, bytes, on: upstream, now: now)
             }
             return wait(slot, cluster: cluster, now: now)
         }

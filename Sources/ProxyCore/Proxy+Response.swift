@@ -117,7 +117,7 @@ extension Proxy {
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
-        if !connections[client].body.isComplete || draining { exchange.keepAlive = false }
+        if !connections[client].body.isComplete || isLeaving(client) { exchange.keepAlive = false }
         guard
             writeHead(
                 client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false,

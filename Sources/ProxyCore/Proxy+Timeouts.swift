@@ -26,12 +26,12 @@ extension Proxy {
         case (_, .session): return sessionDue(slot)
         case (.upstream, .finishing): return connection.since + Self.lingerTime
         case (.downstream, .awaitingRequest) where connection.search.position > 0:
-            return connection.since + (draining ? Self.lingerTime : timeouts.head)
+            return connection.since + (isLeaving(slot) ? Self.lingerTime : timeouts.head)
         case (.downstream, .awaitingRequest) where !connection.output.isEmpty:
             // The last answer is still being read.
             return lastMoved(connection) + min(timeouts.idle, timeouts.streamIdle)
         case (.downstream, .awaitingRequest):
-            return connection.since + (draining ? Self.lingerTime : timeouts.idle)
+            return connection.since + (isLeaving(slot) ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending):
             let deadline = connection.exchange.deadline
             return requestDeadline(connection).map { min($0, deadline) } ?? deadline
@@ -50,10 +50,17 @@ extension Proxy {
             return connection.since
                 + (cluster >= 0 ? upstreams.clusters[cluster].connectTimeout : .seconds(5))
         case (.downstream, .handshaking): return connection.since + timeouts.handshake
-        case (.upstream, .pooled): return connection.since + timeouts.idle
+        case (.upstream, .pooled): return connection.since + idleTimeout(slot)
         // An upstream with an exchange is governed by its client's deadline.
         case (.upstream, _), (.downstream, _): return nil
         }
+    }
+
+    /// How long a connection may be without a request.
+    func idleTimeout(_ slot: Int) -> Duration {
+        guard connections[slot].role == .upstream else { return configuration.timeouts.idle }
+        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+        return cluster >= 0 ? upstreams.clusters[cluster].idleTimeout : configuration.timeouts.idle
     }
 
     private func requestDeadline(_ connection: Connection) -> Instant? {

@@ -19,7 +19,12 @@ import Wire
 /// One worker's proxy. For one thread; only its `counters` are read by others.
 public final class Proxy {
     var configuration: ProxyConfiguration
+    var doors: [Door]
     var router: Router
+    var authorizer: Authorizer
+    /// The rules that clients' requests are held against, by `Connection.standing`. Bound: one for
+    /// each client.
+    var conditions = NumberedTable<Conditions>()
     var upstreams: Upstreams
     var writer: HeadWriter
     var upgradePolicy: UpgradePolicy
@@ -31,7 +36,7 @@ public final class Proxy {
     /// For sessions, while a header block of theirs comes.
     private var assemblers: [HeadAssembler] = []
     let fields: FieldList
-    var sessions = SessionTable()
+    var sessions = NumberedTable<ProxySession>()
     /// Sessions with something to send. Bound: each stands in it once.
     var marked: [Int32] = []
     var flushing: [Int32] = []
@@ -82,7 +87,9 @@ public final class Proxy {
         let slots = configuration.limits.connections
         self.configuration = configuration
         self.random = random
+        doors = Self.doors(configuration)
         router = Router(configuration)
+        authorizer = Authorizer(configuration)
         upstreams = Upstreams(configuration)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
@@ -269,6 +276,7 @@ public final class Proxy {
         if connections[slot].role == .downstream {
             dropNote(slot)
             if connections[slot].isSecured { agreements[slot] = nil }
+            forgetStanding(slot)
             if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
         } else if !connections[slot].isStream {
             let endpoint = Int(connections[slot].endpoint)
@@ -325,10 +333,14 @@ public final class Proxy {
     // MARK: Configuration and drain
 
     /// Goes over to a new configuration. Requests in hand end as they began. The worker's
-    /// connection limit and head limits stay as they were at the start.
-    public func adopt(_ new: ProxyConfiguration) {
+    /// connection limit and head limits stay as they were at the start, and so do which listeners
+    /// there are, where, and what they speak.
+    public func adopt(_ new: ProxyConfiguration, now: Instant) {
         configuration = new
+        doors = Self.doors(new)
         router = Router(new)
+        for slot in 0..<touchedSlots { forgetStanding(slot) }
+        authorizer = Authorizer(new)
         writer = HeadWriter(new.headers)
         upgradePolicy = UpgradePolicy(new.upgrades)
         // Waiting requests are routed anew by the new configuration.
@@ -348,6 +360,7 @@ public final class Proxy {
             connections[slot].isRerouted = true
             askRead(slot)
         }
+        dismissUnfit(now: now)
     }
 
     /// A connection to an endpoint that is no longer wanted. Streams that it carries end first.
@@ -387,13 +400,15 @@ public final class Proxy {
                 drainSession(slot, now: now)
             case (.downstream, .awaitingRequest) where connection.isStream: break
             case (.downstream, .awaitingRequest):
-                connections[slot].since = now
-                arm(slot)
-                if isIdle(slot) { readLater(slot) }
+                leaveSoon(slot, now: now)
             default: break
             }
         }
     }
+
+    /// Whether a client's connection closes as soon as its exchange has ended.
+    @inline(__always)
+    func isLeaving(_ slot: Int) -> Bool { draining || connections[slot].isLeaving }
 
     /// Whether a client's connection has been answered and asks for nothing more, as far as is
     /// known.

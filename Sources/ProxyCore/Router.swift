@@ -1,174 +1,158 @@
-// Routes, compiled so that matching touches bytes and small integers only: every pattern stands in
-// one array of bytes, every condition is a plain value that says where.
+// Where requests go: routes, and listeners of which one cluster gets everything.
 
 import Base
 import Model
 import Wire
 
-/// Finds the route of a request. Built once for each configuration, then only read.
+/// Finds the cluster of a request. Built once for each configuration, then only read.
 struct Router: ~Copyable {
-    private struct Text: BitwiseCopyable {
-        var start: Int32
-        var count: Int32
-    }
-
     private struct Host: BitwiseCopyable {
-        var text: Text
+        var text: PatternText
         /// `*.` stood before it: any depth below.
         var isSuffix: Bool
     }
 
-    private struct FieldCondition: BitwiseCopyable {
-        var name: Text
-        var value: Text
-        var hasValue: Bool
-    }
-
     private struct Rule: BitwiseCopyable {
-        var hosts: Range32
-        var path: Text
-        var isExact: Bool
-        var methods: Range32
-        var fields: Range32
-        var cluster: Int32
-        var timeout: Duration
+        var hosts: PatternRange
+        var path: PathPattern
+        var methods: PatternRange
+        var fields: PatternRange
+        /// Places in `shares`.
+        var shares: PatternRange
     }
 
-    private struct Range32: BitwiseCopyable {
-        var start: Int32
-        var end: Int32
-        var indices: Range<Int> { Int(start)..<Int(end) }
-        var isEmpty: Bool { start == end }
+    /// A cluster of a rule's.
+    private struct Share: BitwiseCopyable {
+        var match: Match
+        /// The weights of the rule's shares up to this one.
+        var weights: Int
     }
 
     /// What a request is to be done with.
     struct Match: BitwiseCopyable {
-        /// The place in the configuration's clusters; -1: the route names none that exists.
+        /// The place in the configuration's clusters; -1: none that exists is named.
         var cluster: Int32
         var timeout: Duration
     }
 
-    private let text: Slab<UInt8>
+    private let patterns: Patterns
     private let hosts: Slab<Host>
-    private let methods: Slab<Text>
-    private let conditions: Slab<FieldCondition>
     private let rules: Slab<Rule>
+    private let shares: Slab<Share>
+    private let count: Int
+    private let index: HostIndex
+    /// There are so many that they are looked up by host.
+    private let isIndexed: Bool
 
-    init(_ configuration: ProxyConfiguration) {
-        var compiler = Compiler()
-        for route in configuration.routes { compiler.add(route, in: configuration) }
-        text = Self.slab(compiler.text, empty: 0)
-        hosts = Self.slab(
-            compiler.hosts, empty: Host(text: .init(start: 0, count: 0), isSuffix: false))
-        methods = Self.slab(compiler.methods, empty: Text(start: 0, count: 0))
-        let none = Text(start: 0, count: 0)
-        conditions = Self.slab(
-            compiler.conditions, empty: FieldCondition(name: none, value: none, hasValue: false))
-        let nowhere = Range32(start: 0, end: 0)
-        rules = Self.slab(
+    /// How many rules there are at least where they are looked up by host.
+    private static let indexed = 16
+
+    /// - Parameter indexed: for tests: how many rules are looked up by host.
+    init(_ configuration: ProxyConfiguration, indexed: Int = Router.indexed) {
+        var compiler = Compiler(configuration)
+        for route in configuration.routes { compiler.add(route) }
+        patterns = Patterns(compiler.patterns)
+        let none = PatternText(start: 0, count: 0)
+        let nothing = PatternRange(0, 0)
+        hosts = Slab(compiler.hosts, empty: Host(text: none, isSuffix: false))
+        rules = Slab(
             compiler.rules,
             empty: Rule(
-                hosts: nowhere, path: none, isExact: true, methods: nowhere, fields: nowhere,
-                cluster: -1, timeout: .zero))
+                hosts: nothing, path: PathPattern(text: none, isExact: true), methods: nothing,
+                fields: nothing, shares: nothing))
+        shares = Slab(
+            compiler.shares,
+            empty: Share(match: Match(cluster: -1, timeout: .zero), weights: 0))
         count = compiler.rules.count
+        isIndexed = count >= indexed
+        index = HostIndex(isIndexed ? configuration.routes : [])
     }
-
-    private let count: Int
 
     deinit {
-        text.deallocate()
         hosts.deallocate()
-        methods.deallocate()
-        conditions.deallocate()
         rules.deallocate()
-    }
-
-    private static func slab<T: BitwiseCopyable>(_ array: [T], empty: T) -> Slab<T> {
-        let slab = Slab(count: array.count, repeating: empty)
-        for (i, element) in array.enumerated() { slab[i] = element }
-        return slab
+        shares.deallocate()
     }
 
     private struct Compiler {
-        var text: [UInt8] = []
+        var patterns = Patterns.Builder()
         var hosts: [Host] = []
-        var methods: [Text] = []
-        var conditions: [FieldCondition] = []
         var rules: [Rule] = []
+        var shares: [Share] = []
+        private let clusters: ClusterPlaces
 
-        mutating func add(_ route: ProxyConfiguration.Route, in configuration: ProxyConfiguration) {
+        init(_ configuration: ProxyConfiguration) { clusters = ClusterPlaces(configuration) }
+
+        mutating func add(_ route: ProxyConfiguration.Route) {
             let firstHost = hosts.count
             for host in route.hosts {
                 let isSuffix = host.hasPrefix("*.")
-                hosts.append(
-                    Host(text: put(isSuffix ? String(host.dropFirst()) : host), isSuffix: isSuffix))
+                let text = patterns.add(isSuffix ? host.dropFirst().utf8 : host[...].utf8)
+                hosts.append(Host(text: text, isSuffix: isSuffix))
             }
-            let firstMethod = methods.count
-            for method in route.methods { methods.append(put(method)) }
-            let firstCondition = conditions.count
-            for field in route.headers {
-                conditions.append(
-                    FieldCondition(
-                        name: put(field.name), value: put(field.value ?? ""),
-                        hasValue: field.value != nil))
+            let path =
+                switch route.path {
+                case .exact(let path): PathPattern(text: patterns.add(path.utf8), isExact: true)
+                case .prefix(let path): PathPattern(text: patterns.add(path.utf8), isExact: false)
+                }
+            let firstShare = shares.count
+            var weights = 0
+            for share in route.shares where share.weight > 0 {
+                weights += share.weight
+                shares.append(
+                    Share(
+                        match: clusters.match(share.cluster, timeout: route.timeout),
+                        weights: weights))
             }
-            let isExact: Bool
-            let path: Text
-            switch route.path {
-            case .exact(let exact): (isExact, path) = (true, put(exact))
-            case .prefix(let prefix): (isExact, path) = (false, put(prefix))
-            }
+            precondition(weights > 0, "a route without a cluster")
             rules.append(
                 Rule(
-                    hosts: range(firstHost, hosts.count), path: path, isExact: isExact,
-                    methods: range(firstMethod, methods.count),
-                    fields: range(firstCondition, conditions.count),
-                    cluster: Int32(
-                        configuration.clusters.firstIndex { $0.name == route.shares.first?.cluster } ?? -1),
-                    timeout: route.timeout ?? configuration.timeouts.request))
-        }
-
-        private mutating func put(_ string: String) -> Text {
-            let start = text.count
-            text.append(contentsOf: string.utf8)
-            return Text(start: Int32(start), count: Int32(text.count - start))
-        }
-
-        private func range(_ start: Int, _ end: Int) -> Range32 {
-            Range32(start: Int32(start), end: Int32(end))
+                    hosts: PatternRange(firstHost, hosts.count), path: path,
+                    methods: patterns.add(methods: route.methods),
+                    fields: patterns.add(fields: route.headers),
+                    shares: PatternRange(firstShare, shares.count)))
         }
     }
 
     /// The first route whose every condition holds; nil: none does.
-    func match(_ head: borrowing Head, _ bytes: Bytes) -> Match? {
-        // The target of CONNECT is a host, not a path: as for `OPTIONS *`, the prefix `/` stands
-        // for it.
-        let path =
-            bytes[head.method] == "CONNECT" ? Bytes("*") : Self.withoutQuery(bytes[head.path])
-        for i in 0..<count {
-            let rule = rules[i]
-            guard matchesPath(rule, path) else { continue }
-            guard rule.hosts.isEmpty || matchesHost(rule, Self.withoutPort(bytes[head.authority]))
-            else {
-                continue
-            }
-            guard rule.methods.isEmpty || matchesMethod(rule, bytes[head.method]) else { continue }
-            guard matchesFields(rule, head, bytes) else { continue }
-            return Match(cluster: rule.cluster, timeout: rule.timeout)
+    /// - Parameter random: draws one of its clusters, where it has several.
+    func match(_ head: borrowing Head, _ bytes: Bytes, _ random: inout SeededRandom) -> Match? {
+        let path = head.patternPath(bytes)
+        guard !isIndexed else { return matchByHost(head, bytes, path, &random) }
+        for i in 0..<count where holds(rules[i], head, bytes, path) {
+            return draw(rules[i], &random)
         }
         return nil
     }
 
-    private func matchesPath(_ rule: Rule, _ path: Bytes) -> Bool {
-        let count = Int(rule.path.count)
-        if rule.isExact { return path.count == count && equal(rule.path, path) }
-        guard path.count >= count, equal(rule.path, path[0..<count]) else {
-            // `OPTIONS *` has no path: only the prefix `/` stands for it.
-            return count == 1 && path == "*"
+    private func matchByHost(
+        _ head: borrowing Head, _ bytes: Bytes, _ path: Bytes, _ random: inout SeededRandom
+    ) -> Match? {
+        var places = index.places(of: Self.withoutPort(bytes[head.authority]))
+        while let i = index.next(&places) {
+            if holds(rules[i], head, bytes, path) { return draw(rules[i], &random) }
         }
-        // Whole segments only: `/a` is no prefix of `/ab`.
-        return path.count == count || text[Int(rule.path.start) + count - 1] == UInt8(ascii: "/")
-            || path[count] == UInt8(ascii: "/")
+        return nil
+    }
+
+    @inline(__always)
+    private func holds(
+        _ rule: Rule, _ head: borrowing Head, _ bytes: Bytes, _ path: Bytes
+    ) -> Bool {
+        patterns.matches(rule.path, path: path)
+            && (rule.hosts.isEmpty || matchesHost(rule, Self.withoutPort(bytes[head.authority])))
+            && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
+            && patterns.matches(fields: rule.fields, head, bytes)
+    }
+
+    /// One of the rule's clusters, as often as its weight says.
+    @inline(__always)
+    private func draw(_ rule: Rule, _ random: inout SeededRandom) -> Match {
+        let last = Int(rule.shares.end) - 1
+        guard rule.shares.count > 1 else { return shares[last].match }
+        let drawn = random.below(shares[last].weights)
+        for i in rule.shares.indices where drawn < shares[i].weights { return shares[i].match }
+        return shares[last].match
     }
 
     private func matchesHost(_ rule: Rule, _ host: Bytes) -> Bool {
@@ -177,55 +161,15 @@ struct Router: ~Copyable {
             let count = Int(pattern.text.count)
             if pattern.isSuffix {
                 guard host.count > count else { continue }
-                if equal(pattern.text, host[host.count - count..<host.count], ignoringCase: true) {
-                    return true
-                }
-            } else if host.count == count, equal(pattern.text, host, ignoringCase: true) {
+                let end = host[host.count - count..<host.count]
+                if patterns.equal(pattern.text, end, ignoringCase: true) { return true }
+            } else if host.count == count,
+                patterns.equal(pattern.text, host, ignoringCase: true)
+            {
                 return true
             }
         }
         return false
-    }
-
-    private func matchesMethod(_ rule: Rule, _ method: Bytes) -> Bool {
-        for i in rule.methods.indices
-        where Int(methods[i].count) == method.count && equal(methods[i], method) { return true }
-        return false
-    }
-
-    private func matchesFields(_ rule: Rule, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
-        for i in rule.fields.indices {
-            let condition = conditions[i]
-            var met = false
-            for f in 0..<head.fieldCount {
-                let field = head.fields[f]
-                guard field.nameLength == UInt32(condition.name.count),
-                    equal(condition.name, bytes[field.nameRange], ignoringCase: true)
-                else { continue }
-                let value = bytes[field.valueRange]
-                met =
-                    !condition.hasValue
-                    || (value.count == Int(condition.value.count) && equal(condition.value, value))
-                if met { break }
-            }
-            if !met { return false }
-        }
-        return true
-    }
-
-    private func equal(_ pattern: Text, _ bytes: Bytes, ignoringCase: Bool = false) -> Bool {
-        let start = Int(pattern.start)
-        for i in 0..<Int(pattern.count) {
-            let byte = ignoringCase ? asciiLowercase(bytes[i]) : bytes[i]
-            if text[start + i] != byte { return false }
-        }
-        return true
-    }
-
-    private static func withoutQuery(_ path: Bytes) -> Bytes {
-        let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
-        // An absolute target without a path asks for the root.
-        return end == 0 ? Bytes("/") : path[0..<end]
     }
 
     private static func withoutPort(_ host: Bytes) -> Bytes {
@@ -236,5 +180,26 @@ struct Router: ~Copyable {
             if host[i] == UInt8(ascii: "]") { break }
         }
         return host
+    }
+}
+
+/// Where clusters stand in a configuration, by name.
+struct ClusterPlaces {
+    private let places: [String: Int]
+    private let configuration: ProxyConfiguration
+
+    init(_ configuration: ProxyConfiguration) {
+        self.configuration = configuration
+        places = Dictionary(
+            configuration.clusters.enumerated().map { ($1.name, $0) }, uniquingKeysWith: min)
+    }
+
+    /// What becomes of requests that go there.
+    /// - Parameter timeout: in place of the cluster's own.
+    func match(_ name: String, timeout: Duration? = nil) -> Router.Match {
+        let place = places[name]
+        let own = place.flatMap { configuration.clusters[$0].requestTimeout }
+        return Router.Match(
+            cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request)
     }
 }

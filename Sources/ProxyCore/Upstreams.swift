@@ -23,15 +23,26 @@ struct Endpoint: BitwiseCopyable {
     var removed = false
 }
 
+/// One endpoint's place among those that a cluster takes in turn.
+struct Turn: BitwiseCopyable {
+    var endpoint: Int32
+    var weight: Int32
+    /// What it is owed, in weights. Bound: the sum of the cluster's weights, either way.
+    var due: Int64 = 0
+}
+
 struct Cluster: BitwiseCopyable {
     /// Places in `Upstreams.turns`.
     var firstTurn: Int32 = 0
     var turnCount: Int32 = 0
     var nextTurn: Int32 = 0
+    /// The sum of its turns' weights; 0: all are equal.
+    var weights: Int64 = 0
     var connections: Int32 = 0
     var maxConnections: Int32 = 0
     var maxPending: Int32 = 0
     var connectTimeout = Duration.zero
+    var idleTimeout = Duration.zero
     /// Requests share connections, as streams.
     var isHTTP2 = false
     /// Connections have TLS.
@@ -46,8 +57,8 @@ struct Cluster: BitwiseCopyable {
 /// The endpoint table of one worker.
 struct Upstreams {
     private(set) var clusters: [Cluster] = []
-    /// Endpoint numbers, cluster by cluster, in their round-robin order.
-    private var turns: [Int32] = []
+    /// Cluster by cluster, in their order.
+    private var turns: [Turn] = []
     private(set) var endpoints: [Endpoint] = []
     private(set) var addresses: [String] = []
     private(set) var clusterNames: [String] = []
@@ -59,6 +70,9 @@ struct Upstreams {
     /// Takes over a new configuration; endpoints that stay keep their connections.
     mutating func adopt(_ configuration: ProxyConfiguration) {
         let old = endpoints.indices.map(key(of:))
+        let (oldTurns, oldClusters) = (turns, clusters)
+        let oldPlaces = Dictionary(
+            clusterNames.enumerated().map { ($1, $0) }, uniquingKeysWith: min)
         var numbers: [String: Int32] = [:]
         for (i, key) in old.enumerated() {
             endpoints[i].removed = true
@@ -70,9 +84,9 @@ struct Upstreams {
         manners = configuration.clusters.map(Self.manner)
         turns = []
         // All that stay are claimed before the first new one looks for a number nobody has.
-        for plan in configuration.clusters {
-            for address in plan.endpoints.map(\.address) {
-                if let number = numbers[Self.key(plan.name, Self.manner(plan), address)] {
+        for (c, plan) in configuration.clusters.enumerated() {
+            for endpoint in plan.endpoints {
+                if let number = numbers[Self.key(plan.name, manners[c], endpoint.address)] {
                     endpoints[Int(number)].removed = false
                 }
             }
@@ -89,22 +103,45 @@ struct Upstreams {
             cluster.maxConnections = Int32(plan.maxConnections)
             cluster.maxPending = Int32(plan.maxPending)
             cluster.connectTimeout = plan.connectTimeout
+            cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
             cluster.isHTTP2 = plan.speech == .http2
             cluster.isSecured = plan.tls != nil
-            for address in plan.endpoints.map(\.address) {
+            for endpoint in plan.endpoints {
+                let address = endpoint.address
                 // An address that stands twice in a cluster has two turns and is one endpoint.
-                let key = Self.key(plan.name, Self.manner(plan), address)
+                let key = Self.key(plan.name, manners[c], address)
                 let number = numbers[key] ?? makeEndpoint(address, &unused)
                 numbers[key] = number
                 endpoints[Int(number)].cluster = Int32(c)
                 endpoints[Int(number)].removed = false
-                turns.append(number)
+                turns.append(Turn(endpoint: number, weight: Int32(endpoint.weight)))
+            }
+            let weights = plan.endpoints.map(\.weight)
+            if weights.contains(where: { $0 != weights[0] }) {
+                cluster.weights = weights.reduce(0) { $0 + Int64($1) }
+            }
+            if let old = oldPlaces[plan.name].map({ oldClusters[$0] }) {
+                keepTurns(of: &cluster, old, oldTurns)
             }
             clusters.append(cluster)
         }
         // Counted by endpoint, not by turn.
         for endpoint in endpoints where endpoint.cluster >= 0 {
             clusters[Int(endpoint.cluster)].connections += endpoint.connections
+        }
+    }
+
+    /// Goes on where the cluster's turn was: with configurations that follow each other quickly the
+    /// first endpoints would else get all.
+    private mutating func keepTurns(of cluster: inout Cluster, _ old: Cluster, _ oldTurns: [Turn]) {
+        if cluster.turnCount > 0 { cluster.nextTurn = old.nextTurn % cluster.turnCount }
+        guard cluster.weights > 0, old.weights > 0 else { return }
+        let before = oldTurns[Int(old.firstTurn)..<Int(old.firstTurn + old.turnCount)]
+        let due = Dictionary(before.map { ($0.endpoint, $0.due) }, uniquingKeysWith: max)
+        for i in Int(cluster.firstTurn)..<turns.count {
+            let kept = due[turns[i].endpoint] ?? 0
+            // What was a small part of the old weights may be more than all of the new.
+            turns[i].due = max(-cluster.weights, min(cluster.weights, kept))
         }
     }
 
@@ -142,16 +179,48 @@ struct Upstreams {
         let limits = clusters[cluster]
         if limits.connections < limits.maxConnections { return true }
         return turns[Int(limits.firstTurn)..<Int(limits.firstTurn + limits.turnCount)]
-            .contains { endpoints[Int($0)].pooled.first >= 0 }
+            .contains { endpoints[Int($0.endpoint)].pooled.first >= 0 }
     }
 
     /// The endpoint whose turn it is; nil: the cluster has none.
     mutating func takeTurn(_ cluster: Int) -> Int? {
         let count = clusters[cluster].turnCount
         guard count > 0 else { return nil }
+        guard clusters[cluster].weights == 0 else { return takeWeightedTurn(cluster) }
         let turn = clusters[cluster].nextTurn
         clusters[cluster].nextTurn = turn + 1 < count ? turn + 1 : 0
-        return Int(turns[Int(clusters[cluster].firstTurn + turn)])
+        return Int(turns[Int(clusters[cluster].firstTurn + turn)].endpoint)
+    }
+
+    /// Smooth weighted round robin: each request brings every endpoint its weight nearer to its
+    /// turn, and whose turn it is falls back by the sum. So turns of one endpoint are spread, where
+    /// weights 5, 1, 1 give a a b a c a a.
+    ///
+    /// Source: nginx, `ngx_http_upstream_get_peer`.
+    /// - Complexity: O(endpoints of the cluster).
+    private mutating func takeWeightedTurn(_ cluster: Int) -> Int {
+        let first = Int(clusters[cluster].firstTurn)
+        var best = first
+        for i in first..<first + Int(clusters[cluster].turnCount) {
+            turns[i].due += Int64(turns[i].weight)
+            if turns[i].due > turns[best].due { best = i }
+        }
+        turns[best].due -= clusters[cluster].weights
+        return Int(turns[best].endpoint)
+    }
+
+    /// The next endpoint, in the order of turns, that has a connection in its pool; nil: none has.
+    mutating func takePooled(_ cluster: Int) -> Int? {
+        let limits = clusters[cluster]
+        var turn = limits.nextTurn
+        for _ in 0..<limits.turnCount {
+            let endpoint = Int(turns[Int(limits.firstTurn + turn)].endpoint)
+            turn = turn + 1 < limits.turnCount ? turn + 1 : 0
+            guard endpoints[endpoint].pooled.first >= 0 else { continue }
+            clusters[cluster].nextTurn = turn
+            return endpoint
+        }
+        return nil
     }
 
     mutating func withEndpoint<R>(_ i: Int, _ body: (inout Endpoint) -> R) -> R {

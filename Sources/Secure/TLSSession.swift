@@ -334,6 +334,12 @@ extension TLSSession {
         return unsafe AlternativeNames.title(of: certificate)
     }
 
+    /// The URIs that the peer's certificate carries, in order.
+    public var peerURIs: [String] {
+        guard let certificate = unsafe SSL_get0_peer_certificate(ssl) else { return [] }
+        return unsafe AlternativeNames(of: certificate).all(GEN_URI)
+    }
+
     /// Whom the peer's certificate names; nil: it has shown none.
     public var peerIdentity: PeerIdentity? {
         guard let certificate = unsafe SSL_get0_peer_certificate(ssl) else { return nil }

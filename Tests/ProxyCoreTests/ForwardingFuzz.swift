@@ -156,7 +156,7 @@ private final class TunnelTraffic {
         if !isSound, chance(20) {
             simulation.run(until: simulation.now + .milliseconds(Int64(random.below(3))))
             chance(50)
-                ? simulation.proxy.adopt(configuration())
+                ? simulation.proxy.adopt(configuration(), now: simulation.now)
                 : simulation.proxy.drain(now: simulation.now)
             simulation.settle()
         }

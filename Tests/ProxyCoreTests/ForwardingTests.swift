@@ -13,8 +13,7 @@ import Testing
     ) -> Scene {
         Scene(
             Scene.configuration(
-                endpoints: endpoints.map { .init($0) }, maxConnections: maxConnections,
-                maxPending: maxPending,
+                endpoints: endpoints, maxConnections: maxConnections, maxPending: maxPending,
                 accessLog: true, timeouts: timeouts, speech: .tcp))
     }
 
@@ -267,7 +266,8 @@ import Testing
         scene.send("x", by: second)
         scene.proxy.adopt(
             Scene.configuration(
-                endpoints: ["127.0.0.1:9"], maxConnections: 1, accessLog: true, speech: .tcp))
+                endpoints: ["127.0.0.1:9"], maxConnections: 1, accessLog: true, speech: .tcp),
+            now: scene.simulation.now)
         scene.pass(.zero)
         #expect(scene.addresses == ["127.0.0.1:1", "127.0.0.1:9"])
         #expect(scene.received(scene.servers[1]) == "x")

@@ -208,7 +208,8 @@ import Wire
         let server = scene.servers[0].peer
         #expect(server.order == [1])
         scene.proxy.adopt(
-            HTTP2Scene.speaking(.http2, Scene.configuration(endpoints: ["127.0.0.1:2"])))
+            HTTP2Scene.speaking(.http2, Scene.configuration(endpoints: ["127.0.0.1:2"])),
+            now: scene.simulation.now)
         scene.pass()
         #expect(scene.servers.count == 2, "the one that waited goes to the new endpoint")
         let other = scene.servers[1].peer
@@ -228,7 +229,8 @@ import Wire
         let client = scene.client()
         let first = client.peer.request(requestFields())
         scene.pass()
-        scene.proxy.adopt(HTTP2Scene.speaking(.http1, Scene.configuration()))
+        scene.proxy.adopt(
+            HTTP2Scene.speaking(.http1, Scene.configuration()), now: scene.simulation.now)
         scene.pass()
         let second = client.peer.request(requestFields())
         scene.pass()

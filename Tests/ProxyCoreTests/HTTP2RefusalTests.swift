@@ -345,7 +345,7 @@ import Testing
             .http2, Scene.configuration(maxConnections: 1, accessLog: true))
         if change == 1 { configuration.clusters[0].speech = .http1 }
         if change == 2 { configuration.clusters[0].name = "d" }
-        scene.proxy.adopt(configuration)
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
         scene.pass()
         scene.send("cd", by: raw)
         scene.onEnd = { peer, stream in peer.answer(stream, answerFields(), body: stream.body) }

@@ -73,7 +73,7 @@ final class HTTP2TrafficClient: SimulatedPeer {
     private func request(_ exchange: SimulatedExchange) -> HTTP2Peer.Stream? {
         var fields: Fields = [
             (":method", exchange.method), (":scheme", "http"),
-            (":authority", exchange.isRouted ? "a" : "b"), (":path", "/\(exchange.tag)"),
+            (":authority", exchange.isRouted ? "a" : "b"), (":path", exchange.path),
             ("x-do", "\(exchange.answer.rawValue) \(exchange.answerSize)"),
         ]
         guard exchange.method == "POST" || exchange.method == "PUT" else {
@@ -240,6 +240,10 @@ extension ProxyTraffic {
     private func judge(_ exchange: SimulatedExchange, _ stream: HTTP2Peer.Stream) -> String? {
         // A drain comes before it, or it was refused for want of a slot.
         if !isSound, stream.status == nil { return nil }
+        if exchange.isDenied {
+            return stream.status == 403 && stream["x-response-flags"] == "UAEX"
+                ? nil : "\(exchange.tag), denied, got \(stream.head) \(stream.closed as Any)"
+        }
         if !exchange.isRouted {
             return stream.status == 404 && stream["x-response-flags"] == "NR"
                 ? nil : "\(exchange.tag) without a route got \(stream.head) \(stream.closed as Any)"

@@ -148,7 +148,7 @@ import Testing
         try write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", to: proxy, upstream)
         proxy.sent(client, output(proxy, client).utf8.count, now: now)
         _ = effects(proxy)
-        proxy.adopt(configuration(cluster: ClientTLS(serverName: "a")))
+        proxy.adopt(configuration(cluster: ClientTLS(serverName: "a")), now: now)
         proxy.checkInvariants()
         #expect(!effects(proxy).isEmpty && !proxy.isOpen(upstream))
         let (_, fresh) = try waiting(proxy)

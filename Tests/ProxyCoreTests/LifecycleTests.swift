@@ -12,7 +12,7 @@ import Testing
         let scene = Scene(Scene.configuration(endpoints: ["127.0.0.1:1", "127.0.0.1:2"]))
         // A new endpoint before those that stay must not take their place.
         let ports = ["127.0.0.1:3", "127.0.0.1:1", "127.0.0.1:2"]
-        scene.proxy.adopt(Scene.configuration(endpoints: ports))
+        scene.proxy.adopt(Scene.configuration(endpoints: ports), now: scene.simulation.now)
         for _ in 0..<3 { _ = scene.get() }
         #expect(scene.addresses.sorted() == ports.sorted())
     }
@@ -27,7 +27,9 @@ import Testing
         let (other, spare) = scene.get()
         scene.send(okAnswer, by: spare)
         _ = scene.received(other)
-        scene.proxy.adopt(Scene.configuration(endpoints: ["127.0.0.1:2"], accessLog: true))
+        scene.proxy.adopt(
+            Scene.configuration(endpoints: ["127.0.0.1:2"], accessLog: true),
+            now: scene.simulation.now)
         scene.pass(.zero)
         #expect(spare.proxyClosed)
         #expect(!busy.proxyClosed)
@@ -43,7 +45,8 @@ import Testing
         let first = scene.get("/1").client
         let second = scene.get("/2").client
         scene.proxy.adopt(
-            Scene.configuration(endpoints: ["127.0.0.1:2"], maxConnections: 1, accessLog: true))
+            Scene.configuration(endpoints: ["127.0.0.1:2"], maxConnections: 1, accessLog: true),
+            now: scene.simulation.now)
         scene.pass(.zero)
         #expect(scene.addresses == ["127.0.0.1:1", "127.0.0.1:2"])
         for (client, server) in zip([first, second], scene.servers) {
@@ -59,7 +62,7 @@ import Testing
         let scene = Scene(twice)
         #expect(scene.proxy.upstreams.endpoints.count == 1)
         for _ in 0..<3 {
-            scene.proxy.adopt(twice)
+            scene.proxy.adopt(twice, now: scene.simulation.now)
             let (client, server) = scene.get()
             scene.send(okAnswer, by: server)
             #expect(scene.received(client) == okAnswer)

@@ -77,7 +77,7 @@ struct ProxyTraffic {
         if !isSound, chance(20) {
             simulation.run(until: simulation.now + .milliseconds(Int64(random.below(30))))
             if chance(50) {
-                simulation.proxy.adopt(configuration())
+                simulation.proxy.adopt(configuration(), now: simulation.now)
             } else {
                 simulation.proxy.drain(now: simulation.now)
             }
@@ -132,15 +132,26 @@ struct ProxyTraffic {
     }
 
     private mutating func configuration() -> ProxyConfiguration {
-        let endpoints = (0...random.below(3)).map { "127.0.0.1:\(1000 + $0)" }
+        let isWeighted = chance(50)
+        let clusters = ["c", "d"].prefix(chance(50) ? 1 : 2).map { name in
+            ProxyConfiguration.Cluster(
+                name: name,
+                endpoints: (0...random.below(3)).map {
+                    .init("127.0.0.1:\(1000 + $0)", weight: isWeighted ? 1 + random.below(4) : 1)
+                },
+                speech: speech, maxConnections: 1 + random.below(6))
+        }
+        let rules = ProxyConfiguration.Authorization(
+            deny: [.init(prefixes: ["/denied"])],
+            allow: chance(50) ? nil : [.init(headers: [.init(name: "x-do", value: nil)])])
         return ProxyConfiguration(
-            listeners: [], routes: [.init(hosts: ["a"], cluster: "c")],
-            clusters: [
+            listeners: [.init(name: "in", address: "127.0.0.1:1", authorization: rules)],
+            routes: [
                 .init(
-                    name: "c", endpoints: endpoints.map { .init($0) }, speech: speech,
-                    maxConnections: 1 + random.below(6))
+                    hosts: ["a"],
+                    shares: clusters.map { .init($0.name, weight: 1 + random.below(3)) })
             ],
-            accessLog: chance(50) ? "-" : nil,
+            clusters: clusters, accessLog: chance(50) ? "-" : nil,
             // Six clients with eight streams each, as many to upstreams, and connections for these.
             limits: ProxyLimits(connections: 128),
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
@@ -230,6 +241,11 @@ struct ProxyTraffic {
     private func judge(
         _ exchange: SimulatedExchange, _ head: ReferenceHead, _ body: [UInt8], _ interim: Int
     ) -> String? {
+        if exchange.isDenied {
+            let flags = head.values("x-response-flags").map(text)
+            return head.status == 403 && flags == ["UAEX"]
+                ? nil : "\(exchange.tag), denied, got \(head)"
+        }
         if !exchange.isRouted {
             let flags = head.values("x-response-flags").map(text)
             return head.status == 404 && flags == ["NR"]

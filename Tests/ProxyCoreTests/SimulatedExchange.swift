@@ -35,6 +35,8 @@ struct SimulatedExchange {
     var answerSize = 0
     /// Whether there is a route for it.
     var isRouted = true
+    /// Whether the listener's rules deny it.
+    var isDenied = false
 
     var isIdempotent: Bool { method != "POST" }
     var isHead: Bool { method == "HEAD" }
@@ -56,6 +58,7 @@ struct SimulatedExchange {
         answerSize = Self.size(&random)
         if random.below(10) == 0, !isChunked { minorVersion = 0 }
         isRouted = random.below(12) > 0
+        isDenied = random.below(12) == 0
     }
 
     private static func size(_ random: inout SeededRandom) -> Int {
@@ -95,9 +98,14 @@ struct SimulatedExchange {
         return bytes + Array("0\r\n\(trailer)\r\n".utf8)
     }
 
+    /// One that is denied says so in one of the ways that servers may read.
+    var path: String {
+        isDenied ? "/\(tag % 2 == 0 ? "denied" : "x/../%64enied")/\(tag)" : "/\(tag)"
+    }
+
     /// What the client sends.
     var request: [UInt8] {
-        var head = "\(method) /\(tag) HTTP/1.\(minorVersion)\r\nHost: \(isRouted ? "a" : "b")\r\n"
+        var head = "\(method) \(path) HTTP/1.\(minorVersion)\r\nHost: \(isRouted ? "a" : "b")\r\n"
         head += "x-do: \(answer.rawValue) \(answerSize)\r\n"
         if !keepsAlive { head += "Connection: close\r\n" }
         if keepsAlive, minorVersion == 0 { head += "Connection: keep-alive\r\n" }

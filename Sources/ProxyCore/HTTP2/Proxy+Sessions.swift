@@ -266,7 +266,7 @@ extension Proxy {
             consider(session.heard + timeouts.pingInterval)
         }
         if session.streams.isEmpty {
-            consider(connections[slot].since + timeouts.idle)
+            consider(connections[slot].since + idleTimeout(slot))
         }
         // What nobody takes off our hands for so long will not be taken.
         if !connections[slot].output.isEmpty {
@@ -298,7 +298,7 @@ extension Proxy {
             counters.add(.idleTimeouts)
             return breakSession(slot, reset: true, now: now)
         }
-        if session.streams.isEmpty, connections[slot].since + timeouts.idle <= now {
+        if session.streams.isEmpty, connections[slot].since + idleTimeout(slot) <= now {
             counters.add(.idleTimeouts)
             connections[slot].since = now
             session.fail(.broken, .noError)
@@ -312,26 +312,4 @@ extension Proxy {
         }
         arm(slot)
     }
-}
-
-/// The sessions of a worker, by number.
-struct SessionTable {
-    private var sessions: [ProxySession?] = []
-    private var free: [Int32] = []
-
-    mutating func add(_ session: ProxySession) -> Int32 {
-        if let number = free.popLast() {
-            sessions[Int(number)] = session
-            return number
-        }
-        sessions.append(session)
-        return Int32(sessions.count - 1)
-    }
-
-    mutating func remove(_ number: Int32) {
-        sessions[Int(number)] = nil
-        free.append(number)
-    }
-
-    subscript(number: Int32) -> ProxySession? { sessions[Int(number)] }
 }

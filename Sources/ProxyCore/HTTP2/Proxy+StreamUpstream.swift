@@ -15,10 +15,8 @@ extension Proxy {
         }
         let limits = upstreams.clusters[cluster]
         guard limits.connections < limits.maxConnections else {
-            for _ in 0..<Int(limits.turnCount) {
-                if let other = upstreams.takeTurn(cluster), let carrier = firstPooled(other) {
-                    return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
-                }
+            if let other = upstreams.takePooled(cluster), let carrier = firstPooled(other) {
+                return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
             }
             return wait(slot, cluster: cluster, now: now)
         }

@@ -94,7 +94,7 @@ public final class ProxyServer {
 
     private func startWorker(_ listeners: [Int32]) throws(SystemError) {
         let mailbox = try Mailbox()
-        let configuration = self.configuration
+        let configuration = bound(self.configuration)
         let contexts = self.contexts
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
@@ -166,25 +166,40 @@ public final class ProxyServer {
 
     private func reloadNow() {
         guard let new = reload() else { return }
-        if let reason = Self.cannotAdopt(new, over: configuration) {
-            standardError("configuration not reloaded: \(reason)")
-            return
-        }
+        if let reason = adopt(new) { standardError("configuration not reloaded: \(reason)") }
+    }
+
+    /// Goes over to a new configuration, all of it or nothing. Listeners that stay keep their
+    /// connections, and requests in hand end as they began.
+    /// - Returns: why it cannot be; nil: it is done, or on its way to the workers.
+    func adopt(_ new: ProxyConfiguration) -> String? {
+        if let reason = Self.cannotAdopt(new, over: configuration) { return reason }
         do throws(TLSFileError) {
             contexts = try ProxyContexts(new, keeping: contexts)
         } catch {
-            standardError("configuration not reloaded: \(error)")
-            return
+            return "\(error)"
         }
         configuration = new
-        for mailbox in mailboxes { mailbox.send(.reload(new, contexts)) }
+        for mailbox in mailboxes { mailbox.send(.reload(bound(new), contexts)) }
+        return nil
+    }
+
+    /// The configuration with the ports that listeners have got, which rules may ask for.
+    private func bound(_ configuration: ProxyConfiguration) -> ProxyConfiguration {
+        var configuration = configuration
+        for (place, bound) in addresses.enumerated() {
+            configuration.listeners[place].address = "\(bound.address)"
+        }
+        return configuration
     }
 
     /// What a running process cannot change; nil: all of it can be taken over.
     private static func cannotAdopt(_ new: ProxyConfiguration, over old: ProxyConfiguration)
         -> String?
     {
-        if new.listeners != old.listeners { return "listeners change only with a restart" }
+        if !new.listeners.elementsEqual(old.listeners, by: Self.isSame) {
+            return "names, addresses and protocols of listeners change only with a restart"
+        }
         if new.workers != old.workers { return "workers change only with a restart" }
         if new.admin != old.admin { return "the admin listener changes only with a restart" }
         if new.limits != old.limits { return "limits change only with a restart" }
@@ -192,6 +207,12 @@ public final class ProxyServer {
             return "the access log is turned on or off only with a restart"
         }
         return nil
+    }
+
+    private static func isSame(
+        _ one: ProxyConfiguration.Listener, _ other: ProxyConfiguration.Listener
+    ) -> Bool {
+        one.name == other.name && one.address == other.address && one.speech == other.speech
     }
 
     // MARK: Descriptors

@@ -73,11 +73,40 @@ extension ProxyWorker {
         proxy.readLater(slot)
     }
 
+    /// A client's first byte tells whether it begins a handshake.
+    func tellApart(_ slot: Int, ended: Bool) {
+        switch Socket.peek(sockets[slot] - 1) {
+        case .byte(let byte):
+            let context = contexts.listener(proxy.listener(of: slot))
+            if byte != Self.handshakeRecord && proxy.takesCleartext(slot) || context == nil {
+                return proxy.beganInCleartext(slot, now: now)
+            }
+            guard let context else { return }
+            beginSecured(slot, TLSSession(server: context), isConnected: true)
+            shakeHands(slot, ended: ended)
+        case .none: break
+        case .closed: proxy.ended(slot, now: now)
+        case .failed: proxy.failed(slot, now: now)
+        }
+    }
+
+    /// The content type of the record that a ClientHello comes in (RFC 8446, 5.1). No method of
+    /// HTTP begins with it, and no preface of HTTP/2.
+    private static let handshakeRecord: UInt8 = 22
+
     private func agree(_ slot: Int, _ session: TLSSession) {
         let agreement = TLSAgreement(
             version: session.version, agreed: AgreedProtocol(name: session.agreedProtocol),
-            isResumed: session.isResumed, peer: session.peer, serverName: session.serverName)
+            isResumed: session.isResumed, peer: session.peer,
+            identity: proxy.isUpstream(slot) ? nil : identity(of: session),
+            serverName: session.serverName)
         proxy.secured(slot, agreement, now: now)
+    }
+
+    /// An X.509 certificate of SPIFFE's has exactly one URI (X509-SVID, 2): more say nothing.
+    private func identity(of session: TLSSession) -> SPIFFEID? {
+        let uris = session.peerURIs
+        return uris.count == 1 ? SPIFFEID(rawValue: uris[0]) : nil
     }
 
     // MARK: Reading

@@ -18,7 +18,7 @@ final class ProxyWorker {
     let sockets: Slab<Int32>
     /// Which of them are secured, by contexts that may be replaced.
     var secured = SecuredSockets()
-    private var contexts: ProxyContexts
+    private(set) var contexts: ProxyContexts
     private(set) lazy var scratch = TLSScratch()
     private var listeners: [Int32]
     private var log: LogFile?
@@ -172,6 +172,7 @@ final class ProxyWorker {
         if secured.session(of: slot) != nil {
             return handleSecured(slot, generation, readiness)
         }
+        if proxy.isHandshaking(slot) { return tellApart(slot, ended: readiness.ended) }
         if proxy.isConnecting(slot) {
             guard readiness.writable || readiness.failed else { return }
             let code = Socket.error(of: sockets[slot] - 1)
@@ -253,7 +254,8 @@ final class ProxyWorker {
         }
         guard let slot else { return Socket.close(socket, reset: true) }
         sockets[slot] = socket + 1
-        if let context = contexts.listener(listener) {
+        // Where both are taken the first byte tells.
+        if let context = contexts.listener(listener), !proxy.takesCleartext(slot) {
             beginSecured(slot, TLSSession(server: context), isConnected: true)
         }
         do {
@@ -448,7 +450,7 @@ final class ProxyWorker {
             switch message {
             case .reload(let configuration, let contexts):
                 self.contexts = contexts
-                proxy.adopt(configuration)
+                proxy.adopt(configuration, now: now)
                 do { log = try LogFile(configuration.accessLog) } catch {
                     standardError("access log not reopened: \(error)")
                 }

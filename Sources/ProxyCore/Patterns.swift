@@ -1,0 +1,170 @@
+// What routes and authorizations ask of a request, compiled so that matching touches bytes and
+// small integers only: every pattern stands in one array of bytes, every condition is a plain value
+// that says where.
+
+import Base
+import Model
+import Wire
+
+/// A text of `Patterns`.
+struct PatternText: BitwiseCopyable {
+    var start: Int32
+    var count: Int32
+}
+
+/// Items of an array that belong together.
+struct PatternRange: BitwiseCopyable {
+    var start: Int32
+    var end: Int32
+
+    init(_ start: Int, _ end: Int) {
+        self.start = Int32(start)
+        self.end = Int32(end)
+    }
+
+    var indices: Range<Int> { Int(start)..<Int(end) }
+    var isEmpty: Bool { start == end }
+    var count: Int { Int(end - start) }
+}
+
+/// A path, or where paths begin.
+struct PathPattern: BitwiseCopyable {
+    var text: PatternText
+    var isExact: Bool
+}
+
+/// Compiled texts, methods and conditions on fields. Built once for each configuration, then only
+/// read.
+struct Patterns: ~Copyable {
+    fileprivate struct FieldPattern: BitwiseCopyable {
+        var name: PatternText
+        var value: PatternText
+        var hasValue: Bool
+    }
+
+    private let text: Slab<UInt8>
+    private let methods: Slab<PatternText>
+    private let fields: Slab<FieldPattern>
+
+    /// Collects what is to be compiled.
+    struct Builder {
+        fileprivate var text: [UInt8] = []
+        fileprivate var methods: [PatternText] = []
+        fileprivate var fields: [FieldPattern] = []
+
+        mutating func add(_ string: some Sequence<UInt8>) -> PatternText {
+            let start = text.count
+            text.append(contentsOf: string)
+            return PatternText(start: Int32(start), count: Int32(text.count - start))
+        }
+
+        mutating func add(methods names: [String]) -> PatternRange {
+            let start = methods.count
+            for name in names { methods.append(add(name.utf8)) }
+            return PatternRange(start, methods.count)
+        }
+
+        mutating func add(fields conditions: [ProxyConfiguration.HeaderMatch]) -> PatternRange {
+            let start = fields.count
+            for condition in conditions {
+                fields.append(
+                    FieldPattern(
+                        name: add(condition.name.utf8), value: add((condition.value ?? "").utf8),
+                        hasValue: condition.value != nil))
+            }
+            return PatternRange(start, fields.count)
+        }
+    }
+
+    init(_ builder: Builder) {
+        let none = PatternText(start: 0, count: 0)
+        text = Slab(builder.text, empty: 0)
+        methods = Slab(builder.methods, empty: none)
+        fields = Slab(builder.fields, empty: FieldPattern(name: none, value: none, hasValue: false))
+    }
+
+    deinit {
+        text.deallocate()
+        methods.deallocate()
+        fields.deallocate()
+    }
+
+    /// - Parameter path: without its query.
+    func matches(_ pattern: PathPattern, path: Bytes) -> Bool {
+        let count = Int(pattern.text.count)
+        if pattern.isExact { return path.count == count && equal(pattern.text, path) }
+        guard path.count >= count, equal(pattern.text, path[0..<count]) else {
+            // `OPTIONS *` has no path: only the prefix `/` stands for it.
+            return count == 1 && path == "*"
+        }
+        // Whole segments only: `/a` is no prefix of `/ab`.
+        return path.count == count
+            || text[Int(pattern.text.start) + count - 1] == UInt8(ascii: "/")
+            || path[count] == UInt8(ascii: "/")
+    }
+
+    /// Whether it is one of these methods.
+    func matches(methods range: PatternRange, _ method: Bytes) -> Bool {
+        for i in range.indices
+        where Int(methods[i].count) == method.count && equal(methods[i], method) { return true }
+        return false
+    }
+
+    /// Whether all these conditions hold of a head.
+    /// - Parameter everywhere: of a field that stands on several lines each must fulfil its
+    ///   condition, not only one.
+    func matches(
+        fields range: PatternRange, _ head: borrowing Head, _ bytes: Bytes,
+        everywhere: Bool = false
+    ) -> Bool {
+        for i in range.indices {
+            let condition = fields[i]
+            var isMet = false
+            for f in 0..<head.fieldCount {
+                let field = head.fields[f]
+                guard field.nameLength == UInt32(condition.name.count),
+                    equal(condition.name, bytes[field.nameRange], ignoringCase: true)
+                else { continue }
+                let value = bytes[field.valueRange]
+                isMet =
+                    !condition.hasValue
+                    || (value.count == Int(condition.value.count) && equal(condition.value, value))
+                if isMet != everywhere { break }
+            }
+            if !isMet { return false }
+        }
+        return true
+    }
+
+    func equal(_ pattern: PatternText, _ bytes: Bytes, ignoringCase: Bool = false) -> Bool {
+        let start = Int(pattern.start)
+        for i in 0..<Int(pattern.count) {
+            let byte = ignoringCase ? asciiLowercase(bytes[i]) : bytes[i]
+            if text[start + i] != byte { return false }
+        }
+        return true
+    }
+}
+
+extension Slab {
+    /// A copy of an array.
+    /// - Parameter empty: any element, for memory that is not yet filled.
+    init(_ array: [Element], empty: Element) {
+        self.init(count: array.count, repeating: empty)
+        for (i, element) in array.enumerated() { self[i] = element }
+    }
+}
+
+extension Head {
+    /// The path that patterns are held against: a request's without its query.
+    ///
+    /// The target of CONNECT is a host, not a path: as for `OPTIONS *`, only the prefix `/` stands
+    /// for it.
+    borrowing func patternPath(_ bytes: Bytes) -> Bytes {
+        if bytes[method] == "CONNECT" { return Bytes("*") }
+        let path = bytes[self.path]
+        let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
+        // An absolute target without a path asks for the root.
+        return end == 0 ? Bytes("/") : path[0..<end]
+    }
+}
