@@ -74,7 +74,11 @@ let package = Package(
             ]),
         // 6
         module(
-            "Rig", ["Base", "Model", "Stats", "Secure", "Posix", "LoadCore", "Scenario", "Report"]),
+            "Rig",
+            [
+                "Base", "Model", "Stats", "Secure", "Posix", "LoadCore", "Scenario", "Report",
+                "Runtime",
+            ]),
         // 7
         .executableTarget(
             name: "meshbench",
@@ -97,7 +101,8 @@ let package = Package(
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
         tests("ProxyCoreTests", ["Base", "Model", "Wire", "Secure", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
-        tests("ControlCoreTests", ["Base", "Model", "Scenario", "ControlCore"]),
+        tests(
+            "ControlCoreTests", ["Base", "Model", "Wire", "Secure", "Scenario", "ControlCore"]),
         tests(
             "RuntimeTests",
             [
@@ -106,10 +111,13 @@ let package = Package(
             ]),
         tests(
             "RigTests",
-            ["Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Rig"]),
+            [
+                "Base", "Model", "Stats", "Posix", "LoadCore", "Report", "Scenario", "Runtime",
+                "Rig",
+            ]),
         tests(
             "IntegrationTests",
-            ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report"]),
+            ["Base", "Model", "Posix", "Secure", "Stats", "LoadCore", "Report", "Runtime"]),
         tests(
             "CommandTests",
             ["Base", "Model", "Stats", "LoadCore", "Posix", "Scenario", "Runtime", "meshbench"]),

@@ -51,3 +51,33 @@ public enum Base64 {
         return bits & (1 << UInt32(bitCount) - 1) == 0 ? bytes : nil
     }
 }
+
+extension Base64 {
+    /// The alphabet for URLs and file names, without padding (RFC 4648, section 5).
+    public static func encodeURL(_ bytes: [UInt8]) -> String {
+        let text = encode(bytes).utf8.filter { $0 != padding }.map { byte in
+            switch byte {
+            case UInt8(ascii: "+"): UInt8(ascii: "-")
+            case UInt8(ascii: "/"): UInt8(ascii: "_")
+            default: byte
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// The bytes that a text stands for; nil where it is not what `encodeURL` would have written.
+    public static func decodeURL(_ text: some StringProtocol) -> [UInt8]? {
+        var standard: [UInt8] = []
+        standard.reserveCapacity(text.utf8.count + 2)
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "-"): standard.append(UInt8(ascii: "+"))
+            case UInt8(ascii: "_"): standard.append(UInt8(ascii: "/"))
+            case UInt8(ascii: "+"), UInt8(ascii: "/"), padding: return nil
+            default: standard.append(byte)
+            }
+        }
+        while standard.count % 4 != 0 { standard.append(padding) }
+        return decode(standard)
+    }
+}

@@ -72,6 +72,8 @@ public struct HopPlan: Codable, Equatable, Sendable {
     public enum Security: String, Codable, CaseIterable, Sendable {
         /// Cleartext.
         case off
+        /// As `strict` between proxies, which let in cleartext from others too.
+        case permissive
         /// TLS in which both sides show the certificate of their service; nothing else is let in.
         case strict
     }
@@ -136,10 +138,13 @@ extension Experiment {
         for text in loads.map(\.speechText) where !words.contains(text) { words.append(text) }
         var text = words.joined(separator: " and ")
         if let hop = hop(in: arm) {
-            let isBytes = loads.allSatisfy { $0.speech == .tcp }
-            let speech = isBytes ? "the same" : hop.speech == .http1 ? "HTTP/1.1" : "HTTP/2"
+            // Proxies that have joined speak what the service does, where nothing is secured.
+            let isSame =
+                loads.allSatisfy { $0.speech == .tcp } || isJoined(arm) && hop.security == .off
+            let speech = isSame ? "the same" : hop.speech == .http1 ? "HTTP/1.1" : "HTTP/2"
             text += "; between proxies \(speech)"
             text += hop.security == .off ? ", cleartext" : ", mutual TLS"
+            if hop.security == .permissive { text += " (permissive)" }
         }
         return text
     }

@@ -104,7 +104,7 @@ public enum Unit: String, Codable, CaseIterable, Sendable {
     public var isDimensionless: Bool { self == .one || self == .share }
 }
 
-/// Which of the three clocks of a request.
+/// Which duration is meant: one of a request's, or of a change's.
 public enum LatencyKind: String, Codable, CaseIterable, Sendable {
     /// From the intended instant of sending.
     case response
@@ -116,6 +116,12 @@ public enum LatencyKind: String, Codable, CaseIterable, Sendable {
     case connect
     /// From sent to the first byte of the answer.
     case firstByte = "first_byte"
+    /// Of a change of the mesh: from the instant at which it was due to that at which the last
+    /// proxy had it in force.
+    case configPush = "config_push"
+
+    /// Those that every request has.
+    public static let ofRequests = allCases.filter { $0 != .configPush }
 }
 
 /// A group of processes of an arm.
@@ -123,6 +129,8 @@ public enum ProcessGroup: String, Codable, CaseIterable, Sendable {
     case proxies
     case apps
     case load
+    /// The control plane.
+    case control
     case all
 }
 
@@ -160,6 +168,15 @@ public indirect enum Metric: Codable, Equatable, Sendable {
         case .cpuPer1000, .cpu: .cores
         case .memory: .bytes
         case .overhead(let metric), .step(let metric): metric.unit
+        }
+    }
+
+    /// The duration that it is of; nil of other values.
+    public var latency: LatencyKind? {
+        switch self {
+        case .percentile(_, let kind), .mean(let kind): kind
+        case .overhead(let metric), .step(let metric): metric.latency
+        default: nil
         }
     }
 

@@ -12,10 +12,15 @@ public struct Experiment: Codable, Equatable, Sendable {
     public var mesh: MeshPlan
     public var services: [ServicePlan]
     public var loads: [LoadPlan]
+    /// How requests to services are carried, and who may send them; of a mesh with a control plane.
+    public var policies: [MeshPolicy]
+    public var authorizations: [MeshAuthorization]
     /// 1 to `ArmPlan.most`, each with a name of its own.
     public var arms: [ArmPlan]
     public var rounds: RoundsPlan
     public var phases: [PhasePlan]
+    /// What is changed in every arm with a control plane, in the order of their offsets.
+    public var changes: [ChangePlan]
     public var expectations: [Expectation]
     /// What an expectation that could not be decided does to the exit code.
     public var onInconclusive: OnInconclusive
@@ -31,7 +36,8 @@ public struct Experiment: Codable, Equatable, Sendable {
 
     public init(
         name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
-        loads: [LoadPlan], arms: [ArmPlan], rounds: RoundsPlan, phases: [PhasePlan],
+        loads: [LoadPlan], policies: [MeshPolicy] = [], authorizations: [MeshAuthorization] = [],
+        arms: [ArmPlan], rounds: RoundsPlan, phases: [PhasePlan], changes: [ChangePlan] = [],
         expectations: [Expectation], onInconclusive: OnInconclusive = .warn,
         limits: ValidityLimits
     ) {
@@ -41,9 +47,12 @@ public struct Experiment: Codable, Equatable, Sendable {
         self.mesh = mesh
         self.services = services
         self.loads = loads
+        self.policies = policies
+        self.authorizations = authorizations
         self.arms = arms
         self.rounds = rounds
         self.phases = phases
+        self.changes = changes
         self.expectations = expectations
         self.onInconclusive = onInconclusive
         self.limits = limits
@@ -70,9 +79,15 @@ public struct MeshPlan: Codable, Equatable, Sendable {
     public var workers: Int
     /// Between two proxies.
     public var hop: HopPlan
+    /// The control plane that proxies join; nil: each has a file, which does not change.
+    public var control: ControlPlan?
 
-    public init(dataplane: DataPlane, mode: Mode, workers: Int, hop: HopPlan = .init()) {
+    public init(
+        dataplane: DataPlane, mode: Mode, workers: Int, hop: HopPlan = .init(),
+        control: ControlPlan? = nil
+    ) {
         self.hop = hop
+        self.control = control
         self.dataplane = dataplane
         self.mode = mode
         self.workers = workers

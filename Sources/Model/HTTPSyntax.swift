@@ -84,6 +84,16 @@ public struct NumericAddress: Equatable, Sendable {
     }
 }
 
+extension NumericAddress {
+    /// The host in network order: 4 bytes of IPv4, or 16 of IPv6.
+    public var hostBytes: [UInt8]? {
+        let isIPv6 = host.hasPrefix("[")
+        var bytes = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
+        let text = isIPv6 ? String(host.dropFirst().dropLast()) : host
+        return unsafe inet_pton(isIPv6 ? AF_INET6 : AF_INET, text, &bytes) == 1 ? bytes : nil
+    }
+}
+
 /// Whether a byte is a letter or digit of ASCII.
 public func isAlphanumeric(_ byte: UInt8) -> Bool {
     switch byte {

@@ -120,6 +120,6 @@ extension MeshDraft {
             dataplane: dataplane, mode: mode, workers: workers,
             hop: HopPlan(
                 speech: hop.speech?.value ?? .http2, security: hopSecurity.value,
-                connections: hop.connections?.value))
+                connections: hop.connections?.value), control: control.value)
     }
 }

@@ -27,6 +27,7 @@ struct Consistency {
         checkCycles(&decoding)
         checkArms(&decoding)
         checkSpeech(&decoding)
+        checkControl(&decoding)
         checkRounds(&decoding)
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }
@@ -145,7 +146,8 @@ struct Consistency {
 
     private func checkProcesses(_ decoding: inout Decoding) {
         let replicas = draft.services.reduce(0) { $0 + $1.replicas }
-        let processes = 2 * replicas + 2 * draft.loads.count
+        let control = draft.mesh.control.value == nil ? 0 : 1
+        let processes = 2 * replicas + 2 * draft.loads.count + control
         guard processes > Bounds.processes else { return }
         decoding.report(
             root,

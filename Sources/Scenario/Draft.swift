@@ -13,6 +13,8 @@ struct ScenarioDraft: Sendable {
     var variables: [(key: Placed<String>, value: String)] = []
     var services: [ServiceDraft] = []
     var loads: [LoadDraft] = []
+    var policies: [Noted<MeshPolicy>] = []
+    var authorizations: [Noted<MeshAuthorization>] = []
     var arms = Placed<[ArmDraft]>([], .nowhere)
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
     var phases = Placed<[PhaseDraft]>([], .nowhere)
@@ -29,6 +31,7 @@ struct MeshDraft: Sendable {
     var workers = 1
     var hop = HopDraft()
     var hopSecurity = Placed(HopPlan.Security.strict, .nowhere)
+    var control = Placed<ControlPlan?>(nil, .nowhere)
 }
 
 struct ServiceDraft: Sendable {
@@ -65,12 +68,19 @@ struct PhaseDraft: Sendable {
     var duration = Duration.zero
     var measure = true
     var rate: Placed<Double>?
+    var changes: [ChangeDraft] = []
 }
 
 /// A line of `expect`, not yet parsed: what it may name is known only when the rest has been read.
 struct ExpectationDraft: Sendable {
     var node: Node
     var text: String
+}
+
+/// A value and what it was read from, where a check of several together may find parts of it wrong.
+struct Noted<Value: Sendable>: Sendable {
+    var value: Value
+    var node: Node
 }
 
 extension Place {

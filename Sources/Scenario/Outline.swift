@@ -15,6 +15,8 @@ indirect enum Outline: Sendable {
     case shape([KeyOutline])
     /// One of several.
     case either([Outline])
+    /// What a document of its own has the keys of; the words say which.
+    case elsewhere(Outline, String)
 
     /// The keys that stand directly below, also where they are those of each item of a list.
     var keys: [KeyOutline] {

@@ -8,8 +8,8 @@ extension ScenarioFile {
     /// needed.
     public var plan: String {
         let sections = [
-            headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, roundsPlan, expectationsPlan,
-            warningsPlan,
+            headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, changesPlan, roundsPlan,
+            expectationsPlan, warningsPlan,
         ]
         return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") + "\n" }
             .joined(separator: "\n")
@@ -31,7 +31,8 @@ extension ScenarioFile {
         let plane =
             mesh.dataplane == .none
             ? "mesh: none" : "mesh: \(mesh.dataplane.rawValue), \(mesh.mode.rawValue): \(proxies)"
-        return [plane, "services:"]
+        let control = mesh.control == nil ? "" : "; they join a control plane"
+        return [plane + control, "services:"]
             + rows(experiment.services.map { [$0.name, "×\($0.replicas)", $0.summary] })
     }
 
@@ -85,6 +86,16 @@ extension ScenarioFile {
             start = end
         }
         return ["each arm of each round, \(experiment.armDuration.text):"] + rows(lines)
+    }
+
+    /// Those that come again and again stand there a few times only.
+    private var changesPlan: [String] {
+        let shown = 12
+        let changes = experiment.changes
+        guard !changes.isEmpty else { return [] }
+        var lines = changes.prefix(shown).map { ["at \($0.offset.text)", $0.title] }
+        if changes.count > shown { lines.append(["…", "\(changes.count) in all"]) }
+        return ["changes in each arm with a control plane:"] + rows(lines)
     }
 
     private var roundsPlan: [String] {

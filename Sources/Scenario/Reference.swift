@@ -61,6 +61,7 @@ extension Outline {
         case .dictionary(let item, _): "name: \(item.words)"
         case .shape: "mapping"
         case .either(let forms): forms.map(\.words).joined(separator: " or ")
+        case .elsewhere(_, let words): words
         }
     }
 }

@@ -108,12 +108,15 @@ private func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Exper
     Consistency(draft: draft, root: root.place, isWhole: isWhole).check(&decoding)
     let expectations = parseExpectations(draft, &decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
-    return Experiment(
+    let experiment = Experiment(
         name: draft.name, about: draft.about, seed: draft.seed, mesh: draft.mesh.plan,
         services: draft.services.compactMap(\.plan), loads: draft.loads.compactMap(\.plan),
+        policies: draft.policies.map(\.value), authorizations: draft.authorizations.map(\.value),
         arms: draft.arms.value.compactMap(\.plan), rounds: draft.rounds.value,
-        phases: draft.phases.value.compactMap(\.plan), expectations: expectations,
-        onInconclusive: draft.onInconclusive, limits: draft.limits)
+        phases: draft.phases.value.compactMap(\.plan), changes: draft.changes,
+        expectations: expectations, onInconclusive: draft.onInconclusive, limits: draft.limits)
+    MeshConsistency(draft: draft, experiment: experiment, root: root.place).check(&decoding)
+    return decoding.diagnostics.isEmpty ? experiment : nil
 }
 
 private func parseExpectations(

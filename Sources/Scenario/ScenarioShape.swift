@@ -29,6 +29,18 @@ extension Shape where Whole == ScenarioDraft {
                     "load", \.loads, list(of: Shape<LoadDraft>.load.form, 1...16),
                     isRequired: true, about: "who asks, how often and what"),
                 .init(
+                    "policies", \.policies, list(of: .policyOfScenario, 0...100), standard: "[]",
+                    about: "how requests to services are carried, with `mesh.control`"),
+                .init(
+                    "authorizations", \.authorizations,
+                    list(of: .authorizationOfScenario, 0...100), standard: "[]",
+                    about:
+                        """
+                        who may ask services for what, with `mesh.control`; loads are \
+                        `…/sa/load-NAME`
+                        """
+                ),
+                .init(
                     "arms", \.arms, list(of: .arm, 1...ArmPlan.most).placed,
                     standard: "[direct, mesh]",
                     about:
@@ -95,7 +107,16 @@ extension Shape where Whole == MeshDraft {
                     about:
                         """
                         between two proxies cleartext (`off`), or TLS in which both show the \
-                        certificate of their service and nothing else is let in (`strict`)
+                        certificate of their service and nothing else is let in (`strict`); \
+                        `permissive`, with `control`, lets in cleartext of others too
+                        """
+                ),
+                .init(
+                    "control", \.control, Form<ControlPlan?>.control.placed, standard: "false",
+                    about:
+                        """
+                        whether proxies join a control plane, which can change what they do; \
+                        without it each has a file
                         """
                 ),
             ])
@@ -140,6 +161,10 @@ extension Shape where Whole == PhaseDraft {
                     "rate", \.rate, Form<Double>.rate(0...1_000_000).placed.optional,
                     about: "each load's rate in this phase, in place of the load's own; `0/s`: idle"
                 ),
+                .init(
+                    "changes", \.changes, list(of: .change, 0...100),
+                    standard: "[]",
+                    about: "what is changed in the mesh meanwhile, with `mesh.control`"),
             ])
     }
 }

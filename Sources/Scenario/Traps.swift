@@ -19,12 +19,16 @@ extension Experiment {
             let metrics = expectation.left.metrics + expectation.right.metrics
             return metrics.compactMap { metric -> String? in
                 guard let quantile = metric.quantile, quantile > 0, quantile < 1 else { return nil }
-                guard let samples = leastSamples(for: expectation) else { return nil }
+                let isPush = metric.latency == .configPush
+                guard
+                    let samples = isPush ? pushes(for: expectation) : leastSamples(for: expectation)
+                else { return nil }
                 let beyond = Int((samples * (1 - quantile)).rounded(.down))
                 guard beyond < limits.minTailSamples else { return nil }
                 let needed = Double(limits.minTailSamples) / (1 - quantile)
                 return """
-                    '\(expectation.source)' needs \(decimal(needed, digits: 0)) requests to have \
+                    '\(expectation.source)' needs \(decimal(needed, digits: 0)) \
+                    \(isPush ? "changes" : "requests") to have \
                     \(limits.minTailSamples) beyond its percentile; \
                     \(decimal(samples, digits: 0)) are planned
                     """
@@ -43,6 +47,11 @@ extension Experiment {
             total += requests
         }
         return total * Double(rounds.min)
+    }
+
+    /// The same of changes of which proxies are told.
+    private func pushes(for expectation: Expectation) -> Double? {
+        Double(pushes(during: expectation.phase) * rounds.min)
     }
 
     private var shortPhases: [String] {

@@ -1,5 +1,5 @@
-// Certificates for tests and for the rig: an authority, and leaves that it vouches for. Keys are of
-// P-256, signatures of ECDSA with SHA-256.
+// An authority, and the certificates that it issues. Own keys are of P-256; signatures are made
+// with SHA-256.
 
 public import Base
 import COpenSSL
@@ -43,27 +43,70 @@ public struct CertificateSubject: Equatable, Sendable {
     }
 }
 
-/// Somebody who vouches for others.
+/// Somebody who vouches for others: a root, or an intermediate that another vouches for.
 public final class CertificateAuthority {
-    private let certificateObject: Certificate
-    private let key: PrivateKey
+    /// Its own certificate, then those of whoever vouches for it.
+    private let chain: [Certificate]
+    private let key: Key
 
     /// A new one that vouches for itself.
     /// - Throws: what OpenSSL says; a name that is too long is among it (64 bytes).
     public init(commonName: String, validity: Validity) throws(TLSError) {
-        key = try Self.makeKey()
-        let draft = try Draft(key: key, commonName: commonName, validity: validity)
+        key = try Key.make()
+        let draft = try Draft(
+            key: key, commonName: commonName, validity: validity, serial: Draft.randomSerial())
         try draft.setIssuer(draft.certificate)
         try draft.extend(issuer: draft.certificate, NID_basic_constraints, "critical,CA:TRUE")
         try draft.extend(
             issuer: draft.certificate, NID_key_usage, "critical,keyCertSign,cRLSign")
         try draft.extend(issuer: draft.certificate, NID_subject_key_identifier, "hash")
         try draft.sign(with: key)
-        certificateObject = draft.certificate
+        chain = [draft.certificate]
+    }
+
+    /// One that was kept, or that somebody has handed in.
+    /// - Parameter identity: its certificate, then those of whoever vouches for it, each vouched
+    ///   for by the next; the root at the end may be left away.
+    /// - Throws: where they do not go together, or it is no authority's certificate.
+    public init(_ identity: TLSIdentity) throws(TLSError) {
+        let credential = try Credential(identity)
+        chain = credential.chain
+        key = credential.key
+        for (place, certificate) in chain.enumerated() {
+            let ordinal = place == 0 ? "the certificate" : "certificate \(place + 1)"
+            guard unsafe X509_check_ca(certificate.pointer) != 0 else {
+                throw TLSError(
+                    .malformedCertificate, detail: "\(ordinal) is no authority's")
+            }
+            guard place > 0 else { continue }
+            ErrorQueue.clear()
+            let below = chain[place - 1]
+            guard
+                unsafe X509_check_issued(certificate.pointer, below.pointer) == X509_V_OK,
+                let issuerKey = unsafe X509_get0_pubkey(certificate.pointer),
+                unsafe X509_verify(below.pointer, issuerKey) == 1
+            else {
+                ErrorQueue.clear()
+                throw TLSError(
+                    .malformedCertificate,
+                    detail: "\(ordinal) does not vouch for the one before it")
+            }
+        }
     }
 
     /// Its certificate, PEM.
-    public var certificate: [UInt8] { PEM.text(certificateObject) }
+    public var certificate: [UInt8] { PEM.text(chain[0]) }
+
+    /// What `init` makes the same authority of again. Holds the private key.
+    public var identity: TLSIdentity {
+        TLSIdentity(certificate: chain.flatMap { PEM.text($0) }, key: PEM.text(key))
+    }
+
+    /// Its certificate and those behind it, without roots, which whoever verifies has: PEM, and
+    /// empty for a root. Follows what it has issued.
+    public var intermediates: [UInt8] {
+        chain.filter { !$0.isSelfIssued }.flatMap { PEM.text($0) }
+    }
 
     /// A new key, and a certificate for it that this authority vouches for, for clients and
     /// servers.
@@ -71,23 +114,40 @@ public final class CertificateAuthority {
     public func issue(
         _ subject: CertificateSubject, validity: Validity
     ) throws(TLSError) -> TLSIdentity {
-        let leafKey = try Self.makeKey()
-        let draft = try Draft(key: leafKey, commonName: subject.commonName, validity: validity)
-        try draft.setIssuer(certificateObject)
-        try draft.extend(issuer: certificateObject, NID_basic_constraints, "critical,CA:FALSE")
-        try draft.extend(issuer: certificateObject, NID_key_usage, "critical,digitalSignature")
-        try draft.extend(issuer: certificateObject, NID_ext_key_usage, "serverAuth,clientAuth")
-        try draft.extend(issuer: certificateObject, NID_subject_key_identifier, "hash")
-        try draft.extend(issuer: certificateObject, NID_authority_key_identifier, "keyid")
-        try draft.name(subject)
-        try draft.sign(with: key)
-        return TLSIdentity(certificate: PEM.text(draft.certificate), key: PEM.text(leafKey))
+        let leafKey = try Key.make()
+        let certificate = try issue(
+            subject, for: leafKey, validity: validity, serial: Draft.randomSerial())
+        return TLSIdentity(certificate: certificate, key: PEM.text(leafKey))
     }
 
-    private static func makeKey() throws(TLSError) -> PrivateKey {
-        ErrorQueue.clear()
-        guard let key = unsafe mb_p256_key() else { throw Draft.failure() }
-        return unsafe PrivateKey(owning: key)
+    /// A certificate for the key of a request, for clients and servers. What else the request says
+    /// does not count.
+    /// - Parameter serial: 16 bytes, never used before (RFC 5280, 4.1.2.2); the first two bits are
+    ///   made 01.
+    /// - Returns: PEM: the certificate, and the intermediates behind it.
+    /// - Throws: as the other.
+    public func issue(
+        _ subject: CertificateSubject, for request: CertificateRequest, validity: Validity,
+        serial: [UInt8]
+    ) throws(TLSError) -> [UInt8] {
+        try issue(subject, for: request.publicKey, validity: validity, serial: serial)
+    }
+
+    private func issue(
+        _ subject: CertificateSubject, for leafKey: Key, validity: Validity, serial: [UInt8]
+    ) throws(TLSError) -> [UInt8] {
+        let issuer = chain[0]
+        let draft = try Draft(
+            key: leafKey, commonName: subject.commonName, validity: validity, serial: serial)
+        try draft.setIssuer(issuer)
+        try draft.extend(issuer: issuer, NID_basic_constraints, "critical,CA:FALSE")
+        try draft.extend(issuer: issuer, NID_key_usage, "critical,digitalSignature")
+        try draft.extend(issuer: issuer, NID_ext_key_usage, "serverAuth,clientAuth")
+        try draft.extend(issuer: issuer, NID_subject_key_identifier, "hash")
+        try draft.extend(issuer: issuer, NID_authority_key_identifier, "keyid")
+        try draft.name(subject)
+        try draft.sign(with: key)
+        return PEM.text(draft.certificate) + intermediates
     }
 }
 
@@ -99,16 +159,25 @@ private struct Draft {
         TLSError(.malformedCertificate, detail: ErrorQueue.take().text)
     }
 
-    init(key: PrivateKey, commonName: String, validity: Validity) throws(TLSError) {
+    /// Serial numbers are random, positive, and of 20 bytes at most (RFC 5280, 4.1.2.2).
+    static func randomSerial() throws(TLSError) -> [UInt8] {
+        ErrorQueue.clear()
+        var serial = [UInt8](repeating: 0, count: 16)
+        guard unsafe RAND_bytes(&serial, 16) == 1 else { throw failure() }
+        return serial
+    }
+
+    init(
+        key: Key, commonName: String, validity: Validity, serial: [UInt8]
+    ) throws(TLSError) {
+        precondition(serial.count == 16, "a serial number of \(serial.count) bytes")
         ErrorQueue.clear()
         guard let made = unsafe X509_new() else { throw Self.failure() }
         unsafe certificate = Certificate(owning: made)
-        // Version 3 is written as 2 (RFC 5280, 4.1.2.1); serial numbers are random, positive, and
-        // of 20 bytes at most (4.1.2.2).
-        var serial = [UInt8](repeating: 0, count: 16)
-        guard unsafe RAND_bytes(&serial, 16) == 1 else { throw Self.failure() }
-        serial[0] = serial[0] & 0x7F | 0x40
+        var serial = serial
+        serial[0] = serial[0] & 0x3F | 0x40
         let name = Array(commonName.utf8)
+        // Version 3 is written as 2 (RFC 5280, 4.1.2.1).
         unsafe X509_set_version(made, 2)
         let number = unsafe BN_bin2bn(serial, 16, nil)
         unsafe BN_to_ASN1_INTEGER(number, X509_get_serialNumber(made))
@@ -166,7 +235,7 @@ private struct Draft {
         else { throw Self.failure() }
     }
 
-    func sign(with key: PrivateKey) throws(TLSError) {
+    func sign(with key: Key) throws(TLSError) {
         guard unsafe X509_sign(certificate.pointer, key.pointer, EVP_sha256()) > 0 else {
             throw Self.failure()
         }

@@ -126,16 +126,28 @@ public struct PeerIdentity: Equatable, Sendable {
     /// The subject, as OpenSSL writes it on one line: `/CN=operator`. For people: nobody checks
     /// that no two certificates have the same.
     public var subject: String
+    /// The certificate's serial number, in lower-case hexadecimal.
+    public var serial: String
+    /// When the certificate ends, seconds since 1970.
+    public var notAfter: Int64
 
-    public init(uris: [String] = [], hosts: [String] = [], subject: String = "") {
+    public init(
+        uris: [String] = [], hosts: [String] = [], subject: String = "", serial: String = "",
+        notAfter: Int64 = .max
+    ) {
         self.uris = uris
         self.hosts = hosts
         self.subject = subject
+        self.serial = serial
+        self.notAfter = notAfter
     }
 
     /// Of an X509.
     init(of certificate: OpaquePointer) {
-        unsafe self.init(subject: AlternativeNames.subject(of: certificate))
+        unsafe self.init(
+            subject: AlternativeNames.subject(of: certificate),
+            serial: CertificateFacts.serial(of: certificate),
+            notAfter: CertificateFacts.validity(of: certificate).notAfter)
         let names = unsafe AlternativeNames(of: certificate)
         uris = names.all(GEN_URI)
         hosts = names.all(GEN_DNS)

@@ -25,16 +25,28 @@ final class Certificate {
 
     init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
 
+    /// Whether it vouches for itself: a root.
+    var isSelfIssued: Bool { unsafe X509_check_issued(pointer, pointer) == X509_V_OK }
+
     deinit { unsafe X509_free(pointer) }
 }
 
-/// One private key.
+/// One key: private, or public alone.
 @safe
-final class PrivateKey {
+final class Key {
     // Safety: one reference is owned, from `init` to `deinit`.
     let pointer: OpaquePointer
 
     init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
+
+    /// A new one of P-256.
+    static func make() throws(TLSError) -> Key {
+        ErrorQueue.clear()
+        guard let key = unsafe mb_p256_key() else {
+            throw TLSError(.malformedKey, detail: ErrorQueue.take().text)
+        }
+        return unsafe Key(owning: key)
+    }
 
     deinit { unsafe EVP_PKEY_free(pointer) }
 }
@@ -69,7 +81,7 @@ enum PEM {
         return found
     }
 
-    static func key(_ text: [UInt8]) throws(TLSError) -> PrivateKey {
+    static func key(_ text: [UInt8]) throws(TLSError) -> Key {
         ErrorQueue.clear()
         let memory = MemoryBIO(text)
         guard let key = unsafe PEM_read_bio_PrivateKey(memory.pointer, nil, refusePassword, nil)
@@ -78,7 +90,7 @@ enum PEM {
             let isAbsent = ERR_GET_LIB(code) == ERR_LIB_PEM && reason == PEM_R_NO_START_LINE
             throw TLSError(.malformedKey, detail: isAbsent ? "no private key in it" : words)
         }
-        return unsafe PrivateKey(owning: key)
+        return unsafe Key(owning: key)
     }
 
     static func text(_ certificate: Certificate) -> [UInt8] {
@@ -87,7 +99,8 @@ enum PEM {
         return memory.contents
     }
 
-    static func text(_ key: PrivateKey) -> [UInt8] {
+    /// Of a private key.
+    static func text(_ key: Key) -> [UInt8] {
         let memory = MemoryBIO()
         unsafe PEM_write_bio_PrivateKey(memory.pointer, key.pointer, nil, nil, 0, nil, nil)
         return memory.contents
@@ -95,14 +108,14 @@ enum PEM {
 }
 
 /// Nobody is asked for the password of an encrypted key: a server has no terminal.
-private let refusePassword:
+let refusePassword:
     @convention(c) (
         UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?
     ) -> Int32 = { _, _, _, _ in -1 }
 
 /// A BIO over memory of its own.
 @safe
-private final class MemoryBIO {
+final class MemoryBIO {
     // Safety: one reference is owned, from `init` to `deinit`.
     let pointer: OpaquePointer
 

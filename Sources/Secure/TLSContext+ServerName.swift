@@ -8,7 +8,7 @@ import COpenSSL
 struct Credential {
     /// The leaf, then the intermediates.
     let chain: [Certificate]
-    let key: PrivateKey
+    let key: Key
 
     init(_ identity: TLSIdentity) throws(TLSError) {
         chain = try PEM.certificates(identity.certificate, .malformedCertificate)

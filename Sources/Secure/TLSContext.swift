@@ -38,6 +38,8 @@ public struct TLSServerOptions: Equatable, Sendable {
 public struct TLSClientOptions: Equatable, Sendable {
     /// PEM: who may vouch for the server; nil: whom the system believes.
     public var authorities: [UInt8]?
+    /// Whoever answers is taken for the server: only for what proves itself in another way.
+    public var believesAnybody = false
     /// What is shown to a server that asks; nil: nothing.
     public var identity: TLSIdentity?
     /// What is asked for by SNI (RFC 6066, 3); nil, or a numeric address: nothing.
@@ -118,7 +120,8 @@ public final class TLSContext: @unchecked Sendable {
         } else {
             unsafe SSL_CTX_set_default_verify_paths(pointer)
         }
-        unsafe SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, verifyPeer)
+        let mode = options.believesAnybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER
+        unsafe SSL_CTX_set_verify(pointer, mode, options.believesAnybody ? nil : verifyPeer)
         control(
             SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)
         unsafe SSL_CTX_sess_set_new_cb(pointer, keepSession)

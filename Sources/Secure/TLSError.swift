@@ -84,6 +84,12 @@ public enum TLSFailure: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// A certificate that is to be asked for by name has no DNS name.
     case noServerName
 
+    // Requests for certificates.
+    /// It cannot be read as one.
+    case malformedRequest
+    /// Its key is of a kind or size that is not taken.
+    case weakKey
+
     /// The stable name, snake case, with `tls_` before it: what the access log's `details` say.
     public var detail: StaticString {
         switch self {
@@ -125,6 +131,8 @@ public enum TLSFailure: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .malformedAuthorities: "tls_malformed_authorities"
         case .duplicateServerName: "tls_duplicate_server_name"
         case .noServerName: "tls_no_server_name"
+        case .malformedRequest: "tls_malformed_request"
+        case .weakKey: "tls_weak_key"
         }
     }
 

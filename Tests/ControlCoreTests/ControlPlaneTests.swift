@@ -15,6 +15,7 @@ private final class PlaneStore: ControlStore {
 
     var revision: UInt64 { state.revision }
     func modRevision(of key: StoreKey) -> UInt64 { state.entry(key)?.modRevision ?? 0 }
+    func lease(of key: StoreKey) -> UInt64 { state.entry(key)?.lease ?? 0 }
 
     func commit(_ transaction: StoreTransaction) throws(ControlRefusal) -> UInt64 {
         if let refusal { throw refusal }
@@ -91,9 +92,11 @@ private func checkAgreement(_ plane: ControlPlane, _ store: PlaneStore) throws {
         #expect(second.changed.map(\.path) == ["services/default/b"])
         #expect(second.deleted.map(\.path) == ["endpoints/default/a-1"])
         #expect(store.transactions.count == 2)
-        // Every key that is touched is a condition: another writer would be noticed.
+        // Every key that is touched is a condition, and that nobody else has changed the mesh:
+        // another writer would be noticed.
         #expect(
             store.transactions[1].conditions == [
+                .init(ControlPlane.head, modRevision: 1),
                 .init(StoreKey("endpoints/default/a-1"), modRevision: 1),
                 .init(StoreKey("services/default/b"), modRevision: 1),
             ])
@@ -313,6 +316,7 @@ private func checkAgreement(_ plane: ControlPlane, _ store: PlaneStore) throws {
         switch change {
         case .put(let declaration, _): mesh.declare(declaration)
         case .delete(let key, _): mesh.remove(key)
+        case .register(let endpoint, _): mesh.declare(.endpoint(endpoint))
         case .apply(let body, let prune):
             if prune { mesh = MeshState() }
             for declaration in body.declarations { mesh.declare(declaration) }

@@ -342,7 +342,8 @@ import Testing
                 .init(
                     name, in: space, speech: speeches[random.below(4)], mtls: mtls[random.below(3)],
                     identity: random.below(4) > 0
-                        ? nil : SPIFFEID(rawValue: "spiffe://meshbench.test/\(pick(["x", "y"]))")))
+                        ? nil : SPIFFEID(rawValue: "spiffe://meshbench.test/\(pick(["x", "y"]))"),
+                    calls: random.below(6) > 0 ? nil : [target]))
         case 3...4:
             return .endpoint(
                 .init(

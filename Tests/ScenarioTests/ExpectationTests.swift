@@ -139,7 +139,8 @@ import Testing
             ("p99(respons) < 5ms", "5: unknown word 'respons'; did you mean 'response'?"),
             (
                 "p99(p50) < 5ms",
-                "5: unknown word 'p50' (known: response, service, lag, connect, first_byte)"
+                "5: unknown word 'p50' (known: response, service, lag, connect, first_byte, "
+                    + "config_push)"
             ),
             ("p99 response < 5ms", "5: '(' is expected, not 'response'"),
             ("p99(response < 5ms", "14: ')' is expected, not '<'"),
@@ -154,7 +155,10 @@ import Testing
             ),
             ("share(status = 5xx) < 5%", "16: '5' is no status from 100 to 599"),
             ("share(status = 600) < 5%", "16: '600' is no status from 100 to 599"),
-            ("cpu(proxy) < 5m", "5: unknown word 'proxy' (known: proxies, apps, load, all)"),
+            (
+                "cpu(proxy) < 5m",
+                "5: unknown word 'proxy' (known: proxies, apps, load, control, all)"
+            ),
             (
                 "p99(response) < 5",
                 """

@@ -55,7 +55,8 @@ private let small = """
             - {kind: route, name: r, hosts: ["*.mesh"],
                matches: [{path: /a, methods: [GET], headers: {X-B: {present: true}, x-a: "1"}}, {}],
                to: [{service: shop/cart, weight: 0}, db], timeout: 1500us}
-            - {kind: service, name: db}
+            - {kind: service, name: db, calls: ["*", shop/cart, "*/*", "shop/*", db]}
+            - {kind: service, name: idle, calls: []}
             - {kind: policy, name: p, to: ["*", shop/cart, "*/*", "shop/*"],
                timeout: {connect: 1s, request: 0s, idle: 2s}, breaker: {connections: 1, pending: 0}}
             - {kind: authorization, name: z, namespace: shop, action: deny, to: [cart],
@@ -89,7 +90,13 @@ private let small = """
                         ],
                         destinations: [.init(cart, weight: 0), .init(.init("db"))],
                         timeout: .microseconds(1500))),
-                .service(.init("db")),
+                .service(
+                    .init(
+                        "db",
+                        calls: [
+                            .init("*"), cart, .init("*", in: "*"), .init("*", in: "shop"),
+                            .init("db"),
+                        ])), .service(.init("idle", calls: [])),
                 .policy(
                     .init(
                         "p",
@@ -219,6 +226,20 @@ private let small = """
                 [
                     "a:11:16: gRPC needs the protocol http2, and 'db' speaks tcp",
                     "a:11:42: the timeout of a check is longer than the interval",
+                ]
+            ),
+            (
+                "mtls: off", "calls: [web, cat, shop/*, a/b/c]",
+                [
+                    "a:11:27: a service such as cart or shop/cart, or * or */*, is needed, not "
+                        + "'a/b/c'"
+                ]
+            ),
+            (
+                "mtls: off", "calls: [web, cat, shop/*]",
+                [
+                    "a:11:14: unknown service 'cat'; did you mean 'cart'?",
+                    "a:11:19: no service is of the namespace 'shop'",
                 ]
             ),
             (

@@ -139,7 +139,8 @@ extension MeshDeclaration {
                     identity: random.maybe {
                         SPIFFEID(MeshName($0.label(), in: $0.label()), trustDomain: $0.label())
                     } ?? nil,
-                    health: random.maybe { $0.health(speech) }))
+                    health: random.maybe { $0.health(speech) },
+                    calls: random.maybe { $0.list(0...5) { $0.target() } }))
         case 1:
             return .endpoint(
                 .init(

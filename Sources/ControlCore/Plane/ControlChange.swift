@@ -41,9 +41,13 @@ public struct ControlCondition: Equatable, Sendable {
 /// A change that happens as a whole or not at all.
 public enum ControlChange: Equatable, Sendable {
     /// Declares all of it; `prune`: and removes whatever else there is.
+    ///
+    /// What is under a lease stays under it, and `prune` leaves it.
     case apply(MeshBody, prune: Bool)
     case put(MeshDeclaration, ControlCondition)
     case delete(MeshKey, ControlCondition)
+    /// A process says where it answers, for as long as its lease lives.
+    case register(MeshEndpoint, lease: UInt64)
 }
 
 /// What a change came to.
@@ -87,6 +91,8 @@ public protocol ControlStore {
     var revision: UInt64 { get }
     /// The revision that last changed a key; 0: it is absent.
     func modRevision(of key: StoreKey) -> UInt64
+    /// The lease that a key is under; 0: none.
+    func lease(of key: StoreKey) -> UInt64
     /// Commits, for good.
     /// - Returns: the revision that it made.
     /// - Throws: where nothing was changed.

@@ -15,35 +15,102 @@ public struct ControlDamage: Error, Equatable, Sendable, CustomStringConvertible
 ///
 /// A change is made in the model first, checked there, committed under the condition that every
 /// key it touches is as it was, and taken back where it cannot be: so it is believed whole or not
-/// at all, and nothing is copied that does not change. Whoever owns a `ControlPlane` is the only
-/// one who changes declarations in its store.
+/// at all, and nothing is copied that does not change.
+///
+/// That each key is as it was does not say that the whole still holds, where several share a store:
+/// so every change of declarations also sets the key `head`, under the condition that it is as it
+/// was. Ends of leases do not; they only take endpoints away, to which nothing refers.
 public struct ControlPlane: Sendable {
     public private(set) var mesh: MeshState
     /// When a declaration was last changed; after a start, a revision at or after that.
     public private(set) var lastChange: UInt64
+    /// What the store came to hold last that is no declaration. The mesh has what stood there
+    /// before.
+    public private(set) var damage: ControlDamage?
+    /// How often the store had been replaced when it was last followed.
+    public private(set) var replacements: Int
     private let codec: MeshCodec
+    /// The store has been followed up to this revision.
+    private var followed: UInt64
+    /// The last revision made from here, which the mesh holds already.
+    private var own: UInt64 = 0
+    /// What has become of the mesh since somebody asked.
+    private var news = MeshNews.changes([])
+
+    /// The key that every change of declarations sets, to an empty value.
+    public static let head = StoreKey("mesh")
 
     /// The model of a store.
     public init(_ store: StoreState, codec: MeshCodec) throws(ControlDamage) {
         self.codec = codec
-        var mesh = MeshState()
-        for kind in MeshKind.allCases {
-            for entry in store.entries(prefix: StoreKey(kind.plural + "/")) {
-                let declaration: MeshDeclaration
-                do throws(MeshBodyError) {
-                    declaration = try codec.declaration(entry.value)
-                } catch {
-                    throw ControlDamage(
-                        key: entry.key, reason: error.problems.first?.message ?? "it is empty")
-                }
-                guard StoreKey(declaration.key.path) == entry.key else {
-                    throw ControlDamage(key: entry.key, reason: "it is \(declaration.key.title)")
-                }
-                mesh.declare(declaration)
-            }
-        }
-        self.mesh = mesh
+        mesh = MeshState()
         lastChange = store.revision
+        followed = store.revision
+        replacements = store.replacements
+        for entry in Self.declarations(in: store) { mesh.declare(try declaration(entry)) }
+    }
+
+    /// Takes in what the store has come to hold since, whoever has changed it.
+    public mutating func follow(_ store: StoreState) {
+        guard store.revision != followed || store.replacements != replacements else { return }
+        let events = store.events(after: followed)
+        if case .commits(let commits) = events, store.replacements == replacements {
+            for commit in commits where commit.revision != own {
+                for change in commit.changes { take(change, commit.revision) }
+            }
+        } else {
+            mesh = MeshState()
+            news = .replaced
+            for entry in Self.declarations(in: store) { take(.put(entry), store.revision) }
+            lastChange = store.revision
+        }
+        followed = store.revision
+        replacements = store.replacements
+    }
+
+    /// What has become of the mesh since this was last asked, whoever has changed it.
+    public mutating func takeNews() -> MeshNews {
+        defer { news = .changes([]) }
+        return news
+    }
+
+    private mutating func take(_ change: StoreChange, _ revision: UInt64) {
+        guard let text = String(validating: change.key.bytes, as: UTF8.self),
+            let key = MeshKey(path: text)
+        else { return }
+        lastChange = max(lastChange, revision)
+        switch change {
+        case .put(let entry):
+            do throws(ControlDamage) {
+                let after = try declaration(entry)
+                let before = mesh.declare(after)
+                news.append(MeshChange(key, before: before, after: after))
+                if damage?.key == entry.key { damage = nil }
+            } catch {
+                damage = error
+            }
+        case .delete:
+            news.append(MeshChange(key, before: mesh.remove(key), after: nil))
+            if damage?.key == change.key { damage = nil }
+        }
+    }
+
+    private static func declarations(in store: StoreState) -> [StoreEntry] {
+        MeshKind.allCases.flatMap { store.entries(prefix: StoreKey($0.plural + "/")) }
+    }
+
+    private func declaration(_ entry: StoreEntry) throws(ControlDamage) -> MeshDeclaration {
+        let declaration: MeshDeclaration
+        do throws(MeshBodyError) {
+            declaration = try codec.declaration(entry.value)
+        } catch {
+            throw ControlDamage(
+                key: entry.key, reason: error.problems.first?.message ?? "it is empty")
+        }
+        guard StoreKey(declaration.key.path) == entry.key else {
+            throw ControlDamage(key: entry.key, reason: "it is \(declaration.key.title)")
+        }
+        return declaration
     }
 
     /// Makes a change, or none of it.
@@ -52,13 +119,13 @@ public struct ControlPlane: Sendable {
     public mutating func perform(
         _ change: ControlChange, dryRun: Bool = false, in store: some ControlStore
     ) throws(ControlRefusal) -> ControlOutcome {
-        let (puts, deletes) = try intended(by: change, store)
+        let (puts, deletes, lease) = try intended(by: change, store)
         var outcome = ControlOutcome(revision: store.revision)
         var undo: [(key: MeshKey, before: MeshDeclaration?)] = []
         for declaration in puts {
             let key = declaration.key
             let before = mesh[key]
-            guard before != declaration else {
+            guard before != declaration || lease.map({ $0 != leaseOf(key, store) }) ?? false else {
                 outcome.unchanged += 1
                 continue
             }
@@ -78,8 +145,13 @@ public struct ControlPlane: Sendable {
             let problems = touched.isEmpty ? [] : mesh.check(changed: touched)
             guard problems.isEmpty else { throw .problems(problems.map(MeshBodyProblem.init)) }
             if !dryRun, !outcome.isEmpty {
-                outcome.revision = try store.commit(transaction(touched.sorted(), store))
+                outcome.revision = try store.commit(
+                    transaction(touched.sorted(), lease: lease, store))
                 lastChange = outcome.revision
+                own = outcome.revision
+                for (key, before) in undo {
+                    news.append(MeshChange(key, before: before, after: mesh[key]))
+                }
                 return outcome
             }
         } catch {
@@ -93,23 +165,57 @@ public struct ControlPlane: Sendable {
     /// What a change sets and removes, if it may happen as things are.
     private func intended(
         by change: ControlChange, _ store: some ControlStore
-    ) throws(ControlRefusal) -> (puts: [MeshDeclaration], deletes: [MeshKey]) {
+    ) throws(ControlRefusal) -> (puts: [MeshDeclaration], deletes: [MeshKey], lease: UInt64?) {
         switch change {
         case .apply(let body, let prune):
             if let revision = body.revision, revision < lastChange {
                 throw .outdated(revision: lastChange)
             }
-            guard prune else { return (body.declarations, []) }
+            guard prune else { return (body.declarations, [], nil) }
             let kept = Set(body.declarations.map(\.key))
-            return (body.declarations, mesh.declarations.map(\.key).filter { !kept.contains($0) })
+            // Who has registered himself is not declared in files, and is not missed there.
+            let rest = mesh.declarations.map(\.key).filter { key in
+                !kept.contains(key) && (key.kind != .endpoint || leaseOf(key, store) == 0)
+            }
+            return (body.declarations, rest, nil)
         case .put(let declaration, let condition):
             try check(condition, declaration.key, store)
-            return ([declaration], [])
+            return ([declaration], [], nil)
         case .delete(let key, let condition):
             try check(condition, key, store)
             guard mesh[key] != nil else { throw .absent }
-            return ([], [key])
+            return ([], [key], nil)
+        case .register(let endpoint, let lease):
+            let (put, deletes) = try registration(endpoint, store)
+            return ([put], deletes, lease)
         }
+    }
+
+    /// An endpoint as its process has it, but for the health that somebody else may have declared;
+    /// and those that had its address before it, which only one process can have.
+    private func registration(
+        _ endpoint: MeshEndpoint, _ store: some ControlStore
+    ) throws(ControlRefusal) -> (put: MeshDeclaration, deletes: [MeshKey]) {
+        var endpoint = endpoint
+        if let before = mesh.endpoints[endpoint.meshName] {
+            guard leaseOf(endpoint.key, store) != 0 else {
+                throw .problems([
+                    .init(key: endpoint.key, "it is declared, and no process can register it")
+                ])
+            }
+            if before.serviceName == endpoint.serviceName, before.address == endpoint.address {
+                endpoint.health = before.health
+            }
+        }
+        let others = mesh.endpoints(of: endpoint.serviceName).filter {
+            $0.address == endpoint.address && $0.meshName != endpoint.meshName
+                && leaseOf($0.key, store) != 0
+        }
+        return (.endpoint(endpoint), others.map(\.key))
+    }
+
+    private func leaseOf(_ key: MeshKey, _ store: some ControlStore) -> UInt64 {
+        store.lease(of: StoreKey(key.path))
     }
 
     private func check(
@@ -120,14 +226,22 @@ public struct ControlPlane: Sendable {
     }
 
     /// Brings the store from what it holds to what the model now says.
-    private func transaction(_ keys: [MeshKey], _ store: some ControlStore) -> StoreTransaction {
-        var transaction = StoreTransaction()
+    /// - Parameter lease: under which to put; nil: each key stays under the one that it is under.
+    private func transaction(
+        _ keys: [MeshKey], lease: UInt64?, _ store: some ControlStore
+    ) -> StoreTransaction {
+        var transaction = StoreTransaction(
+            conditions: [.init(Self.head, modRevision: store.modRevision(of: Self.head))],
+            changes: [.put(Self.head, value: [])])
         for key in keys {
             let storeKey = StoreKey(key.path)
             transaction.conditions.append(
                 .init(storeKey, modRevision: store.modRevision(of: storeKey)))
-            transaction.changes.append(
-                mesh[key].map { .put(storeKey, value: codec.encode($0)) } ?? .delete(storeKey))
+            let change = mesh[key].map { declaration -> StoreTransaction.Change in
+                let lease = lease ?? store.lease(of: storeKey)
+                return .put(storeKey, value: codec.encode(declaration), lease: lease)
+            }
+            transaction.changes.append(change ?? .delete(storeKey))
         }
         return transaction
     }

@@ -35,6 +35,7 @@ public struct StoreEntry: Equatable, Sendable, SortedElement {
 /// A promise to be heard of.
 struct StoreLease: Equatable, SortedElement {
     var id: UInt64
+    /// 0: somebody else's, in a store that several share.
     var life: Duration
     /// In no order. Bound: `StoreLimits.leaseKeys`.
     var keys: [StoreKey] = []
@@ -140,6 +141,58 @@ public struct StoreContents: Sendable {
         entries.put(entry)
         byteCount += entry.byteCount
     }
+
+    // MARK: Following another store
+
+    /// Takes in what has happened to keys elsewhere, as it is.
+    /// - Precondition: the commit is a later one.
+    mutating func follow(_ commit: StoreCommit) {
+        precondition(commit.revision > revision, "a commit of the past")
+        revision = commit.revision
+        for change in commit.changes {
+            drop(change.key)
+            if case .put(let entry) = change { take(entry) }
+        }
+    }
+
+    /// Becomes what is given; the leases that are known stay.
+    mutating func replace(_ others: [StoreEntry], revision: UInt64) {
+        self.revision = revision
+        let before = entries
+        before.forEach { drop($0.key) }
+        for entry in others { take(entry) }
+    }
+
+    mutating func follow(lease id: UInt64, life: Duration) {
+        leases.put(StoreLease(id: id, life: life, keys: leases[id]?.keys ?? []))
+    }
+
+    mutating func forget(lease id: UInt64) {
+        guard var lease = leases[id] else { return }
+        lease.life = .zero
+        if lease.keys.isEmpty { leases.remove(id) } else { leases.put(lease) }
+    }
+
+    private mutating func take(_ entry: StoreEntry) {
+        if entry.lease != 0 {
+            var lease = leases[entry.lease] ?? StoreLease(id: entry.lease, life: .zero)
+            lease.keys.append(entry.key)
+            leases.put(lease)
+        }
+        entries.put(entry)
+        byteCount += entry.byteCount
+    }
+
+    private mutating func drop(_ key: StoreKey) {
+        guard let entry = entries.remove(key) else { return }
+        byteCount -= entry.byteCount
+        detach(key, from: entry.lease)
+        if let lease = leases[entry.lease], lease.keys.isEmpty, lease.life == .zero {
+            leases.remove(entry.lease)
+        }
+    }
+
+    // MARK: Parts of a record
 
     private mutating func put(
         _ key: StoreKey, _ value: [UInt8], _ lease: UInt64

@@ -18,9 +18,11 @@ struct StoreHistory: Sendable {
     private(set) var compacted: UInt64
     private let changeLimit: Int
     private let byteLimit: Int
-    /// The commits from `compacted` + 1 on begin at `start`; those before are gone, and their
+    /// The commits after `compacted` begin at `start`; those before are gone, and their
     /// places are given back when they are half of the array.
     private var commits: [StoreCommit?] = []
+    /// That of the last commit, or the one after which the history begins.
+    private(set) var revision: UInt64
     private var start = 0
     private(set) var changeCount = 0
     private(set) var byteCount = 0
@@ -28,16 +30,15 @@ struct StoreHistory: Sendable {
     /// No commit, after `revision`.
     init(after revision: UInt64, limits: StoreLimits) {
         compacted = revision
+        self.revision = revision
         changeLimit = limits.historyChanges
         byteLimit = limits.historyBytes
     }
 
-    /// The revision of the last commit, or the one after which the history begins.
-    var revision: UInt64 { compacted + UInt64(commits.count - start) }
-
-    /// - Precondition: the commit is the next one.
+    /// - Precondition: the commit is a later one. In a copy of a store there are gaps.
     mutating func append(_ commit: StoreCommit) {
-        precondition(commit.revision == revision + 1, "a commit out of turn")
+        precondition(commit.revision > revision, "a commit out of turn")
+        revision = commit.revision
         commits.append(commit)
         changeCount += Self.weight(commit)
         byteCount += commit.changes.reduce(0) { $0 + $1.byteCount }
@@ -67,11 +68,26 @@ struct StoreHistory: Sendable {
         guard revision >= compacted else { return .compacted(revision: compacted) }
         var found: [StoreCommit] = []
         var room = max(1, limit)
-        for commit in commits[(start + Int(revision - compacted))...] {
+        for commit in commits[place(after: revision)...] {
             guard let commit, room > 0 else { break }
             found.append(commit)
             room -= Self.weight(commit)
         }
         return .commits(found)
+    }
+
+    /// The first place whose commit is after `revision`.
+    private func place(after revision: UInt64) -> Int {
+        var low = start
+        var high = commits.count
+        while low < high {
+            let middle = (low + high) / 2
+            if let commit = commits[middle], commit.revision > revision {
+                high = middle
+            } else {
+                low = middle + 1
+            }
+        }
+        return low
     }
 }

@@ -76,6 +76,8 @@ public enum StoreRefusal: Error, Equatable, Sendable, CustomStringConvertible {
     case leaseLife(Duration)
     /// The store holds as many keys, bytes or leases as it may.
     case full(String)
+    /// What a store elsewhere says of it.
+    case elsewhere(String)
 
     public var description: String {
         switch self {
@@ -97,6 +99,7 @@ public enum StoreRefusal: Error, Equatable, Sendable, CustomStringConvertible {
             "a lease of \(life.seconds) s; \(StoreLimits.leaseLife.lowerBound.seconds) s to "
                 + "\(StoreLimits.leaseLife.upperBound.seconds) s are taken"
         case .full(let what): "the store is full: \(what)"
+        case .elsewhere(let reason): reason
         }
     }
 }

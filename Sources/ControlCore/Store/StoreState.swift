@@ -24,6 +24,8 @@ public struct StoreState: Sendable {
     private var history: StoreHistory
     private var clock = LeaseClock()
     private let limits: StoreLimits
+    /// How often `replace` has made it another store.
+    public private(set) var replacements = 0
 
     /// An empty store.
     public init(limits: StoreLimits = StoreLimits()) {
@@ -66,8 +68,14 @@ public struct StoreState: Sendable {
         history.events(after: revision, limit: limit)
     }
 
-    /// How long a lease lasts without being refreshed; nil if there is none of that number.
-    public func life(ofLease lease: UInt64) -> Duration? { contents.leases[lease]?.life }
+    /// How long a lease lasts without being refreshed; nil if there is none of that number that
+    /// was granted here.
+    public func life(ofLease lease: UInt64) -> Duration? {
+        contents.leases[lease].flatMap { $0.life > .zero ? $0.life : nil }
+    }
+
+    /// Whether keys are under a lease.
+    public func holdsKeys(lease: UInt64) -> Bool { contents.leases[lease]?.keys.isEmpty == false }
 
     /// When the next lease ends unless it is refreshed.
     public var nextExpiry: Instant? { clock.earliest }
@@ -125,6 +133,49 @@ public struct StoreState: Sendable {
             }
         }
     }
+
+    // MARK: Following
+
+    /// Takes in a commit that has happened in the store of which this is a copy. Its revision may
+    /// be any later one: what happened to other keys than those copied is not told.
+    /// - Precondition: the revision is after the present one.
+    public mutating func follow(_ commit: StoreCommit) {
+        contents.follow(commit)
+        history.append(commit)
+    }
+
+    /// Becomes what the store has come to that is copied, after a time of which nothing is known:
+    /// what differs happened at `revision`, all at once, as far as those who watch are told.
+    public mutating func catchUp(_ entries: [StoreEntry], revision: UInt64) {
+        guard revision > self.revision else { return }
+        var changes: [StoreChange] = []
+        var kept: Set<StoreKey> = []
+        for entry in entries {
+            kept.insert(entry.key)
+            if contents.entries[entry.key] != entry { changes.append(.put(entry)) }
+        }
+        contents.entries.forEach { entry in
+            if !kept.contains(entry.key) { changes.append(.delete(entry.key)) }
+        }
+        follow(StoreCommit(revision: revision, changes: changes))
+    }
+
+    /// Becomes a copy of another store. The history begins anew: whoever watches has to read
+    /// everything.
+    public mutating func replace(_ entries: [StoreEntry], revision: UInt64) {
+        contents.replace(entries, revision: revision)
+        history = StoreHistory(after: revision, limits: limits)
+        replacements += 1
+    }
+
+    /// Takes in a lease that was granted by the store of which this is a copy.
+    public mutating func follow(lease: UInt64, life: Duration) {
+        contents.follow(lease: lease, life: life)
+    }
+
+    /// Forgets a lease that has ended in the store of which this is a copy. Its keys go when that
+    /// store says so.
+    public mutating func forget(lease: UInt64) { contents.forget(lease: lease) }
 
     /// Checks what must hold between the parts.
     public func checkInvariants() {

@@ -57,14 +57,20 @@ public struct MeshCodec: Sendable {
     public let declaration: @Sendable ([UInt8]) throws(MeshBodyError) -> MeshDeclaration
     /// `{"declarations": […], "revision": N}`, the latter if it is there.
     public let body: @Sendable ([UInt8]) throws(MeshBodyError) -> MeshBody
+    /// A line of a proxy's watch: `{"version": N, "snapshot": B, "authorities": PEM,
+    /// "declarations": […], "deleted": ["endpoints/shop/cart-1"]}`. Only the first two must be
+    /// there, and of a snapshot the third.
+    public let push: @Sendable ([UInt8]) throws(MeshBodyError) -> MeshPush
 
     public init(
         encode: @escaping @Sendable (MeshDeclaration) -> [UInt8],
         declaration: @escaping @Sendable ([UInt8]) throws(MeshBodyError) -> MeshDeclaration,
-        body: @escaping @Sendable ([UInt8]) throws(MeshBodyError) -> MeshBody
+        body: @escaping @Sendable ([UInt8]) throws(MeshBodyError) -> MeshBody,
+        push: @escaping @Sendable ([UInt8]) throws(MeshBodyError) -> MeshPush
     ) {
         self.encode = encode
         self.declaration = declaration
         self.body = body
+        self.push = push
     }
 }

@@ -1,5 +1,5 @@
 /// A declaration of any kind. Its text in JSON is made and read by `Scenario`, as files are.
-public enum MeshDeclaration: Equatable, Sendable {
+public enum MeshDeclaration: Codable, Equatable, Sendable {
     case service(MeshService)
     case endpoint(MeshEndpoint)
     case route(MeshRoute)

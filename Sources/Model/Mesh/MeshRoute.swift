@@ -109,7 +109,7 @@ extension MeshRoute {
         private let rank: [Int]
         private let text: String
 
-        init(host: String?, match: Match) {
+        public init(host: String?, match: Match) {
             self.host = host
             // The same conditions in other orders are the same.
             self.match = Match(

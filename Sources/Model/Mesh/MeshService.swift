@@ -47,11 +47,14 @@ public struct MeshService: MeshDeclared {
     public var identity: SPIFFEID?
     /// How its endpoints are asked whether they are well; nil: they are not asked.
     public var health: MeshHealthCheck?
+    /// Whom it calls: services by name, or all of a namespace, or all. Its proxies are told of
+    /// these, and of what routes make of calls to them; nil: all.
+    public var calls: [MeshName]?
 
     public init(
         _ name: String, in namespace: String = MeshName.standardNamespace,
         speech: Speech = .http1, mtls: MutualTLS = .strict, identity: SPIFFEID? = nil,
-        health: MeshHealthCheck? = nil
+        health: MeshHealthCheck? = nil, calls: [MeshName]? = nil
     ) {
         self.namespace = namespace
         self.name = name
@@ -59,9 +62,13 @@ public struct MeshService: MeshDeclared {
         self.mtls = mtls
         self.identity = identity
         self.health = health
+        self.calls = calls
     }
 
     public func check(_ problems: inout MeshProblems) {
+        problems.list("calls", calls ?? [], 0...MeshLimits.targets) {
+            $0.reference(nil, $1, breadth: 2)
+        }
         guard let health else { return }
         problems.at("health") { problems in
             health.check(&problems)

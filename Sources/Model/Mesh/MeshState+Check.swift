@@ -96,6 +96,11 @@ private struct MeshCheck {
     }
 
     private func check(_ service: MeshService, _ problems: inout MeshProblems) {
+        for (index, target) in (service.calls ?? []).enumerated() {
+            problems.at("calls") {
+                checkTarget("\(index)", target, in: service.namespace, &$0)
+            }
+        }
         guard let identity = service.identity, identity.trustDomain != state.trustDomain else {
             return
         }

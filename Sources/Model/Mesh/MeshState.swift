@@ -107,6 +107,9 @@ extension MeshState {
         (endpointNames[service] ?? []).sorted().compactMap { endpoints[$0] }
     }
 
+    /// The services that have endpoints, declared or not, in no order.
+    public var servicesWithEndpoints: [MeshName] { Array(endpointNames.keys) }
+
     /// The policy that holds for a service, the narrowest that means it; nil: none does.
     ///
     /// - Complexity: that of all policies.

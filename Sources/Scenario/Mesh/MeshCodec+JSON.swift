@@ -22,10 +22,14 @@ extension MeshCodec {
             let body = reading.body(try MeshBodyReading.document(bytes))
             try reading.finish()
             return body
+        },
+        push: { bytes throws(MeshBodyError) in
+            var reading = MeshPushReading(bytes)
+            return try reading.push()
         })
 }
 
-private struct MeshBodyReading {
+struct MeshBodyReading {
     private var problems: [MeshBodyProblem] = []
     private var decoding = Decoding()
 

@@ -236,12 +236,17 @@ extension Form where Value == MeshName {
 
 extension Form where Value == [MeshName] {
     /// Services, or all of a namespace, or all.
-    fileprivate static var services: Form {
+    fileprivate static var services: Form { services(1...MeshLimits.targets) }
+
+    /// The same, or none.
+    static var calls: Form { services(0...MeshLimits.targets) }
+
+    private static func services(_ count: ClosedRange<Int>) -> Form {
         let label = labelPattern
         let name = Form<MeshName>.reference(
             "a service such as cart or shop/cart, or * or */*,",
             pattern: "(\(label)/)?(\(label)|\\*)|\\*/\\*", breadth: 2)
-        return list(of: name, 1...MeshLimits.targets)
+        return list(of: name, count)
     }
 }
 
@@ -259,6 +264,10 @@ extension DeclarationDraft {
         references(&value) { $0.resolved(in: namespace) }
         return value
     }
+}
+
+extension DeclarationDraft<MeshService> {
+    var resolved: MeshService { resolving { $0.calls = $0.calls?.map($1) } }
 }
 
 extension DeclarationDraft<MeshRoute> {

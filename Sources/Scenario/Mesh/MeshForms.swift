@@ -33,7 +33,7 @@ enum MeshForms {
         }
         guard let kind = Form<MeshKind>.choice.decode(kindNode, &decoding) else { return nil }
         switch kind {
-        case .service: return service.decode(node, &decoding).map { .service($0.value) }
+        case .service: return service.decode(node, &decoding).map { .service($0.resolved) }
         case .endpoint: return endpoint.decode(node, &decoding).map { .endpoint($0.value) }
         case .route: return route.decode(node, &decoding).map { .route($0.resolved) }
         case .policy: return policy.decode(node, &decoding).map { .policy($0.resolved) }
@@ -95,6 +95,14 @@ extension Shape where Whole == DeclarationDraft<MeshService> {
                 .init(
                     "health", \.value.health, Form<MeshHealthCheck>.health.optional,
                     about: "how endpoints are asked whether they are well; absent: not at all"),
+                .init(
+                    "calls", \.value.calls, Form<[MeshName]>.calls.optional,
+                    about:
+                        """
+                        whom it calls, as `to` of a policy; its proxies learn of these only; \
+                        absent: `["*/*"]`, all
+                        """
+                ),
             ])
     }
 }

@@ -36,6 +36,7 @@ extension MeshService {
         ]
         if let identity { members.append(.init("identity", .string(identity.rawValue))) }
         if let health { members.append(.init("health", health.json)) }
+        if let calls { members.append(.init("calls", calls.json)) }
         return members
     }
 }

@@ -215,7 +215,7 @@ extension MeshDeclaration {
 
 extension Node {
     /// The place of what stands at a path of keys and numbers, as far as it is written.
-    fileprivate func place(of path: [String]) -> Place {
+    func place(of path: [String]) -> Place {
         guard let step = path.first else { return place }
         let next: Node?
         switch content {

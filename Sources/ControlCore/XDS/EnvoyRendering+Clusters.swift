@@ -1,0 +1,138 @@
+import Base
+import Model
+
+// Where requests go: clusters, and the endpoints of each.
+
+extension EnvoyRendering {
+    func clusters() throws(EnvoyRefusal) -> EnvoyContent {
+        var clusters: [EnvoyContent.Item] = []
+        for service in services {
+            clusters.append(
+                .init(name: service.meshName.text, json: try cluster(service).json))
+        }
+        if let app = facts.app {
+            clusters.append(.init(name: Self.appName, json: self.app(app).json))
+        }
+        return EnvoyContent(.clusters, clusters)
+    }
+
+    private func cluster(_ service: MeshService) throws(EnvoyRefusal) -> EnvoyValue {
+        let name = service.meshName
+        let policy = view.policy(for: name)
+        let isSecure = service.mtls != .off
+        // Whoever speaks TLS for a service is a proxy, and these share connections.
+        let isHTTP2 = isSecure || service.speech == .http2
+        let cluster: EnvoyValue = .typed(
+            EnvoyType.clusters.message,
+            [
+                "name": .text(name.text), "type": "EDS",
+                "eds_cluster_config": ["eds_config": Self.source],
+                "connect_timeout": .duration(policy?.timeouts.connect ?? .seconds(5)),
+                "lb_policy": "ROUND_ROBIN",
+                "circuit_breakers": breaker(policy?.breaker ?? .init()),
+                "typed_extension_protocol_options": Self.speech(
+                    isHTTP2, idle: policy?.timeouts.idle ?? .seconds(3600)),
+            ])
+        guard isSecure else { return cluster }
+        guard let identity = view.identity(of: service) else {
+            throw EnvoyRefusal("the service \(name.text) can have no identity")
+        }
+        return cluster.with(
+            "transport_socket",
+            .filter(
+                "envoy.transport_sockets.tls",
+                .typed(
+                    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                    [
+                        "sni": .text("\(name.name).\(name.namespace).mesh"),
+                        "common_tls_context": security(
+                            ["h2"], validation: Self.identities(identity.rawValue)),
+                    ])))
+    }
+
+    private func app(_ address: NumericAddress) -> EnvoyValue {
+        .typed(
+            EnvoyType.clusters.message,
+            [
+                "name": .text(Self.appName), "type": "STATIC", "connect_timeout": "5s",
+                "circuit_breakers": breaker(.init()),
+                "typed_extension_protocol_options": Self.speech(
+                    own.speech == .http2, idle: .seconds(3600)),
+                "load_assignment": [
+                    "cluster_name": .text(Self.appName),
+                    "endpoints": [
+                        ["lb_endpoints": [["endpoint": ["address": .address(address)]]]]
+                    ],
+                ],
+            ])
+    }
+
+    /// What declarations give to each worker, Envoy's workers have together. It also counts
+    /// requests and retries, which declarations do not.
+    private func breaker(_ breaker: MeshPolicy.Breaker) -> EnvoyValue {
+        func all(_ each: Int) -> EnvoyValue {
+            .number(Int(clamping: min(each * facts.workers, Int(UInt32.max))))
+        }
+        let unlimited = EnvoyValue.number(Int(UInt32.max))
+        return [
+            "thresholds": [
+                [
+                    "max_connections": all(breaker.connections ?? 1024),
+                    "max_pending_requests": all(breaker.pending ?? 1024),
+                    "max_requests": unlimited, "max_retries": unlimited,
+                ]
+            ]
+        ]
+    }
+
+    static func speech(_ isHTTP2: Bool, idle: Duration) -> EnvoyValue {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        let explicit: EnvoyValue =
+            isHTTP2
+            ? ["http2_protocol_options": ["allow_connect": true, "max_concurrent_streams": 128]]
+            : ["http_protocol_options": [:]]
+        return .object([
+            .init(
+                name: options,
+                value: .typed(
+                    options,
+                    [
+                        "common_http_protocol_options": ["idle_timeout": .duration(idle)],
+                        "explicit_http_config": explicit,
+                    ]))
+        ])
+    }
+
+    /// The endpoints of a cluster; nil: of none that there is.
+    func endpoints(_ cluster: String) throws(EnvoyRefusal) -> EnvoyContent? {
+        guard let key = MeshKey(path: "\(MeshKind.service.plural)/\(cluster)"),
+            view.services[key.name] != nil
+        else { return nil }
+        let endpoints = view.endpoints(of: key.name).filter { $0.health == .healthy }
+        let weight = endpoints.reduce(0) { $0 + $1.weight }
+        guard weight <= Int(UInt32.max) else {
+            throw EnvoyRefusal(
+                "the weights of the endpoints of \(cluster) are \(weight) together, and Envoy "
+                    + "takes \(UInt32.max) at most")
+        }
+        let items = endpoints.compactMap { endpoint in
+            NumericAddress(endpoint.address).map { address -> EnvoyValue in
+                [
+                    "endpoint": ["address": .address(address)],
+                    "load_balancing_weight": .number(endpoint.weight),
+                ]
+            }
+        }
+        precondition(items.count == endpoints.count, "an endpoint without an address was declared")
+        return EnvoyContent(.endpoints, cluster, Self.assignment(cluster, items))
+    }
+
+    private static func assignment(_ cluster: String, _ items: [EnvoyValue]) -> EnvoyValue {
+        .typed(
+            EnvoyType.endpoints.message,
+            [
+                "cluster_name": .text(cluster),
+                "endpoints": items.isEmpty ? [] : [["lb_endpoints": .list(items)]],
+            ])
+    }
+}

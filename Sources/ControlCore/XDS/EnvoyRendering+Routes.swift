@@ -1,0 +1,160 @@
+import Base
+import Model
+
+// Which requests go where. A mesh holds its conditions against a request one after the other, most
+// particular first; Envoy first chooses a virtual host by the request's host, and then a route of
+// it. So the virtual host of a pattern has all conditions whose hosts cover it, in their order:
+// whoever finds none of its own falls through to the wider ones, as in the reference proxy.
+
+extension EnvoyRendering {
+    private struct Entry {
+        let condition: MeshRoute.Condition
+        let route: EnvoyValue
+        let clusters: [String]
+    }
+
+    func routes() throws(EnvoyRefusal) -> EnvoyContent {
+        let entries = try entries()
+        var hosts = Set(entries.map { $0.condition.host ?? "*" })
+        hosts.insert("*")
+        let virtualHosts = hosts.sorted().map { host -> EnvoyValue in
+            let routes = entries.filter { Self.covers($0.condition.host, host) }.map(\.route)
+            return ["name": .text(host), "domains": [.text(host)], "routes": .list(routes)]
+        }
+        let table = EnvoyValue.typed(
+            EnvoyType.routes.message,
+            [
+                "name": .text(Self.outboundName), "ignore_port_in_host_matching": true,
+                "virtual_hosts": .list(virtualHosts),
+            ])
+        return EnvoyContent(
+            .routes, Self.outboundName, table, uses: Set(entries.flatMap(\.clusters)))
+    }
+
+    /// Those that are declared, and for each service one by its own name; of two alike, the one
+    /// that is declared comes first.
+    private func entries() throws(EnvoyRefusal) -> [Entry] {
+        var all: [(isNamed: Bool, entry: Entry)] = []
+        for (condition, name) in view.conditions {
+            guard let route = view.routes[name] else { continue }
+            all.append((false, try entry(condition, route)))
+        }
+        for service in services {
+            let name = service.meshName
+            var hosts = ["\(name.name).\(name.namespace)", "\(name.name).\(name.namespace).mesh"]
+            if name.namespace == own.namespace { hosts.append(name.name) }
+            for host in hosts {
+                let condition = MeshRoute.Condition(host: host, match: .init())
+                let action: EnvoyValue = [
+                    "cluster": .text(name.text), "timeout": .duration(timeout(name)),
+                ]
+                all.append(
+                    (
+                        true,
+                        Entry(
+                            condition: condition, route: Self.route(condition.match, action),
+                            clusters: [name.text])
+                    ))
+            }
+        }
+        return all.sorted { a, b in
+            a.entry.condition == b.entry.condition
+                ? !a.isNamed && b.isNamed : a.entry.condition < b.entry.condition
+        }.map(\.entry)
+    }
+
+    private func timeout(_ service: MeshName) -> Duration {
+        view.policy(for: service)?.timeouts.request ?? Self.requestTimeout
+    }
+
+    private func entry(
+        _ condition: MeshRoute.Condition, _ route: MeshRoute
+    ) throws(EnvoyRefusal) -> Entry {
+        let shares = route.destinations.filter { $0.weight > 0 }
+        for share in shares where view.services[share.service]?.speech ?? .tcp == .tcp {
+            throw EnvoyRefusal(
+                "the route \(route.meshName.text) leads to \(share.service.text), which cannot be "
+                    + "a destination")
+        }
+        let timeouts = shares.map { timeout($0.service) }
+        guard let first = timeouts.first else {
+            preconditionFailure("a route to nowhere was declared")
+        }
+        guard route.timeout != nil || timeouts.allSatisfy({ $0 == first }) else {
+            let list = zip(shares, timeouts).map { "\($0.service.text) \(EnvoyValue.seconds($1))" }
+            throw EnvoyRefusal(
+                "the destinations of the route \(route.meshName.text) have different request "
+                    + "timeouts (\(list.joined(separator: ", "))), and Envoy has one for a route: "
+                    + "say `timeout`")
+        }
+        var action: EnvoyValue = ["timeout": .duration(route.timeout ?? first)]
+        let clusters = shares.map(\.service.text)
+        if shares.count == 1 {
+            action = action.with("cluster", .text(clusters[0]))
+        } else {
+            let items = shares.map { share -> EnvoyValue in
+                ["name": .text(share.service.text), "weight": .number(share.weight)]
+            }
+            action = action.with("weighted_clusters", ["clusters": .list(items)])
+        }
+        return Entry(
+            condition: condition, route: Self.route(condition.match, action), clusters: clusters)
+    }
+
+    private static func route(_ match: MeshRoute.Match, _ action: EnvoyValue) -> EnvoyValue {
+        var conditions: EnvoyValue =
+            switch match.path {
+            case .exact(let path): ["path": .text(path)]
+            case .prefix(let prefix) where prefix.hasSuffix("/"): ["prefix": .text(prefix)]
+            case .prefix(let prefix): ["path_separated_prefix": .text(prefix)]
+            }
+        let headers = headers(match.methods, match.headers)
+        if !headers.isEmpty { conditions = conditions.with("headers", .list(headers)) }
+        return ["match": conditions, "route": action]
+    }
+
+    /// Matchers that must all hold.
+    static func headers(
+        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch]
+    ) -> [EnvoyValue] {
+        var all: [EnvoyValue] = []
+        if !methods.isEmpty {
+            all.append(["name": ":method", "string_match": oneOf(methods)])
+        }
+        for header in headers {
+            if let value = header.value {
+                all.append(["name": .text(header.name), "string_match": ["exact": .text(value)]])
+            } else {
+                all.append(["name": .text(header.name), "present_match": true])
+            }
+        }
+        return all
+    }
+
+    /// One of some words.
+    private static func oneOf(_ words: [String]) -> EnvoyValue {
+        guard words.count > 1 else { return ["exact": .text(words[0])] }
+        return ["safe_regex": ["regex": .text(words.map(quoted).joined(separator: "|"))]]
+    }
+
+    /// A text as a regular expression that means it (RE2: a backslash before punctuation).
+    static func quoted(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            let isPlain =
+                scalar.value >= 0x80 || scalar.properties.isAlphabetic
+                || ("0"..."9").contains(scalar)
+            if !isPlain { result += "\\" }
+            result.unicodeScalars.append(scalar)
+        }
+        return result
+    }
+
+    /// Whether a condition's host (nil: any) means every host that a pattern does.
+    private static func covers(_ host: String?, _ pattern: String) -> Bool {
+        guard let host, host != pattern else { return true }
+        // `*.a.b` means what ends in `.a.b` and has more before it.
+        return host.hasPrefix("*.") && pattern.count >= host.count
+            && pattern.hasSuffix(host.dropFirst())
+    }
+}

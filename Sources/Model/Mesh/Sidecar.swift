@@ -1,0 +1,214 @@
+// What a proxy beside a service's process serves, made of what the mesh says and what only the
+// proxy knows. A function of both and nothing else: every proxy of a service makes the same of the
+// same.
+
+import Base
+
+/// How far a service has come from one way of being spoken to, TLS or cleartext, to the other.
+public enum MeshModeChange: Equatable, Sendable {
+    /// Clients go on as before; servers take both.
+    case announced
+    /// Clients go the new way; servers still take both.
+    case followed
+}
+
+/// What a proxy beside a process of a service knows by itself.
+public struct SidecarFacts: Equatable, Sendable {
+    public var service: MeshName
+    /// Where the service's process answers; nil: the proxy takes no requests for it.
+    public var app: String?
+    /// Where requests to the service come in. Port 0: any free one.
+    public var inbound: String
+    /// Where the service's process sends its requests to others.
+    public var outbound: String
+    /// PEM files: the own certificate with its key, and whom to trust.
+    public var identity: String
+    public var authorities: String
+    public var admin: String?
+    public var accessLog: String?
+    public var workers: Int
+
+    public init(
+        service: MeshName, app: String?, inbound: String, outbound: String, identity: String,
+        authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1
+    ) {
+        self.service = service
+        self.app = app
+        self.inbound = inbound
+        self.outbound = outbound
+        self.identity = identity
+        self.authorities = authorities
+        self.admin = admin
+        self.accessLog = accessLog
+        self.workers = workers
+    }
+}
+
+/// Why nothing can be made of what a mesh says.
+public enum SidecarError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The proxy's own service is not declared.
+    case noService(MeshName)
+    /// A service has no identity that a certificate could carry.
+    case noIdentity(MeshName)
+
+    public var description: String {
+        switch self {
+        case .noService(let name): "there is no service \(name.text)"
+        case .noIdentity(let name): "the service \(name.text) can have no identity"
+        }
+    }
+}
+
+extension ProxyConfiguration {
+    /// The names of a sidecar's listeners.
+    public static let inboundName = "inbound"
+    public static let outboundName = "outbound"
+    /// The cluster that is the service's own process. Those of services have a `/`.
+    private static let appName = "app"
+
+    /// The configuration of a proxy beside a process of a service.
+    ///
+    /// - Parameters:
+    ///   - changes: services that are between two ways of being spoken to.
+    ///   - mesh: what the proxy needs of it, or all of it.
+    /// - Throws: where the mesh says nothing that could be served.
+    public init(
+        sidecar facts: SidecarFacts, in mesh: MeshState,
+        changes: [MeshName: MeshModeChange] = [:]
+    ) throws(SidecarError) {
+        guard let own = mesh.services[facts.service] else { throw .noService(facts.service) }
+        // A service of bytes has neither host nor path to be told by.
+        let services = mesh.services.values
+            .filter { $0.speech != .tcp }.sorted { $0.meshName < $1.meshName }
+        var listeners = [Listener(name: Self.outboundName, address: facts.outbound)]
+        var clusters: [Cluster] = []
+        for service in services {
+            clusters.append(
+                try Self.cluster(service, facts, in: mesh, changes[service.meshName]))
+        }
+        if let app = facts.app {
+            listeners.insert(
+                Self.inbound(own, facts, in: mesh, changes[own.meshName]), at: 0)
+            // How long a request may take is for its client's proxy to say.
+            clusters.append(
+                Cluster(
+                    name: Self.appName, endpoints: [Endpoint(app)], speech: own.clusterSpeech,
+                    requestTimeout: .zero))
+        }
+        self.init(
+            listeners: listeners, routes: Self.routes(services, of: own, in: mesh),
+            clusters: clusters, admin: facts.admin, accessLog: facts.accessLog,
+            workers: facts.workers)
+    }
+
+    // MARK: Requests to the service
+
+    private static func inbound(
+        _ own: MeshService, _ facts: SidecarFacts, in mesh: MeshState, _ change: MeshModeChange?
+    ) -> Listener {
+        let mode = change == nil ? own.mtls : .permissive
+        let tls = ServerTLS(
+            certificate: facts.identity, key: facts.identity, authorities: facts.authorities,
+            clientCertificate: .required, minimumVersion: .v13)
+        return Listener(
+            name: inboundName, address: facts.inbound,
+            speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
+            tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
+            authorization: authorization(of: own.meshName, in: mesh))
+    }
+
+    private static func authorization(
+        of service: MeshName, in mesh: MeshState
+    ) -> Authorization? {
+        let all = mesh.authorizations.values
+            .filter { $0.targets.contains { $0.covers(service) } }
+            .sorted { $0.meshName < $1.meshName }
+        guard !all.isEmpty else { return nil }
+        let allows = all.filter { $0.action == .allow }
+        return Authorization(
+            deny: all.filter { $0.action == .deny }.flatMap(\.rules),
+            allow: allows.isEmpty ? nil : allows.flatMap(\.rules))
+    }
+
+    // MARK: Requests to others
+
+    private static func cluster(
+        _ service: MeshService, _ facts: SidecarFacts, in mesh: MeshState,
+        _ change: MeshModeChange?
+    ) throws(SidecarError) -> Cluster {
+        let name = service.meshName
+        let policy = mesh.policy(for: name)
+        var cluster = Cluster(
+            name: name.text,
+            endpoints: mesh.endpoints(of: name).filter { $0.health == .healthy }
+                .map { Endpoint($0.address, weight: $0.weight) },
+            speech: service.clusterSpeech, requestTimeout: policy?.timeouts.request,
+            idleTimeout: policy?.timeouts.idle)
+        if let connect = policy?.timeouts.connect { cluster.connectTimeout = connect }
+        if let most = policy?.breaker.connections { cluster.maxConnections = most }
+        if let most = policy?.breaker.pending { cluster.maxPending = most }
+        // Until clients follow a change, they go the other way than the mode says.
+        guard (service.mtls != .off) != (change == .announced) else { return cluster }
+        guard let identity = mesh.identity(of: service) else { throw .noIdentity(name) }
+        cluster.tls = ClientTLS(
+            authorities: facts.authorities, certificate: facts.identity, key: facts.identity,
+            serverName: name.host, names: [identity.rawValue], minimumVersion: .v13)
+        // Whoever speaks TLS for a service is a proxy, and these share connections.
+        cluster.speech = .http2
+        return cluster
+    }
+
+    /// Those that are declared, and for each service one by its own name. All stand in the order of
+    /// `MeshRoute.Condition`; of two alike, the one that is declared comes first.
+    private static func routes(
+        _ services: [MeshService], of own: MeshService, in mesh: MeshState
+    ) -> [Route] {
+        var all: [(condition: MeshRoute.Condition, isNamed: Bool, route: Route)] = []
+        for (condition, name) in mesh.conditions {
+            guard let declared = mesh.routes[name] else { continue }
+            let shares = declared.destinations.filter { $0.weight > 0 }
+                .map { Share($0.service.text, weight: $0.weight) }
+            all.append(
+                (
+                    condition, false,
+                    Route(condition, shares: shares, timeout: declared.timeout)
+                ))
+        }
+        for service in services {
+            let name = service.meshName
+            var hosts = ["\(name.name).\(name.namespace)", name.host]
+            if name.namespace == own.namespace { hosts.append(name.name) }
+            for host in hosts {
+                let condition = MeshRoute.Condition(host: host, match: .init())
+                all.append(
+                    (condition, true, Route(condition, shares: [Share(name.text)], timeout: nil)))
+            }
+        }
+        return all.sorted { a, b in
+            a.condition == b.condition ? !a.isNamed && b.isNamed : a.condition < b.condition
+        }.map(\.route)
+    }
+}
+
+extension ProxyConfiguration.Route {
+    fileprivate init(
+        _ condition: MeshRoute.Condition, shares: [ProxyConfiguration.Share], timeout: Duration?
+    ) {
+        self.init(
+            hosts: condition.host.map { [$0] } ?? [], path: condition.match.path,
+            methods: condition.match.methods, headers: condition.match.headers, shares: shares,
+            timeout: timeout)
+    }
+}
+
+extension MeshService {
+    /// What its own process speaks; bytes are passed on without a look at them.
+    fileprivate var clusterSpeech: ProxyConfiguration.Cluster.Speech {
+        speech == .http2 ? .http2 : .http1
+    }
+}
+
+extension MeshName {
+    /// The host that means a service in the whole mesh.
+    public var host: String { "\(name).\(namespace).mesh" }
+}

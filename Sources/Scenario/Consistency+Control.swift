@@ -1,0 +1,229 @@
+// What only a mesh with a control plane can do, and what proxies that join it cannot: they have
+// one listener for requests of all kinds, and speak with each other as the mesh says, not the arm.
+
+import Base
+import Model
+
+/// Changes of one arm.
+private let mostChanges = 10_000
+
+extension Consistency {
+    func checkControl(_ decoding: inout Decoding) {
+        draft.phases.value.forEach { checkChanges(of: $0, &decoding) }
+        guard draft.mesh.control.value != nil else { return checkUncontrolled(&decoding) }
+        let place = draft.mesh.control.place
+        if draft.mesh.dataplane == .none {
+            decoding.report(place, "without a mesh (dataplane: none) there is nothing to control")
+        }
+        if draft.mesh.mode == .gateway {
+            decoding.report(
+                place, "a gateway does not join: with mode: gateway write control: false")
+        }
+        if let speech = draft.mesh.hop.speech, speech.place.source != .standard {
+            decoding.report(speech.place, Self.hopMessage)
+        }
+        for arm in draft.arms.value where arm.via == .mesh {
+            if let speech = arm.hop.speech { decoding.report(speech.place, Self.hopMessage) }
+            draft.loads.forEach { checkJoined($0, arm, &decoding) }
+        }
+        checkNames(&decoding)
+    }
+
+    private static var hopMessage: String {
+        "proxies that join speak HTTP/2 with each other, and in cleartext what the service "
+            + "speaks: leave this out, or write control: false"
+    }
+
+    /// Nobody would be told.
+    private func checkUncontrolled(_ decoding: inout Decoding) {
+        let changes = draft.phases.value.flatMap(\.changes).map(\.place)
+        let rules = draft.policies.map(\.node.place) + draft.authorizations.map(\.node.place)
+        for place in rules + changes {
+            decoding.report(
+                place, "only a control plane can tell proxies of this: mesh: {control: true}")
+        }
+        let modes = [draft.mesh.hopSecurity] + draft.arms.value.compactMap(\.hopSecurity)
+        for mode in modes where mode.value == .permissive {
+            decoding.report(
+                mode.place, "permissive is for proxies that join: mesh: {control: true}")
+        }
+    }
+
+    private func checkJoined(
+        _ load: LoadDraft, _ arm: ArmDraft, _ decoding: inout Decoding
+    ) {
+        guard let place = arm.speech?.place ?? arm.security?.place ?? load.to?.place else { return }
+        let who = "the proxy beside '\(load.name?.value ?? "")' joins a control plane"
+        if (arm.speech?.value ?? load.speech) == .tcp {
+            decoding.report(
+                place,
+                "\(who), and tells services by their names, which bytes do not have: "
+                    + "write control: false")
+        }
+        if (arm.security?.value ?? load.security) != .off {
+            decoding.report(
+                place,
+                "\(who), and takes its process's requests in cleartext: write tls: off, "
+                    + "or control: false")
+        }
+    }
+
+    /// Services, loads and proxies have names in the mesh, which are labels of DNS.
+    private func checkNames(_ decoding: inout Decoding) {
+        let services = draft.services.compactMap(\.name)
+        let loads = draft.loads.compactMap(\.name)
+        let names = services.map { ($0, $0.value) } + loads.map { ($0, "load-\($0.value)") }
+        for (name, text) in names where !MeshName.isLabel(text + "-63") {
+            decoding.report(
+                name.place,
+                "'\(text)' cannot name a service of a mesh: at most \(MeshLimits.nameBytes - 3) "
+                    + "letters, digits and hyphens, no hyphen at its beginning")
+        }
+        for load in loads {
+            guard let service = services.first(where: { $0.value == "load-\(load.value)" })
+            else { continue }
+            decoding.report(
+                load.place,
+                "in the mesh the load '\(load.value)' is called '\(service.value)', as a service "
+                    + "is already")
+        }
+    }
+
+    private func checkChanges(of phase: PhaseDraft, _ decoding: inout Decoding) {
+        var count = 0
+        for change in phase.changes {
+            if change.at.value >= phase.duration, phase.duration > .zero {
+                let place = change.at.place.source == .standard ? change.place : change.at.place
+                decoding.report(
+                    place, "the phase is over by then: it lasts \(phase.duration.text)")
+                continue
+            }
+            count += change.offsets(within: phase.duration).count
+            if let drain = change.drain { checkReplica(drain, &decoding) }
+        }
+        guard count > mostChanges, let place = phase.changes.first?.place else { return }
+        decoding.report(place, "\(count) changes of one phase are more than \(mostChanges)")
+    }
+
+    private func checkReplica(
+        _ drain: Placed<ChangeDraft.ReplicaName>, _ decoding: inout Decoding
+    ) {
+        let names = draft.services.compactMap(\.name?.value)
+        guard names.count == draft.services.count else { return }
+        guard let service = draft.services.first(where: { $0.name?.value == drain.value.service })
+        else {
+            let hint = suggestion(for: drain.value.service, in: names)
+            decoding.report(drain.place, "unknown service '\(drain.value.service)'\(hint)")
+            return
+        }
+        guard drain.value.replica >= service.replicas else { return }
+        decoding.report(
+            drain.place,
+            "'\(drain.value.service)' has \(service.replicas) replicas, counted from 0")
+    }
+}
+
+/// The mesh that a scenario declares, held against the rules of meshes as the control plane will
+/// hold it.
+struct MeshConsistency {
+    let draft: ScenarioDraft
+    let experiment: Experiment
+    let root: Place
+
+    func check(_ decoding: inout Decoding) {
+        for arm in experiment.arms where experiment.isJoined(arm) {
+            checkDeclarations(of: arm, &decoding)
+        }
+        checkExpectations(&decoding)
+    }
+
+    private func checkDeclarations(of arm: ArmPlan, _ decoding: inout Decoding) {
+        let declarations = experiment.declarations(in: arm)
+        var seen: Set<MeshKey> = []
+        var state = MeshState()
+        for declaration in declarations {
+            if !seen.insert(declaration.key).inserted {
+                decoding.report(
+                    place(of: declaration.key, last: true),
+                    "there is already a \(declaration.key.title)")
+            }
+            state.declare(declaration)
+        }
+        let problems = state.check()
+        for problem in problems { decoding.report(place(of: problem), problem.message) }
+        guard problems.isEmpty else { return }
+        checkChanges(of: state, &decoding)
+    }
+
+    /// Each change once, in the order of their first instants.
+    private func checkChanges(of state: MeshState, _ decoding: inout Decoding) {
+        var state = state
+        for phase in draft.phases.value {
+            for change in phase.changes.sorted(by: { $0.at.value < $1.at.value }) {
+                let applied = change.apply ?? []
+                for declaration in applied { state.declare(declaration.value) }
+                let problems = state.check(changed: Set(applied.map(\.value.key)))
+                for problem in problems {
+                    let own = applied.last { $0.value.key == problem.key }
+                    decoding.report(
+                        own?.node.place(of: problem.path) ?? change.place,
+                        own == nil ? problem.description : problem.message)
+                }
+                if !problems.isEmpty { return }
+            }
+        }
+    }
+
+    private func place(of problem: MeshProblem) -> Place {
+        node(of: problem.key)?.place(of: problem.path) ?? place(of: problem.key)
+    }
+
+    private func place(of key: MeshKey, last: Bool = false) -> Place {
+        node(of: key, last: last)?.place ?? draft.mesh.control.place
+    }
+
+    private func node(of key: MeshKey, last: Bool = false) -> Node? {
+        let nodes =
+            draft.policies.filter { $0.value.key == key }.map(\.node)
+            + draft.authorizations.filter { $0.value.key == key }.map(\.node)
+        return last ? nodes.last : nodes.first
+    }
+
+    // MARK: Expectations
+
+    private func checkExpectations(_ decoding: inout Decoding) {
+        for (expectation, line) in zip(experiment.expectations, draft.expectations) {
+            let metrics = expectation.left.metrics + expectation.right.metrics
+            guard metrics.contains(where: { $0.latency == .configPush }) else { continue }
+            let name = expectation.arm ?? experiment.armNames.subject
+            guard let arm = experiment.arms.first(where: { $0.name == name }) else { continue }
+            if !experiment.isJoined(arm) || metrics.contains(where: \.isDifference) {
+                decoding.report(
+                    line.node.place,
+                    "config_push is of one arm whose proxies join a control plane")
+            } else if !experiment.isPushed(during: expectation.phase) {
+                decoding.report(
+                    line.node.place, "config_push of what? Nothing is applied or drained then")
+            }
+        }
+    }
+}
+
+extension Experiment {
+    /// Whether proxies are told of a change that is due in a phase, or in any measured one.
+    fileprivate func isPushed(during name: String?) -> Bool { pushes(during: name) > 0 }
+
+    /// Changes of which proxies are told, in a phase or in all measured ones.
+    func pushes(during name: String?) -> Int {
+        var start = Duration.zero
+        var count = 0
+        for phase in phases {
+            let end = start + phase.duration
+            if phase.measure, name == nil || name == phase.name {
+                count += changes.count { $0.isPushed && start <= $0.offset && $0.offset < end }
+            }
+            start = end
+        }
+        return count
+    }
+}

@@ -1,0 +1,187 @@
+import Base
+import Model
+import Testing
+
+@Suite struct SidecarTests {
+    private static let web = MeshName("web", in: "shop")
+    private static let cart = MeshName("cart", in: "shop")
+
+    /// A service that calls another of its own namespace, and one elsewhere.
+    private static var declarations: [MeshDeclaration] {
+        [
+            .service(MeshService("web", in: "shop")),
+            .service(MeshService("cart", in: "shop", speech: .http2)),
+            .service(MeshService("mail", in: "post", mtls: .off)),
+            .endpoint(
+                MeshEndpoint("cart-1", in: "shop", service: "cart", address: "127.0.0.1:9001")),
+            .endpoint(
+                MeshEndpoint(
+                    "cart-2", in: "shop", service: "cart", address: "127.0.0.1:9002", weight: 3)),
+            .endpoint(
+                MeshEndpoint(
+                    "cart-3", in: "shop", service: "cart", address: "127.0.0.1:9003",
+                    health: .draining)),
+            .endpoint(
+                MeshEndpoint("mail-1", in: "post", service: "mail", address: "127.0.0.1:9004")),
+        ]
+    }
+
+    private static func facts(_ service: MeshName = web, app: String? = "127.0.0.1:8080")
+        -> SidecarFacts
+    {
+        SidecarFacts(
+            service: service, app: app, inbound: "127.0.0.1:0", outbound: "127.0.0.1:15001",
+            identity: "id", authorities: "ca", workers: 2)
+    }
+
+    private static func make(
+        _ more: MeshDeclaration..., of service: MeshName = web, app: String? = "127.0.0.1:8080",
+        changes: [MeshName: MeshModeChange] = [:]
+    ) throws -> ProxyConfiguration {
+        try ProxyConfiguration(
+            sidecar: facts(service, app: app), in: MeshState(declarations + more),
+            changes: changes)
+    }
+
+    private func cluster(_ name: String, _ configuration: ProxyConfiguration) throws
+        -> ProxyConfiguration.Cluster
+    {
+        try #require(configuration.clusters.first { $0.name == name })
+    }
+
+    @Test func clustersAreServices() throws {
+        let made = try Self.make()
+        #expect(made.clusters.map(\.name) == ["post/mail", "shop/cart", "shop/web", "app"])
+        let cart = try cluster("shop/cart", made)
+        #expect(
+            cart.endpoints == [.init("127.0.0.1:9001"), .init("127.0.0.1:9002", weight: 3)])
+        #expect(cart.speech == .http2)
+        let tls = try #require(cart.tls)
+        #expect(tls.names == ["spiffe://meshbench.test/ns/shop/sa/cart"])
+        #expect(tls.certificate == "id" && tls.key == "id" && tls.authorities == "ca")
+        #expect(tls.serverName == "cart.shop.mesh" && tls.minimumVersion == .v13)
+        // A service that takes cleartext is spoken to in its own way.
+        let mail = try cluster("post/mail", made)
+        #expect(mail.tls == nil && mail.speech == .http1)
+        // Between proxies it is HTTP/2 whatever the service speaks.
+        #expect(try cluster("shop/web", made).speech == .http2)
+        #expect(made.workers == 2)
+    }
+
+    @Test func policiesSayHowTheyAreCarried() throws {
+        let made = try Self.make(
+            .policy(
+                MeshPolicy(
+                    "all", targets: [MeshName("*", in: "*")],
+                    timeouts: .init(connect: .seconds(1), request: .seconds(2)))),
+            .policy(
+                MeshPolicy(
+                    "cart", in: "shop", targets: [Self.cart],
+                    timeouts: .init(request: .zero, idle: .seconds(9)),
+                    breaker: .init(connections: 7, pending: 0))))
+        let cart = try cluster("shop/cart", made)
+        #expect(cart.requestTimeout == .zero && cart.idleTimeout == .seconds(9))
+        #expect(cart.maxConnections == 7 && cart.maxPending == 0)
+        #expect(cart.connectTimeout == .seconds(5))
+        let mail = try cluster("post/mail", made)
+        #expect(mail.requestTimeout == .seconds(2) && mail.connectTimeout == .seconds(1))
+        // How long a request may take is for the client's proxy to say.
+        #expect(try cluster("app", made).requestTimeout == .zero)
+    }
+
+    /// Names of the own namespace may be short; what is declared comes before them.
+    @Test func routesByNameAndDeclared() throws {
+        let canary = MeshRoute(
+            "canary", in: "shop", hosts: ["cart.shop.mesh"],
+            matches: [.init(), .init(path: .exact("/x"), methods: ["GET"])],
+            destinations: [
+                .init(Self.cart, weight: 9), .init(Self.web),
+                .init(.init("mail", in: "post"), weight: 0),
+            ], timeout: .seconds(3))
+        let any = MeshRoute("any", in: "shop", destinations: [.init(Self.web)])
+        let made = try Self.make(.route(canary), .route(any))
+        let shares: [ProxyConfiguration.Share] = [.init("shop/cart", weight: 9), .init("shop/web")]
+        let cartRoutes = made.routes.filter { $0.hosts == ["cart.shop.mesh"] }
+        #expect(
+            cartRoutes == [
+                .init(
+                    hosts: ["cart.shop.mesh"], path: .exact("/x"), methods: ["GET"],
+                    shares: shares, timeout: .seconds(3)),
+                .init(hosts: ["cart.shop.mesh"], shares: shares, timeout: .seconds(3)),
+                .init(hosts: ["cart.shop.mesh"], cluster: "shop/cart"),
+            ])
+        #expect(made.routes.last == .init(cluster: "shop/web"))
+        let named = made.routes.filter { $0.timeout == nil && $0.hosts != [] }
+        #expect(
+            Set(named.flatMap(\.hosts)) == [
+                "cart", "cart.shop", "cart.shop.mesh", "web", "web.shop", "web.shop.mesh",
+                "mail.post", "mail.post.mesh",
+            ])
+    }
+
+    @Test(
+        arguments: [
+            (MeshService.MutualTLS.strict, nil, true, false, true),
+            (.permissive, nil, true, true, true),
+            (.off, nil, false, false, false),
+            (.strict, .announced, true, true, false),
+            (.strict, .followed, true, true, true),
+            (.off, .announced, true, true, true),
+            (.off, .followed, true, true, false),
+        ] as [(MeshService.MutualTLS, MeshModeChange?, Bool, Bool, Bool)])
+    func modes(
+        mode: MeshService.MutualTLS, change: MeshModeChange?, listensWithTLS: Bool,
+        isPermissive: Bool, speaksTLS: Bool
+    ) throws {
+        let service = MeshDeclaration.service(MeshService("web", in: "shop", mtls: mode))
+        let made = try Self.make(service, changes: change.map { [Self.web: $0] } ?? [:])
+        let inbound = try #require(made.listeners.first)
+        #expect(inbound.name == "inbound" && inbound.cluster == "app")
+        #expect((inbound.tls != nil) == listensWithTLS && inbound.isPermissive == isPermissive)
+        if let tls = inbound.tls {
+            #expect(tls.clientCertificate == .required && tls.authorities == "ca")
+        }
+        #expect((try cluster("shop/web", made).tls != nil) == speaksTLS)
+    }
+
+    @Test func listenersAreOfTheFacts() throws {
+        let made = try Self.make()
+        #expect(made.listeners.map(\.name) == ["inbound", "outbound"])
+        #expect(made.listeners.map(\.address) == ["127.0.0.1:0", "127.0.0.1:15001"])
+        #expect(made.listeners.map(\.speech) == [.auto, .auto])
+        #expect(made.listeners[1].tls == nil && made.listeners[1].cluster == nil)
+        // Who takes no requests has no listener for them, nor anybody to pass them on to.
+        let client = try Self.make(app: nil)
+        #expect(client.listeners.map(\.name) == ["outbound"])
+        #expect(!client.clusters.map(\.name).contains("app"))
+        let bytes = try Self.make(.service(MeshService("web", in: "shop", speech: .tcp)))
+        #expect(bytes.listeners[0].speech == .tcp)
+        #expect(!bytes.clusters.map(\.name).contains("shop/web"))
+        // The process is spoken to as its service says.
+        #expect(try cluster("app", Self.make(of: Self.cart)).speech == .http2)
+        #expect(try cluster("app", made).speech == .http1)
+    }
+
+    @Test func authorizationsAreOfTheListener() throws {
+        #expect(try Self.make().listeners[0].authorization == nil)
+        let denied = MeshAuthorization.Rule(prefixes: ["/debug"])
+        let allowed = MeshAuthorization.Rule(methods: ["GET"])
+        let made = try Self.make(
+            .authorization(
+                .init("a", in: "shop", .deny, targets: [.init("*", in: "shop")], rules: [denied])),
+            .authorization(.init("b", in: "shop", .allow, targets: [Self.cart], rules: [])))
+        #expect(made.listeners[0].authorization == .init(deny: [denied], allow: nil))
+        #expect(made.listeners[1].authorization == nil)
+        let closed = try Self.make(
+            .authorization(
+                .init("a", in: "shop", .allow, targets: [.init("*", in: "*")], rules: [])),
+            .authorization(.init("b", in: "shop", .allow, targets: [Self.web], rules: [allowed])))
+        #expect(closed.listeners[0].authorization == .init(allow: [allowed]))
+    }
+
+    @Test func aServiceThatIsGoneIsAnError() {
+        #expect(throws: SidecarError.noService(.init("gone"))) {
+            try Self.make(of: .init("gone"))
+        }
+    }
+}

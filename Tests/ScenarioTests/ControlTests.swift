@@ -1,0 +1,228 @@
+import Base
+import Model
+import Scenario
+import Testing
+
+/// A mesh with a control plane: what may be said to it, and what cannot be meant.
+@Suite struct ControlTests {
+    private let controlled = minimal + "mesh: {control: true}\n"
+
+    @Test(
+        arguments: [
+            ("false", nil), ("true", .init()), ("{}", .init()),
+            ("{certificate_life: 10s}", .init(certificateLife: .seconds(10))),
+        ] as [(String, ControlPlan?)])
+    func aControlPlaneIsThereOrNot(text: String, plan: ControlPlan?) throws {
+        #expect(
+            try scenario(minimal + "mesh: {control: \(text)}\n").experiment.mesh.control == plan)
+    }
+
+    @Test func byDefaultProxiesHaveFiles() throws {
+        #expect(try scenario(minimal).experiment.mesh.control == nil)
+    }
+
+    @Test func policiesAndAuthorizationsAreDeclarationsWithoutTheirKinds() throws {
+        let text =
+            controlled + """
+                policies:
+                  - {name: echo, to: [echo], timeout: {request: 2s}, breaker: {connections: 8}}
+                authorizations:
+                  - name: main
+                    action: allow
+                    to: [echo]
+                    rules: [{identities: ["*/sa/load-main"], methods: [GET]}]
+
+                """
+        let experiment = try scenario(text).experiment
+        #expect(
+            experiment.policies == [
+                MeshPolicy(
+                    "echo", targets: [MeshName("echo")], timeouts: .init(request: .seconds(2)),
+                    breaker: .init(connections: 8))
+            ])
+        let authorization = try #require(experiment.authorizations.first)
+        #expect(authorization.targets == [MeshName("echo")])
+        #expect(authorization.rules[0].methods == ["GET"])
+    }
+
+    private let changing = """
+        name: small
+        mesh: {control: true}
+        services:
+          - {name: echo, replicas: 2}
+        load:
+          - {name: main, to: echo, rate: 100/s}
+        arms: [mesh]
+        phases:
+          - {name: warm, for: 1s, measure: false}
+          - name: base
+            for: 2s
+            changes: CHANGES
+
+        """
+
+    private func changes(_ text: String) throws -> [ChangePlan] {
+        try scenario(changing.replacing("CHANGES", with: text)).experiment.changes
+    }
+
+    @Test func changesAreDueFromTheStartOfTheArm() throws {
+        let made = try changes(
+            "[{start: control, at: 1s}, {kill: control}, {rotate: authority, at: 1s}, "
+                + "{drain: echo/1, at: 1999ms}]")
+        #expect(
+            made == [
+                .init(offset: .seconds(1), action: .killControl),
+                .init(offset: .seconds(2), action: .startControl),
+                .init(offset: .seconds(2), action: .rotateAuthority),
+                .init(
+                    offset: .milliseconds(2999), action: .drain(service: "echo", replica: 1)),
+            ])
+    }
+
+    @Test(arguments: [("500ms", [1000, 1500, 2000, 2500]), ("1s", [1000, 2000]), ("2s", [1000])])
+    func whatComesAgainDoesSoToTheEndOfThePhase(every: String, offsets: [Int64]) throws {
+        let made = try changes(
+            "[{every: \(every), apply: [{kind: policy, name: a, to: [echo], "
+                + "timeout: {request: 1s}}]}]")
+        #expect(made.map(\.offset) == offsets.map { .milliseconds($0) })
+        #expect(made.allSatisfy { $0.title == "apply policy default/a" && $0.isPushed })
+    }
+
+    @Test(arguments: [
+        ("[{at: 1s}]", "12:15: one of apply, drain, kill, start, rotate is needed here"),
+        (
+            "[{kill: control, start: control}]",
+            "12:15: one of apply, drain, kill, start, rotate is needed here"
+        ),
+        ("[{kill: contrl}]", "12:22: unknown word 'contrl'; did you mean 'control'?"),
+        ("[{drain: echo}]", "12:23: a replica such as echo/0 is needed, not 'echo'"),
+        ("[{drain: ecco/0}]", "12:23: unknown service 'ecco'; did you mean 'echo'?"),
+        ("[{drain: echo/2}]", "12:23: 'echo' has 2 replicas, counted from 0"),
+        ("[{kill: control, at: 2s}]", "12:35: the phase is over by then: it lasts 2s"),
+        (
+            "[{every: 10us, kill: control}]",
+            "12:23: '10us' is less than 10ms, the least allowed here"
+        ),
+        (
+            "[{apply: [{kind: policy, name: a, to: [ecco], timeout: {request: 1s}}]}]",
+            "12:53: unknown service 'ecco'; did you mean 'echo'?"
+        ),
+        ("[{apply: [{kind: polcy}]}]", "12:31: unknown word 'polcy'; did you mean 'policy'?"),
+    ])
+    func changesThatCannotBeMeant(text: String, error: String) {
+        #expect(errors(changing.replacing("CHANGES", with: text)) == [error])
+    }
+
+    @Test(arguments: [
+        (
+            "policies: [{name: a, to: [ecco], timeout: {request: 1s}}]",
+            "12:27: unknown service 'ecco'; did you mean 'echo'?"
+        ),
+        (
+            "policies: [{name: standard, to: [echo], timeout: {request: 1s}}]",
+            "12:12: there is already a policy default/standard"
+        ),
+        (
+            "authorizations: [{name: a, action: allow, to: [echo], rules: [{namespaces: [shop]}]}]",
+            "12:77: there is no service of this namespace: it never holds"
+        ),
+        (
+            "arms: [{name: one, hop: {protocol: http1}}]",
+            "12:36: proxies that join speak HTTP/2 with each other, and in cleartext what the "
+                + "service speaks: leave this out, or write control: false"
+        ),
+        (
+            "arms: [{name: one, protocol: tcp}]",
+            "12:30: the proxy beside 'main' joins a control plane, and tells services by their "
+                + "names, which bytes do not have: write control: false"
+        ),
+        (
+            "arms: [{name: one, tls: server}]",
+            "12:25: the proxy beside 'main' joins a control plane, and takes its process's "
+                + "requests in cleartext: write tls: off, or control: false"
+        ),
+    ])
+    func whatAControlledMeshCannotMean(line: String, error: String) {
+        let found = errors(controlled + line + "\n")
+        // The words of the mesh's own checks are held by their tests; here, that they have a place.
+        let place = error.split(separator: " ")[0]
+        #expect(found.count == 1 && found[0].hasPrefix("\(place) "), "\(found)")
+        if !error.contains("never holds") { #expect(found == [error]) }
+    }
+
+    @Test(arguments: [
+        ("policies: [{name: a, to: [echo], timeout: {request: 1s}}]", "11:12"),
+        ("authorizations: [{name: a, action: allow, to: [echo]}]", "11:18"),
+    ])
+    func withoutAControlPlaneNobodyIsTold(line: String, place: String) {
+        #expect(
+            errors(minimal + line + "\n") == [
+                "\(place): only a control plane can tell proxies of this: mesh: {control: true}"
+            ])
+        #expect(
+            errors(minimal + "mesh: {mtls: permissive}\n") == [
+                "11:14: permissive is for proxies that join: mesh: {control: true}"
+            ])
+    }
+
+    @Test(arguments: [
+        (
+            "{control: true, mode: gateway}",
+            "11:17: a gateway does not join: with mode: gateway write control: false"
+        ),
+        (
+            "{control: {certificate_life: 1s}}",
+            "11:36: '1s' is less than 5s, the least allowed here"
+        ),
+        ("{control: maybe}", "11:17: true or false is needed, not 'maybe'"),
+    ])
+    func meshesThatCannotBeMeant(mesh: String, error: String) {
+        #expect(errors(minimal + "mesh: \(mesh)\n") == [error])
+    }
+
+    @Test func namesAreThoseOfAMesh() {
+        let long = String(repeating: "a", count: 61)
+        #expect(errors(controlled.replacing("echo", with: long)).count == 1)
+        #expect(errors(controlled.replacing("echo", with: "-echo")).count == 1)
+        #expect(
+            errors(controlled.replacing("echo", with: "load-main")) == [
+                "5:11: in the mesh the load 'main' is called 'load-main', as a service is already"
+            ])
+    }
+
+    @Test func configPushIsOfChanges() throws {
+        let text = changing.replacing("CHANGES", with: "[{drain: echo/1}]")
+        let file = try scenario(text + "expect: [max(config_push) < 1s during base]\n")
+        #expect(
+            file.experiment.expectations[0].left == .metric(.percentile(1, .configPush)))
+        #expect(
+            errors(text + "expect: [overhead(max(config_push)) < 1s on mesh]\n").count == 1)
+        let still = changing.replacing("CHANGES", with: "[{kill: control}]")
+        #expect(
+            errors(still + "expect: [max(config_push) < 1s]\n") == [
+                "13:10: config_push of what? Nothing is applied or drained then"
+            ])
+        #expect(
+            errors(
+                text.replacing("control: true", with: "control: false").replacing(
+                    "changes: [{drain: echo/1}]", with: "")
+                    + "expect: [max(config_push) < 1s]\n") == [
+                    "13:10: config_push is of one arm whose proxies join a control plane"
+                ])
+    }
+
+    @Test func aPlanShowsChanges() throws {
+        let text = changing.replacing(
+            "CHANGES", with: "[{kill: control}, {start: control, at: 500ms}]")
+        let plan = try scenario(text).plan
+        #expect(
+            plan.contains(
+                """
+                changes in each arm with a control plane:
+                  at 1s        kill control
+                  at 1s 500ms  start control
+
+                """), "\(plan)")
+        #expect(plan.contains("they join a control plane"))
+    }
+}
