@@ -101,8 +101,10 @@ public struct UsageMeter: Sendable {
         var reaped: Duration
     }
 
-    public let root: Int32
+    public private(set) var root: Int32
     public let scope: Scope
+    /// Whether the one process that is metered has been let go, and none has taken its place yet.
+    private var isVacant = false
     private var members: [Int32: Member] = [:]
     /// The last readings of members that have ended.
     private var ended = Usage()
@@ -118,11 +120,32 @@ public struct UsageMeter: Sendable {
         refresh()
     }
 
+    /// Takes leave of the one process that is metered, right before it is ended on purpose: what it
+    /// has used up to now stays, and readings go on without it.
+    /// - Precondition: the scope is one process.
+    public mutating func release() {
+        precondition(scope == .process, "a family is followed by itself")
+        _ = read()
+        for member in members.values { ended = ended + member.usage }
+        members = [:]
+        isVacant = true
+    }
+
+    /// Goes on with the process that was started in place of the one that was let go.
+    public mutating func succeed(_ pid: Int32) {
+        precondition(isVacant, "somebody is metered already")
+        root = pid
+        isVacant = false
+        refresh()
+    }
+
     /// Looks for new members and takes leave of ended ones.
     public mutating func refresh() {
         let found: [ProcessStat] =
-            scope == .process
-            ? ProcessStat(pid: root).map { [$0] } ?? [] : descendants(of: root)
+            isVacant
+            ? []
+            : scope == .process
+                ? ProcessStat(pid: root).map { [$0] } ?? [] : descendants(of: root)
         let living = Set(found.map(\.pid))
         for (pid, member) in members where !living.contains(pid) { retire(pid, member) }
         for stat in found {
@@ -139,7 +162,7 @@ public struct UsageMeter: Sendable {
         var clocks: [Int32: Duration] = [:]
         for pid in members.keys { clocks[pid] = processCPU(pid) }
         // What was last known of it is not what it used up to now.
-        if scope == .process && clocks[root] == nil { return nil }
+        if scope == .process && !isVacant && clocks[root] == nil { return nil }
         for pid in members.keys {
             guard let clock = clocks[pid], let stat = ProcessStat(pid: pid) else { continue }
             update(pid, with: stat, cpu: clock)

@@ -186,7 +186,7 @@ public enum Socket {
         }
     }
 
-    private static func settle(_ code: Int32) -> Transfer? {
+    static func settle(_ code: Int32) -> Transfer? {
         switch code {
         case EINTR: return nil
         case EAGAIN: return .wouldBlock
@@ -209,8 +209,10 @@ public enum Socket {
         Glibc.close(socket)
     }
 
-    private static func make(ipv6: Bool) throws(SystemError) -> Descriptor {
-        let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    static func make(
+        _ type: __socket_type = SOCK_STREAM, ipv6: Bool
+    ) throws(SystemError) -> Descriptor {
+        let kind = Int32(type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let socket = Glibc.socket(ipv6 ? AF_INET6 : AF_INET, kind, 0)
         guard socket >= 0 else { throw SystemError("socket") }
         return Descriptor(owning: socket)

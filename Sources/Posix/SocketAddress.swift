@@ -58,6 +58,13 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable, CustomStringCo
         }
     }
 
+    /// From an address in network order, 4 or 16 bytes; nil where it has another number.
+    public init?(bytes: [UInt8], port: UInt16) {
+        guard bytes.count == 4 || bytes.count == 16 else { return nil }
+        self.init(isIPv6: bytes.count == 16, port: port)
+        setBytes(bytes)
+    }
+
     private mutating func setBytes(_ bytes: some Collection<UInt8>) {
         for (i, byte) in bytes.prefix(16).enumerated() {
             if i < 8 {

@@ -1,13 +1,13 @@
-import Posix
+public import Posix
 
 /// A thread that an array can hold: a `Thread` itself cannot be copied.
-final class JoinableThread {
+public final class JoinableThread {
     private var thread: Thread?
 
-    init(_ thread: consuming Thread) { self.thread = consume thread }
+    public init(_ thread: consuming Thread) { self.thread = consume thread }
 
     /// Waits for the end; at once where it has been waited for.
-    func join() {
+    public func join() {
         guard let thread = thread.take() else { return }
         thread.join()
     }

@@ -19,23 +19,37 @@ public struct TLSFileError: Error, Equatable, Sendable, CustomStringConvertible 
     public var description: String { "\(file): \(reason)" }
 }
 
+/// Certificates and keys that are in memory, by the names that a configuration calls them by. What
+/// is in no file cannot be read halfway through its replacement.
+struct TLSMaterial: Equatable, Sendable {
+    fileprivate var files: [String: [UInt8]]
+
+    init(_ files: [String: [UInt8]] = [:]) { self.files = files }
+
+    /// What a file has; nil: it is not in memory.
+    subscript(_ name: String) -> [UInt8]? { files[name] }
+}
+
 /// Reads what a configuration names.
 enum TLSFiles {
     /// Bound: the authorities of a system are about 250 KiB.
     private static let bytesMost = 4 << 20
 
     static func serverOptions(
-        _ tls: ServerTLS, protocols: [String]
+        _ tls: ServerTLS, protocols: [String], _ material: TLSMaterial = TLSMaterial()
     ) throws(TLSFileError) -> TLSServerOptions {
         var options = TLSServerOptions(
             identity: TLSIdentity(
-                certificate: try read(tls.certificate), key: try read(tls.key)),
+                certificate: try read(tls.certificate, material),
+                key: try read(tls.key, material)),
             protocols: protocols)
         for other in tls.certificates {
             options.others.append(
-                TLSIdentity(certificate: try read(other.certificate), key: try read(other.key)))
+                TLSIdentity(
+                    certificate: try read(other.certificate, material),
+                    key: try read(other.key, material)))
         }
-        if let path = tls.authorities { options.authorities = try read(path) }
+        if let path = tls.authorities { options.authorities = try read(path, material) }
         options.asksClient = tls.clientCertificate != .none
         options.requiresClient = tls.clientCertificate == .required
         options.clientNames = tls.clientNames
@@ -44,13 +58,13 @@ enum TLSFiles {
     }
 
     static func clientOptions(
-        _ tls: ClientTLS, protocols: [String]
+        _ tls: ClientTLS, protocols: [String], _ material: TLSMaterial = TLSMaterial()
     ) throws(TLSFileError) -> TLSClientOptions {
         var options = TLSClientOptions(protocols: protocols)
-        if let path = tls.authorities { options.authorities = try read(path) }
+        if let path = tls.authorities { options.authorities = try read(path, material) }
         if let certificate = tls.certificate, let key = tls.key {
             options.identity = TLSIdentity(
-                certificate: try read(certificate), key: try read(key))
+                certificate: try read(certificate, material), key: try read(key, material))
         }
         options.serverName = tls.serverName
         options.names = tls.names
@@ -97,7 +111,21 @@ enum TLSFiles {
         return TLSFileError(file: files.joined(separator: " and "), reason: "\(error)")
     }
 
-    private static func read(_ path: String) throws(TLSFileError) -> [UInt8] {
+    /// A file with a key, which others may not read.
+    static func readSecret(_ path: String) throws(TLSFileError) -> [UInt8] {
+        var status = stat()
+        if unsafe stat(path, &status) == 0, status.st_mode & 0o077 != 0 {
+            let mode = String(status.st_mode & 0o7777, radix: 8)
+            throw TLSFileError(
+                file: path, reason: "others may read it (mode \(mode)); chmod 600")
+        }
+        return try read(path, TLSMaterial())
+    }
+
+    private static func read(
+        _ path: String, _ material: TLSMaterial
+    ) throws(TLSFileError) -> [UInt8] {
+        if let bytes = material.files[path] { return bytes }
         func failure() -> TLSFileError {
             TLSFileError(file: path, reason: unsafe String(cString: strerror(errno)))
         }

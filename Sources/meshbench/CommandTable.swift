@@ -22,6 +22,11 @@ let commands: [Command] = [
     .controlStatus,
     .controlServices,
     .controlWatch,
+    .controlProxies,
+    .controlDrain,
+    .controlToken,
+    .controlCertificates,
+    .controlRotate,
     .app,
 ]
 
@@ -49,8 +54,10 @@ private func dispatch(_ words: [String]) throws(CommandFailure) -> ExitCode {
         print(overview())
         return .success
     case "keeper":
-        // Of no use to people, so in no table.
+        // This and the next are of no use to people, so in no table.
         try runKeeper(Array(words.dropFirst()))
+    case "subscribers":
+        return try runSubscribers(Array(words.dropFirst()))
     case "--version":
         print("meshbench \(programVersion)")
         return .success

@@ -12,7 +12,7 @@ import Testing
 @testable import meshbench
 
 /// A test's double: answers what it was told, and notes what it is asked.
-private final class ScriptedPlane: ServiceHandler, Sendable {
+final class ScriptedPlane: ServiceHandler, Sendable {
     struct Asked: Equatable {
         var call: String
         var body: String
@@ -42,7 +42,7 @@ private final class ScriptedPlane: ServiceHandler, Sendable {
 }
 
 /// What a command says to a control plane that gives these answers, and what it asks for.
-private func say(
+func say(
     _ command: Command, _ words: [String], _ answers: [String: (Int, String)],
     environment: [String: String] = [:],
     _ work: (Arguments, ControlClient) throws(CommandFailure) -> String
@@ -106,7 +106,10 @@ private let mesh = """
     @Test func services() throws {
         let said = try say(
             .controlServices, ["--namespace", "shop"],
-            ["GET /v1/declarations?namespace=shop": (200, mesh)], listServices)
+            [
+                "GET /v1/declarations?namespace=shop": (200, mesh),
+                "GET /v1/health": (200, #"{"endpoints":[]}"#),
+            ], listServices)
         #expect(
             said.text == """
                 NAMESPACE  NAME  PROTOCOL  MTLS    HEALTHY  ZONES
@@ -116,10 +119,24 @@ private let mesh = """
                 """)
     }
 
+    @Test func servicesAsChecksFindThem() throws {
+        let health = """
+            {"endpoints":[{"key":"endpoints/shop/cart-1","healthy":false,"passed":0,"failed":3,\
+            "reason":"status 503"},{"key":"endpoints/shop/cart-3","healthy":true}]}
+            """
+        let said = try say(
+            .controlServices, ["--namespace", "shop"],
+            [
+                "GET /v1/declarations?namespace=shop": (200, mesh), "GET /v1/health": (200, health),
+            ], listServices)
+        #expect(said.text.contains("strict  1/3      a, b\n"), "\(said.text)")
+    }
+
     @Test func nothing() throws {
         let none = [
             "GET /v1/declarations?kind=route": (200, #"{"revision":0,"declarations":[]}"#),
             "GET /v1/declarations": (200, #"{"revision":0,"declarations":[]}"#),
+            "GET /v1/health": (200, #"{"endpoints":[]}"#),
         ]
         #expect(
             try say(.controlGet, ["routes"], none, getDeclarations).text == "nothing is declared\n")
@@ -376,6 +393,41 @@ private let mesh = """
         }
         #expect(failure?.code == .usage)
         #expect(failure?.message.contains(says) == true, "\(failure?.message ?? "")")
+    }
+
+    @Test func proxies() throws {
+        let body = """
+            {"revision":9,"proxies":[\
+            {"proxy":"web-1","service":"shop/web","sent":9,"acknowledged":8,"refusals":1,\
+            "refused":{"version":9,"error":"no memory"}},\
+            {"proxy":"cart-2","service":"shop/cart","sent":9,"acknowledged":7,"refusals":0,\
+            "address":"127.0.0.1:9002","health":"draining"},\
+            {"proxy":"cart-1","service":"shop/cart","sent":9,"acknowledged":9,"refusals":0,\
+            "address":"127.0.0.1:9001","health":"healthy"},\
+            {"proxy":"db-1","service":"db/db","sent":1,"acknowledged":1,"refusals":0}]}
+            """
+        let answers = ["GET /v1/proxies": (200, body)]
+        #expect(
+            try say(.controlProxies, ["--namespace", "shop"], answers, listProxies).text == """
+                PROXY   SERVICE    ADDRESS         HEALTH    VERSION  STATE
+                cart-1  shop/cart  127.0.0.1:9001  healthy   9        current
+                cart-2  shop/cart  127.0.0.1:9002  draining  7        behind, told 9
+                web-1   shop/web   -               -         8        refused 9: no memory
+
+                """)
+        #expect(
+            try say(.controlProxies, ["--namespace", "x"], answers, listProxies).text
+                == "no proxy is connected\n")
+        #expect(
+            try say(.controlProxies, ["--json"], answers, listProxies).text == body + "\n")
+        let drained = try say(
+            .controlDrain, ["cart-1"],
+            ["POST /v1/proxies/cart-1/drain": (200, #"{"revision":10}"#)], drainProxy)
+        #expect(drained.text == "draining  cart-1; revision 10\n")
+        let failure = #expect(throws: CommandFailure.self) {
+            _ = try say(.controlDrain, ["a/b"], [:], drainProxy)
+        }
+        #expect(failure?.code == .usage)
     }
 
     @Test(

@@ -25,7 +25,9 @@ import Testing
         ("real-backend", ["warm", "base"]), ("http2", ["warm", "base"]),
         ("grpc", ["warm", "base"]), ("mutual-tls", ["warm", "base"]),
         ("tcp", ["warm", "base"]), ("websocket", ["warm", "base"]), ("tls", ["warm", "base"]),
-        ("protocol-ladder", ["warm", "base"]),
+        ("protocol-ladder", ["warm", "base"]), ("mtls-modes", ["warm", "base"]),
+        ("control-plane-outage", ["warm", "base", "outage", "back"]),
+        ("certificate-rotation", ["warm", "renewing", "rotating"]),
         ("rates", ["warm", "idle", "rate-500", "rate-1000", "rate-2000", "rate-4000"]),
     ])
     func comesToAJudgement(name: String, phases: [String]) throws {

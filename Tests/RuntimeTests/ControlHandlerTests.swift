@@ -11,50 +11,6 @@ import Testing
 
 @testable import Runtime
 
-/// An API over a store in memory.
-private final class API {
-    let folder = MemoryFolder(random: SeededRandom(seed: 1))
-    let store: Store<MemoryFolder>
-    let handler: ControlHandler<MemoryFolder>
-    var token: String? = "secret"
-
-    init(_ limits: StoreLimits = StoreLimits(), trustsCertificates: Bool = false) throws {
-        store = try Store(in: folder, limits: limits, now: .zero)
-        handler = try ControlHandler(
-            store, codec: .json, token: ControlToken("secret"),
-            trustsCertificates: trustsCertificates, version: "1.2.3")
-    }
-
-    func ask(
-        _ method: String, _ target: String, _ body: String = "", _ fields: [String: String] = [:],
-        isSecure: Bool = false
-    ) throws -> Answer {
-        var all = fields.map { ServiceField($0.key, $0.value) }
-        if let token { all.append(ServiceField("authorization", "Bearer \(token)")) }
-        let request = ServiceRequest(
-            method: method, target: try #require(ServiceTarget(target)), fields: all,
-            body: Array(body.utf8),
-            peer: ServicePeer(address: .loopback(port: 1), isSecure: isSecure), speech: .http1,
-            now: .zero)
-        switch handler.respond(to: request) {
-        case .whole(let status, let fields, let body):
-            return Answer(
-                status: status, fields: fields, text: String(decoding: body, as: UTF8.self))
-        case .watch(let watch):
-            return Answer(status: watch.status, fields: [], text: "", watch: watch)
-        }
-    }
-}
-
-private struct Answer {
-    var status: Int
-    var fields: [ServiceField]
-    var text: String
-    var watch: ServiceWatch?
-
-    subscript(_ name: String) -> String? { fields.first { $0.name == name }?.value }
-}
-
 private func service(_ name: String) -> String { "{\"kind\":\"service\",\"name\":\"\(name)\"}" }
 
 private let echo = service("echo")
@@ -71,7 +27,7 @@ private func endpoint(_ service: String) -> String {
 
 @Suite struct ControlHandlerTests {
     /// Every status of every operation, and a way to it.
-    private static let ways: [String: [Int: @Sendable (API) throws -> Answer]] = [
+    private static let ways: [String: [Int: @Sendable (ControlAPI) throws -> ControlAPI.Answer]] = [
         "listDeclarations": [
             200: { try $0.ask("GET", "/v1/declarations?kind=service&namespace=default") },
             400: { try $0.ask("GET", "/v1/declarations?kind=servce") },
@@ -131,6 +87,9 @@ private func endpoint(_ service: String) -> String {
             400: { try $0.ask("GET", "/v1/watch?after=-1") },
             410: { try $0.ask("GET", "/v1/watch?after=2") },
         ],
+        "health": [
+            200: { try $0.ask("GET", "/v1/health") }, 400: { try $0.ask("GET", "/v1/health?x") },
+        ],
         "status": [
             200: { try $0.ask("GET", "/v1/status") }, 400: { try $0.ask("GET", "/v1/status?x") },
         ],
@@ -140,6 +99,27 @@ private func endpoint(_ service: String) -> String {
         ],
         "metrics": [
             200: { try $0.ask("GET", "/metrics") }, 400: { try $0.ask("GET", "/metrics?x") },
+        ],
+        "listProxies": [
+            200: { try $0.ask("GET", "/v1/proxies") },
+            400: { try $0.ask("GET", "/v1/proxies?x") },
+        ],
+        "drainProxy": [
+            200: { api in
+                try api.connect("p", at: "127.0.0.1:9")
+                return try api.ask("POST", "/v1/proxies/p/drain")
+            },
+            400: { try $0.ask("POST", "/v1/proxies/p/drain?x") },
+            404: { try $0.ask("POST", "/v1/proxies/p/drain") },
+            409: { api in
+                try api.connect("p", at: nil)
+                return try api.ask("POST", "/v1/proxies/p/drain")
+            },
+            503: { api in
+                try api.connect("p", at: "127.0.0.1:9")
+                api.folder.failing = ["write"]
+                return try api.ask("POST", "/v1/proxies/p/drain")
+            },
         ],
         "live": [200: { try $0.ask("GET", "/live") }, 400: { try $0.ask("GET", "/live?x") }],
         "ready": [
@@ -173,7 +153,7 @@ private func endpoint(_ service: String) -> String {
             var openapi: String
             var paths: [String: [String: Operation]]
         }
-        let text = try API().ask("GET", "/v1/openapi.json").text
+        let text = try ControlAPI().ask("GET", "/v1/openapi.json").text
         let document = try JSONDecoder().decode(Document.self, from: Data(text.utf8))
         var found: [String: [Int]] = [:]
         for (path, methods) in document.paths {
@@ -192,9 +172,11 @@ private func endpoint(_ service: String) -> String {
         #expect(Set(described.keys) == Set(ControlOperation.allCases.map(\.rawValue)))
         for (name, statuses) in described {
             let operation = try #require(ControlOperation(rawValue: name))
-            var ways = try #require(Self.ways[name], "\(name)")
+            var ways = try #require(Self.ways[name] ?? identityWays[name], "\(name)")
             if operation.needsToken {
-                let path = operation.path == "/v1/{kind}/{namespace}/{name}" ? path : operation.path
+                let path =
+                    operation.path == "/v1/{kind}/{namespace}/{name}"
+                    ? path : operation.path.replacing("{serial}", with: "40")
                 ways[401] = { api in
                     api.token = "secreT"
                     return try api.ask(operation.method, path)
@@ -203,8 +185,9 @@ private func endpoint(_ service: String) -> String {
             #expect(ways.keys.sorted() == statuses, "\(name)")
             for (status, way) in ways {
                 var limits = StoreLimits()
-                if status == 507 { limits.keys = 1 }
-                let api = try API(limits)
+                // The service and the head of the mesh; the authority and the key of tokens.
+                if status == 507 { limits.keys = name == "join" ? 5 : 2 }
+                let api = try ControlAPI(limits)
                 #expect(try api.ask("PUT", path, echo).status == 201)
                 let answer = try way(api)
                 #expect(answer.status == status, "\(name): \(answer.text)")
@@ -217,7 +200,7 @@ private func endpoint(_ service: String) -> String {
     }
 
     @Test func whatIsNotThereIsToldOnlyToThoseWhoMayAsk() throws {
-        let api = try API()
+        let api = try ControlAPI()
         for (method, target, status) in [
             ("GET", "/", 404), ("GET", "/v1/services/default", 404), ("GET", "/v1/pods/a/b", 404),
             ("GET", "/v1/services/A/b", 404), ("GET", "/v1/apply", 405), ("POST", path, 405),
@@ -236,14 +219,14 @@ private func endpoint(_ service: String) -> String {
         for (trusts, isSecure, status) in [
             (true, true, 200), (true, false, 401), (false, true, 401),
         ] {
-            let api = try API(trustsCertificates: trusts)
+            let api = try ControlAPI(trustsCertificates: trusts)
             api.token = nil
             #expect(try api.ask("GET", "/v1/status", isSecure: isSecure).status == status)
         }
     }
 
     @Test func tagsAreTheRevisionsThatChangedAKey() throws {
-        let api = try API()
+        let api = try ControlAPI()
         #expect(try api.ask("PUT", path, echo)["etag"] == "\"1\"")
         _ = try api.ask(
             "PUT", "/v1/services/default/other", "{\"kind\":\"service\",\"name\":\"other\"}")
@@ -268,7 +251,7 @@ private func endpoint(_ service: String) -> String {
     }
 
     @Test func allThatIsWrongIsSaidWithItsPlace() throws {
-        let api = try API()
+        let api = try ControlAPI()
         let wrong = body(
             "{\"kind\":\"service\",\"name\":\"a\",\"protocol\":\"htpp\","
                 + "\"health\":{\"http\":5,\"x\":1}}",
@@ -299,7 +282,7 @@ private func endpoint(_ service: String) -> String {
     }
 
     @Test func metricsAndStatus() throws {
-        let api = try API()
+        let api = try ControlAPI()
         _ = try api.ask("POST", "/v1/apply", body(echo, endpoint("echo")))
         _ = try api.ask("GET", "/v1/nothing")
         _ = try api.ask("GET", "/v1/watch")
@@ -322,12 +305,12 @@ private func endpoint(_ service: String) -> String {
             status.declarations == [
                 "services": 1, "endpoints": 1, "routes": 0, "policies": 0, "authorizations": 0,
             ])
-        #expect(status.store.condition == "sound" && status.store.keys == 2)
+        #expect(status.store.condition == "sound" && status.store.keys == 3)
         #expect(status.started.hasSuffix("Z") && status.started.hasPrefix("20"))
     }
 
     @Test func watchesAreFedAsMuchAsTheyTake() throws {
-        let api = try API()
+        let api = try ControlAPI()
         let watch = try #require(try api.ask("GET", "/v1/watch?after=0").watch)
         // Some 180 bytes each: more than a watch is given ahead.
         for number in 0..<2000 {
@@ -361,7 +344,7 @@ private func endpoint(_ service: String) -> String {
     @Test func aWatchThatFellBehindIsEnded() throws {
         var limits = StoreLimits()
         limits.historyChanges = 10
-        let api = try API(limits)
+        let api = try ControlAPI(limits)
         let watch = try #require(try api.ask("GET", "/v1/watch").watch)
         // More than it is given ahead, in one revision; what follows waits in the history.
         let many = (0..<3000).map { "{\"kind\":\"service\",\"name\":\"s\($0)\"}" }
@@ -402,5 +385,20 @@ private func endpoint(_ service: String) -> String {
         _ = try ControlToken(folder: scratch.root)
         _ = try Program.run("chmod", ["640", scratch.path("token")])
         #expect(throws: ControlTokenError.self) { try ControlToken(folder: scratch.root) }
+    }
+}
+
+extension ControlAPI {
+    /// A proxy of `echo` watches.
+    fileprivate func connect(_ proxy: String, at address: String?) throws {
+        let more = address.map { ",\"address\":\"\($0)\"" } ?? ""
+        let request = ServiceRequest(
+            method: "POST", target: try #require(ServiceTarget("/v1/proxy/watch")), fields: [],
+            body: Array("{\"proxy\":\"\(proxy)\",\"service\":\"default/echo\"\(more)}".utf8),
+            peer: ServicePeer(address: .loopback(port: 1), isSecure: true), speech: .http2,
+            now: .zero)
+        let answer = pushes.respond(
+            to: request, name: "watch", from: .of("default/echo", proxy))
+        #expect(answer.status == 200)
     }
 }

@@ -13,8 +13,13 @@ public struct PrometheusText: Sendable {
 
     /// Values by the sample's name with its labels, as written.
     public let samples: [String: Double]
-    /// `counter` or `gauge`, by metric name.
+    /// `counter`, `gauge` or `histogram`, by metric name.
     public let types: [String: String]
+
+    /// What the names of a type's samples have behind the metric's.
+    private static let parts = [
+        "counter": [""], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"],
+    ]
 
     public subscript(_ sample: String) -> Double? { samples[sample] }
 
@@ -38,10 +43,10 @@ public struct PrometheusText: Sendable {
                 }
                 guard words[1] == "TYPE" else { continue }
                 current = String(words[2])
-                guard Self.isName(current[...]), ["counter", "gauge"].contains(words[3]),
+                guard Self.isName(current[...]), Self.parts[String(words[3])] != nil,
                     words.count == 4, types[current] == nil
                 else { throw violation("a bad type line: \(line)") }
-                guard words[3] == "gauge" || current.hasSuffix("_total") else {
+                guard words[3] != "counter" || current.hasSuffix("_total") else {
                     throw violation("a counter that does not end in _total: \(line)")
                 }
                 types[current] = String(words[3])
@@ -50,7 +55,10 @@ public struct PrometheusText: Sendable {
             guard let blank = line.lastIndex(of: " ") else { throw violation("no value: \(line)") }
             let sample = line[..<blank]
             let name = sample.prefix { $0 != "{" }
-            guard name == current else { throw violation("a sample outside its group: \(line)") }
+            let parts = types[current].flatMap { Self.parts[$0] } ?? []
+            guard parts.contains(where: { name == current + $0 }) else {
+                throw violation("a sample outside its group: \(line)")
+            }
             guard Self.isLabels(sample[name.endIndex...]) else {
                 throw violation("bad labels: \(line)")
             }

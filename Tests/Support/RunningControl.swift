@@ -7,6 +7,10 @@ public import Posix
 public final class RunningControl {
     public let process: Process
     public let address: SocketAddress
+    /// Where proxies connect, where it was told to listen for them.
+    public let proxies: SocketAddress?
+    /// Where it answers DNS; nil: nowhere.
+    public let dns: SocketAddress?
     /// Its folder, which may have been another's before.
     public let data: String
     /// What is shown to it.
@@ -23,10 +27,13 @@ public final class RunningControl {
         guard let bytes = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
         let line = String(decoding: bytes, as: UTF8.self)
         let parts = line.split(separator: "\"")
+        let addresses = parts.compactMap { SocketAddress($0) }
         guard line.hasPrefix("{\"event\":\"ready\",\"role\":\"control\""),
-            let address = parts.lazy.compactMap({ SocketAddress($0) }).first
+            let address = addresses.first
         else { throw WireFailure.unexpected(line) }
         self.address = address
+        proxies = parts.firstIndex(of: "proxies").flatMap { SocketAddress(parts[$0 + 2]) }
+        dns = parts.firstIndex(of: "dns").flatMap { SocketAddress(parts[$0 + 2]) }
         let text = try String(contentsOfFile: "\(data)/token", encoding: .utf8)
         token = String(text.prefix { $0 != "\n" })
     }

@@ -19,8 +19,11 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var speech: Speech
     public var behaviour: AppBehaviour
     /// The addresses (`host:port`, numeric) of every service that `behaviour.calls` names; taken in
-    /// turn.
+    /// turn. With `dns`, a name in their place: `cart.shop.mesh`, whose SRV records tell the ports,
+    /// or `cart.shop.mesh:8080`.
     public var calls: [String: [String]]
+    /// The DNS server (`host:port`, numeric) that is asked for names; nil: there are none.
+    public var dns: String?
     /// Threads, each with a listening socket of its own. 1 to 64.
     public var workers: Int
     /// The seed from which delays and statuses are drawn.
@@ -29,7 +32,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public init(
         name: String = "app", listen: String, speech: Speech = .http, tls: ServerTLS? = nil,
         behaviour: AppBehaviour = .init(),
-        calls: [String: [String]] = [:], workers: Int = 1, seed: UInt64 = 1
+        calls: [String: [String]] = [:], dns: String? = nil, workers: Int = 1, seed: UInt64 = 1
     ) {
         self.name = name
         self.listen = listen
@@ -37,12 +40,13 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
         self.speech = speech
         self.behaviour = behaviour
         self.calls = calls
+        self.dns = dns
         self.workers = workers
         self.seed = seed
     }
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, tls, behaviour, calls, workers, seed
+        case name, listen, tls, behaviour, calls, dns, workers, seed
         case speech = "protocol"
     }
 
@@ -55,6 +59,7 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
         name = try fields.decodeIfPresent(String.self, forKey: .name) ?? "app"
         behaviour = try fields.decodeIfPresent(AppBehaviour.self, forKey: .behaviour) ?? .init()
         calls = try fields.decodeIfPresent([String: [String]].self, forKey: .calls) ?? [:]
+        dns = try fields.decodeIfPresent(String.self, forKey: .dns)
         workers = try fields.decodeIfPresent(Int.self, forKey: .workers) ?? 1
         seed = try fields.decodeIfPresent(UInt64.self, forKey: .seed) ?? 1
     }

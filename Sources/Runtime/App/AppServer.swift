@@ -11,6 +11,7 @@ public final class AppServer {
     public let address: SocketAddress
     let workers: [AppWorker]
     private var threads: [JoinableThread] = []
+    private let resolver: AppResolver?
 
     /// Binds, and starts a thread for each worker. When it returns, connections are accepted.
     public init(_ configuration: AppConfiguration) throws(AppError) {
@@ -33,6 +34,8 @@ public final class AppServer {
         let random = SeededRandom(seed: configuration.seed)
         var workers: [AppWorker] = []
         DescriptorLimit.raise()
+        let resolver = try Self.resolver(configuration, services)
+        self.resolver = resolver
         do throws(SystemError) {
             for index in 0..<configuration.workers {
                 let listener = try Socket.listen(on: address, sharing: configuration.workers > 1)
@@ -40,12 +43,15 @@ public final class AppServer {
                 address = try Socket.localAddress(of: listener.number)
                 workers.append(
                     try AppWorker(
-                        configuration: configuration, services: services, context: context,
-                        listener: listener,
+                        configuration: configuration, services: services, resolver: resolver,
+                        context: context, listener: listener,
                         random: random.split(index), counters: counters, filler: filler))
             }
             self.address = address
             self.workers = workers
+            if let resolver {
+                threads.append(JoinableThread(try Thread(name: "app-dns") { resolver.run() }))
+            }
             for (index, worker) in workers.enumerated() {
                 threads.append(
                     JoinableThread(try Thread(name: "app-\(index)") { worker.run() }))
@@ -53,6 +59,7 @@ public final class AppServer {
         } catch {
             // A worker that runs already serves nobody: the process ends, or the test fails.
             for worker in workers { worker.drain() }
+            resolver?.stop()
             throw .system(error.description)
         }
     }
@@ -60,9 +67,26 @@ public final class AppServer {
     /// Accepts no more, lets requests end (for at most 10 s), and returns when all workers have
     /// ended.
     public func stop() {
+        resolver?.stop()
         for worker in workers { worker.drain() }
         for thread in threads { thread.join() }
         threads = []
+    }
+
+    /// Who knows the addresses of services that are called by name; nil: none is.
+    private static func resolver(
+        _ configuration: AppConfiguration, _ services: AppServices
+    ) throws(AppError) -> AppResolver? {
+        guard let text = configuration.dns else { return nil }
+        guard let server = SocketAddress(text), server.port != 0 else {
+            throw .configuration("dns: '\(text)' is no numeric host:port")
+        }
+        guard !services.names.isEmpty else { return nil }
+        do throws(SystemError) {
+            return try AppResolver(services.names, from: server)
+        } catch {
+            throw .system(error.description)
+        }
     }
 
     private static func validate(_ configuration: AppConfiguration) throws(AppError) {

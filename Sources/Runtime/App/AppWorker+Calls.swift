@@ -4,17 +4,22 @@
 import Base
 import Glibc
 import Posix
+import Synchronization
 import Wire
 
 extension AppWorker {
     static let callTime = Duration.seconds(10)
+    private static let noAddress = "its name has no address"
 
     /// Makes the next call of a request, or goes on with its answer after the last.
     func callNext(_ exchange: Int) {
         guard exchanges[exchange].nextCall < services.order.count else { return delay(exchange) }
         suspend(exchange)
         let service = exchanges[exchange].nextCall
-        let endpoint = services.order[service].first + turn(service)
+        renewServices()
+        guard let endpoint = services.next(service) else {
+            return failed(exchange, service, Self.noAddress)
+        }
         if let call = takeIdle(endpoint) {
             calls[call].isReused = true
             beginCall(call, for: exchange)
@@ -24,16 +29,22 @@ extension AppWorker {
         }
     }
 
-    /// The place of the endpoint whose turn it is.
-    private func turn(_ service: Int) -> Int {
-        turns[service] = (turns[service] + 1) % services.order[service].count
-        return turns[service]
+    /// Takes what the resolver has heard since the last time.
+    private func renewServices() {
+        guard let resolver else { return }
+        let version = resolver.version.load(ordering: .acquiring)
+        guard version != services.version else { return }
+        for endpoint in services.renew(resolver.addresses, version: version) {
+            while services.endpoints[endpoint].idle >= 0 {
+                closeCall(Int(services.endpoints[endpoint].idle))
+            }
+        }
     }
 
     private func takeIdle(_ endpoint: Int) -> Int? {
-        guard idleCalls[endpoint] >= 0 else { return nil }
-        let call = Int(idleCalls[endpoint])
-        idleCalls[endpoint] = calls[call].next
+        let call = Int(services.endpoints[endpoint].idle)
+        guard call >= 0 else { return nil }
+        services.endpoints[endpoint].idle = calls[call].next
         calls[call].next = -1
         return call
     }
@@ -43,7 +54,7 @@ extension AppWorker {
         let call = Int(freeCall)
         let socket: Int32
         do throws(SystemError) {
-            socket = try Socket.connect(to: services.endpoints[endpoint])
+            socket = try Socket.connect(to: services.endpoints[endpoint].address)
         } catch {
             return failed(exchange, service, "the connection was refused")
         }
@@ -56,6 +67,7 @@ extension AppWorker {
             return failed(exchange, service, "out of descriptors")
         }
         freeCall = calls[call].next
+        services.endpoints[endpoint].calls += 1
         calls[call] = AppCall()
         calls[call].state = .connecting
         calls[call].socket = socket
@@ -230,7 +242,7 @@ extension AppWorker {
         let owner = calls[call].owner
         let service = calls[call].service
         let status = calls[call].status
-        if calls[call].keepAlive, !isDraining {
+        if calls[call].keepAlive, !isDraining, services.endpoints[calls[call].endpoint].isCurrent {
             park(call)
         } else {
             closeCall(call)
@@ -253,8 +265,8 @@ extension AppWorker {
             calls[call].input = -1
         }
         calls[call].state = .idle
-        calls[call].next = idleCalls[calls[call].endpoint]
-        idleCalls[calls[call].endpoint] = Int32(call)
+        calls[call].next = services.endpoints[calls[call].endpoint].idle
+        services.endpoints[calls[call].endpoint].idle = Int32(call)
     }
 
     /// The connection ended before the answer did.
@@ -264,9 +276,15 @@ extension AppWorker {
         }
         let owner = calls[call].owner
         let service = calls[call].service
-        let endpoint = calls[call].endpoint
+        var endpoint: Int? = calls[call].endpoint
+        // Its name may have come to mean others meanwhile.
+        if !services.endpoints[calls[call].endpoint].isCurrent { endpoint = services.next(service) }
         closeCall(call)
-        connect(owner, service, endpoint)
+        if let endpoint {
+            connect(owner, service, endpoint)
+        } else {
+            failed(owner, service, Self.noAddress)
+        }
         resume(owner)
     }
 
@@ -299,6 +317,9 @@ extension AppWorker {
         deadlines.clear(Self.exchangeLimit + call)
         if calls[call].input >= 0 { buffers.give(calls[call].input) }
         Socket.close(calls[call].socket)
+        let endpoint = calls[call].endpoint
+        services.endpoints[endpoint].calls -= 1
+        services.release(endpoint)
         let generation = calls[call].generation &+ 1
         calls[call] = AppCall()
         calls[call].generation = generation
@@ -308,11 +329,11 @@ extension AppWorker {
 
     private func unlinkIdle(_ call: Int) {
         let endpoint = calls[call].endpoint
-        if idleCalls[endpoint] == Int32(call) {
-            idleCalls[endpoint] = calls[call].next
+        if services.endpoints[endpoint].idle == Int32(call) {
+            services.endpoints[endpoint].idle = calls[call].next
             return
         }
-        var before = Int(idleCalls[endpoint])
+        var before = Int(services.endpoints[endpoint].idle)
         while calls[before].next != Int32(call) { before = Int(calls[before].next) }
         calls[before].next = calls[call].next
     }

@@ -66,11 +66,9 @@ final class AppWorker: @unchecked Sendable {
     var untouchedStreams = 0
     let calls: Slab<AppCall>
     var freeCall: Int32 = 0
-    let services: AppServices
-    /// Idle connections to each endpoint, the last used first; -1: none.
-    let idleCalls: Slab<Int32>
-    /// The endpoint of each service that was called last.
-    let turns: Slab<Int>
+    var services: AppServices
+    /// nil: no service is called by name.
+    let resolver: AppResolver?
 
     /// Bound: an input and an output for each connection, an input for each call.
     let buffers = BufferPool(size: bufferBytes, limit: 2 * connectionLimit + callLimit)
@@ -115,7 +113,8 @@ final class AppWorker: @unchecked Sendable {
     private var wasBusy = false
 
     init(
-        configuration: AppConfiguration, services: AppServices, context: TLSContext?,
+        configuration: AppConfiguration, services: AppServices, resolver: AppResolver?,
+        context: TLSContext?,
         listener: consuming Descriptor,
         random: SeededRandom, counters: AppCounters, filler: AppFiller
     ) throws(SystemError) {
@@ -125,6 +124,7 @@ final class AppWorker: @unchecked Sendable {
         wakeup = try Wakeup()
         self.listener = consume listener
         self.services = services
+        self.resolver = resolver
         self.context = context
         secured = context == nil ? [] : Array(repeating: nil, count: Self.connectionLimit)
         self.random = random
@@ -139,8 +139,6 @@ final class AppWorker: @unchecked Sendable {
         for index in 0..<Self.callLimit {
             calls[index].next = index + 1 < Self.callLimit ? Int32(index + 1) : -1
         }
-        idleCalls = Slab(count: services.endpoints.count, repeating: -1)
-        turns = Slab(count: services.order.count, repeating: -1)
         try reactor.add(reading: wakeup.descriptor, token: Self.wakeupToken)
         resumeAccepting()
     }
@@ -151,8 +149,6 @@ final class AppWorker: @unchecked Sendable {
         calls.deallocate()
         exchanges.deallocate()
         streams.deallocate()
-        idleCalls.deallocate()
-        turns.deallocate()
     }
 
     /// Makes the worker end its requests and return from `run`. From any thread.

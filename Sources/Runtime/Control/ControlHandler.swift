@@ -5,42 +5,46 @@
 import Base
 import ControlCore
 import Model
-import Posix
 
 /// Answers the API's requests.
-final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
-    private let store: Store<Folder>
-    private var plane: ControlPlane
-    private let codec: MeshCodec
+final class ControlHandler: ServiceHandler {
+    private let center: ControlCenter
+    private let identity: ControlIdentity
+    private let pushes: ControlPushes
+    private let envoys: ControlEnvoys
+    /// Called where the proxy of a lineage was revoked.
+    private let dismiss: (String) -> Void
     private let token: ControlToken
     /// Clients have shown a certificate of an authority that is believed, or they would not be
     /// here.
     private let trustsCertificates: Bool
-    private let watches: ControlWatches<Folder>
-    private var statistics: ControlStatistics
+    private let watches: ControlWatches
 
-    /// - Throws: where the store holds something that is no declaration.
+    private var store: any MeshStore { center.store }
+    private var codec: MeshCodec { center.codec }
+
     init(
-        _ store: Store<Folder>, codec: MeshCodec, token: ControlToken, trustsCertificates: Bool,
-        version: String
-    ) throws(ControlDamage) {
-        self.store = store
-        self.codec = codec
+        _ center: ControlCenter, identity: ControlIdentity, pushes: ControlPushes,
+        envoys: ControlEnvoys, token: ControlToken, trustsCertificates: Bool,
+        dismiss: @escaping (String) -> Void = { _ in }
+    ) {
+        self.center = center
+        self.identity = identity
+        self.pushes = pushes
+        self.envoys = envoys
+        self.dismiss = dismiss
         self.token = token
         self.trustsCertificates = trustsCertificates
-        plane = try ControlPlane(store.state, codec: codec)
-        watches = ControlWatches(store)
-        statistics = ControlStatistics(version: version, started: Clock.wallNanoseconds())
+        let watches = ControlWatches(center.store)
+        self.watches = watches
+        center.afterCommit.append { watches.feed() }
     }
+
+    func turnEnds(_ now: Instant) -> Instant? { center.turn(now) }
 
     func respond(to request: ServiceRequest) -> ServiceAnswer {
         let answer = route(request)
-        let status =
-            switch answer {
-            case .whole(let status, _, _): status
-            case .watch: 200
-            }
-        statistics.answers[status, default: 0] += 1
+        center.statistics.answers[answer.status, default: 0] += 1
         return answer
     }
 
@@ -81,18 +85,57 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
             return .json(200, ControlText.revision(try perform(change).revision))
         case .apply: return .json(200, ControlText.outcome(try apply(request)))
         case .watch: return try watch(target)
-        case .status: return .json(200, Array(statistics.json(facts).utf8))
+        case .health: return .json(200, health)
+        case .status: return .json(200, Array(center.statistics.json(facts).utf8))
         case .openAPI:
-            return .json(200, Array(ControlOpenAPI.document(version: statistics.version).utf8))
+            let version = center.statistics.version
+            return .json(200, Array(ControlOpenAPI.document(version: version).utf8))
         case .metrics:
+            let text =
+                center.statistics.prometheus(facts)
+                + pushes.statistics.prometheus(connected: pushes.count) + envoys.prometheus
+                + center.collectors.map { $0() }.joined()
             return .whole(
                 status: 200,
                 fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
-                body: Array(statistics.prometheus(facts).utf8))
+                body: Array(text.utf8))
         case .live: return .text(200, "live")
         case .ready:
             guard let failure = suspension else { return .text(200, "ready") }
             return error(503, failure)
+        case .createToken, .listCertificates, .revokeCertificate, .rotateAuthority:
+            return try answer(ofIdentity: operation, request)
+        case .listProxies: return .json(200, pushes.json(with: envoys.status()))
+        case .drainProxy:
+            let revision = try pushes.drain(target.segments[2])
+            return .json(200, ControlText.revision(revision))
+        case .authorities, .join, .renewCertificate:
+            preconditionFailure("an operation of another listener")
+        }
+    }
+
+    private func answer(
+        ofIdentity operation: ControlOperation, _ request: ServiceRequest
+    ) throws(ControlFailure) -> ServiceAnswer {
+        switch operation {
+        case .createToken:
+            let wish = try TokenWish(request.body)
+            let (text, token) = try identity.makeToken(
+                wish.service, life: wish.life, isSingleUse: wish.isSingleUse)
+            return .json(201, IdentityText.token(text, token))
+        case .listCertificates:
+            return .json(
+                200,
+                IdentityText.certificates(try identity.records(), try identity.authority()))
+        case .revokeCertificate:
+            let text = request.target.segments[2]
+            guard let serial = CertificateSerial(text) else {
+                throw .init(404, "there is no certificate \(text)")
+            }
+            let record = try identity.revoke(serial)
+            dismiss(serial.lineage)
+            return .json(200, IdentityText.certificate(record))
+        default: return .json(200, IdentityText.authority(try identity.rotate()))
         }
     }
 
@@ -176,14 +219,24 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
         return .watch(watch)
     }
 
+    private var health: [UInt8] {
+        let items = (center.health?.records ?? []).map { name, record in
+            let reason = record.reason.map { ",\"reason\":\(ControlText.quoted($0))" } ?? ""
+            return "{\"key\":\(ControlText.quoted(MeshKey(.endpoint, name).path)),"
+                + "\"healthy\":\(record.isHealthy),\"passed\":\(record.passes),"
+                + "\"failed\":\(record.failures)\(reason)}"
+        }
+        return Array("{\"endpoints\":[\(items.joined(separator: ","))]}".utf8)
+    }
+
     private var suspension: String? {
-        guard case .suspended(let failure) = store.condition else { return nil }
+        guard case .suspended(let failure) = store.health else { return nil }
         return "the store takes no changes: \(failure)"
     }
 
     private var facts: ControlFacts {
         let contents = store.state.contents
-        let mesh = plane.mesh
+        let mesh = center.mesh
         var facts = ControlFacts(
             revision: contents.revision,
             counts: [
@@ -192,14 +245,14 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
                 (.authorization, mesh.authorizations.count),
             ], watches: watches.count, keys: contents.count, bytes: contents.byteCount,
             condition: "sound", isWritable: true)
-        switch store.condition {
-        case .sound: break
+        switch store.health {
+        case .sound: facts.failure = center.damage.map { "\($0)" }
         case .growing(let failure):
             facts.condition = "growing"
-            facts.failure = "\(failure)"
+            facts.failure = failure
         case .suspended(let failure):
             facts.condition = "suspended"
-            facts.failure = "\(failure)"
+            facts.failure = failure
             facts.isWritable = false
         }
         return facts
@@ -223,7 +276,8 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
                 [.init(key: key, "the body declares the \(declaration.key.title)")])
         }
         let outcome = try perform(.put(declaration, condition))
-        let revision = store.state.entry(StoreKey(key.path))?.modRevision ?? outcome.revision
+        let found = outcome.unchanged > 0 ? store.state.entry(StoreKey(key.path)) : nil
+        let revision = found?.modRevision ?? outcome.revision
         return .json(
             outcome.created.isEmpty ? 200 : 201, ControlText.revision(outcome.revision),
             fields: [tag(revision)])
@@ -245,19 +299,10 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
         _ change: ControlChange, dryRun: Bool = false
     ) throws(ControlFailure) -> ControlOutcome {
         do throws(ControlRefusal) {
-            let writer = ControlWriter(store)
-            defer { note(writer) }
-            return try plane.perform(change, dryRun: dryRun, in: writer)
+            return try center.perform(change, dryRun: dryRun)
         } catch {
             throw ControlFailure(error)
         }
-    }
-
-    private func note(_ writer: ControlWriter<Folder>) {
-        statistics.commits += writer.commits
-        statistics.failures += writer.failures
-        statistics.commitTime = statistics.commitTime + writer.time
-        if writer.commits > 0 { watches.feed() }
     }
 
     private func flag(_ name: String, _ target: ServiceTarget) throws(ControlFailure) -> Bool {
@@ -291,75 +336,5 @@ final class ControlHandler<Folder: StoreFolder>: ServiceHandler {
             revisions.append(revision)
         }
         return .revisions(revisions)
-    }
-}
-
-/// The store as `ControlPlane` sees it.
-private final class ControlWriter<Folder: StoreFolder>: ControlStore {
-    private let store: Store<Folder>
-    private(set) var commits: UInt64 = 0
-    private(set) var failures: UInt64 = 0
-    private(set) var time = Duration.zero
-
-    init(_ store: Store<Folder>) { self.store = store }
-
-    var revision: UInt64 { store.state.revision }
-    func modRevision(of key: StoreKey) -> UInt64 { store.state.entry(key)?.modRevision ?? 0 }
-
-    func commit(_ transaction: StoreTransaction) throws(ControlRefusal) -> UInt64 {
-        let answer: StoreAnswer
-        let began = Clock.now()
-        do throws(StoreFault) {
-            answer = try store.commit(.transaction(transaction), now: began)
-        } catch {
-            failures += 1
-            throw .unavailable("\(error)")
-        }
-        switch answer {
-        case .committed(let revision):
-            commits += 1
-            time = Clock.now() - began
-            return revision
-        case .refused(.full(let what)): throw .full("the store is full: \(what)")
-        case .refused(let refusal): throw .tooLarge("\(refusal)")
-        case .conflict, .granted:
-            preconditionFailure("the store was changed by somebody else")
-        }
-    }
-}
-
-/// An answer that says that something is wrong.
-private struct ControlFailure: Error {
-    var status: Int
-    var message: String
-    var problems: [MeshBodyProblem]
-    var fields: [ServiceField] = []
-
-    init(_ status: Int, _ message: String, _ problems: [MeshBodyProblem] = []) {
-        self.status = status
-        self.message = message
-        self.problems = problems
-    }
-
-    init(_ error: MeshBodyError) {
-        self.init(
-            error.isUnreadable ? 400 : 422,
-            error.isUnreadable ? "the body cannot be read" : "nothing was changed", error.problems)
-    }
-
-    init(_ refusal: ControlRefusal) {
-        switch refusal {
-        case .problems(let problems): self.init(422, "nothing was changed", problems)
-        case .condition(0): self.init(412, "there is no such declaration")
-        case .condition(let revision): self.init(412, "it was last changed by \(revision)")
-        case .outdated(let revision):
-            self.init(409, "the mesh was last changed by revision \(revision)")
-        case .absent: self.init(404, "there is no such declaration")
-        case .tooLarge(let reason): self.init(413, reason)
-        case .full(let reason): self.init(507, reason)
-        case .unavailable(let reason):
-            self.init(503, reason)
-            fields = [ServiceField("retry-after", "1")]
-        }
     }
 }

@@ -29,6 +29,7 @@ enum ControlOpenAPI {
                         object([
                             member("token", "{\"type\":\"http\",\"scheme\":\"bearer\"}"),
                             member("certificate", "{\"type\":\"mutualTLS\"}"),
+                            member("mesh", "{\"type\":\"mutualTLS\"}"),
                         ])),
                     member("schemas", object(schemas)),
                 ])),
@@ -42,8 +43,17 @@ enum ControlOpenAPI {
         ]
         let parameters = parameters(operation)
         if !parameters.isEmpty { members.append(member("parameters", array(parameters))) }
-        if operation.needsToken {
-            members.append(member("security", "[{\"token\":[]},{\"certificate\":[]}]"))
+        switch operation.proof {
+        case .none: break
+        case .token: members.append(member("security", "[{\"token\":[]},{\"certificate\":[]}]"))
+        case .certificate: members.append(member("security", "[{\"mesh\":[]}]"))
+        }
+        if operation.listener == .proxies {
+            let server = object([
+                member("url", text("https://127.0.0.1:7071")),
+                member("description", text("The proxies' listener.")),
+            ])
+            members.append(member("servers", array([server])))
         }
         if let body = operation.bodySchema {
             members.append(
@@ -84,6 +94,12 @@ enum ControlOpenAPI {
             default: parameter(name, "query", "{\"type\":\"boolean\",\"default\":false}")
             }
         }
+        if operation.path.contains("{serial}") {
+            found.append(
+                parameter(
+                    "serial", "path", "{\"type\":\"string\",\"pattern\":\"^[0-9a-f]{32}$\"}"))
+        }
+        if operation.path.contains("{proxy}") { found.append(parameter("proxy", "path", label)) }
         if operation.path.contains("{kind}") {
             found += [
                 parameter("kind", "path", words(MeshKind.allCases.map(\.plural))),
@@ -115,9 +131,22 @@ enum ControlOpenAPI {
     private static func meaning(_ operation: ControlOperation, _ status: Int) -> String {
         switch status {
         case 200: "Done."
+        case 201 where operation == .createToken: "Made."
         case 201: "Declared, where nothing was before."
         case 400: "The request cannot be read."
+        case 401 where operation == .join:
+            "The token is malformed, has expired, or is of another mesh."
+        case 401 where operation.proof == .certificate: "Without a certificate of the mesh."
         case 401: "Without the token."
+        case 403 where operation == .join:
+            "The token has been used, or is for another service, or for one that there is not."
+        case 403: "The certificate has expired, was revoked, or is of no service any more."
+        case 404 where operation == .createToken: "There is no such service."
+        case 404 where operation == .revokeCertificate: "There is no such certificate."
+        case 404 where operation == .drainProxy: "No such proxy is connected here."
+        case 409 where operation == .drainProxy: "The proxy has no endpoint."
+        case 409 where operation == .rotateAuthority:
+            "The last rotation is under way, or the issuer was handed in."
         case 404: "There is no such declaration."
         case 409: "Something was changed after the revision that was given."
         case 410: "The history does not reach back so far, or not so far ahead: read anew."
@@ -130,124 +159,20 @@ enum ControlOpenAPI {
         }
     }
 
-    private static var schemas: [String] {
-        let integer = "{\"type\":\"integer\"}"
-        let string = "{\"type\":\"string\"}"
-        func list(_ item: String) -> String { "{\"type\":\"array\",\"items\":\(item)}" }
-        func record(_ fields: [(String, String)], optional: Set<String> = []) -> String {
-            object([
-                member("type", text("object")),
-                member(
-                    "required",
-                    array(fields.map(\.0).filter { !optional.contains($0) }.map(text))),
-                member("properties", object(fields.map { member($0.0, $0.1) })),
-            ])
-        }
-        let declaration = object([
-            member("type", text("object")),
-            member("required", array(["kind", "name"].map(text))),
-            member("properties", object(["kind", "name", "namespace"].map { member($0, string) })),
-            member(
-                "description",
-                text("One declaration; 'meshbench schema declarations' has all its keys.")),
-        ])
-        let declarations = list(reference("Declaration"))
-        let problem = record([("key", string), ("path", list(string)), ("message", string)])
-        let change = record(
-            [("op", string), ("key", string), ("declaration", reference("Declaration"))],
-            optional: ["declaration"])
-        let counts = object([
-            member("type", text("object")), member("additionalProperties", integer),
-        ])
-        return [
-            member("Declaration", declaration),
-            member(
-                "Declarations", record([("revision", integer), ("declarations", declarations)])),
-            member(
-                "Apply",
-                record(
-                    [("declarations", declarations), ("revision", integer)],
-                    optional: ["revision"])),
-            member(
-                "Outcome",
-                record([
-                    ("revision", integer), ("created", list(string)), ("changed", list(string)),
-                    ("unchanged", integer), ("deleted", list(string)),
-                ])),
-            member("Revision", record([("revision", integer)])),
-            member("Event", record([("revision", integer), ("changes", list(change))])),
-            member(
-                "Status",
-                record([
-                    ("version", string), ("revision", integer), ("declarations", counts),
-                    ("store", "{\"type\":\"object\"}"), ("started", string), ("watches", integer),
-                ])),
-            member("Error", record([("error", string), ("problems", list(problem))])),
-        ]
-    }
-
     // MARK: Text
 
-    private static func text(_ text: String) -> String { ControlText.quoted(text) }
-    private static func member(_ name: String, _ value: String) -> String {
+    static func text(_ text: String) -> String { ControlText.quoted(text) }
+    static func member(_ name: String, _ value: String) -> String {
         "\(text(name)):\(value)"
     }
-    private static func object(_ members: [String]) -> String {
+    static func object(_ members: [String]) -> String {
         "{\(members.joined(separator: ","))}"
     }
-    private static func array(_ items: [String]) -> String { "[\(items.joined(separator: ","))]" }
-    private static func reference(_ schema: String) -> String {
+    static func array(_ items: [String]) -> String { "[\(items.joined(separator: ","))]" }
+    static func reference(_ schema: String) -> String {
         object([member("$ref", text("#/components/schemas/\(schema)"))])
     }
     private static func content(_ type: String, _ schema: String) -> String {
         object([member(type, object([member("schema", schema)]))])
-    }
-}
-
-extension ControlOperation {
-    /// One line, with its full stop.
-    var summary: String {
-        switch self {
-        case .listDeclarations: "Every declaration, or those of a kind or namespace."
-        case .getDeclaration: "One declaration."
-        case .putDeclaration: "Declares one thing."
-        case .deleteDeclaration: "Removes one declaration."
-        case .apply: "Declares all of a body, or none of it."
-        case .watch: "Every change after a revision, one line of JSON for each; does not end."
-        case .status: "What the control plane holds, and how it is."
-        case .openAPI: "This document."
-        case .metrics: "Counters in Prometheus' text format."
-        case .live: "Whether it runs."
-        case .ready: "Whether it takes changes."
-        }
-    }
-
-    fileprivate var bodySchema: String? {
-        switch self {
-        case .putDeclaration: "Declaration"
-        case .apply: "Apply"
-        default: nil
-        }
-    }
-
-    fileprivate var takesConditions: Bool { self == .putDeclaration || self == .deleteDeclaration }
-    fileprivate var hasTag: Bool { self == .putDeclaration || self == .getDeclaration }
-
-    /// The type and schema of what it is answered with where nothing is wrong.
-    fileprivate var answer: (String, String) {
-        func json(_ schema: String) -> (String, String) {
-            ("application/json", "{\"$ref\":\"#/components/schemas/\(schema)\"}")
-        }
-        switch self {
-        case .listDeclarations: return json("Declarations")
-        case .getDeclaration: return json("Declaration")
-        case .putDeclaration, .deleteDeclaration: return json("Revision")
-        case .apply: return json("Outcome")
-        case .watch:
-            return ("application/jsonl", "{\"$ref\":\"#/components/schemas/Event\"}")
-        case .status: return json("Status")
-        case .openAPI: return ("application/json", "{\"type\":\"object\"}")
-        case .metrics, .live, .ready: return ("text/plain", "{\"type\":\"string\"}")
-        }
     }
 }

@@ -5,13 +5,35 @@ import Model
 /// One thing that can be asked of the control plane.
 enum ControlOperation: String, CaseIterable {
     case listDeclarations, getDeclaration, putDeclaration, deleteDeclaration
-    case apply, watch, status, openAPI, metrics, live, ready
+    case apply, watch, health, status, openAPI, metrics, live, ready
+    case createToken, listCertificates, revokeCertificate, rotateAuthority
+    case listProxies, drainProxy
+    case authorities, join, renewCertificate
+
+    /// Who is asked.
+    enum Listener: Equatable {
+        /// That of people and programs.
+        case api
+        /// That of proxies.
+        case proxies
+    }
+
+    /// What is needed to ask.
+    enum Proof: Equatable {
+        case none
+        /// The token of those who may change the mesh, or a certificate where those are required.
+        case token
+        /// A certificate of the mesh.
+        case certificate
+    }
 
     var method: String {
         switch self {
         case .putDeclaration: "PUT"
         case .deleteDeclaration: "DELETE"
-        case .apply: "POST"
+        case .apply, .createToken, .revokeCertificate, .rotateAuthority, .join, .renewCertificate,
+            .drainProxy:
+            "POST"
         default: "GET"
         }
     }
@@ -22,21 +44,41 @@ enum ControlOperation: String, CaseIterable {
         case .getDeclaration, .putDeclaration, .deleteDeclaration: "/v1/{kind}/{namespace}/{name}"
         case .apply: "/v1/apply"
         case .watch: "/v1/watch"
+        case .health: "/v1/health"
         case .status: "/v1/status"
         case .openAPI: "/v1/openapi.json"
         case .metrics: "/metrics"
         case .live: "/live"
         case .ready: "/ready"
+        case .createToken: "/v1/tokens"
+        case .listCertificates: "/v1/certificates"
+        case .revokeCertificate: "/v1/certificates/{serial}/revoke"
+        case .rotateAuthority: "/v1/authority/rotate"
+        case .listProxies: "/v1/proxies"
+        case .drainProxy: "/v1/proxies/{proxy}/drain"
+        case .authorities: "/v1/authorities"
+        case .join: "/v1/join"
+        case .renewCertificate: "/v1/proxy/certificate"
+        }
+    }
+
+    var listener: Listener {
+        switch self {
+        case .authorities, .join, .renewCertificate: .proxies
+        default: .api
+        }
+    }
+
+    var proof: Proof {
+        switch self {
+        case .openAPI, .metrics, .live, .ready, .authorities, .join: .none
+        case .renewCertificate: .certificate
+        default: .token
         }
     }
 
     /// Whether it is asked by those only who may change the mesh.
-    var needsToken: Bool {
-        switch self {
-        case .openAPI, .metrics, .live, .ready: false
-        default: true
-        }
-    }
+    var needsToken: Bool { proof == .token }
 
     /// Names of parameters of the query. Others are an error.
     var parameters: [String] {
@@ -59,16 +101,37 @@ enum ControlOperation: String, CaseIterable {
             case .apply: [200, 409, 413, 422, 503, 507]
             case .watch: [200, 410]
             case .ready: [200, 503]
-            case .status, .openAPI, .metrics, .live: [200]
+            case .health, .status, .openAPI, .metrics, .live: [200]
+            case .createToken: [201, 404, 503, 507]
+            case .listCertificates: [200, 503, 507]
+            case .revokeCertificate: [200, 404, 503]
+            case .rotateAuthority: [200, 409, 503, 507]
+            case .listProxies: [200]
+            case .drainProxy: [200, 404, 409, 503]
+            case .authorities: [200, 503]
+            case .join: [200, 401, 403, 503, 507]
+            case .renewCertificate: [200, 403, 503]
             }
-        return ([400] + (needsToken ? [401] : []) + own).sorted()
+        return ([400] + (proof == .none ? [] : [401]) + own).sorted()
     }
 
-    /// The operations at a path; empty: there is nothing.
-    static func at(_ segments: [String]) -> [ControlOperation] {
-        let fixed = allCases.filter { $0.path.split(separator: "/").map(String.init) == segments }
-        if !fixed.isEmpty { return fixed }
+    /// The operations at a path of a listener; empty: there is nothing.
+    static func at(_ segments: [String], on listener: Listener = .api) -> [ControlOperation] {
+        let fixed = allCases.filter { operation in
+            guard operation.listener == listener else { return false }
+            let pattern = operation.path.split(separator: "/")
+            return !operation.isOfDeclaration && pattern.count == segments.count
+                && zip(pattern, segments).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
+        }
+        if !fixed.isEmpty || listener == .proxies { return fixed }
         return key(segments) == nil ? [] : [.getDeclaration, .putDeclaration, .deleteDeclaration]
+    }
+
+    private var isOfDeclaration: Bool {
+        switch self {
+        case .getDeclaration, .putDeclaration, .deleteDeclaration: true
+        default: false
+        }
     }
 
     /// The declaration that a path names.

@@ -15,6 +15,14 @@ struct ControlStatistics {
     var commitTime = Duration.zero
     /// Transactions that could not be written down.
     var failures: UInt64 = 0
+    /// Answers of the proxies' listener by status.
+    var proxyAnswers: [Int: UInt64] = [:]
+    /// Certificates that were issued, by what for: `join`, `renewal`, `control`.
+    var certificates: [String: UInt64] = [:]
+    /// Requests to join that were refused.
+    var joinRefusals: UInt64 = 0
+    /// Steps of the authority, and renewals of the listener's certificate, that failed.
+    var identityFailures: UInt64 = 0
 
     init(version: String, started: Int64) {
         self.version = version
@@ -49,6 +57,16 @@ struct ControlStatistics {
         for (status, count) in answers.sorted(by: { $0.key < $1.key }) {
             value("answers_total{status=\"\(status)\"}", count)
         }
+        type("proxy_answers_total", "counter")
+        for (status, count) in proxyAnswers.sorted(by: { $0.key < $1.key }) {
+            value("proxy_answers_total{status=\"\(status)\"}", count)
+        }
+        type("certificates_issued_total", "counter")
+        for (reason, count) in certificates.sorted(by: { $0.key < $1.key }) {
+            value("certificates_issued_total{for=\"\(reason)\"}", count)
+        }
+        single("join_refusals_total", "counter", joinRefusals)
+        single("identity_failures_total", "counter", identityFailures)
         return text
     }
 

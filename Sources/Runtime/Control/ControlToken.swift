@@ -21,16 +21,48 @@ struct ControlToken: Sendable {
     init(_ text: String) { bytes = Array(text.utf8) }
 
     /// The token of a folder, which is made where there is none.
-    init(folder: String) throws(ControlTokenError) {
-        let path = "\(folder)/\(Self.fileName)"
-        if let found = try Self.read(path) {
-            bytes = found
-            return
+    init(folder: String, file: String = ControlToken.fileName) throws(ControlTokenError) {
+        if let found = try Self.found(folder: folder, file: file) {
+            self = found
+        } else {
+            self = Self.random()
+            try write(folder: folder, file: file)
         }
+    }
+
+    /// One that others have made; nil: it is none.
+    init?(shared bytes: [UInt8]) {
+        guard Self.isToken(bytes) else { return nil }
+        self.bytes = bytes
+    }
+
+    /// 32 random bytes, in hexadecimal.
+    static func random() -> ControlToken {
         var random = SystemRandomNumberGenerator()
-        let digits = Array("0123456789abcdef".utf8)
-        bytes = (0..<64).map { _ in digits[Int.random(in: 0..<16, using: &random)] }
-        try Self.write(bytes + [UInt8(ascii: "\n")], path)
+        let digits = Array("0123456789abcdef")
+        return ControlToken(
+            String((0..<64).map { _ in digits[Int.random(in: 0..<16, using: &random)] }))
+    }
+
+    /// The token of a folder; nil: there is none.
+    static func found(
+        folder: String, file: String = ControlToken.fileName
+    ) throws(ControlTokenError) -> ControlToken? {
+        guard let bytes = try read("\(folder)/\(file)") else { return nil }
+        return ControlToken(shared: bytes)
+    }
+
+    /// Keeps it in a folder.
+    func write(
+        folder: String, file: String = ControlToken.fileName
+    ) throws(ControlTokenError) {
+        try Self.write(bytes + [UInt8(ascii: "\n")], "\(folder)/\(file)")
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    private static func isToken(_ text: [UInt8]) -> Bool {
+        length.contains(text.count) && text.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
     /// Whether it is the text; how long that takes does not depend on where they differ.
@@ -61,8 +93,7 @@ struct ControlToken: Sendable {
         guard count >= 0 else { throw failure(path) }
         text.removeLast(text.count - count)
         if text.last == UInt8(ascii: "\n") { text.removeLast() }
-        let isVisible = text.allSatisfy { (0x21...0x7E).contains($0) }
-        guard length.contains(text.count), isVisible else {
+        guard isToken(text) else {
             throw ControlTokenError(
                 file: path,
                 reason: "no token: one line of \(length.lowerBound) to \(length.upperBound) "

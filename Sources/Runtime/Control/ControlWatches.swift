@@ -5,7 +5,7 @@ import ControlCore
 /// Nobody's news are kept for him: they stand in the store's history, and a watch is given as many
 /// as it takes (back-pressure). One that has fallen behind what the history holds is ended; when
 /// it asks anew it is told that it has to read everything again.
-final class ControlWatches<Folder: StoreFolder> {
+final class ControlWatches {
     private final class Watcher {
         let watch: ServiceWatch
         /// It has been told everything up to here.
@@ -17,7 +17,7 @@ final class ControlWatches<Folder: StoreFolder> {
         }
     }
 
-    private let store: Store<Folder>
+    private let store: any MeshStore
     private var watchers: [ObjectIdentifier: Watcher] = [:]
     /// The last line that was made: the others want the same one.
     private var last: (revision: UInt64, line: [UInt8]?)?
@@ -28,7 +28,7 @@ final class ControlWatches<Folder: StoreFolder> {
     /// are shared between watches.
     private static var backlog: Int { StoreLimits.frameBytes + (16 << 20) }
 
-    init(_ store: Store<Folder>) { self.store = store }
+    init(_ store: any MeshStore) { self.store = store }
 
     var count: Int { watchers.count }
 

@@ -20,6 +20,11 @@ public enum StoreFault: Error, Equatable, CustomStringConvertible, Sendable {
     case undecided(SystemError)
     /// Nothing is committed: see `undecided`. The change did not happen.
     case suspended(SystemError)
+    /// A store elsewhere cannot be asked. The change did not happen.
+    case unreachable(String)
+    /// A store elsewhere was asked and has not answered. The change may have happened, or happen
+    /// yet; if so, it will be seen as one that somebody else has made.
+    case unanswered(String)
 
     public var description: String {
         switch self {
@@ -35,6 +40,8 @@ public enum StoreFault: Error, Equatable, CustomStringConvertible, Sendable {
         case .notWritten(let error): "nothing was changed: \(error)"
         case .undecided(let error):
             "nothing was changed, but a crash could bring the change back: \(error)"
+        case .unreachable(let reason): "nothing was changed: \(reason)"
+        case .unanswered(let reason): "whether anything was changed is not known: \(reason)"
         case .suspended(let error): "nothing was changed, the store takes no changes: \(error)"
         }
     }

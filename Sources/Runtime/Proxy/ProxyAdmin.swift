@@ -27,7 +27,9 @@ final class ProxyAdmin: ServiceHandler {
             return .whole(
                 status: 200,
                 fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
-                body: Array(ProxyStatistics(server.counters).prometheus.utf8))
+                body: Array(
+                    (ProxyStatistics(server.counters).prometheus + server.companionStatistics)
+                        .utf8))
         case "/ready":
             return server.draining ? .text(503, "draining") : .text(200, "ready")
         case "/config": return .json(200, Array(JSONText.of(server.configuration).utf8))

@@ -31,15 +31,18 @@ struct ProxyContexts: Sendable {
 
     /// Contexts whose files are what they were in `old` are kept, and with them the sessions that
     /// their clients can resume.
-    init(_ configuration: ProxyConfiguration, keeping old: ProxyContexts? = nil)
-        throws(TLSFileError)
-    {
+    /// - Parameter material: what of the files that it names is in memory.
+    init(
+        _ configuration: ProxyConfiguration, _ material: TLSMaterial = TLSMaterial(),
+        keeping old: ProxyContexts? = nil
+    ) throws(TLSFileError) {
         for listener in configuration.listeners {
             guard let tls = listener.tls else {
                 listeners.append(nil)
                 continue
             }
-            let options = try TLSFiles.serverOptions(tls, protocols: listener.speech.protocols)
+            let options = try TLSFiles.serverOptions(
+                tls, protocols: listener.speech.protocols, material)
             if let same = old?.listeners.first(where: { $0?.options == options }), let same {
                 listeners.append(same)
             } else {
@@ -52,7 +55,8 @@ struct ProxyContexts: Sendable {
                 clusters.append(nil)
                 continue
             }
-            let options = try TLSFiles.clientOptions(tls, protocols: cluster.speech.protocols)
+            let options = try TLSFiles.clientOptions(
+                tls, protocols: cluster.speech.protocols, material)
             if let same = old?.clusters.first(where: { $0?.options == options }), let same {
                 clusters.append(same)
             } else {

@@ -22,10 +22,26 @@ public enum ProxyStartError: Error, CustomStringConvertible {
     }
 }
 
+/// What shares a proxy's main thread with its signals and its admin listener.
+protocol ProxyCompanion: AnyObject {
+    /// When `turnEnds` is to be called at the latest.
+    var deadline: Instant { get }
+    /// - Returns: false: it is not one of its own.
+    func handle(_ readiness: Readiness) -> Bool
+    func turnEnds(_ now: Instant)
+    /// The proxy is asked to stop. It goes on until the companion has it drained.
+    func leave()
+    /// What it tells the admin listener's `/stats`, in Prometheus' text format.
+    var prometheus: String { get }
+}
+
 /// A running reference proxy.
 public final class ProxyServer {
     private(set) var configuration: ProxyConfiguration
+    /// What of the files that the configuration names is in memory.
+    private var material: TLSMaterial
     private var contexts: ProxyContexts
+    private var companion: (any ProxyCompanion)?
     private var mailboxes: [Mailbox] = []
     private var adminListener: Descriptor?
     private let signals: Signals
@@ -39,11 +55,19 @@ public final class ProxyServer {
     ///   old one (whoever reads it says why).
     /// - Throws: where the process lacks what it needs, or a file of certificates or keys cannot be
     ///   used.
-    public init(
+    public convenience init(
         _ configuration: ProxyConfiguration, reload: @escaping () -> ProxyConfiguration?
     ) throws(ProxyStartError) {
+        try self.init(configuration, TLSMaterial(), reload: reload)
+    }
+
+    init(
+        _ configuration: ProxyConfiguration, _ material: TLSMaterial,
+        reload: @escaping () -> ProxyConfiguration?
+    ) throws(ProxyStartError) {
+        self.material = material
         do throws(TLSFileError) {
-            contexts = try ProxyContexts(configuration)
+            contexts = try ProxyContexts(configuration, material)
         } catch {
             throw .file(error)
         }
@@ -117,18 +141,24 @@ public final class ProxyServer {
 
     /// Serves until SIGTERM or SIGINT, then lets requests in flight end.
     /// - Throws: where the reactor cannot be made, or a worker could not begin.
-    public func run() throws(SystemError) {
-        let reactor = try Reactor()
+    public func run() throws(SystemError) { try run(on: try Reactor(), with: nil) }
+
+    /// The same, with somebody else who waits on the reactor.
+    func run(
+        on reactor: Reactor, with companion: (any ProxyCompanion)?
+    ) throws(SystemError) {
+        self.companion = companion
         try reactor.add(reading: signals.descriptor, token: 0)
         try reactor.add(reading: running.descriptor, token: 1)
         var admin: ServiceLoop?
         if let listener = adminListener.take() {
             admin = try ServiceLoop(
                 ProxyAdmin.limits, handler: ProxyAdmin(self), on: reactor, listener: listener,
-                context: nil, now: Clock.now())
+                security: ServiceSecurity(), now: Clock.now())
         }
         while true {
-            let count = reactor.wait(until: admin?.deadline, now: Clock.now())
+            let deadline = [admin?.deadline, companion?.deadline].compactMap { $0 }.min()
+            let count = reactor.wait(until: deadline, now: Clock.now())
             admin?.begin(Clock.now(), wall: Clock.wallNanoseconds())
             for i in 0..<count {
                 let readiness = reactor.ready(i)
@@ -137,14 +167,16 @@ public final class ProxyServer {
                 case 1:
                     // A worker ends when it is drained, or when it could not begin.
                     running.noted()
-                    if !draining { drain() }
+                    drain()
                     guard running.count == 0 else { continue }
                     if let error = running.error { throw error }
                     return
-                default: _ = admin?.handle(readiness)
+                default:
+                    if admin?.handle(readiness) != true { _ = companion?.handle(readiness) }
                 }
             }
             admin?.end()
+            companion?.turnEnds(Clock.now())
         }
     }
 
@@ -153,33 +185,46 @@ public final class ProxyServer {
 
     private(set) var draining = false
 
-    private func drain() {
+    /// Lets no more requests in; those in flight end, and then the workers.
+    func drain() {
+        guard !draining else { return }
         draining = true
         for mailbox in mailboxes { mailbox.send(.drain) }
     }
 
     private func handleSignals() {
         while let signal = signals.next() {
-            if signal == SIGHUP { reloadNow() } else if !draining { drain() }
+            if signal == SIGHUP { reloadNow() } else { stop() }
         }
+    }
+
+    private var isStopping = false
+
+    /// A companion has something to do before; whoever asks a second time does not wait for it.
+    private func stop() {
+        if let companion, !isStopping { companion.leave() } else { drain() }
+        isStopping = true
     }
 
     private func reloadNow() {
         guard let new = reload() else { return }
-        if let reason = adopt(new) { standardError("configuration not reloaded: \(reason)") }
+        if let reason = adopt(new, material) {
+            standardError("configuration not reloaded: \(reason)")
+        }
     }
 
     /// Goes over to a new configuration, all of it or nothing. Listeners that stay keep their
     /// connections, and requests in hand end as they began.
     /// - Returns: why it cannot be; nil: it is done, or on its way to the workers.
-    func adopt(_ new: ProxyConfiguration) -> String? {
+    func adopt(_ new: ProxyConfiguration, _ material: TLSMaterial) -> String? {
         if let reason = Self.cannotAdopt(new, over: configuration) { return reason }
         do throws(TLSFileError) {
-            contexts = try ProxyContexts(new, keeping: contexts)
+            contexts = try ProxyContexts(new, material, keeping: contexts)
         } catch {
             return "\(error)"
         }
         configuration = new
+        self.material = material
         for mailbox in mailboxes { mailbox.send(.reload(bound(new), contexts)) }
         return nil
     }
@@ -192,6 +237,9 @@ public final class ProxyServer {
         }
         return configuration
     }
+
+    /// What the companion counts.
+    var companionStatistics: String { companion?.prometheus ?? "" }
 
     /// What a running process cannot change; nil: all of it can be taken over.
     private static func cannotAdopt(_ new: ProxyConfiguration, over old: ProxyConfiguration)

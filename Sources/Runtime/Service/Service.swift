@@ -38,10 +38,22 @@ public enum ServiceError: Error, Equatable, CustomStringConvertible {
     }
 }
 
+/// One of a service's listeners, ready to be bound.
+struct ServiceListener {
+    /// Port 0 takes any free one.
+    var address: SocketAddress
+    var limits: ServiceLimits
+    var handler: any ServiceHandler
+    /// Whoever keeps it may change it on the service's thread.
+    var security: ServiceSecurity
+}
+
 /// A running service. Its application is called on its thread alone.
 public final class Service: Sendable {
-    /// Where it listens, with the port that was chosen.
-    public let address: SocketAddress
+    /// Where it listens, with the port that was chosen; the first listener's.
+    public var address: SocketAddress { addresses[0] }
+    /// Where each of its listeners is bound.
+    let addresses: [SocketAddress]
     private let inbox: ServiceInbox
     private let thread: Mutex<JoinableThread?>
 
@@ -49,18 +61,32 @@ public final class Service: Sendable {
     /// - Parameter name: the thread's, at most 15 bytes.
     /// - Throws: where the address cannot be bound, or a file of certificates or keys cannot be
     ///   used.
-    public init(
+    public convenience init(
         _ configuration: ServiceConfiguration, name: String = "service",
         handler: sending any ServiceHandler
     ) throws(ServiceError) {
-        let context = try Self.context(configuration.tls)
+        let security = ServiceSecurity(try Self.context(configuration.tls))
+        try self.init(
+            [
+                ServiceListener(
+                    address: configuration.listen, limits: configuration.limits, handler: handler,
+                    security: security)
+            ], name: name)
+    }
+
+    /// Binds one or two listeners, which share the thread, in their order: what the first one's
+    /// requests lead to is there for the second's.
+    /// - Throws: where an address cannot be bound.
+    convenience init(_ listeners: sending [ServiceListener], name: String) throws(ServiceError) {
+        try self.init(ServiceSetup(listeners: listeners), name: name)
+    }
+
+    /// The same, with parts that have sockets of their own.
+    init(_ setup: sending ServiceSetup, name: String) throws(ServiceError) {
         do throws(SystemError) {
-            let listener = try Socket.listen(on: configuration.listen, sharing: false)
-            address = try Socket.localAddress(of: listener.number)
             let inbox = try ServiceInbox()
-            let worker = try ServiceWorker(
-                configuration.limits, handler: handler, listener: listener, context: context,
-                inbox: inbox)
+            let worker = try ServiceWorker(setup, inbox: inbox)
+            addresses = worker.addresses
             self.inbox = inbox
             thread = Mutex(JoinableThread(try Thread(name: name) { worker.run() }))
         } catch {
@@ -76,7 +102,8 @@ public final class Service: Sendable {
     @discardableResult
     public func perform(_ work: @escaping @Sendable () -> Void) -> Bool { inbox.send(.work(work)) }
 
-    /// Reads certificates and keys anew: new connections get the new ones, old ones live on.
+    /// Reads certificates and keys of the first listener anew: new connections get the new ones,
+    /// old ones live on.
     /// - Throws: where a file cannot be used; then all stays as it was.
     public func renew(_ tls: ServerTLS) throws(ServiceError) {
         if let context = try Self.context(tls) { inbox.send(.renew(context)) }
@@ -90,7 +117,7 @@ public final class Service: Sendable {
         thread?.join()
     }
 
-    private static func context(_ tls: ServerTLS?) throws(ServiceError) -> TLSContext? {
+    static func context(_ tls: ServerTLS?) throws(ServiceError) -> TLSContext? {
         guard let tls else { return nil }
         do throws(TLSFileError) {
             return try TLSFiles.context(
@@ -151,47 +178,66 @@ final class ServiceInbox: Sendable {
 
 /// The thread of a service.
 final class ServiceWorker: @unchecked Sendable {
-    // Safety: after `init` only its own thread touches it.
+    // Safety: after `init` only its own thread touches it, but for `addresses`, which stay.
     private let reactor: Reactor
-    private let loop: ServiceLoop
+    private var loops: [ServiceLoop] = []
+    private let parts: [any ServicePart]
     private let inbox: ServiceInbox
+    let addresses: [SocketAddress]
 
     private static let inboxToken: UInt64 = 0
 
-    init(
-        _ limits: ServiceLimits, handler: any ServiceHandler, listener: consuming Descriptor,
-        context: TLSContext?, inbox: ServiceInbox
-    ) throws(SystemError) {
+    init(_ setup: ServiceSetup, inbox: ServiceInbox) throws(SystemError) {
         self.inbox = inbox
+        parts = setup.parts
         reactor = try Reactor()
         try reactor.add(reading: inbox.descriptor, token: Self.inboxToken)
-        loop = try ServiceLoop(
-            limits, handler: handler, on: reactor, listener: listener, context: context,
-            now: Clock.now())
+        var addresses: [SocketAddress] = []
+        for (place, listener) in setup.listeners.enumerated() {
+            let socket = try Socket.listen(on: listener.address, sharing: false)
+            addresses.append(try Socket.localAddress(of: socket.number))
+            loops.append(
+                try ServiceLoop(
+                    listener.limits, handler: listener.handler, on: reactor, place: place,
+                    listener: socket, security: listener.security, now: Clock.now()))
+        }
+        self.addresses = addresses
+        for part in parts { try part.attach(to: reactor, now: Clock.now()) }
+    }
+
+    private var deadline: Instant? {
+        (loops.compactMap(\.deadline) + parts.compactMap(\.deadline)).min()
     }
 
     /// Serves until told to stop, and nobody is left.
     func run() {
-        while !loop.isDrained {
-            let count = reactor.wait(until: loop.deadline, now: Clock.now())
-            loop.begin(Clock.now(), wall: Clock.wallNanoseconds())
+        while !loops.allSatisfy(\.isDrained) {
+            let count = reactor.wait(until: deadline, now: Clock.now())
+            let now = Clock.now()
+            let wall = Clock.wallNanoseconds()
+            for loop in loops { loop.begin(now, wall: wall) }
+            for part in parts { part.begin(now) }
             for index in 0..<count {
                 let readiness = reactor.ready(index)
-                if !loop.handle(readiness) { hear() }
+                let isTaken =
+                    loops.contains { $0.handle(readiness) }
+                    || parts.contains { $0.handle(readiness) }
+                if !isTaken { hear() }
             }
-            loop.end()
+            for part in parts { part.end() }
+            for loop in loops { loop.end() }
         }
         inbox.close()
         // Whoever watched until now is told of the end.
-        loop.end()
+        for loop in loops { loop.end() }
     }
 
     private func hear() {
         for message in inbox.take() {
             switch message {
             case .work(let work): work()
-            case .renew(let context): loop.context = context
-            case .stop: loop.drain()
+            case .renew(let context): loops.first?.security.context = context
+            case .stop: for loop in loops { loop.drain() }
             }
         }
     }

@@ -282,6 +282,11 @@ final class ServiceHTTP1: ServiceSpeech {
     // MARK: Watches
 
     private func begin(_ watch: ServiceWatch) {
+        guard !watch.isHeld else {
+            self.watch = watch
+            state = .watching
+            return
+        }
         // A client of HTTP/1.0 knows no chunks: the connection's end is the body's.
         if isOld { keepAlive = false }
         head(watch.status, watch.fields, isOld ? "" : "transfer-encoding: chunked\r\n")
@@ -299,6 +304,7 @@ final class ServiceHTTP1: ServiceSpeech {
     /// - Returns: whether there is more to do.
     private func sayNews() -> Bool {
         guard let watch else { preconditionFailure("a watch without one") }
+        if watch.isHeld { return sayLastWord(watch) }
         let count = min(watch.backlog.count, Self.outputBytes)
         if count > 0 {
             said = scope.now
@@ -318,6 +324,19 @@ final class ServiceHTTP1: ServiceSpeech {
         return true
     }
 
+    /// Answers with what a held one has come to, if it has.
+    private func sayLastWord(_ watch: ServiceWatch) -> Bool {
+        guard watch.isEnded else { return false }
+        self.watch = nil
+        scope.end(watch, watch.orderlyEnding)
+        state = .head
+        rested = scope.now
+        keepAlive = keepAlive && !scope.isDraining
+        let word = watch.lastWord
+        write(word.status, word.fields, word.body)
+        return true
+    }
+
     override func watchOverflowed(_ watch: ServiceWatch) {
         abandon(.slow)
         ending = .reset
@@ -332,7 +351,9 @@ final class ServiceHTTP1: ServiceSpeech {
 
     override var deadline: Instant {
         guard output.isEmpty else { return super.deadline }
-        if state == .watching { return said + scope.limits.heartbeat }
+        if let watch {
+            return watch.isHeld ? .distantFuture : said + scope.limits.heartbeat
+        }
         guard let since else { return rested + scope.limits.idle }
         return since + scope.limits.arrival
     }

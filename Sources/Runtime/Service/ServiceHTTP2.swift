@@ -309,6 +309,11 @@ final class ServiceHTTP2: ServiceSpeech {
     }
 
     private func begin(_ watch: ServiceWatch, on stream: Stream) {
+        guard !watch.isHeld else {
+            stream.watch = watch
+            wake(stream)
+            return
+        }
         submit(stream, watch.status, watch.fields, hasBody: !stream.isHead)
         guard !stream.isHead else { return scope.end(watch, .finished) }
         stream.watch = watch
@@ -367,6 +372,13 @@ final class ServiceHTTP2: ServiceSpeech {
     }
 
     private func wake(_ stream: Stream) {
+        if let watch = stream.watch, watch.isHeld {
+            guard watch.isEnded else { return }
+            stream.watch = nil
+            scope.end(watch, watch.orderlyEnding)
+            let word = watch.lastWord
+            return answer(stream, word.status, word.fields, word.body)
+        }
         if stream.isSilent {
             stream.isSilent = false
             stream.moved = now

@@ -9,7 +9,15 @@ import Base
 import Posix
 import Secure
 
-/// All connections of one service.
+/// What new connections of a listener are secured with. For the thread of its loop.
+final class ServiceSecurity {
+    /// nil: nothing. Connections that there are keep what they began with.
+    var context: TLSContext?
+
+    init(_ context: TLSContext? = nil) { self.context = context }
+}
+
+/// All connections of one listener.
 @safe
 final class ServiceLoop {
     /// A connection with its socket.
@@ -52,8 +60,7 @@ final class ServiceLoop {
     private let reactor: Reactor
     private var listener: Descriptor?
     private var isAccepting = false
-    /// What new connections are secured with; nil: nothing.
-    var context: TLSContext?
+    let security: ServiceSecurity
     private lazy var scratch = TLSScratch()
     private var clients: [Client?]
     private var free: [Int]
@@ -72,28 +79,34 @@ final class ServiceLoop {
     /// may be on its way, or the answer.
     private static let grace = Duration.milliseconds(100)
     private static let acceptPause = Duration.milliseconds(100)
-    /// Tells its tokens from others of the same reactor.
+    /// Tells the tokens of loops from others of the same reactor.
     private static let mark: UInt64 = 1 << 63
-    private static let listenerToken = mark | UInt64(UInt32.max)
+    /// Tells those of two loops of the same reactor.
+    private static let placeShift: UInt64 = 62
+    private let mark: UInt64
+    private var listenerToken: UInt64 { mark | UInt64(UInt32.max) }
 
     private var acceptTimer: Int { clients.count }
     private var drainTimer: Int { clients.count + 1 }
     private var applicationTimer: Int { clients.count + 2 }
 
+    /// - Parameter place: which of the loops of `reactor` it is, 0 or 1.
     /// - Throws: where the listener cannot be watched.
     init(
-        _ limits: ServiceLimits, handler: any ServiceHandler, on reactor: Reactor,
-        listener: consuming Descriptor, context: TLSContext?, now: Instant
+        _ limits: ServiceLimits, handler: any ServiceHandler, on reactor: Reactor, place: Int = 0,
+        listener: consuming Descriptor, security: ServiceSecurity, now: Instant
     ) throws(SystemError) {
+        precondition(place == 0 || place == 1, "a third loop of a reactor")
+        mark = Self.mark | UInt64(place) << Self.placeShift
         scope = ServiceScope(limits, handler: handler, now: now)
         self.reactor = reactor
-        self.context = context
+        self.security = security
         clients = Array(repeating: nil, count: limits.connections)
         free = Array((0..<limits.connections).reversed())
         deadlines = DeadlineHeap(capacity: limits.connections + 3)
         let number = listener.number
         self.listener = consume listener
-        try reactor.add(reading: number, token: Self.listenerToken)
+        try reactor.add(reading: number, token: listenerToken)
         isAccepting = true
     }
 
@@ -118,8 +131,8 @@ final class ServiceLoop {
 
     /// - Returns: false: it is not one of this loop's.
     func handle(_ readiness: Readiness) -> Bool {
-        guard readiness.token & Self.mark != 0 else { return false }
-        if readiness.token == Self.listenerToken {
+        guard readiness.token & (Self.mark | 1 << Self.placeShift) == mark else { return false }
+        if readiness.token == listenerToken {
             accept()
             return true
         }
@@ -192,9 +205,9 @@ final class ServiceLoop {
 
     private func open(_ socket: Int32, from address: SocketAddress) {
         guard let slot = free.last else { preconditionFailure("a connection without a slot") }
-        generation = (generation + 1) & 0x7FFF_FFFF
+        generation = (generation + 1) & 0x3FFF_FFFF
         do throws(SystemError) {
-            let tls = context.map { TLSSocket(TLSSession(server: $0), scratch: scratch) }
+            let tls = security.context.map { TLSSocket(TLSSession(server: $0), scratch: scratch) }
             let client = Client(socket, generation: generation, address: address, tls: tls)
             try reactor.add(socket, token: token(client, slot))
             free.removeLast()
@@ -219,7 +232,7 @@ final class ServiceLoop {
     }
 
     private func token(_ client: Client, _ slot: Int) -> UInt64 {
-        Self.mark | client.generation << 32 | UInt64(slot)
+        mark | client.generation << 32 | UInt64(slot)
     }
 
     /// Makes room: ends the connection that has had no request for the longest time.
@@ -254,7 +267,7 @@ final class ServiceLoop {
     private func resumeAccepting() {
         guard !isAccepting, let number = listener?.number else { return }
         do throws(SystemError) {
-            try reactor.add(reading: number, token: Self.listenerToken)
+            try reactor.add(reading: number, token: listenerToken)
             isAccepting = true
         } catch {
             deadlines.set(acceptTimer, at: scope.now + Self.acceptPause)

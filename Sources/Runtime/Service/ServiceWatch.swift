@@ -12,6 +12,10 @@ import Base
 /// reset, so that the client knows that it has missed something and asks anew. The same happens to
 /// one that takes nothing for `ServiceLimits.stall`. A watch that the application ends, and one
 /// that ends because the service stops, ends in order: a last chunk, or END_STREAM.
+///
+/// A held one (`init(held:)`) says nothing at all, not even its status, until the application
+/// answers, once and with all of it: for questions that wait until there is something to say. If
+/// it ends without, the client is told 503.
 public final class ServiceWatch {
     /// How it came to its end.
     public enum Ending: Equatable, Sendable {
@@ -35,6 +39,9 @@ public final class ServiceWatch {
     var backlog = ServiceOutput()
     /// Nothing more will be said.
     private(set) var isEnded = false
+    /// What a held one is answered with.
+    private(set) var word: (status: Int, fields: [ServiceField], body: [UInt8])?
+    let isHeld: Bool
     /// It overflowed before it was an answer.
     private(set) var hasOverflowed = false
     /// It is over; `onEnd` has been called, or will be at the end of this turn.
@@ -60,6 +67,35 @@ public final class ServiceWatch {
         self.status = status
         self.fields = fields
         backlogLimit = backlog
+        isHeld = false
+    }
+
+    /// An answer that is not known yet. How long it may take is the application's to bound.
+    public init(held: Void) {
+        status = 200
+        fields = []
+        backlogLimit = 0
+        isHeld = true
+    }
+
+    /// Answers what is held, and so ends it.
+    /// - Returns: whether anybody is left to hear it.
+    /// - Precondition: it is held.
+    @discardableResult
+    public func answer(
+        _ status: Int, fields: [ServiceField] = [], body: [UInt8] = []
+    ) -> Bool {
+        precondition(isHeld, "an answer behind the beginning of another")
+        guard isOpen else { return false }
+        word = (status, fields, body)
+        end()
+        return true
+    }
+
+    /// What the client of a held one is told in the end.
+    var lastWord: (status: Int, fields: [ServiceField], body: [UInt8]) {
+        word
+            ?? (503, [ServiceField("content-type", "text/plain")], Array("stopping\n".utf8))
     }
 
     /// Whether what is said still goes somewhere.
@@ -72,6 +108,7 @@ public final class ServiceWatch {
     /// - Returns: whether the watch is still open.
     @discardableResult
     public func send(_ line: [UInt8]) -> Bool {
+        precondition(!isHeld, "a line of what has not begun")
         guard isOpen else { return false }
         guard backlog.count + line.count + 1 <= backlogLimit else {
             backlog.removeAll()

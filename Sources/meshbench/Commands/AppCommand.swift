@@ -21,7 +21,7 @@ extension Command {
             """,
         flags: [
             .appConfig, .certificate, .key, .clientAuthorities, .listen, .appProtocol, .workers,
-            .size, .delay, .burn, .status, .chunked, .call, .appSeed,
+            .size, .delay, .burn, .status, .chunked, .call, .appDNS, .appSeed,
         ],
         run: runApp)
 }
@@ -48,6 +48,9 @@ extension Flag {
     fileprivate static let call = Flag(
         "--call", "NAME=HOST:PORT", repeats: true,
         about: "a service to call before each answer; of one name, addresses are taken in turn")
+    fileprivate static let appDNS = Flag(
+        "--dns", "HOST:PORT",
+        about: "a DNS server; then --call may be NAME=cart.shop.mesh, or with a :PORT")
     fileprivate static let appSeed = Flag(
         "--seed", "N", standard: "1", about: "from which delays and statuses are drawn")
 }
@@ -108,6 +111,7 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
             if configuration.calls[name] == nil { configuration.behaviour.calls.append(name) }
             configuration.calls[name, default: []].append(address)
         }
+        configuration.dns = arguments.value(.appDNS)
         if let seed = try arguments.integer(.appSeed, in: 0...Int.max) {
             configuration.seed = UInt64(seed)
         }

@@ -66,7 +66,7 @@ struct AppFile {
             "authorities": .value, "clientCertificate": .value, "clientNames": .value,
             "minimumVersion": .value,
         ]),
-        "workers": .value, "seed": .value, "calls": .map,
+        "workers": .value, "seed": .value, "calls": .map, "dns": .value,
         "behaviour": .object([
             "size": .value, "burn": duration, "chunked": .value, "calls": .value,
             "delay": .object(["points": .list(.object(["quantile": .value, "delay": duration]))]),

@@ -10,12 +10,13 @@ extension Command {
         about: "Run the reference proxy",
         detail: """
             Either from a configuration file (docs/PROXY.md), or as one hop with nothing else: \
-            every request that comes to --listen goes to --upstream, without a request timeout.
+            every request that comes to --listen goes to --upstream, without a request timeout. \
+            Or, with --join, as a member of a mesh, which tells it what to serve (docs/JOIN.md).
 
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP \
             reads the configuration file again, and the certificates and keys that it names.
             """,
-        flags: [.config, .listen, .upstream, .workers],
+        flags: [.config, .listen, .upstream, .workers, .join] + Flag.ofJoining,
         run: runProxy)
 }
 
@@ -27,6 +28,10 @@ extension Flag {
 }
 
 private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
+    if arguments.has(.join) { return try runJoined(arguments) }
+    if let flag = Flag.ofJoining.first(where: arguments.has) {
+        throw arguments.usage("'\(flag.name)' goes with --join")
+    }
     let file = arguments.value(.config)
     let configuration: ProxyConfiguration
     if let file {
@@ -56,7 +61,7 @@ private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode
 }
 
 /// More than a machine has cores is a mistake.
-private let workerRange = 1...256
+let workerRange = 1...256
 
 /// The configuration in `file`, with the number of workers that the command line asks for.
 private func read(_ file: String, workers arguments: Arguments) throws(CommandFailure)
@@ -103,10 +108,12 @@ private func oneHop(_ arguments: Arguments) throws(CommandFailure) -> ProxyConfi
         timeouts: .init(request: .zero))
 }
 
-private func announceReady(_ server: ProxyServer) {
+/// - Parameter more: further members of the line.
+func announceReady(_ server: ProxyServer, more: String? = nil) {
     var line = "{\"event\":\"ready\",\"role\":\"proxy\",\"listeners\":{"
     line += server.addresses.map { "\"\($0.name)\":\"\($0.address)\"" }.joined(separator: ",")
     line += "}"
     if let admin = server.adminAddress { line += ",\"admin\":\"\(admin)\"" }
+    if let more { line += ",\(more)" }
     announce(line + "}")
 }

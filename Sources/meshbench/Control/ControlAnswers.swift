@@ -66,6 +66,18 @@ struct ControlRevision: Decodable {
     var revision: UInt64
 }
 
+/// What checks have found of endpoints.
+struct ControlHealth: Decodable {
+    struct Endpoint: Decodable {
+        var key: String
+        var healthy: Bool
+    }
+    var endpoints: [Endpoint]
+
+    /// Keys of those that checks keep out of use.
+    var unhealthy: Set<String> { Set(endpoints.filter { !$0.healthy }.map(\.key)) }
+}
+
 /// The answer to a question for declarations.
 struct ControlListing: Decodable {
     var revision: UInt64

@@ -9,7 +9,7 @@ import Posix
 import Runtime
 import Scenario
 
-private let exits = """
+let controlExits = """
     Ends with 0 if it was done, 65 if declarations are wrong, 1 if the control plane refuses or \
     cannot be reached, and 64 if the command line is wrong.
     """
@@ -23,7 +23,7 @@ extension Command {
             anything is sent; what does not go with the rest of the mesh, as the control plane \
             finds. Both with file:line:column.
 
-            \(exits)
+            \(controlExits)
             """,
         positionals: [
             .init(
@@ -40,7 +40,7 @@ extension Command {
             A table of all declarations, or of a kind; of one, the declaration itself as JSON, \
             which 'meshbench control apply' takes.
 
-            \(exits)
+            \(controlExits)
             """,
         positionals: [
             .init(
@@ -57,7 +57,7 @@ extension Command {
         detail: """
             Refused where others refer to it.
 
-            \(exits)
+            \(controlExits)
             """,
         positionals: [
             .init(name: "KIND", about: "service, endpoint, route, policy or authorization"),
@@ -69,7 +69,7 @@ extension Command {
     static let controlStatus = Command(
         name: "control status",
         about: "Print how a control plane is",
-        detail: exits,
+        detail: controlExits,
         flags: Flag.ofControlClients,
         run: printing("control status", controlPlaneStatus))
 
@@ -80,7 +80,7 @@ extension Command {
             HEALTHY counts the endpoints that are registered as healthy, of all there are; ZONES \
             are where endpoints run.
 
-            \(exits)
+            \(controlExits)
             """,
         flags: [.controlNamespace] + Flag.ofControlClients,
         run: printing("control services", listServices))
@@ -107,7 +107,7 @@ extension Flag {
 }
 
 /// A command that asks once and prints what came of it.
-private func printing(
+func printing(
     _ name: String,
     _ work: @escaping @Sendable (Arguments, ControlClient) throws(CommandFailure) -> String
 ) -> @Sendable (Arguments) throws(CommandFailure) -> ExitCode {
@@ -189,7 +189,8 @@ func listServices(
 ) throws(CommandFailure) -> String {
     let body = try client.ask("GET", try listing(arguments, kind: nil))
     if arguments.has(.controlJSON) { return line(body) }
-    return try client.read(body, as: ControlListing.self).services
+    let checked = try client.read(try client.ask("GET", "/v1/health"), as: ControlHealth.self)
+    return try client.read(body, as: ControlListing.self).services(checked)
 }
 
 func deleteDeclaration(
@@ -264,7 +265,13 @@ private func kindNamed(_ word: String, _ arguments: Arguments) throws(CommandFai
 /// The declaration that KIND and NAME mean.
 private func keyNamed(_ arguments: Arguments) throws(CommandFailure) -> MeshKey {
     let kind = try kindNamed(arguments.positionals[0], arguments)
-    let word = arguments.positionals[1]
+    return try keyNamed(kind, arguments.positionals[1], arguments)
+}
+
+/// The declaration that a name means, with --namespace.
+func keyNamed(
+    _ kind: MeshKind, _ word: String, _ arguments: Arguments
+) throws(CommandFailure) -> MeshKey {
     let given = try namespaceNamed(arguments)
     let path = word.contains("/") ? word : "\(given ?? MeshName.standardNamespace)/\(word)"
     guard let key = MeshKey(path: "\(kind.plural)/\(path)") else {
@@ -276,7 +283,7 @@ private func keyNamed(_ arguments: Arguments) throws(CommandFailure) -> MeshKey 
     return key
 }
 
-private func namespaceNamed(_ arguments: Arguments) throws(CommandFailure) -> String? {
+func namespaceNamed(_ arguments: Arguments) throws(CommandFailure) -> String? {
     guard let word = arguments.value(.controlNamespace) else { return nil }
     guard MeshName.isLabel(word) else {
         throw arguments.usage("'--namespace \(word)' is no name such as shop")
@@ -294,7 +301,7 @@ private func listing(
 }
 
 /// A body as one line, with an end.
-private func line(_ body: [UInt8]) -> String {
+func line(_ body: [UInt8]) -> String {
     let text = String(decoding: body, as: UTF8.self)
     return text.hasSuffix("\n") ? text : text + "\n"
 }

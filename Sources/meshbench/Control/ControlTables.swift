@@ -27,14 +27,20 @@ extension ControlListing {
         return columns([["KIND", "NAMESPACE", "NAME", "WHAT"]] + rows)
     }
 
-    /// Every service with what answers for it.
-    var services: String {
+    /// Every service with what answers for it: healthy is what is declared to be, and no check
+    /// finds unhealthy.
+    func services(_ checked: ControlHealth) -> String {
+        let unhealthy = checked.unhealthy
         var endpoints: [MeshName: [(health: String, zone: String?)]] = [:]
         for declaration in declarations {
             guard case .endpoint(let service, _, let health, let zone, _) = declaration.detail
             else { continue }
             let name = MeshName(service, in: declaration.namespace)
-            endpoints[name, default: []].append((health, zone))
+            let key = MeshKey(
+                .endpoint, MeshName(declaration.name, in: declaration.namespace))
+            let isWell = !unhealthy.contains(key.path)
+            endpoints[name, default: []].append(
+                (isWell ? health : MeshEndpoint.Health.unhealthy.rawValue, zone))
         }
         var rows: [[String]] = []
         for declaration in declarations {

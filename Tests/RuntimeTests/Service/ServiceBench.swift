@@ -21,8 +21,9 @@ final class BenchHandler: ServiceHandler {
     func respond(to request: ServiceRequest) -> ServiceAnswer {
         requests.append(request)
         switch request.target.segments.first {
-        case "watch":
-            let watch = ServiceWatch(backlog: backlog)
+        case "watch", "held":
+            let isHeld = request.target.segments.first == "held"
+            let watch = isHeld ? ServiceWatch(held: ()) : ServiceWatch(backlog: backlog)
             watch.onEnd = { [weak self] in self?.endings.append($0) }
             watches.append(watch)
             onWatch?(watch)

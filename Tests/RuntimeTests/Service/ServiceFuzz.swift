@@ -62,9 +62,10 @@ import Testing
     ) -> (text: String, requests: [ServiceRequest], isClean: Bool) {
         let bench = ServiceBench(limits)
         // A watch ends at once, so that what comes behind it is looked at.
-        bench.handler.onWatch = {
-            $0.send(Array("news".utf8))
-            $0.end()
+        bench.handler.onWatch = { watch in
+            guard !watch.isHeld else { return _ = watch.answer(200, body: Array("news".utf8)) }
+            watch.send(Array("news".utf8))
+            watch.end()
         }
         var start = 0
         for cut in cuts where bench.ending == nil {
@@ -79,8 +80,8 @@ import Testing
     }
 
     private static func message(_ random: inout SeededRandom) -> [UInt8] {
-        let path = ["/echo", "/watch", "/empty", "/big?size=70000", "/%41", "/method"][
-            random.below(6)]
+        let path = ["/echo", "/watch", "/held", "/empty", "/big?size=70000", "/%41", "/method"][
+            random.below(7)]
         let version = random.below(8) == 0 ? "1.0" : "1.1"
         let body = String(repeating: "b", count: random.below(9) == 0 ? 301 : random.below(200))
         let head = "HTTP/\(version)\r\nhost: a\r\n"
@@ -118,7 +119,8 @@ import Testing
                 bench.takes = random.below(4) > 0
                 bench.say(frame(&random, next: &next))
                 if random.below(3) == 0 {
-                    bench.handler.watches.randomElement(using: &random)?.send([1, 2, 3])
+                    let watch = bench.handler.watches.randomElement(using: &random)
+                    if watch?.isHeld == true { watch?.answer(200) } else { watch?.send([1, 2, 3]) }
                 }
                 if random.below(9) == 0 { bench.handler.watches.last?.end() }
                 if random.below(12) == 0 { bench.pass(.seconds(Int64(random.below(40)))) }
@@ -151,7 +153,8 @@ import Testing
         func add(_ name: UInt8, _ value: String) {
             block += [name, UInt8(value.utf8.count)] + value.utf8
         }
-        add(0x04, ["/echo", "/watch", "/empty", "/big?size=70000", "/%zz"][random.below(5)])
+        let paths = ["/echo", "/watch", "/held", "/empty", "/big?size=70000", "/%zz"]
+        add(0x04, paths[random.below(6)])
         add(0x01, "a")
         if random.below(10) == 0 { block += [0x0F, 0x0D, 3] + "301".utf8 }
         return block

@@ -319,4 +319,49 @@ private let small: ServiceLimits = {
         #expect(bench.handler.endings == [.stopped])
         #expect(bench.ending == .inOrder)
     }
+
+    // MARK: Held answers
+
+    /// Nothing goes out before the answer, however long that takes; then the connection goes on.
+    @Test func whatIsHeldIsAnsweredWhole() {
+        let bench = ServiceBench()
+        bench.say(get("/held") + get("/empty"))
+        bench.pass(.seconds(600))
+        #expect(bench.takeText() == "")
+        #expect(bench.handler.watches[0].isOpen)
+        #expect(bench.handler.watches[0].answer(200, body: Array("late".utf8)))
+        #expect(!bench.handler.watches[0].answer(200))
+        bench.turn()
+        let text = bench.takeText()
+        #expect(text.contains("content-length: 4\r\n\r\nlateHTTP/1.1 204 No Content\r\n"))
+        #expect(bench.handler.endings == [.finished])
+        #expect(bench.leaves())
+    }
+
+    @Test func whatIsHeldMayBeAnsweredAtOnce() {
+        let bench = ServiceBench()
+        bench.handler.onWatch = { $0.answer(304) }
+        bench.say(get("/held"))
+        bench.turn()
+        #expect(bench.takeText().hasPrefix("HTTP/1.1 304 Not Modified\r\n"))
+        #expect(bench.ending == nil)
+        #expect(bench.leaves())
+    }
+
+    @Test func whatIsHeldEndsWithItsClientAndItsService() {
+        let bench = ServiceBench()
+        bench.say(get("/held"))
+        bench.endInput()
+        bench.turn()
+        #expect(bench.handler.endings == [.left])
+        #expect(!bench.handler.watches[0].answer(200))
+        let other = ServiceBench()
+        other.say(get("/held"))
+        other.scope.isDraining = true
+        other.connection.speech.drain()
+        other.turn()
+        #expect(other.takeText().hasPrefix("HTTP/1.1 503 "))
+        #expect(other.handler.endings == [.stopped])
+        #expect(other.ending == .inOrder)
+    }
 }

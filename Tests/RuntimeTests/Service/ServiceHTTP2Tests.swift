@@ -291,4 +291,43 @@ private final class BenchClient: HTTP2Session {
         #expect(client.goaway == .noError)
         #expect(client.bench.ending == .inOrder)
     }
+
+    // MARK: Held answers
+
+    @Test func whatIsHeldIsAnsweredWhole() {
+        let client = BenchClient()
+        let held = client.ask("/held")
+        client.run()
+        client.bench.pass(.seconds(20))
+        client.run()
+        #expect(client.answers[held]?.status == nil)
+        let other = client.ask("/empty")
+        client.run()
+        #expect(client.answers[other]?.status == "204")
+        client.bench.handler.watches[0].answer(200, body: Array("late".utf8))
+        client.run()
+        client.bench.turn()
+        #expect(client.answers[held]?.status == "200")
+        #expect(client.answers[held]?.text == "late")
+        #expect(client.answers[held]?.hasEnded == true)
+        #expect(client.bench.handler.endings == [.finished])
+        #expect(client.bench.leaves())
+    }
+
+    @Test func whatIsHeldEndsWithItsService() {
+        let client = BenchClient()
+        client.bench.handler.onWatch = {
+            if client.bench.handler.watches.count == 1 { $0.answer(304) }
+        }
+        let first = client.ask("/held")
+        let second = client.ask("/held")
+        client.run()
+        #expect(client.answers[first]?.status == "304")
+        client.bench.scope.isDraining = true
+        client.bench.connection.speech.drain()
+        client.run()
+        client.bench.turn()
+        #expect(client.answers[second]?.status == "503")
+        #expect(client.bench.handler.endings == [.finished, .stopped])
+    }
 }

@@ -1,0 +1,47 @@
+import ControlCore
+import Model
+
+/// An answer that says that something is wrong.
+struct ControlFailure: Error {
+    var status: Int
+    var message: String
+    var problems: [MeshBodyProblem]
+    var fields: [ServiceField] = []
+
+    init(_ status: Int, _ message: String, _ problems: [MeshBodyProblem] = []) {
+        self.status = status
+        self.message = message
+        self.problems = problems
+    }
+
+    init(_ error: MeshBodyError) {
+        self.init(
+            error.isUnreadable ? 400 : 422,
+            error.isUnreadable ? "the body cannot be read" : "nothing was changed", error.problems)
+    }
+
+    init(_ refusal: ControlRefusal) {
+        switch refusal {
+        case .problems(let problems): self.init(422, "nothing was changed", problems)
+        case .condition(0): self.init(412, "there is no such declaration")
+        case .condition(let revision): self.init(412, "it was last changed by \(revision)")
+        case .outdated(let revision):
+            self.init(409, "the mesh was last changed by revision \(revision)")
+        case .absent: self.init(404, "there is no such declaration")
+        case .tooLarge(let reason): self.init(413, reason)
+        case .full(let reason): self.init(507, reason)
+        case .unavailable(let reason):
+            self.init(503, reason)
+            fields = [ServiceField("retry-after", "1")]
+        }
+    }
+
+    init(_ refusal: JoinRefusal) {
+        let status =
+            switch refusal {
+            case .malformed, .forged, .expired: 401
+            case .used, .otherService, .noService: 403
+            }
+        self.init(status, "\(refusal)")
+    }
+}

@@ -1,0 +1,112 @@
+// What a control plane begins with: its store, and the token that clients show.
+
+import Base
+import ControlCore
+import Posix
+
+/// A store that is ready.
+struct OpenedStore {
+    let store: any MeshStore
+    let token: ControlToken
+    /// Who brings news of a store that is elsewhere; nil: nobody else writes.
+    let inbox: EtcdInbox?
+
+    /// In a store that several share, the token that they share.
+    private static let tokenKey = StoreKey("token")
+    private static let writerFile = "replica"
+
+    init(_ configuration: ControlConfiguration) throws(ControlStartError) {
+        let folder: DiskFolder
+        do throws(StoreFault) {
+            folder = try DiskFolder(configuration.data)
+        } catch {
+            throw .store(error)
+        }
+        if let etcd = configuration.etcd {
+            let client = try Self.client(etcd)
+            let store = try Self.open(client, folder, configuration.data)
+            self.store = store
+            inbox = client.inbox
+            do throws(ControlTokenError) {
+                token = try Self.sharedToken(configuration.data, store)
+            } catch {
+                throw .token(error)
+            }
+            return
+        }
+        do throws(StoreFault) {
+            store = try Store(in: folder, now: Clock.now())
+        } catch {
+            throw .store(error)
+        }
+        do throws(ControlTokenError) {
+            token = try ControlToken(folder: configuration.data)
+        } catch {
+            throw .token(error)
+        }
+        inbox = nil
+    }
+
+    private static func client(
+        _ etcd: EtcdConfiguration
+    ) throws(ControlStartError) -> EtcdClient {
+        do throws(EtcdClientError) {
+            return try EtcdClient(etcd)
+        } catch {
+            switch error {
+            case .system(let error): throw .service(.system(error))
+            case .file(let error): throw .service(.file(error))
+            }
+        }
+    }
+
+    private static func open(
+        _ client: EtcdClient, _ folder: DiskFolder, _ path: String
+    ) throws(ControlStartError) -> EtcdStore {
+        let id: ControlToken
+        do throws(ControlTokenError) {
+            id = try ControlToken(folder: path, file: writerFile)
+        } catch {
+            throw .token(error)
+        }
+        var random = SystemRandomNumberGenerator()
+        let writer = EtcdWriter(id: id.text, nonce: random.next())
+        do throws(StoreFault) {
+            return try EtcdStore(client, writer: writer, holding: folder)
+        } catch {
+            throw .store(error)
+        }
+    }
+
+    /// The token of the folder, or else the one that others have put into the store. Whoever is
+    /// first makes it.
+    private static func sharedToken(
+        _ folder: String, _ store: any MeshStore
+    ) throws(ControlTokenError) -> ControlToken {
+        if let found = try ControlToken.found(folder: folder) {
+            share(found, store)
+            return found
+        }
+        if store.state.entry(tokenKey) == nil { share(.random(), store) }
+        guard let entry = store.state.entry(tokenKey),
+            let token = ControlToken(shared: entry.value)
+        else {
+            throw ControlTokenError(file: folder, reason: "the store has no token for it")
+        }
+        try token.write(folder: folder)
+        return token
+    }
+
+    /// Puts a token into the store, if there is none.
+    private static func share(_ token: ControlToken, _ store: any MeshStore) {
+        guard store.state.entry(tokenKey) == nil else { return }
+        let transaction = StoreTransaction(
+            conditions: [.init(tokenKey, modRevision: 0)],
+            changes: [.put(tokenKey, value: Array(token.text.utf8))])
+        // Where somebody else was faster, or the store does not take it now, what stands there
+        // counts.
+        do throws(StoreFault) {
+            _ = try store.commit(.transaction(transaction), now: Clock.now())
+        } catch {}
+    }
+}

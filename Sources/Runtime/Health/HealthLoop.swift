@@ -1,0 +1,217 @@
+// Active health checks on a service's thread: connections on one side, the book of what they have
+// shown on the other.
+
+import Base
+import ControlCore
+import Glibc
+import Model
+import Posix
+
+/// Checks the endpoints of a mesh.
+@safe
+final class HealthLoop: ServicePart {
+    /// Checks at once. Bound: each has a descriptor, and some 100 KiB. Where they take longer than
+    /// that allows, they come later than they should.
+    static let limit = 256
+    /// The mesh is looked at again so often at most, however often it changes.
+    private static let pause = Duration.milliseconds(100)
+    /// Reads of one connection before others have their turn.
+    private static let turnBudget = 16
+
+    private final class Check {
+        let probe: HealthBook.Probe
+        let exchange: HealthExchange
+        let socket: Int32
+        let generation: UInt64
+        var isOpen = false
+        var output: [UInt8] = []
+
+        init(_ probe: HealthBook.Probe, _ socket: Int32, generation: UInt64) {
+            self.probe = probe
+            exchange = HealthExchange(probe)
+            self.socket = socket
+            self.generation = generation
+        }
+    }
+
+    private let mesh: () -> MeshState
+    private var book: HealthBook
+    private var reactor: Reactor?
+    private var now = Instant.zero
+    /// When the mesh is to be looked at; nil: it has not changed.
+    private var lookAt: Instant?
+    private var lookedAt = Instant.zero
+    private var checks = [Check?](repeating: nil, count: HealthLoop.limit)
+    private var free = Array((0..<HealthLoop.limit).reversed())
+    private var timeouts = DeadlineHeap(capacity: HealthLoop.limit)
+    private var generation: UInt64 = 0
+    private var passes: UInt64 = 0
+    private var failures: UInt64 = 0
+    // Safety: owned from `init` to `deinit`; views of it live within one call.
+    private let memory = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: 16 * 1024, alignment: 64)
+    /// Called when an endpoint has become healthy or unhealthy.
+    var onChange: [() -> Void] = []
+
+    init(random: SeededRandom, mesh: @escaping () -> MeshState) {
+        self.mesh = mesh
+        book = HealthBook(random: random)
+    }
+
+    deinit {
+        for case let check? in checks { Socket.close(check.socket) }
+        unsafe memory.deallocate()
+    }
+
+    /// Whether checks leave an endpoint in use.
+    func isWell(_ endpoint: MeshName) -> Bool { book.isWell(endpoint) }
+
+    /// What is known of the endpoints that are checked, in the order of their names.
+    var records: [(endpoint: MeshName, record: HealthBook.Record)] {
+        book.records.sorted { $0.endpoint < $1.endpoint }
+    }
+
+    /// The mesh has changed.
+    func meshChanged() {
+        if lookAt == nil { lookAt = max(now, lookedAt + Self.pause) }
+    }
+
+    /// Prometheus' text format.
+    var prometheus: String {
+        let lines: [(String, String, UInt64)] = [
+            ("checked_endpoints", "gauge", UInt64(book.count)),
+            ("unhealthy_endpoints", "gauge", UInt64(book.unhealthyCount)),
+            ("checks_passed_total", "counter", passes),
+            ("checks_failed_total", "counter", failures),
+        ]
+        return lines.map { name, type, value in
+            "# TYPE meshbench_control_\(name) \(type)\nmeshbench_control_\(name) \(value)\n"
+        }
+        .joined()
+    }
+
+    // MARK: ServicePart
+
+    func attach(to reactor: Reactor, now: Instant) throws(SystemError) {
+        self.reactor = reactor
+        self.now = now
+        lookedAt = now - Self.pause
+        lookAt = now
+    }
+
+    var deadline: Instant? {
+        // Without a free place whoever is due waits for the end of another.
+        let due = free.isEmpty ? nil : book.deadline
+        return [lookAt, due, timeouts.earliest].compactMap { $0 }.min()
+    }
+
+    func begin(_ now: Instant) { self.now = now }
+
+    func handle(_ readiness: Readiness) -> Bool {
+        let token = readiness.token
+        guard token >> 61 == 0, token & ServicePartMark.health != 0 else { return false }
+        let slot = Int(UInt32(truncatingIfNeeded: token))
+        guard let check = checks[slot], self.token(check, slot) == token else { return true }
+        if let outcome = step(check, readiness) { finish(slot, outcome) }
+        return true
+    }
+
+    func end() {
+        while let slot = timeouts.popExpired(now) {
+            guard let check = checks[slot] else { continue }
+            finish(slot, .failed("no answer within \(check.probe.check.timeout.exactText)"))
+        }
+        if let lookAt, lookAt <= now {
+            self.lookAt = nil
+            lookedAt = now
+            if book.follow(mesh(), now: now) { for tell in onChange { tell() } }
+        }
+        while !free.isEmpty, let probe = book.next(now) { start(probe) }
+    }
+
+    // MARK: Checks
+
+    private func token(_ check: Check, _ slot: Int) -> UInt64 {
+        ServicePartMark.health | check.generation << 32 | UInt64(slot)
+    }
+
+    private func start(_ probe: HealthBook.Probe) {
+        guard let reactor, let slot = free.popLast() else { return }
+        guard let address = SocketAddress(probe.address) else {
+            free.append(slot)
+            return note(probe, .failed("'\(probe.address)' is no address"))
+        }
+        do throws(SystemError) {
+            generation = (generation + 1) & 0xFF_FFFF
+            let socket = try Socket.connect(to: address)
+            let check = Check(probe, socket, generation: generation)
+            checks[slot] = check
+            timeouts.set(slot, at: now + probe.check.timeout)
+            try reactor.add(socket, token: token(check, slot))
+        } catch {
+            guard checks[slot] != nil else {
+                free.append(slot)
+                return note(probe, .failed("\(error)"))
+            }
+            finish(slot, .failed("\(error)"))
+        }
+    }
+
+    /// Does what can be done without waiting.
+    /// - Returns: nil: it goes on.
+    private func step(_ check: Check, _ readiness: Readiness) -> HealthOutcome? {
+        if !check.isOpen {
+            guard readiness.writable else { return nil }
+            let code = Socket.error(of: check.socket)
+            guard code == 0 else {
+                return .failed(
+                    code == ECONNREFUSED
+                        ? "the connection was refused" : "\(SystemError("connect", code: code))")
+            }
+            check.isOpen = true
+        }
+        // Bound: an answer of more than that in one turn is read to its end in the next, as its
+        // sender goes on, or not at all.
+        for _ in 0..<Self.turnBudget {
+            if let outcome = check.exchange.outcome { return outcome }
+            guard send(check) else { return .failed("the connection failed") }
+            switch unsafe Socket.receive(check.socket, into: memory) {
+            case .bytes(let count): check.exchange.receive(unsafe Array(memory[..<count]))
+            case .wouldBlock: return nil
+            case .closed: check.exchange.ended()
+            case .failed: return .failed("the connection failed")
+            }
+        }
+        return check.exchange.outcome
+    }
+
+    /// - Returns: false: the connection has failed.
+    private func send(_ check: Check) -> Bool {
+        check.output += check.exchange.takeOutput()
+        while !check.output.isEmpty {
+            switch check.output.withBytes({ Socket.send(check.socket, $0) }) {
+            case .bytes(let count): check.output.removeFirst(count)
+            case .wouldBlock: return true
+            case .closed, .failed: return false
+            }
+        }
+        return true
+    }
+
+    private func finish(_ slot: Int, _ outcome: HealthOutcome) {
+        guard let check = checks[slot] else { return }
+        // A reset: what it may still have to say is not wanted, and no socket is left waiting.
+        Socket.close(check.socket, reset: true)
+        checks[slot] = nil
+        free.append(slot)
+        timeouts.clear(slot)
+        note(check.probe, outcome)
+    }
+
+    private func note(_ probe: HealthBook.Probe, _ outcome: HealthOutcome) {
+        var failure: String?
+        if case .failed(let reason) = outcome { failure = reason }
+        if failure == nil { passes += 1 } else { failures += 1 }
+        if book.report(probe, failure: failure) { for tell in onChange { tell() } }
+    }
+}

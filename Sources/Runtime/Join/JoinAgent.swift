@@ -1,0 +1,447 @@
+// The proxy's side of its mesh, on the proxy's main thread: carries out what the subscriber wants,
+// and makes configurations of what it holds. Requests pass by without knowing of it.
+
+import Base
+import ControlCore
+import Glibc
+import Model
+import Posix
+import Secure
+
+/// Who takes configurations over. A protocol because a proxy's start has nobody yet.
+protocol JoinServer: AnyObject {
+    /// - Returns: why it cannot be taken over; nil: it is in force.
+    func adopt(_ configuration: ProxyConfiguration, _ material: TLSMaterial) -> String?
+    /// Lets requests in flight end, and no more in.
+    func drain()
+}
+
+/// One proxy that has joined, or is about to.
+final class JoinAgent: CallOwner {
+    /// What the files of a configuration are called: they are in memory.
+    enum FileName {
+        static let identity = "mesh:identity"
+        static let authorities = "mesh:authorities"
+    }
+
+    /// How long clients have, from the end of the registration to that of the service, to hear that
+    /// they are to go elsewhere. What a push to all proxies of a mesh takes at most.
+    private static let farewell = Duration.seconds(1)
+    /// How long a change of the view may wait for its file: several come together.
+    private static let writing = Duration.milliseconds(200)
+
+    private let configuration: JoinConfiguration
+    private let codec: MeshCodec
+    let folder: JoinFolder?
+    private let loop: CallLoop
+    private(set) var subscriber: Subscriber
+    private var changes = ModeChanges()
+
+    private var credentials: JoinCredentials
+    private let service: MeshName
+    /// What was pushed last, which what came with a certificate may be newer than.
+    private var pushedAuthorities = ""
+
+    private var connection: CallConnection?
+    /// Calls under way by number.
+    private var calls: [Int: SubscriberCall] = [:]
+    private var lastNumber = 0
+    private var now: Instant
+
+    private weak var server: (any JoinServer)?
+    /// Where the inbound listener is bound, as it is registered.
+    private var address: SocketAddress?
+    /// The configuration in force, or the first one that could be.
+    private(set) var current: (configuration: ProxyConfiguration, material: TLSMaterial)?
+    /// The mesh does not let the proxy in.
+    private(set) var refusal: String?
+    /// When the view is written down; nil: it is.
+    private var writingDue: Instant?
+    private var drainDue: Instant?
+    private var modeDue: Instant?
+    /// See `JoinCredentials.Terms`.
+    private var lastQuarter = Int64.max
+    private var lastTrouble: String?
+    private(set) var statistics = JoinStatistics()
+
+    init(
+        _ configuration: JoinConfiguration, codec: MeshCodec, on reactor: Reactor, now: Instant
+    ) throws(JoinError) {
+        self.configuration = configuration
+        self.codec = codec
+        self.now = now
+        var token: JoinToken?
+        if let text = configuration.token {
+            token = JoinToken.claims(of: text)
+            if token == nil { throw .malformedToken }
+        }
+        folder = try configuration.state.map { path throws(JoinError) in try JoinFolder(path) }
+        let kept = try folder?.read(codec)
+        let random = SeededRandom(seed: UInt64.random(in: 0...UInt64.max))
+        let identity = try Self.identity(configuration, token, kept, random)
+        guard let service = identity.serviceName else { preconditionFailure("not of a service") }
+        self.service = service
+        var view = ProxyView(trustDomain: identity.trustDomain)
+        var membership: (Instant, Instant)?
+        if let kept {
+            let terms = try Self.terms(kept, folder?.path ?? "", now)
+            membership = (terms.renewal, terms.expiry)
+            lastQuarter = terms.lastQuarter
+            if let push = kept.view { try? view.apply(push) }
+        }
+        credentials = JoinCredentials(
+            identity, token: token, own: kept?.credentials,
+            authorities: kept?.authorities ?? [])
+        subscriber = Subscriber(
+            servers: configuration.servers.count, view: view, trusts: kept != nil,
+            membership: membership, canJoin: token != nil, registers: false, now: now,
+            random: random)
+        pushedAuthorities = view.authorities
+        // One is closed while another is opened.
+        loop = CallLoop(on: reactor, capacity: 4)
+        if !view.isEmpty { serveView() }
+    }
+
+    private static func identity(
+        _ configuration: JoinConfiguration, _ token: JoinToken?, _ kept: JoinFolder.Contents?,
+        _ random: SeededRandom
+    ) throws(JoinError) -> JoinIdentity {
+        if let kept {
+            let identity = kept.identity
+            let isSame =
+                (token.map { $0.service.text == identity.service } ?? true)
+                && (configuration.name.map { $0 == identity.proxy } ?? true)
+            guard isSame else {
+                throw .otherProxy(
+                    folder: configuration.state ?? "",
+                    "the proxy \(identity.proxy) of \(identity.service)")
+            }
+            return identity
+        }
+        guard let token else { throw .noToken }
+        var random = random.split("name")
+        let suffix = (0..<6).map { _ in String(random.below(16), radix: 16) }.joined()
+        // Bound: a name is a label, of 63 bytes at most.
+        let made = "\(token.service.name.prefix(56))-\(suffix)"
+        return JoinIdentity(
+            proxy: configuration.name ?? made, service: token.service.text,
+            trustDomain: token.trustDomain)
+    }
+
+    private static func terms(
+        _ kept: JoinFolder.Contents, _ folder: String, _ now: Instant
+    ) throws(JoinError) -> JoinCredentials.Terms {
+        do throws(TLSError) {
+            let facts = try CertificateFacts(kept.credentials.certificate)
+            return .init(notAfter: facts.validity.notAfter, now)
+        } catch {
+            throw .file("\(folder)/identity.pem", reason: "\(error)")
+        }
+    }
+
+    var identity: JoinIdentity { credentials.identity }
+
+    // MARK: Turns
+
+    /// When the next turn is due at the latest.
+    var deadline: Instant {
+        if loop.hasMore { return now }
+        return [subscriber.deadline, writingDue, drainDue, modeDue].compactMap { $0 }.min()
+            ?? .distantFuture
+    }
+
+    func handle(_ readiness: Readiness) -> Bool { loop.handle(readiness) }
+
+    /// Does what is due.
+    func turnEnds(_ now: Instant) {
+        self.now = now
+        loop.end()
+        if lastQuarter <= Clock.wallNanoseconds() {
+            lastQuarter = .max
+            subscriber.renewSoon(now)
+        }
+        subscriber.tick(now)
+        carryOut()
+        if let due = modeDue, due <= now { serveView() }
+        if let due = writingDue, due <= now { writeView() }
+        if let due = drainDue, due <= now {
+            drainDue = nil
+            server?.drain()
+        }
+        noteTrouble()
+        loop.end()
+    }
+
+    /// The proxy serves the configuration: says where requests to the service come in.
+    func serve(by server: any JoinServer, inbound: SocketAddress?) {
+        self.server = server
+        address = inbound
+        if inbound != nil { subscriber.serves(now) }
+        // What has come since the start.
+        serveView()
+        carryOut()
+    }
+
+    /// Ends the registration, then the service.
+    func leave() {
+        subscriber.leave(now)
+        carryOut()
+    }
+
+    private func carryOut() {
+        // What a command leads to may be further commands.
+        while true {
+            let commands = subscriber.take()
+            if commands.isEmpty { return }
+            for command in commands { carryOut(command) }
+        }
+    }
+
+    private func carryOut(_ command: SubscriberCommand) {
+        switch command {
+        case .connect(let server, let trust): connect(configuration.servers[server], trust)
+        case .disconnect: disconnect()
+        case .call(let call): ask(call)
+        case .probe: connection?.probe()
+        case .adopt:
+            if subscriber.view.authorities != pushedAuthorities {
+                pushedAuthorities = subscriber.view.authorities
+                take(authorities: Array(pushedAuthorities.utf8))
+            }
+            let error = serveView()
+            statistics.version = subscriber.view.version ?? 0
+            if let error {
+                statistics.refusals += 1
+                standardError("version \(statistics.version) of the mesh is refused: \(error)")
+            } else if folder != nil, writingDue == nil {
+                writingDue = now + Self.writing
+            }
+            subscriber.adopted(error: error, now)
+        case .left: drainDue = now + Self.farewell
+        case .giveUp(let reason): refusal = reason
+        }
+    }
+
+    private func noteTrouble() {
+        statistics.isConnected = subscriber.isWatching
+        guard subscriber.trouble != lastTrouble else { return }
+        lastTrouble = subscriber.trouble
+        standardError(
+            lastTrouble.map { "control plane: \($0)" }
+                ?? "control plane: connected to \(configuration.servers[subscriber.server])")
+    }
+
+    // MARK: Configurations
+
+    /// - Returns: why what is held cannot be served; nil: it is in force, or will be at the start.
+    @discardableResult
+    private func serveView() -> String? {
+        let mesh = subscriber.view.mesh
+        guard let own = credentials.own, mesh.count > 0 else { return nil }
+        changes.follow(mesh, now)
+        modeDue = changes.deadline(after: now)
+        let facts = SidecarFacts(
+            service: service, app: configuration.app?.description,
+            inbound: "\(configuration.inbound)", outbound: "\(configuration.outbound)",
+            identity: FileName.identity, authorities: FileName.authorities,
+            admin: configuration.admin?.description, accessLog: configuration.accessLog,
+            workers: configuration.workers)
+        let made: ProxyConfiguration
+        do throws(SidecarError) {
+            made = try ProxyConfiguration(
+                sidecar: facts, in: mesh, changes: changes.underWay(now))
+        } catch {
+            return "\(error)"
+        }
+        let material = TLSMaterial([
+            FileName.identity: own.key + own.certificate,
+            FileName.authorities: credentials.authorities,
+        ])
+        if let server, let reason = server.adopt(made, material) { return reason }
+        current = (made, material)
+        return nil
+    }
+
+    private func writeView() {
+        writingDue = nil
+        guard let folder, let snapshot = subscriber.view.snapshot else { return }
+        write { () throws(SystemError) in try folder.write(snapshot, codec) }
+    }
+
+    /// What cannot be written down is told: the proxy serves all the same.
+    private func write(_ body: () throws(SystemError) -> Void) {
+        do throws(SystemError) {
+            try body()
+        } catch {
+            standardError("not kept: \(error)")
+        }
+    }
+
+    private func take(authorities new: [UInt8]) {
+        guard credentials.take(authorities: new), let folder else { return }
+        write { () throws(SystemError) in try folder.write(authorities: new) }
+    }
+
+    // MARK: Connections
+
+    private func connect(_ server: SocketAddress, _ trust: SubscriberTrust) {
+        do throws(JoinFailure) {
+            let context = try credentials.context(for: trust)
+            do throws(SystemError) {
+                connection = try loop.open(to: server, context, owner: self)
+            } catch {
+                throw JoinFailure("\(error)")
+            }
+        } catch {
+            subscriber.disconnected(error.reason, now)
+        }
+    }
+
+    private func disconnect() {
+        connection?.close()
+        connection = nil
+        calls = [:]
+    }
+
+    func happened(_ event: CallEvent, on connection: CallConnection) {
+        guard connection === self.connection else { return }
+        switch event {
+        case .opened: subscriber.connected(now)
+        case .alive: subscriber.heard(now)
+        case .closed(let reason): lost(reason)
+        case .began(let number):
+            if calls[number] != nil { subscriber.watchBegan(now) }
+        case .line(_, let line): heard(line)
+        case .answered(let number, let status, let body):
+            guard let call = calls.removeValue(forKey: number) else { return }
+            answered(call, status, body)
+        case .ended(let number, let reason):
+            guard let call = calls.removeValue(forKey: number) else { return }
+            if subscriber.isWatching, case .watch = call {
+                lost("the watch has ended: \(reason)")
+            } else {
+                subscriber.refused(call, reason, isFinal: false, now)
+            }
+        }
+        carryOut()
+    }
+
+    private func lost(_ reason: String) {
+        disconnect()
+        subscriber.disconnected(reason, now)
+    }
+
+    private func heard(_ line: [UInt8]) {
+        guard !line.isEmpty else { return subscriber.heard(now) }
+        statistics.pushes += 1
+        do throws(MeshBodyError) {
+            subscriber.pushed(try codec.push(line), now)
+        } catch {
+            lost("a push that cannot be read: \(error.problems.first?.message ?? "")")
+        }
+    }
+}
+
+// MARK: - Calls
+
+extension JoinAgent {
+    private func ask(_ call: SubscriberCall) {
+        do throws(JoinFailure) {
+            let request = try request(call)
+            lastNumber += 1
+            calls[lastNumber] = call
+            guard let connection, connection.ask(request, number: lastNumber) else {
+                throw JoinFailure("the connection takes no more")
+            }
+        } catch {
+            subscriber.refused(call, error.reason, isFinal: error.isFinal, now)
+        }
+    }
+
+    private func request(_ call: SubscriberCall) throws(JoinFailure) -> CallRequest {
+        let proxy = JoinText.text(identity.proxy)
+        func post(
+            _ name: String, _ members: KeyValuePairs<String, String?>, isStream: Bool = false
+        ) -> CallRequest {
+            CallRequest(
+                method: "POST", path: "/v1/\(name)", body: JoinText.object(members),
+                isStream: isStream)
+        }
+        switch call {
+        case .authorities: return CallRequest(method: "GET", path: "/v1/authorities")
+        case .join:
+            return post(
+                "join",
+                [
+                    "token": JoinText.text(configuration.token ?? ""),
+                    "csr": JoinText.text(try credentials.signingRequest()), "proxy": proxy,
+                ])
+        case .certificate:
+            return post(
+                "proxy/certificate", ["csr": JoinText.text(try credentials.signingRequest())])
+        case .watch(let held, let registers):
+            let address = registers ? address : nil
+            return post(
+                "proxy/watch",
+                [
+                    "proxy": proxy, "service": JoinText.text(identity.service),
+                    "held": held.map { "\($0)" },
+                    "address": address.map { JoinText.text("\($0)") },
+                    "zone": configuration.zone.map(JoinText.text),
+                    "weight": "\(configuration.weight)",
+                ], isStream: true)
+        case .ack(let version, let error):
+            return post(
+                "proxy/ack",
+                [
+                    "proxy": proxy, "version": "\(version)", "error": error.map(JoinText.text),
+                ])
+        case .heartbeat: return post("proxy/heartbeat", ["proxy": proxy])
+        case .leave: return post("proxy/leave", ["proxy": proxy])
+        }
+    }
+
+    private func answered(_ call: SubscriberCall, _ status: Int, _ body: [UInt8]) {
+        guard (200..<300).contains(status) else {
+            // 408 and 429 are of the moment (RFC 9110, 15.5.9; RFC 6585, 4).
+            let isFinal = (400..<500).contains(status) && status != 408 && status != 429
+            return subscriber.refused(
+                call, JoinText.refusal(status: status, body), isFinal: isFinal, now)
+        }
+        do throws(JoinFailure) {
+            switch call {
+            case .authorities:
+                try credentials.trust(body)
+                subscriber.trusted(now)
+            case .join, .certificate:
+                let terms = try install(body)
+                subscriber.certified(renewal: terms.renewal, expiry: terms.expiry, now)
+            case .ack, .heartbeat, .leave, .watch: subscriber.answered(call, now)
+            }
+        } catch {
+            subscriber.refused(call, error.reason, isFinal: error.isFinal, now)
+        }
+    }
+
+    /// Takes a certificate over.
+    private func install(_ body: [UInt8]) throws(JoinFailure) -> JoinCredentials.Terms {
+        guard let answer = JoinText.decode(JoinText.Certificate.self, body) else {
+            throw JoinFailure("the answer is no certificate")
+        }
+        try credentials.install(answer)
+        statistics.certificates += 1
+        statistics.notAfter = answer.notAfter
+        if let folder, let own = credentials.own {
+            write { () throws(SystemError) in
+                try folder.write(authorities: credentials.authorities)
+                try folder.write(own)
+                try folder.write(identity)
+            }
+        }
+        // From now on it is what the proxy shows.
+        if let reason = serveView() { standardError("the new certificate is not shown: \(reason)") }
+        let terms = JoinCredentials.Terms(notAfter: answer.notAfter, now)
+        lastQuarter = terms.lastQuarter
+        return terms
+    }
+}

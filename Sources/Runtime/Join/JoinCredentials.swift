@@ -1,0 +1,154 @@
+// What a proxy shows, and whom it trusts: keys, certificates and authorities, and the TLS of the
+// connections to control planes that is made of them.
+
+import Base
+import ControlCore
+import Model
+import Posix
+import Secure
+
+/// Why something was not done, for people.
+struct JoinFailure: Error {
+    var reason: String
+    /// It would not be done another time either.
+    var isFinal: Bool
+
+    init(_ reason: String, isFinal: Bool = false) {
+        self.reason = reason
+        self.isFinal = isFinal
+    }
+}
+
+/// The credentials of one proxy, in memory.
+struct JoinCredentials {
+    /// When a certificate is to be renewed, and when it ends.
+    struct Terms: Equatable {
+        var renewal: Instant
+        var expiry: Instant
+        /// CLOCK_REALTIME, nanoseconds: from then on a quarter of the life is left, which it comes
+        /// to only where a clock has jumped, or the machine has slept.
+        var lastQuarter: Int64
+
+        /// - Parameter notAfter: the end, seconds since 1970.
+        init(notAfter: Int64, _ now: Instant) {
+            var random = SystemRandomNumberGenerator()
+            let wall = Clock.wallNanoseconds()
+            renewal = CertificateRenewal.due(
+                received: now, wall: wall, notAfter: notAfter, random: &random)
+            // Bound: what a clock that is far off makes of it is no more than a year.
+            let left = min(
+                max(
+                    0,
+                    notAfter.multipliedReportingOverflow(by: 1_000_000_000)
+                        .partialValue - wall), Self.year)
+            expiry = now + .nanoseconds(left)
+            lastQuarter = wall + left - left / 4
+        }
+
+        private static let year: Int64 = 366 * 86_400 * 1_000_000_000
+    }
+
+    let identity: JoinIdentity
+    private let token: JoinToken?
+    /// Certificate and key; nil: the proxy has not joined.
+    private(set) var own: TLSIdentity?
+    /// PEM: whom it trusts.
+    private(set) var authorities: [UInt8] = []
+    /// The key of a certificate that is asked for. It stays until there is one: a token that is
+    /// for one use may be shown again with the same key.
+    private var key: [UInt8]?
+    /// By how much is trusted; thrown away when what they are made of changes.
+    private var contexts: [(trust: SubscriberTrust, context: TLSContext)] = []
+
+    init(
+        _ identity: JoinIdentity, token: JoinToken?, own: TLSIdentity? = nil,
+        authorities: [UInt8] = []
+    ) {
+        self.identity = identity
+        self.token = token
+        self.own = own
+        self.authorities = authorities
+    }
+
+    /// Takes other authorities.
+    /// - Returns: false: they are those that it has.
+    mutating func take(authorities new: [UInt8]) -> Bool {
+        guard new != authorities else { return false }
+        authorities = new
+        contexts = []
+        return true
+    }
+
+    /// Takes those of the authorities that the token names; nobody else's word counts.
+    mutating func trust(_ text: [UInt8]) throws(JoinFailure) {
+        let named = Set(token?.roots ?? [])
+        let found: [CertificateFacts]
+        do throws(TLSError) {
+            found = try CertificateFacts.all(text)
+        } catch {
+            throw JoinFailure("\(error)")
+        }
+        let trusted = found.filter { named.contains($0.digest) }
+        guard !trusted.isEmpty else {
+            throw JoinFailure(
+                "none of the server's authorities is one that the token names", isFinal: true)
+        }
+        _ = take(authorities: trusted.flatMap(\.text))
+    }
+
+    /// A request for a certificate, of a key that it is signed with.
+    mutating func signingRequest() throws(JoinFailure) -> String {
+        do throws(TLSError) {
+            let request: [UInt8]
+            if let key {
+                request = try CertificateRequest.make(commonName: identity.proxy, key: key)
+            } else {
+                let made = try CertificateRequest.make(commonName: identity.proxy)
+                key = made.key
+                request = made.request
+            }
+            return String(decoding: request, as: UTF8.self)
+        } catch {
+            throw JoinFailure("\(error)")
+        }
+    }
+
+    /// Takes a certificate over that was asked for.
+    mutating func install(_ answer: JoinText.Certificate) throws(JoinFailure) {
+        guard let key else { throw JoinFailure("a certificate that was not asked for") }
+        guard answer.service == identity.service, answer.trustDomain == identity.trustDomain
+        else { throw JoinFailure("the certificate is of \(answer.service)") }
+        let new = TLSIdentity(certificate: Array(answer.certificate.utf8), key: key)
+        do throws(TLSError) {
+            // It belongs to the key, or it would fail only when it is shown.
+            _ = try TLSContext(server: TLSServerOptions(identity: new))
+        } catch {
+            throw JoinFailure("\(error)")
+        }
+        self.key = nil
+        own = new
+        contexts = []
+        _ = take(authorities: Array(answer.authorities.utf8))
+    }
+
+    /// The TLS of a connection to a control plane.
+    mutating func context(for trust: SubscriberTrust) throws(JoinFailure) -> TLSContext {
+        if let made = contexts.first(where: { $0.trust == trust }) { return made.context }
+        var options = TLSClientOptions(protocols: ["h2"])
+        options.minimum = .v13
+        switch trust {
+        case .anybody: options.believesAnybody = true
+        case .authorities, .mutual:
+            options.authorities = authorities
+            options.names = ["spiffe://\(identity.trustDomain)/control"]
+            if trust == .mutual { options.identity = own }
+        }
+        do throws(TLSError) {
+            let context = try TLSContext(client: options)
+            contexts.append((trust, context))
+            return context
+        } catch {
+            throw JoinFailure("\(error)")
+        }
+    }
+}

@@ -1,0 +1,308 @@
+// A real Envoy and a reference proxy in one mesh: they exchange requests over mutual TLS, both
+// ways, and Envoy follows what is declared.
+
+import Base
+import FoundationEssentials
+import Glibc
+import Posix
+import Support
+import Testing
+
+/// A control plane with the services web and cart.
+private final class Mesh {
+    let scratch: Scratch
+    let control: RunningControl
+    let proxies: SocketAddress
+
+    init(_ words: [String] = []) throws {
+        scratch = try Scratch()
+        control = try RunningControl(
+            data: scratch.path("data"), ["--proxies", "127.0.0.1:0"] + words)
+        proxies = try #require(control.proxies)
+        for name in ["web", "cart"] {
+            try declare("services/shop/\(name)", #""kind":"service","name":"\#(name)""#)
+        }
+    }
+
+    func declare(_ key: String, _ members: String) throws {
+        let answer = try control.ask("PUT", "/v1/\(key)", "{\(members),\"namespace\":\"shop\"}")
+        try #require([200, 201].contains(answer.status), "\(answer.text)")
+    }
+
+    /// A file with a token for a service.
+    func token(_ service: String) throws -> String {
+        let lines = try Program.run(
+            Program.meshbench(),
+            [
+                "control", "token", service, "--server", "http://\(control.address)",
+                "--token-file", "\(control.data)/token",
+            ]
+        ).lines
+        let path = scratch.path("token-\(service.replacing("/", with: "-"))")
+        try #require(lines.first).write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    /// What operators see of a proxy; nil: nothing.
+    func proxy(_ service: String) throws -> Listing.Proxy? {
+        let answer = try control.ask("GET", "/v1/proxies")
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(Listing.self, from: Data(answer.text.utf8))
+            .proxies.first { $0.service == service }
+    }
+
+    func endpoints(of service: String) throws -> Int {
+        let answer = try control.ask("GET", "/v1/declarations?kind=endpoint&namespace=shop")
+        return answer.text.components(separatedBy: "\"service\":\"\(service)\"").count - 1
+    }
+}
+
+private struct Listing: Decodable {
+    struct Proxy: Decodable {
+        struct Refused: Decodable {
+            var version: Int
+            var error: String
+        }
+
+        var proxy: String
+        var service: String
+        var dataplane: String?
+        var sent: Int
+        var acknowledged: Int
+        var refused: Refused?
+        var refusals: Int
+    }
+
+    var proxies: [Proxy]
+}
+
+/// Waits until something holds.
+private func eventually(
+    within patience: Duration = .seconds(10), _ what: String, _ holds: () throws -> Bool
+) throws {
+    let deadline = Clock.now() + patience
+    while try !holds() {
+        guard Clock.now() < deadline else { throw WireFailure.unexpected("never: \(what)") }
+        Clock.sleep(until: Clock.now() + .milliseconds(20))
+    }
+}
+
+/// An Envoy with what stands beside it. Both end when it is let go.
+private final class RunningEnvoy {
+    let agent: Process
+    let envoy: Process
+    let folder: String
+    let inbound: SocketAddress
+    let outbound: SocketAddress
+    let admin: SocketAddress
+    /// Keeps the ports from others.
+    private let reserved: [ReservedAddress]
+    private let log: String
+
+    /// The program, as `scripts/test` has installed it.
+    static func program() throws -> String {
+        if let path = unsafe getenv("MESHBENCH_ENVOY") { return unsafe String(cString: path) }
+        let script = "import envoy, os; print(os.path.dirname(envoy.__file__) + '/_bin/envoy')"
+        return try #require(try Program.run(Program.python, ["-c", script]).lines.first)
+    }
+
+    init(
+        _ mesh: Mesh, _ service: String, app: SocketAddress, inbound: SocketAddress? = nil
+    ) throws {
+        reserved = try (0..<3).map { _ in try ReservedAddress() }
+        self.inbound = inbound ?? reserved[0].address
+        outbound = reserved[1].address
+        admin = reserved[2].address
+        folder = mesh.scratch.path("envoy")
+        log = mesh.scratch.path("envoy.log")
+        agent = try Process(
+            ProcessCommand(
+                name: "agent", program: Program.meshbench(),
+                arguments: [
+                    "control", "envoy-agent", "--join", "\(mesh.proxies)", "--token-file",
+                    try mesh.token(service), "--out", folder, "--app", "\(app)", "--inbound",
+                    "\(self.inbound)", "--outbound", "\(outbound)", "--admin", "\(admin)",
+                ], output: .pipe))
+        let line = try #require(try Program.nextLine(of: agent))
+        let ready = String(decoding: line, as: UTF8.self)
+        try #require(ready.contains("\"bootstrap\":\"\(folder)/envoy.json\""), "\(ready)")
+        envoy = try Process(
+            ProcessCommand(
+                name: "envoy", program: try Self.program(),
+                arguments: [
+                    "-c", "\(folder)/envoy.json", "--concurrency", "1", "--disable-hot-restart",
+                    "-l", "warning",
+                ], errorLog: log))
+    }
+
+    deinit {
+        for process in [agent, envoy] where process.poll() == nil { process.send(SIGKILL) }
+    }
+
+    /// The value of one of its counters; nil: there is none yet.
+    func counter(_ name: String) throws -> Int? {
+        let text = try get("/stats?filter=\(name)&usedonly", at: admin).text
+        let line = text.split(separator: "\n").first { $0.hasPrefix("\(name): ") }
+        return line.flatMap { Int($0.dropFirst(name.count + 2)) }
+    }
+
+    /// What it said last.
+    var tail: String {
+        let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+        return String(text.suffix(2000))
+    }
+}
+
+/// The answer to a GET with a host.
+private func get(
+    _ target: String, host: String = "test", at address: SocketAddress
+) throws -> RawMessage {
+    let connection = try RawConnection(to: address)
+    try connection.send("GET \(target) HTTP/1.1\r\nhost: \(host)\r\n\r\n")
+    return try connection.readAnswer()
+}
+
+@Suite(.serialized) struct EnvoyMeshTests {
+    @Test func envoyAndReferenceProxiesExchangeRequests() throws {
+        let mesh = try Mesh()
+        let (web, cart) = (
+            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0")
+        )
+        let proxy = try RunningProxy([
+            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
+            "\(cart.address)",
+        ])
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
+        try eventually("both are registered") {
+            try mesh.endpoints(of: "web") == 1 && mesh.endpoints(of: "cart") == 1
+        }
+        // Of a revision later than that of the endpoints, all is in force.
+        try eventually("Envoy has all: \(envoy.tail)") {
+            guard let seen = try mesh.proxy("shop/web") else { return false }
+            let isThere = seen.dataplane == "envoy" && seen.acknowledged == seen.sent
+            return try isThere && get("/", host: "cart", at: envoy.outbound).status == 200
+        }
+        for host in ["cart", "cart.shop", "cart.shop.mesh:80"] {
+            #expect(try get("/", host: host, at: envoy.outbound).status == 200)
+        }
+        #expect(try get("/", host: "nobody", at: envoy.outbound).status == 404)
+        let outbound = try #require(proxy.listeners["outbound"])
+        try eventually("the other way") {
+            try get("/", host: "web", at: outbound).status == 200
+        }
+        // Both ways it was TLS, and nothing else would have been taken.
+        #expect(try envoy.counter("cluster.shop/cart.ssl.handshake") ?? 0 > 0)
+        #expect(
+            try envoy.counter("listener.127.0.0.1_\(envoy.inbound.port).ssl.handshake") ?? 0 > 0)
+        #expect(throws: (any Error).self) { try get("/", at: envoy.inbound) }
+        // Who leaves is taken back.
+        envoy.agent.send(SIGTERM)
+        try eventually("the endpoint is gone") { try mesh.endpoints(of: "web") == 0 }
+        #expect(envoy.agent.wait(until: Clock.now() + .seconds(10)) == .exited(0))
+    }
+
+    @Test func envoyFollowsWhatIsDeclared() throws {
+        let mesh = try Mesh()
+        let (web, one, two) = (
+            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0"),
+            try RunningApp("--listen", "127.0.0.1:0")
+        )
+        try mesh.declare(
+            "services/shop/plain", #""kind":"service","name":"plain","mtls":"off""#)
+        func point(to app: RunningApp) throws {
+            try mesh.declare(
+                "endpoints/shop/plain-1",
+                #""kind":"endpoint","name":"plain-1","service":"plain","address":"#
+                    + "\"\(app.address)\"")
+        }
+        try point(to: one)
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
+        try eventually("Envoy serves: \(envoy.tail)") {
+            (try? get("/one", host: "plain", at: envoy.outbound).status) == 200
+        }
+        // An endpoint that moves is followed within the second, and nothing fails meanwhile.
+        try point(to: two)
+        try eventually(within: .seconds(1), "the new endpoint is used") {
+            #expect(try get("/two", host: "plain", at: envoy.outbound).status == 200)
+            return try envoy.counter("cluster.shop/plain.update_success") == 2
+        }
+        one.process.send(SIGKILL)
+        #expect(try get("/three", host: "plain", at: envoy.outbound).status == 200)
+        // A service that comes, and a route to it, and one that leaves.
+        try mesh.declare(
+            "services/shop/next", #""kind":"service","name":"next","mtls":"off""#)
+        try mesh.declare(
+            "endpoints/shop/next-1",
+            #""kind":"endpoint","name":"next-1","service":"next","address":"#
+                + "\"\(web.address)\"")
+        try mesh.declare(
+            "routes/shop/plain",
+            #""kind":"route","name":"plain","hosts":["plain"],"to":["next"]"#)
+        try eventually("the route is in force") {
+            let status = try get("/", host: "plain", at: envoy.outbound).status
+            #expect(status == 200)
+            let seen = try #require(try mesh.proxy("shop/web"))
+            let requests = try envoy.counter("cluster.shop/next.upstream_rq_total") ?? 0
+            return seen.acknowledged == seen.sent && requests > 0
+        }
+        // What Envoy has no words for is shown, and what it has stays.
+        try mesh.declare(
+            "policies/shop/next",
+            #""kind":"policy","name":"next","to":["next"],"timeout":{"request":"2s"}"#)
+        try mesh.declare(
+            "routes/shop/plain",
+            #""kind":"route","name":"plain","hosts":["plain"],"to":["next","plain"]"#)
+        try eventually("the refusal is seen") {
+            let refused = try mesh.proxy("shop/web")?.refused
+            return refused?.error.contains("different request timeouts") == true
+        }
+        #expect(try get("/", host: "plain", at: envoy.outbound).status == 200)
+    }
+
+    @Test func whatEnvoyRefusesIsNoticed() throws {
+        let mesh = try Mesh()
+        let web = try RunningApp("--listen", "127.0.0.1:0")
+        // Somebody else has its port.
+        let other = try RunningApp("--listen", "127.0.0.1:0")
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address, inbound: other.address)
+        try eventually("the refusal is seen: \(envoy.tail)") {
+            let seen = try mesh.proxy("shop/web")
+            return seen?.refused?.error.hasPrefix("listeners: Envoy refused it") == true
+                && seen?.refusals ?? 0 > 0
+        }
+        #expect(try envoy.counter("listener_manager.lds.update_rejected") ?? 0 > 0)
+        other.process.send(SIGKILL)
+        try eventually("it is taken in the end") {
+            let seen = try #require(try mesh.proxy("shop/web"))
+            return seen.refused == nil && seen.acknowledged == seen.sent
+        }
+    }
+
+    /// Certificates of seconds, under requests.
+    @Test func envoyTakesRenewedCertificatesOver() throws {
+        let mesh = try Mesh(["--certificate-life", "6s"])
+        let (web, cart) = (
+            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0")
+        )
+        let proxy = try RunningProxy([
+            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
+            "\(cart.address)",
+        ])
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
+        let outbound = try #require(proxy.listeners["outbound"])
+        try eventually("both serve: \(envoy.tail)") {
+            (try? get("/", host: "cart", at: envoy.outbound).status) == 200
+                && (try? get("/", host: "web", at: outbound).status) == 200
+        }
+        let file = "\(envoy.folder)/envoy-identity.json"
+        let first = try String(contentsOfFile: file, encoding: .utf8)
+        let end = Clock.now() + .seconds(8)
+        while Clock.now() < end {
+            #expect(try get("/", host: "cart", at: envoy.outbound).status == 200)
+            #expect(try get("/", host: "web", at: outbound).status == 200)
+            Clock.sleep(until: Clock.now() + .milliseconds(50))
+        }
+        #expect(try String(contentsOfFile: file, encoding: .utf8) != first)
+    }
+}

@@ -1,0 +1,358 @@
+// What proxies are told, without sockets: requests with a certificate that somebody else has
+// looked at, on a store in memory.
+
+import Base
+import ControlCore
+import FoundationEssentials
+import Model
+import Posix
+import Scenario
+import Support
+import Testing
+
+@testable import Runtime
+
+/// A control plane with nobody but proxies.
+private final class Mesh {
+    let folder: MemoryFolder
+    let center: ControlCenter
+    let pushes: ControlPushes
+    private let clock = FakeClock()
+
+    var now: Instant {
+        get { clock.now }
+        set { clock.now = newValue }
+    }
+
+    init(_ folder: MemoryFolder = MemoryFolder(random: SeededRandom(seed: 1))) throws {
+        self.folder = folder
+        center = try ControlCenter(
+            Store(in: folder, now: .zero), codec: .json, version: "1")
+        pushes = ControlPushes(center, clock: { [clock] in clock.now })
+        pushes.trust("PEM\n")
+    }
+
+    func apply(_ declarations: MeshDeclaration..., prune: Bool = false) throws {
+        _ = try center.perform(.apply(MeshBody(declarations), prune: prune))
+    }
+
+    func ask(_ name: String, _ body: String, _ peer: ControlPeer) throws -> ServiceAnswer {
+        let request = ServiceRequest(
+            method: "POST", target: try #require(ServiceTarget("/v1/proxy/\(name)")), fields: [],
+            body: Array(body.utf8), peer: ServicePeer(address: .loopback(port: 1), isSecure: true),
+            speech: .http2, now: now)
+        return pushes.respond(to: request, name: name, from: peer)
+    }
+
+    /// The status, and what an error says.
+    func status(_ name: String, _ body: String, _ peer: ControlPeer) throws -> (Int, String) {
+        switch try ask(name, body, peer) {
+        case .whole(let status, _, let body): (status, String(decoding: body, as: UTF8.self))
+        case .watch: (200, "a watch")
+        }
+    }
+
+    func watch(
+        _ proxy: String, of service: String = "default/a", _ more: String = "",
+        _ peer: ControlPeer? = nil
+    ) throws -> ServiceWatch {
+        let body = "{\"proxy\":\"\(proxy)\",\"service\":\"\(service)\"\(more)}"
+        guard case .watch(let watch) = try ask("watch", body, peer ?? .of(service, proxy)) else {
+            throw SystemError("no watch", code: 0)
+        }
+        return watch
+    }
+
+    /// Lets time pass, with the service's turns.
+    func pass(_ time: Duration) {
+        now = now + time
+        _ = center.turn(now)
+    }
+}
+
+extension ControlPeer {
+    /// A certificate of the service's proxy.
+    static func of(_ service: String, _ proxy: String, lineage: String? = nil) -> ControlPeer {
+        let parts = service.split(separator: "/").map(String.init)
+        let name = MeshName(parts[1], in: parts[0])
+        let identity = SPIFFEID(name, trustDomain: SPIFFEID.standardTrustDomain)
+        return ControlPeer(
+            identity: identity ?? .control, serial: "1", lineage: lineage ?? proxy, notAfter: 0,
+            service: name, proxy: proxy, address: .loopback(port: 1))
+    }
+}
+
+extension SPIFFEID {
+    fileprivate static var control: SPIFFEID {
+        guard let id = SPIFFEID(rawValue: "spiffe://meshbench.test/control") else {
+            preconditionFailure("no id")
+        }
+        return id
+    }
+}
+
+extension ServiceWatch {
+    /// What waits for the client, which takes it.
+    fileprivate func pushes() throws -> [MeshPush] {
+        var bytes: [UInt8] = []
+        while !backlog.isEmpty {
+            let piece = backlog.withFirst { unsafe Array($0.raw) }
+            backlog.drop(piece.count)
+            bytes += piece
+        }
+        return try bytes.split(separator: UInt8(ascii: "\n")).map {
+            try MeshCodec.json.push(Array($0))
+        }
+    }
+}
+
+private func service(_ name: String, calls: [MeshName]? = nil) -> MeshDeclaration {
+    .service(MeshService(name, calls: calls))
+}
+
+private func endpoint(
+    _ name: String, of service: String, port: Int, health: MeshEndpoint.Health = .healthy
+) -> MeshDeclaration {
+    .endpoint(
+        MeshEndpoint(name, service: service, address: "127.0.0.1:\(port)", health: health))
+}
+
+@Suite struct ControlPushesTests {
+    @Test func aWatchBeginsWithEverythingAndGoesOnWithChanges() throws {
+        let mesh = try Mesh()
+        try mesh.apply(
+            service("a", calls: [.init("b")]), service("b"), service("c"),
+            endpoint("b-1", of: "b", port: 1), endpoint("c-1", of: "c", port: 2))
+        let watch = try mesh.watch("p")
+        let first = try #require(try watch.pushes().first)
+        #expect(first.isSnapshot && first.authorities == "PEM\n" && first.version == 1)
+        #expect(
+            first.puts == [
+                endpoint("b-1", of: "b", port: 1), service("a", calls: [.init("b")]), service("b"),
+            ])
+        try mesh.apply(endpoint("c-2", of: "c", port: 3))
+        #expect(try watch.pushes() == [])
+        try mesh.apply(endpoint("b-2", of: "b", port: 4))
+        #expect(
+            try watch.pushes() == [
+                .init(version: 3, isSnapshot: false, puts: [endpoint("b-2", of: "b", port: 4)])
+            ])
+        mesh.pushes.trust("OTHER\n")
+        #expect(
+            try watch.pushes() == [.init(version: 3, isSnapshot: false, authorities: "OTHER\n")])
+    }
+
+    @Test func whoComesBackIsToldWhatChanged() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"), endpoint("a-1", of: "a", port: 1))
+        _ = try mesh.watch("p")
+        try mesh.apply(endpoint("a-2", of: "a", port: 2))
+        let watch = try mesh.watch("p", of: "default/a", ",\"held\":1")
+        #expect(
+            try watch.pushes() == [
+                .init(
+                    version: 2, isSnapshot: false, authorities: "PEM\n",
+                    puts: [endpoint("a-2", of: "a", port: 2)])
+            ])
+        // What the store has beside declarations is no change.
+        try mesh.center.commit(
+            StoreTransaction(changes: [.put(StoreKey("other/x"), value: [1])]))
+        let restarted = try Mesh(mesh.folder)
+        let again = try restarted.watch("p", of: "default/a", ",\"held\":2")
+        #expect(
+            try again.pushes() == [.init(version: 3, isSnapshot: false, authorities: "PEM\n")])
+        let late = try restarted.watch("q", of: "default/a", ",\"held\":1")
+        #expect(try late.pushes().first?.isSnapshot == true)
+        let future = try restarted.watch("r", of: "default/a", ",\"held\":99")
+        #expect(try future.pushes().first?.isSnapshot == true)
+    }
+
+    @Test func registeredEndpointsLiveAsLongAsTheyAreHeardOf() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let watch = try mesh.watch(
+            "p", of: "default/a", ",\"address\":\"127.0.0.1:9\",\"zone\":\"z\",\"weight\":3")
+        let name = MeshName("p")
+        #expect(mesh.center.mesh.endpoints[name]?.weight == 3)
+        #expect(mesh.center.mesh.endpoints[name]?.zone == "z")
+        for _ in 0..<5 {
+            mesh.pass(.seconds(9))
+            #expect(
+                try mesh.status("heartbeat", "{\"proxy\":\"p\"}", .of("default/a", "p")).0 == 204)
+        }
+        #expect(mesh.center.mesh.endpoints[name] != nil)
+        // Files do not declare it, and do not take it away.
+        try mesh.apply(service("a"), prune: true)
+        #expect(mesh.center.mesh.endpoints[name] != nil)
+        mesh.pass(.seconds(11))
+        #expect(mesh.center.mesh.endpoints[name] == nil)
+        #expect(try watch.pushes().last?.deletes == [MeshKey(.endpoint, name)])
+        let (status, reason) = try mesh.status(
+            "heartbeat", "{\"proxy\":\"p\"}", .of("default/a", "p"))
+        #expect(status == 404 && reason.contains("watch again"))
+        _ = try mesh.watch("p", of: "default/a", ",\"address\":\"127.0.0.1:9\"")
+        #expect(mesh.center.mesh.endpoints[name] != nil)
+        #expect(try mesh.status("leave", "{\"proxy\":\"p\"}", .of("default/a", "p")).0 == 204)
+        #expect(mesh.center.mesh.endpoints[name] == nil && mesh.pushes.count == 0)
+        #expect(try mesh.status("leave", "{\"proxy\":\"p\"}", .of("default/a", "p")).0 == 404)
+    }
+
+    /// Coming back writes nothing, and a process that is started again takes its address over.
+    @Test func registrationsAreTakenOver() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let more = ",\"address\":\"127.0.0.1:9\""
+        _ = try mesh.watch("p", of: "default/a", more)
+        let revision = mesh.center.store.state.revision
+        _ = try mesh.watch("p", of: "default/a", more)
+        #expect(mesh.center.store.state.revision == revision)
+        let restarted = try Mesh(mesh.folder)
+        _ = try restarted.watch("p", of: "default/a", more)
+        #expect(restarted.center.store.state.revision == revision)
+        _ = try restarted.watch("q", of: "default/a", more)
+        #expect(restarted.center.mesh.endpoints.keys.map(\.name) == ["q"])
+        try restarted.apply(endpoint("r", of: "a", port: 10))
+        let (status, reason) = try restarted.status(
+            "watch", "{\"proxy\":\"r\",\"service\":\"default/a\",\"address\":\"127.0.0.1:11\"}",
+            .of("default/a", "r"))
+        #expect(status == 422 && reason.contains("no process can register it"))
+    }
+
+    @Test func drainingLastsUntilItIsUndone() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let more = ",\"address\":\"127.0.0.1:9\""
+        _ = try mesh.watch("p", of: "default/a", more)
+        let revision = try mesh.pushes.drain("p")
+        #expect(revision == mesh.center.store.state.revision)
+        #expect(mesh.center.mesh.endpoints[.init("p")]?.health == .draining)
+        _ = try mesh.watch("p", of: "default/a", more)
+        #expect(mesh.center.mesh.endpoints[.init("p")]?.health == .draining)
+        // It is under its lease as before.
+        mesh.pass(.seconds(11))
+        #expect(mesh.center.mesh.endpoints.isEmpty)
+        _ = try mesh.watch("q")
+        #expect(throws: ControlFailure.self) { try mesh.pushes.drain("q") }
+        #expect(throws: ControlFailure.self) { try mesh.pushes.drain("nobody") }
+    }
+
+    @Test func nobodySpeaksForOthers() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"), service("b"))
+        _ = try mesh.watch("p")
+        let a = ControlPeer.of("default/a", "p")
+        var anonymous = ControlPeer.of("default/b", "p", lineage: "x")
+        (anonymous.service, anonymous.proxy) = (nil, nil)
+        let own = "{\"proxy\":\"p\",\"service\":\"default/a\"}"
+        let cases: [(String, String, ControlPeer, Int, String)] = [
+            ("watch", own, .of("default/b", "p"), 403, "of the service 'default/b'"),
+            ("watch", own, .of("default/a", "q"), 403, "of the proxy 'q'"),
+            ("watch", own, anonymous, 403, "ns/default/sa/b, not of 'default/a'"),
+            ("ack", "{\"proxy\":\"p\",\"version\":1}", anonymous, 403, "not of 'p'"),
+            ("heartbeat", "{\"proxy\":\"p\"}", anonymous, 403, "not of 'p'"),
+            ("leave", "{\"proxy\":\"p\"}", anonymous, 403, "not of 'p'"),
+            ("heartbeat", "{\"proxy\":\"q\"}", a, 404, "'q' does not watch"),
+            ("ack", "{\"proxy\":\"q\",\"version\":1}", a, 404, "'q' does not watch"),
+            ("watch", "{\"proxy\":\"P\",\"service\":\"default/a\"}", a, 400, "proxy: a name"),
+            ("watch", "{\"proxy\":\"p\",\"service\":\"a\"}", a, 400, "service: a name"),
+            ("watch", "{\"proxy\":\"p\"}", a, 400, "'service' is missing"),
+            ("watch", "nonsense", a, 400, "no JSON"),
+            ("ack", "{\"proxy\":\"p\"}", a, 400, "'version' is missing"),
+            (
+                "watch", "{\"proxy\":\"p\",\"service\":\"default/a\",\"address\":\"here\"}", a, 422,
+                "an address such as"
+            ),
+        ]
+        for (name, body, peer, status, reason) in cases {
+            let answer = try mesh.status(name, body, peer)
+            #expect(
+                answer.0 == status && answer.1.contains(reason), "\(name) \(body): \(answer)")
+        }
+        anonymous = .of("default/b", "p", lineage: "x")
+        anonymous.proxy = nil
+        let taken = try mesh.status(
+            "watch", "{\"proxy\":\"p\",\"service\":\"default/b\"}", anonymous)
+        #expect(taken.0 == 409 && taken.1.contains("a proxy of default/a"))
+        try mesh.apply(service("b"), prune: true)
+        #expect(try mesh.status("watch", own, a).1.contains("there is no service 'default/a'"))
+    }
+
+    @Test func operatorsSeeWhoIsToldWhat() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let watch = try mesh.watch("p", of: "default/a", ",\"address\":\"127.0.0.1:9\"")
+        let peer = ControlPeer.of("default/a", "p")
+        let version = try #require(try watch.pushes().last?.version)
+        mesh.now = mesh.now + .milliseconds(20)
+        #expect(try mesh.status("ack", "{\"proxy\":\"p\",\"version\":\(version)}", peer).0 == 204)
+        var listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        #expect(listed.proxy == "p" && listed.service == "default/a")
+        #expect(listed.sent == version && listed.acknowledged == version && listed.refused == nil)
+        #expect(listed.acknowledgedAt == mesh.now.nanoseconds)
+        #expect(listed.address == "127.0.0.1:9" && listed.health == "healthy")
+        #expect(mesh.pushes.hasAcknowledgedTrust(lineage: "p"))
+        mesh.pushes.trust("NEW\n")
+        #expect(!mesh.pushes.hasAcknowledgedTrust(lineage: "p"))
+        // The same version as before: the first answer was to the first push.
+        #expect(try mesh.status("ack", "{\"proxy\":\"p\",\"version\":\(version)}", peer).0 == 204)
+        #expect(mesh.pushes.hasAcknowledgedTrust(lineage: "p"))
+
+        try mesh.apply(service("b"))
+        let refused = try #require(try watch.pushes().last?.version)
+        let body = "{\"proxy\":\"p\",\"version\":\(refused),\"error\":\"no \\\"room\\\"\"}"
+        #expect(try mesh.status("ack", body, peer).0 == 204)
+        listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        #expect(listed.refused == .init(version: refused, error: "no \"room\""))
+        #expect(listed.acknowledged == version && listed.refusals == 1)
+        // What it holds is not known, so it is told everything.
+        try mesh.apply(service("c"))
+        #expect(try watch.pushes().last?.isSnapshot == true)
+        let text = mesh.pushes.statistics.prometheus(connected: mesh.pushes.count)
+        #expect(text.contains("meshbench_control_push_refusals_total 1\n"))
+        #expect(text.contains("meshbench_control_proxies 1\n"))
+        #expect(text.contains("meshbench_control_push_seconds_bucket{le=\"0.025\"} 2\n"))
+        #expect(text.contains("meshbench_control_pushes_total{kind=\"snapshot\"} 2\n"))
+    }
+
+    @Test func revokedProxiesAreSentAway() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let watch = try mesh.watch("p", of: "default/a", ",\"address\":\"127.0.0.1:9\"")
+        let other = try mesh.watch("q", of: "default/a", ",\"address\":\"127.0.0.1:10\"")
+        mesh.pushes.dismiss(lineage: "nobody")
+        mesh.pushes.dismiss(lineage: "p")
+        #expect(!watch.isOpen && other.isOpen && mesh.pushes.count == 1)
+        #expect(mesh.center.mesh.endpoints.keys.map(\.name) == ["q"])
+    }
+}
+
+private struct Listing: Decodable {
+    struct Refused: Decodable, Equatable {
+        var version: UInt64
+        var error: String
+    }
+
+    struct Proxy: Decodable {
+        var proxy: String
+        var service: String
+        var sent: UInt64
+        var acknowledged: UInt64
+        var acknowledgedAt: Int64?
+        var refused: Refused?
+        var refusals: Int
+        var address: String?
+        var health: String?
+
+        private enum CodingKeys: String, CodingKey {
+            case proxy, service, sent, acknowledged, acknowledgedAt = "acknowledged_ns"
+            case refused, refusals, address, health
+        }
+    }
+
+    var revision: UInt64
+    var proxies: [Proxy]
+
+    static func read(_ bytes: [UInt8]) throws -> Listing {
+        try JSONDecoder().decode(Listing.self, from: Data(bytes))
+    }
+}

@@ -1,0 +1,150 @@
+import Base
+import ControlCore
+import FoundationEssentials
+import Model
+import Posix
+import Scenario
+import Secure
+import Support
+import Testing
+
+@testable import Runtime
+
+/// An API over a store in memory, without sockets.
+final class ControlAPI {
+    struct Answer {
+        var status: Int
+        var fields: [ServiceField]
+        var text: String
+        var watch: ServiceWatch?
+
+        subscript(_ name: String) -> String? { fields.first { $0.name == name }?.value }
+
+        /// What the text says.
+        func read<Value: Decodable>(_ type: Value.Type) throws -> Value {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            return try decoder.decode(type, from: Data(text.utf8))
+        }
+    }
+
+    let folder = MemoryFolder(random: SeededRandom(seed: 1))
+    let store: Store<MemoryFolder>
+    let center: ControlCenter
+    let identity: ControlIdentity
+    let handler: ControlHandler
+    let pushes: ControlPushes
+    let proxies = FakeProxies()
+    let envoys: ControlEnvoys
+    /// Made when first asked, as it makes an authority.
+    private var proxyHandler: ControlProxyHandler?
+    var token: String? = "secret"
+    /// Whom the certificate of whoever asks names.
+    var certificate: PeerIdentity?
+    let clock = FakeClock()
+
+    init(
+        _ limits: StoreLimits = StoreLimits(), trustsCertificates: Bool = false,
+        life: Duration? = nil
+    ) throws {
+        store = try Store(in: folder, limits: limits, now: .zero)
+        center = try ControlCenter(store, codec: .json, version: "1.2.3")
+        identity = ControlIdentity(
+            center, IdentityConfiguration(life: life), clock: { [clock] in clock.nanoseconds })
+        envoys = ControlEnvoys(center) { [clock] in clock.now }
+        pushes = ControlPushes(center)
+        handler = ControlHandler(
+            center, identity: identity, pushes: pushes, envoys: envoys,
+            token: ControlToken("secret"), trustsCertificates: trustsCertificates,
+            dismiss: { [proxies, envoys] in
+                proxies.dismissed.append($0)
+                envoys.dismiss(lineage: $0)
+            })
+    }
+
+    func ask(
+        _ method: String, _ target: String, _ body: String = "", _ fields: [String: String] = [:],
+        isSecure: Bool = false
+    ) throws -> Answer {
+        var all = fields.map { ServiceField($0.key, $0.value) }
+        if let token { all.append(ServiceField("authorization", "Bearer \(token)")) }
+        return answer(
+            handler.respond(to: try request(method, target, body, all, isSecure: isSecure)))
+    }
+
+    /// The proxies' listener.
+    func proxyListener() throws -> ControlProxyHandler {
+        if let proxyHandler { return proxyHandler }
+        let made = try ControlProxyHandler(
+            center, identity, proxies: proxies, envoys: envoys, address: .loopback(port: 7071),
+            now: clock.now)
+        proxyHandler = made
+        return made
+    }
+
+    /// Asks the proxies' listener.
+    func askProxies(_ method: String, _ target: String, _ body: String = "") throws -> Answer {
+        let request = try request(method, target, body, [], isSecure: true)
+        return answer(try proxyListener().respond(to: request))
+    }
+
+    private func request(
+        _ method: String, _ target: String, _ body: String, _ fields: [ServiceField],
+        isSecure: Bool
+    ) throws -> ServiceRequest {
+        ServiceRequest(
+            method: method, target: try #require(ServiceTarget(target)), fields: fields,
+            body: Array(body.utf8),
+            peer: ServicePeer(
+                address: .loopback(port: 1), isSecure: isSecure, certificate: certificate),
+            speech: .http1, now: clock.now)
+    }
+
+    private func answer(_ answer: ServiceAnswer) -> Answer {
+        switch answer {
+        case .whole(let status, let fields, let body):
+            Answer(status: status, fields: fields, text: String(decoding: body, as: UTF8.self))
+        case .watch(let watch):
+            Answer(status: watch.status, fields: [], text: "", watch: watch)
+        }
+    }
+}
+
+/// A clock that stands until it is told.
+final class FakeClock {
+    /// CLOCK_REALTIME.
+    var nanoseconds: Int64 = 1_800_000_000_000_000_000
+    var now = Instant.zero
+
+    var seconds: Int64 { nanoseconds / 1_000_000_000 }
+
+    func pass(_ seconds: Int64) {
+        nanoseconds += seconds * 1_000_000_000
+        now = now + .seconds(seconds)
+    }
+}
+
+/// What proxies would be told.
+final class FakeProxies: ControlProxies {
+    let names = ["watch", "ack"]
+    var peers: [ControlPeer] = []
+    var bundles: [String] = []
+    var acknowledged: Set<String> = []
+    var dismissed: [String] = []
+
+    func respond(
+        to request: ServiceRequest, name: String, from peer: ControlPeer
+    ) -> ServiceAnswer {
+        peers.append(peer)
+        return .text(200, name)
+    }
+
+    func trust(_ bundle: String) {
+        bundles.append(bundle)
+        acknowledged = []
+    }
+
+    func hasAcknowledgedTrust(lineage: String) -> Bool { acknowledged.contains(lineage) }
+    func dismiss(lineage: String) { dismissed.append(lineage) }
+    func turnEnds(_ now: Instant) -> Instant? { nil }
+}

@@ -1,0 +1,185 @@
+// The store of a control plane over a real etcd.
+
+import Base
+import ControlCore
+import Posix
+import Support
+import Testing
+
+@testable import Runtime
+
+@Suite struct EtcdStoreTests {
+    let scratch: Scratch
+    let etcd: RunningEtcd
+
+    init() throws {
+        scratch = try Scratch()
+        etcd = try RunningEtcd(folder: scratch.root)
+    }
+
+    private func open(_ id: String) throws -> EtcdStore {
+        let client = try EtcdClient(EtcdConfiguration(servers: etcd.servers))
+        // Each time another, as a process that was started again has.
+        let nonce = UInt64(bitPattern: Clock.now().nanoseconds)
+        return try EtcdStore(client, writer: EtcdWriter(id: id, nonce: nonce))
+    }
+
+    private func put(
+        _ key: String, _ value: String, at revision: UInt64, lease: UInt64 = 0
+    ) -> StoreRequest {
+        .transaction(
+            StoreTransaction(
+                conditions: [.init(StoreKey(key), modRevision: revision)],
+                changes: [.put(StoreKey(key), value: Array(value.utf8), lease: lease)]))
+    }
+
+    private func value(_ store: EtcdStore, _ key: String) -> String? {
+        store.state.entry(StoreKey(key)).map { String(decoding: $0.value, as: UTF8.self) }
+    }
+
+    /// Waits until the store holds something, or no longer does.
+    private func wait(
+        _ store: EtcdStore, for time: Duration = .seconds(10), _ isThere: (EtcdStore) -> Bool
+    ) -> Bool {
+        let deadline = Clock.now() + time
+        while Clock.now() < deadline {
+            store.advance()
+            if isThere(store) { return true }
+            _ = waitReadable([], for: .milliseconds(10))
+        }
+        return false
+    }
+
+    @Test func commitsAreReadBackAndBySomebodyElse() throws {
+        let (one, two) = (try open("one"), try open("two"))
+        guard case .committed(let revision) = try one.commit(put("a", "1", at: 0), now: .zero)
+        else {
+            Issue.record("not committed")
+            return
+        }
+        #expect(value(one, "a") == "1" && one.state.revision == revision)
+        #expect(wait(two) { value($0, "a") == "1" })
+        #expect(two.state.entry(StoreKey("a")) == one.state.entry(StoreKey("a")))
+        // A condition that does not hold any more, told by etcd or by the copy.
+        guard case .committed = try two.commit(put("a", "2", at: revision), now: .zero) else {
+            Issue.record("not committed")
+            return
+        }
+        guard
+            case .conflict(let key, let found) = try one.commit(
+                put("a", "3", at: revision), now: .zero)
+        else {
+            Issue.record("no conflict")
+            return
+        }
+        #expect(key == StoreKey("a") && found > revision && value(one, "a") == "2")
+        // One after a restart knows what it has written.
+        let again = try open("one")
+        #expect(value(again, "a") == "2")
+        guard case .committed = try again.commit(put("b", "", at: 0), now: .zero) else {
+            Issue.record("not committed")
+            return
+        }
+        #expect(value(again, "b") == "" && again.health == .sound)
+    }
+
+    @Test func leasesLiveAsLongAsTheyAreRefreshed() throws {
+        let (one, two) = (try open("one"), try open("two"))
+        func grant() throws -> UInt64 {
+            guard
+                case .granted(let lease) = try one.commit(
+                    .grant(life: .seconds(2)), now: .zero)
+            else { throw WireFailure.unexpected("no lease") }
+            return lease
+        }
+        let (kept, left) = (try grant(), try grant())
+        for (key, lease) in [("kept", kept), ("left", left)] {
+            guard case .committed = try one.commit(put(key, "x", at: 0, lease: lease), now: .zero)
+            else { throw WireFailure.unexpected("not committed") }
+        }
+        #expect(one.state.life(ofLease: kept) == .seconds(2))
+        // It is for whoever was granted it.
+        #expect(wait(two) { value($0, "kept") == "x" })
+        #expect(two.refresh(lease: kept, now: .zero) == nil)
+        let isOver = wait(one) { store in
+            _ = store.refresh(lease: kept, now: .zero)
+            return value(store, "left") == nil
+        }
+        #expect(isOver && value(one, "kept") == "x")
+        #expect(wait(two) { value($0, "left") == nil && value($0, "kept") == "x" })
+        // One that has ended is known as such.
+        let isForgotten = wait(one) { store in store.refresh(lease: left, now: .zero) == nil }
+        #expect(isForgotten)
+        #expect(
+            try one.commit(put("late", "x", at: 0, lease: left), now: .zero)
+                == .refused(.noSuchLease(left)))
+        guard case .committed = try one.commit(.revoke(lease: kept), now: .zero) else {
+            throw WireFailure.unexpected("not revoked")
+        }
+        #expect(value(one, "kept") == nil && one.refresh(lease: kept, now: .zero) == nil)
+    }
+
+    @Test func whatIsLargeAndWhatIsTooLarge() throws {
+        let store = try open("one")
+        let large = String(repeating: "x", count: 1 << 20)
+        // Together more than a page takes, and more than 4 MiB.
+        for index in 0..<20 {
+            guard case .committed = try store.commit(put("k\(index)", large, at: 0), now: .zero)
+            else { throw WireFailure.unexpected("not committed") }
+        }
+        #expect(try open("two").state.contents.byteCount > 20 << 20)
+        func many(_ count: Int) -> StoreRequest {
+            .transaction(
+                StoreTransaction(changes: (0..<count).map { .put(StoreKey("m\($0)"), value: []) }))
+        }
+        guard case .committed = try store.commit(many(1000), now: .zero) else {
+            throw WireFailure.unexpected("not committed")
+        }
+        #expect(store.state.contents.count == 1020)
+        guard case .refused(.elsewhere(let reason)) = try store.commit(many(2000), now: .zero)
+        else { throw WireFailure.unexpected("committed") }
+        #expect(reason.contains("--max-txn-ops"))
+        let both = StoreRequest.transaction(
+            StoreTransaction(
+                changes: ["a", "b"].map { .put(StoreKey($0), value: Array(large.utf8)) }
+            ))
+        guard case .refused(.elsewhere) = try store.commit(both, now: .zero) else {
+            throw WireFailure.unexpected("committed")
+        }
+    }
+
+    @Test func compactionsAndOutagesAndAnotherStore() throws {
+        let (one, two) = (try open("one"), try open("two"))
+        guard case .committed = try one.commit(put("a", "1", at: 0), now: .zero) else {
+            throw WireFailure.unexpected("not committed")
+        }
+        #expect(wait(two) { value($0, "a") == "1" })
+        etcd.kill(0)
+        #expect(wait(two) { $0.health != .sound })
+        #expect(throws: StoreFault.self) { try two.commit(put("b", "1", at: 0), now: .zero) }
+        #expect(value(two, "a") == "1")
+        // What happens before it is watched again, and is then forgotten.
+        try etcd.start(0)
+        try etcd.waitUntilHealthy(0)
+        let key = Base64.encode(Array("meshbench/keys/a".utf8))
+        let answer = try etcd.ask(0, "/v3/kv/put", "{\"key\":\"\(key)\",\"value\":\"Mg==\"}")
+        #expect(answer.status == 200)
+        _ = try etcd.ask(0, "/v3/kv/put", "{\"key\":\"\(key)\",\"value\":\"Mg==\"}")
+        _ = try etcd.ask(0, "/v3/kv/compaction", "{\"revision\":\"4\"}")
+        #expect(wait(two) { value($0, "a") == "2" && $0.health == .sound })
+        guard case .committed = try two.commit(put("b", "1", at: 0), now: .zero) else {
+            throw WireFailure.unexpected("not committed")
+        }
+        #expect(wait(one) { value($0, "b") == "1" })
+        // It stands still: nobody waits for long, and then nobody waits.
+        etcd.pause(0, true)
+        let began = Clock.now()
+        #expect(throws: StoreFault.self) { try one.commit(put("c", "1", at: 0), now: .zero) }
+        #expect(Clock.now() - began < .seconds(4))
+        let second = Clock.now()
+        #expect(throws: StoreFault.self) { try one.commit(put("c", "1", at: 0), now: .zero) }
+        #expect(Clock.now() - second < .milliseconds(500))
+        etcd.pause(0, false)
+        #expect(wait(one) { $0.health == .sound })
+    }
+}

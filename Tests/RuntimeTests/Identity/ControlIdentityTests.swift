@@ -1,0 +1,278 @@
+import Base
+import ControlCore
+import Model
+import Posix
+import Scenario
+import Secure
+import Testing
+
+@testable import Runtime
+
+/// Joining, renewing, revoking and rotating, without sockets and with a clock that is told.
+@Suite struct ControlIdentityTests {
+    private let api: ControlAPI
+
+    init() throws {
+        api = try ControlAPI(life: .seconds(100))
+        try #require(
+            try api.ask(
+                "POST", "/v1/apply",
+                """
+                {"declarations":[{"kind":"service","name":"echo"},
+                {"kind":"service","name":"cart","namespace":"shop",
+                "identity":"spiffe://meshbench.test/cart"}]}
+                """
+            ).status == 200)
+    }
+
+    /// A turn of the listener, after so many seconds.
+    private func turn(after seconds: Int64 = 0) throws {
+        api.clock.pass(seconds)
+        let next = try #require(try api.proxyListener().turnEnds(api.clock.now))
+        #expect(next >= api.clock.now && next <= api.clock.now + .seconds(1))
+    }
+
+    private func list() throws -> CertificatesAnswer {
+        try api.ask("GET", "/v1/certificates").read(CertificatesAnswer.self)
+    }
+
+    // MARK: Joining
+
+    @Test func aTokenIsExchangedForACertificate() throws {
+        let issued = try api.joined()
+        #expect(issued.service == "default/echo")
+        #expect(issued.namespace == "default")
+        #expect(issued.identity == "spiffe://meshbench.test/ns/default/sa/echo")
+        #expect(issued.trustDomain == "meshbench.test")
+        #expect(issued.notAfter == api.clock.seconds + 100)
+        let facts = try issued.facts
+        #expect(facts.names.uris == [issued.identity])
+        #expect(facts.names.hosts == ["echo.default.mesh"])
+        #expect(facts.validity.notBefore == issued.notBefore)
+        let bundle = try api.askProxies("GET", "/v1/authorities").text
+        #expect(bundle == issued.authorities)
+        // What the token names is what whoever has it finds.
+        let claims = try #require(JoinToken.claims(of: try api.makeToken()))
+        #expect(claims.roots == [try CertificateFacts(Array(bundle.utf8)).digest])
+        let record = try #require(try list().certificates.first)
+        #expect(record.serial == facts.serial && record.proxy == "echo-1")
+    }
+
+    @Test func servicesMayHaveIdentitiesOfTheirOwn() throws {
+        let issued = try api.join(try api.makeToken(service: "shop/cart"))
+            .read(IssuedAnswer.self)
+        #expect(issued.identity == "spiffe://meshbench.test/cart")
+    }
+
+    @Test func everyRefusalSaysWhy() throws {
+        func refusal(_ answer: ControlAPI.Answer) -> String { "\(answer.status) \(answer.text)" }
+        let token = try api.makeToken()
+        #expect(
+            refusal(try api.join("abc"))
+                == "401 {\"error\":\"the token is malformed\",\"problems\":[]}")
+        let other = try ControlAPI()
+        _ = try other.ask(
+            "PUT", "/v1/services/default/echo", "{\"kind\":\"service\",\"name\":\"echo\"}")
+        #expect(refusal(try api.join(try other.makeToken())).contains("not made by this mesh"))
+        #expect(
+            refusal(try api.join(token, "," + "\"service\":\"shop/cart\""))
+                .hasPrefix("403 {\"error\":\"the token is for the service default/echo\""))
+        #expect(refusal(try api.join(token, csr: "\"x\"")).contains("malformed_request"))
+        #expect(refusal(try api.join(token, proxy: "A")).contains("400"))
+        // None of these has used it up.
+        #expect(try api.join(token).status == 200)
+        #expect(
+            refusal(try api.join(token)).hasPrefix("403 {\"error\":\"the token was for one use"))
+        let late = try api.makeToken(",\"life_seconds\":5")
+        api.clock.pass(5)
+        #expect(refusal(try api.join(late)).hasPrefix("401 {\"error\":\"the token has expired"))
+        let orphan = try api.makeToken(",\"single_use\":false")
+        _ = try api.ask("DELETE", "/v1/services/default/echo")
+        #expect(refusal(try api.join(orphan)).hasPrefix("403 {\"error\":\"there is no service"))
+        #expect(api.center.statistics.joinRefusals == 7)
+    }
+
+    @Test func aLostAnswerMayBeAskedForAgain() throws {
+        let token = try api.makeToken()
+        let request = try makeRequest()
+        let first = try api.join(token, csr: request).read(IssuedAnswer.self)
+        let second = try api.join(token, csr: request).read(IssuedAnswer.self)
+        #expect(try first.facts.serial != second.facts.serial)
+        #expect(try list().certificates.map(\.serial) == [second.facts.serial])
+        #expect(try api.join(token).status == 403)
+    }
+
+    @Test func tokensForManyLetManyIn() throws {
+        let token = try api.makeToken(",\"single_use\":false")
+        for place in 0..<5 { #expect(try api.join(token, proxy: "p\(place)").status == 200) }
+        #expect(try list().certificates.count == 5)
+    }
+
+    // MARK: Renewing
+
+    @Test func renewalsAreOfOneLineage() throws {
+        let first = try api.joined()
+        for _ in 0..<20 {
+            api.clock.pass(50)
+            let next = try api.show(try api.renew().read(IssuedAnswer.self))
+            #expect(next.notAfter == api.clock.seconds + 100)
+            let (old, new) = (try first.facts.serial, try next.facts.serial)
+            #expect(old.prefix(16) == new.prefix(16) && old != new)
+            #expect(try list().certificates.map(\.serial) == [new])
+            try turn(after: 0)
+        }
+        // After the certificate has ended, what is known of it goes too.
+        try turn(after: 100 + CertificateRecord.slack + 100)
+        #expect(try list().certificates.isEmpty)
+    }
+
+    @Test func whoIsNoProxyGetsNothing() throws {
+        let good = try api.joined()
+        let names = try good.facts.names
+        func status(_ change: (inout PeerIdentity) -> Void) throws -> Int {
+            var other = names
+            change(&other)
+            api.certificate = other
+            return try api.renew().status
+        }
+        #expect(try status { _ in } == 200)
+        #expect(try status { $0.uris = [] } == 403)
+        #expect(try status { $0.uris.append("spiffe://meshbench.test/other") } == 403)
+        #expect(try status { $0.uris = ["spiffe://other.test/ns/default/sa/echo"] } == 403)
+        #expect(try status { $0.serial = "01" } == 403)
+        api.certificate = nil
+        #expect(try api.renew().status == 401)
+    }
+
+    /// A connection that began with an old certificate counts by what became of it.
+    @Test func connectionsOutliveTheirCertificates() throws {
+        try api.joined()
+        api.clock.pass(90)
+        #expect(try api.renew().status == 200)
+        api.clock.pass(100)
+        #expect(try api.askProxies("POST", "/v1/proxy/watch").status == 200)
+        #expect(api.proxies.peers.last?.notAfter == api.clock.seconds)
+        api.clock.pass(1)
+        let answer = try api.askProxies("POST", "/v1/proxy/watch")
+        #expect(answer.status == 403 && answer.text.contains("has expired"))
+    }
+
+    @Test func aClockThatJumpsRenewsTheListener() throws {
+        let listener = try api.proxyListener()
+        for jump in [50, 10 * 86_400, -20 * 86_400] as [Int64] {
+            let before = listener.security.context
+            api.clock.nanoseconds += jump * 1_000_000_000
+            try turn(after: 1)
+            #expect((listener.security.context !== before) == (jump != 50), "\(jump)")
+        }
+    }
+
+    @Test func theStoreMayBeGone() throws {
+        try api.joined()
+        api.folder.failing = ["write"]
+        for _ in 0..<20 {
+            api.clock.pass(50)
+            let answer = try api.renew()
+            try #require(answer.status == 200, "\(answer.text)")
+            try api.show(try answer.read(IssuedAnswer.self))
+        }
+    }
+
+    @Test func removalOfAServiceTakesItsCertificatesAway() throws {
+        try api.joined()
+        #expect(try api.ask("DELETE", "/v1/services/default/echo").status == 200)
+        let answer = try api.renew()
+        #expect(answer.status == 403 && answer.text.contains("there is no service default/echo"))
+    }
+
+    @Test func revocationIsOfTheWholeLineage() throws {
+        let first = try api.joined()
+        api.clock.pass(50)
+        try api.show(try api.renew().read(IssuedAnswer.self))
+        #expect(try api.askProxies("POST", "/v1/proxy/watch").text == "watch\n")
+        let serial = try first.facts.serial
+        let answer = try api.ask("POST", "/v1/certificates/\(serial)/revoke")
+        #expect(try answer.read(RecordAnswer.self).revoked == api.clock.seconds)
+        #expect(api.proxies.dismissed == [String(serial.prefix(16))])
+        #expect(try api.renew().status == 403)
+        #expect(try api.askProxies("POST", "/v1/proxy/watch").status == 403)
+        #expect(api.proxies.peers.map(\.proxy) == ["echo-1"])
+        #expect(api.proxies.peers.first?.service == MeshName("echo"))
+    }
+
+    // MARK: Rotating
+
+    @Test func aRotationGoesInTheSafeOrder() throws {
+        try api.joined()
+        try turn()
+        let old = try api.identity.authority().roots
+        #expect(try api.ask("POST", "/v1/authority/rotate").status == 200)
+        try turn(after: 1)
+        var authority = try list().authority
+        #expect(authority.phase == "distributing" && authority.roots.count == 2)
+        #expect(authority.issuingRoot == old[0])
+        #expect(api.proxies.bundles.count == 2)
+        // The one proxy renews, which brings it both roots; then the life of the first is over.
+        api.clock.pass(49)
+        let between = try api.show(try api.renew().read(IssuedAnswer.self))
+        #expect(try CertificateFacts.all(Array(between.authorities.utf8)).count == 2)
+        try turn(after: 52)
+        authority = try list().authority
+        #expect(authority.phase == "draining" && authority.issuingRoot != old[0])
+        // Tokens from before still name the root of the control plane's own certificate.
+        #expect(try api.identity.authority().controlIssuer.rootDigest == old[0])
+        try turn(after: 102)
+        authority = try list().authority
+        #expect(authority.phase == "steady" && authority.roots == [authority.issuingRoot])
+        #expect(authority.roots != old)
+        try turn()
+        #expect(api.proxies.bundles.count == 3)
+        #expect(api.center.statistics.identityFailures == 0)
+    }
+
+    @Test func acknowledgementsOfAllMakeARotationGoOn() throws {
+        try api.joined()
+        try turn()
+        let lineage = String(try #require(api.certificate).serial.prefix(16))
+        // What it has acknowledged before does not count.
+        api.proxies.acknowledged = [lineage]
+        _ = try api.ask("POST", "/v1/authority/rotate")
+        try turn(after: 1)
+        try turn(after: 1)
+        #expect(try list().authority.phase == "distributing")
+        api.proxies.acknowledged = [lineage]
+        try turn(after: 1)
+        #expect(try list().authority.phase == "draining")
+    }
+
+    @Test func anotherStartFindsTheSameAuthority() throws {
+        let issued = try api.joined()
+        let again = ControlIdentity(
+            try ControlCenter(api.store, codec: .json, version: "1"),
+            IdentityConfiguration(life: .seconds(50)),
+            clock: { [clock = api.clock] in
+                clock.nanoseconds
+            })
+        try again.configure()
+        #expect(String(decoding: try again.authority().bundle, as: UTF8.self) == issued.authorities)
+        #expect(try again.authority().life == 50)
+        // The first one follows what the second has written.
+        #expect(try list().authority.lifeSeconds == 50)
+        #expect(try again.records().count == 1)
+    }
+
+    @Test func secretsAreInNoListAndNoWatch() throws {
+        let watch = try #require(try api.ask("GET", "/v1/watch?after=0").watch)
+        try api.joined()
+        let listed = try api.ask("GET", "/v1/declarations").text
+        #expect(!listed.contains("authority") && !listed.contains("PRIVATE"))
+        for key in api.store.state.entries(prefix: StoreKey("")).map(\.key.description) {
+            guard ["authority", "tokens", "certificates"].contains(where: key.hasPrefix) else {
+                continue
+            }
+            #expect(try api.ask("GET", "/v1/\(key)").status == 404)
+        }
+        // Of the revisions that followed, only the one with declarations is a line.
+        #expect(watch.waiting > 0 && watch.waiting < 600)
+    }
+}

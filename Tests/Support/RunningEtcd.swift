@@ -1,0 +1,92 @@
+import Base
+import Glibc
+import Posix
+
+/// An etcd of one member or several, as child processes of a test. Ended when let go.
+public final class RunningEtcd {
+    private struct Member {
+        let client: ReservedAddress
+        let peer: ReservedAddress
+        var process: Process?
+    }
+
+    private let folder: String
+    private var members: [Member]
+
+    /// Starts all members and waits until each answers.
+    /// - Parameter folder: of theirs.
+    public init(folder: String, members count: Int = 1) throws {
+        self.folder = folder
+        members = try (0..<count).map { _ in
+            Member(client: try ReservedAddress(), peer: try ReservedAddress())
+        }
+        for index in members.indices { try start(index) }
+        for index in members.indices { try waitUntilHealthy(index) }
+    }
+
+    deinit { for index in members.indices { kill(index) } }
+
+    /// As `--etcd` takes it.
+    public var urls: String {
+        members.map { "http://\($0.client.address)" }.joined(separator: ",")
+    }
+
+    /// `host:port` of each member.
+    public var servers: [String] { members.map { "\($0.client.address)" } }
+
+    /// Starts a member, with what it had if it was there before.
+    public func start(_ index: Int) throws {
+        let member = members[index]
+        let client = "http://\(member.client.address)"
+        let peer = "http://\(member.peer.address)"
+        let cluster = members.enumerated().map { "m\($0.offset)=http://\($0.element.peer.address)" }
+        members[index].process = try Process(
+            ProcessCommand(
+                name: "etcd", program: Program.path(of: "etcd"),
+                arguments: [
+                    "--name", "m\(index)", "--data-dir", "\(folder)/m\(index)",
+                    "--listen-client-urls", client, "--advertise-client-urls", client,
+                    "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                    "--initial-cluster", cluster.joined(separator: ","), "--log-level", "error",
+                    "--max-txn-ops", "1024",
+                ]))
+    }
+
+    /// Ends a member at once.
+    public func kill(_ index: Int) {
+        guard let process = members[index].process else { return }
+        process.send(SIGKILL)
+        _ = process.wait(until: Clock.now() + RawConnection.patience)
+        members[index].process = nil
+    }
+
+    /// Stops a member, or lets it go on: its connections stay, and nobody answers.
+    public func pause(_ index: Int, _ isPaused: Bool) {
+        members[index].process?.send(isPaused ? SIGSTOP : SIGCONT)
+    }
+
+    /// Waits until a member takes part.
+    public func waitUntilHealthy(_ index: Int) throws {
+        let deadline = Clock.now() + .seconds(20)
+        while Clock.now() < deadline {
+            if let status = try? ask(index, "/v3/kv/range", "{\"key\":\"YQ==\"}").status,
+                status == 200
+            {
+                return
+            }
+            usleep(50_000)
+        }
+        throw WireFailure.timedOut
+    }
+
+    /// Asks a member.
+    public func ask(
+        _ index: Int, _ path: String, _ body: String
+    ) throws(WireFailure) -> RawMessage {
+        let connection = try RawConnection(to: members[index].client.address)
+        try connection.send(
+            "POST \(path) HTTP/1.1\r\nhost: etcd\r\ncontent-length: \(body.utf8.count)\r\n\r\n"
+                + body)
+        return try connection.readAnswer()
+    }
+}
