@@ -48,10 +48,12 @@ test_needs=(
     bin:nghttpd=nghttp2-server
     bin:wrk=wrk
     bin:chromium=chromium
+    bin:etcd=etcd-server
     bin:python3=python3
     py:ensurepip=python3-venv
     bin:shellcheck=shellcheck
     bin:openssl=openssl
+    bin:dig=bind9-dnsutils
 )
 
 has() {

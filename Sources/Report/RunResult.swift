@@ -134,6 +134,9 @@ public struct RunResult: Codable, Equatable, Sendable {
         public var lag: Latency
         public var connect: Latency
         public var firstByte: Latency
+        /// From the instant at which a change of the mesh was due to that at which the last proxy
+        /// had it in force; nil: nothing was changed.
+        public var configPush: Latency?
         public var processes: [ProcessUsage]
         /// Share of the usable cores that was busy, 0 to 1, and that the hypervisor took; nil where
         /// it could not be read.
@@ -151,8 +154,9 @@ public struct RunResult: Codable, Equatable, Sendable {
             service: Latency, lag: Latency, connect: Latency, firstByte: Latency,
             processes: [ProcessUsage], machineBusy: Double?, machineSteal: Double?,
             measuredSeconds: Double? = nil, connections: Int? = nil, machineSoftirq: Double? = nil,
-            grpc: [String: UInt64]? = nil
+            grpc: [String: UInt64]? = nil, configPush: Latency? = nil
         ) {
+            self.configPush = configPush
             self.arm = arm
             self.phase = phase
             self.measuredSeconds = measuredSeconds

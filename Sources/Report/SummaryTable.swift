@@ -63,7 +63,7 @@ extension RunResult {
     private var ownColumns: [String] {
         ["arm", "phase", "valid", "offered_per_second", "achieved_per_second", "planned", "sent"]
             + ["completed"] + Outcome.allCases.map { "outcome_" + $0.rawValue }
-            + LatencyKind.allCases.flatMap { kind in
+            + LatencyKind.ofRequests.flatMap { kind in
                 [kind.rawValue + "_count"]
                     + ownQuantiles.map {
                         "\(kind.rawValue)_\(percentileName($0).filter { $0 != "." })_ns"
@@ -80,7 +80,7 @@ extension RunResult {
             String(phase.completed),
         ]
         fields += Outcome.allCases.map { String(phase.outcomes[$0.rawValue] ?? 0) }
-        for kind in LatencyKind.allCases {
+        for kind in LatencyKind.ofRequests {
             let latency = phase.latency(kind)
             fields.append(String(latency.count))
             fields += ownQuantiles.map { exact(stated(latency[$0])) }
@@ -109,7 +109,7 @@ private func columnName(_ name: String) -> String {
 }
 
 extension RunResult.PhaseResult {
-    /// The latency by one of the clocks of a request.
+    /// The latency by one of the clocks; of what has none, one without samples.
     func latency(_ kind: LatencyKind) -> RunResult.Latency {
         switch kind {
         case .response: response
@@ -117,11 +117,15 @@ extension RunResult.PhaseResult {
         case .lag: lag
         case .connect: connect
         case .firstByte: firstByte
+        case .configPush: configPush ?? .none
         }
     }
 }
 
 extension RunResult.Latency {
+    fileprivate static let none = RunResult.Latency(
+        count: 0, minNs: 0, maxNs: 0, meanNs: 0, percentiles: [], curve: [])
+
     /// The percentile at `quantile`; nil where the result does not state it or nothing was
     /// recorded.
     subscript(quantile: Double) -> Percentile? {

@@ -36,6 +36,20 @@ struct Accountant {
         }
     }
 
+    /// Lets go of a process that is about to be ended on purpose.
+    mutating func release(_ name: String) {
+        for index in accounts.indices where accounts[index].name == name {
+            accounts[index].meter.release()
+        }
+    }
+
+    /// Goes on with the process that took its place.
+    mutating func succeed(_ name: String, _ pid: Int32) {
+        for index in accounts.indices where accounts[index].name == name {
+            accounts[index].meter.succeed(pid)
+        }
+    }
+
     /// Everything at this instant.
     /// - Throws: `.died` where a process is gone: what it used would be missing from its arm.
     mutating func read() throws(RigError) -> Reading {

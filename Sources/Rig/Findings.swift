@@ -85,7 +85,8 @@ struct Findings {
             connect: latency(.connect), firstByte: latency(.firstByte),
             processes: processes(pool), machineBusy: mean(\.busy), machineSteal: mean(\.stolen),
             measuredSeconds: seconds, connections: pool.all.map(\.tally.connections).max(),
-            machineSoftirq: mean(\.softInterrupts), grpc: tally.grpc.isEmpty ? nil : tally.grpc)
+            machineSoftirq: mean(\.softInterrupts), grpc: tally.grpc.isEmpty ? nil : tally.grpc,
+            configPush: tally.configPush.count == 0 ? nil : latency(.configPush))
     }
 
     /// What each process used: CPU and switches added up over rounds, memory as the mean of the

@@ -12,6 +12,8 @@ struct Layout {
     /// Of each proxy.
     let workers: Int
     let hop: HopPlan
+    /// Whether sidecars join a control plane; else each has a file.
+    let isJoined: Bool
 
     /// One replica, and its sidecar where there are sidecars.
     func nodes(of service: ServicePlan, _ replica: Int) -> [Topology.Node] {
@@ -24,7 +26,7 @@ struct Layout {
             node.kind = .command(plan)
             node.isAddressedEarly = true
         case .builtin(let behaviour):
-            called = distinct(behaviour.calls)
+            called = service.calls
             node.kind = .application(application(service.name, behaviour, called, sidecar))
             // Its sidecar starts first, as the application has to know where to call.
             node.isAddressedEarly = sidecar != nil && !called.isEmpty
@@ -32,7 +34,12 @@ struct Layout {
         guard let sidecar else { return [node] }
         let guardian = Topology.Node(
             name: sidecar, group: .proxies,
-            kind: .proxy(serverProxy(of: service.name, application: name, called)))
+            kind: isJoined
+                ? .joined(
+                    Topology.Joined(
+                        name: proxyName(service.name, replica), service: MeshName(service.name),
+                        application: .application(name), workers: workers))
+                : .proxy(serverProxy(of: service.name, application: name, called)))
         return node.isAddressedEarly && !called.isEmpty ? [guardian, node] : [node, guardian]
     }
 
@@ -83,12 +90,7 @@ struct Layout {
             connections: hop.connections)
     }
 
-    /// What the loads of a service speak with it: HTTP/2 where one of them does, as whoever speaks
-    /// that understands HTTP/1.1 too. HTTP/1.1 where nobody loads it.
-    func speech(to service: String) -> LoadPlan.Speech {
-        let spoken = loads.filter { $0.to == service }.map(\.speech)
-        return spoken.first(where: \.isHTTP2) ?? spoken.first ?? .http1
-    }
+    func speech(to service: String) -> LoadPlan.Speech { loads.speech(to: service) }
 
     func clusterSpeech(to service: String) -> ProxyConfiguration.Cluster.Speech {
         speech(to: service).isHTTP2 ? .http2 : .http1
@@ -117,9 +119,6 @@ struct Layout {
 }
 
 extension LoadPlan {
-    /// Whose certificate the load and the proxy beside it show.
-    var identity: String { "load-\(name)" }
-
     /// How it is secured; nil: cleartext.
     func clientSide(peer: String) -> Topology.ClientSide? {
         switch security {

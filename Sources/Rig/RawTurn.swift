@@ -48,6 +48,24 @@ struct RawTurn: Encodable {
         }
     }
 
+    /// One change of the mesh; instants are from the start of the first phase.
+    struct Change: Encodable {
+        var what: String
+        var dueNs: Int64
+        /// When the control plane had done it, and when the last proxy; nil: not by the end.
+        var answeredNs: Int64?
+        var inForceNs: Int64?
+        var complaint: String?
+
+        init(_ record: ChangeRecord, from start: Instant) {
+            what = record.plan.title
+            dueNs = (record.due - start).nanoseconds
+            answeredNs = record.answered.map { ($0 - start).nanoseconds }
+            inForceNs = record.inForce.map { ($0 - start).nanoseconds }
+            complaint = record.complaint
+        }
+    }
+
     /// From 1.
     var round: Int
     /// Place in the round's order of arms, from 0.
@@ -57,8 +75,14 @@ struct RawTurn: Encodable {
     var loads: [LoadResult]
     /// What the processes used in each measured phase.
     var windows: [Window]
+    /// Nil where nothing was changed.
+    var changes: [Change]?
 
-    init(_ record: ArmRecord, _ results: [LoadResult]) {
+    init(
+        _ record: ArmRecord, _ results: [LoadResult], _ changes: [ChangeRecord],
+        from start: Instant
+    ) {
+        self.changes = changes.isEmpty ? nil : changes.map { Change($0, from: start) }
         round = record.round + 1
         position = record.position
         arm = record.arm

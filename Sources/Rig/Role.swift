@@ -7,7 +7,9 @@ import Posix
 /// One started process of an arm: its addresses, its log and what it uses.
 final class Role {
     let node: Topology.Node
-    let process: Process
+    private(set) var process: Process
+    /// Whether it was ended on purpose and is to be started again.
+    private(set) var isDown = false
     let log: String
     /// By the name of the listener; an application's one address has the name "".
     var addresses: [String: String]
@@ -28,7 +30,21 @@ final class Role {
 
     /// - Throws: `.died` if the process has ended: nobody has asked it to.
     func checkAlive() throws(RigError) {
+        if isDown { return }
         if let end = process.poll() { throw died(.died, end) }
+    }
+
+    /// Ends it as a power cut would. What is kept of it is where it was and what it wrote.
+    func cut() {
+        process.send(SIGKILL)
+        _ = process.wait(until: Clock.now() + .seconds(5))
+        isDown = true
+    }
+
+    /// Goes on with another process in place of the one that was cut.
+    func resume(with process: Process) {
+        self.process = process
+        isDown = false
     }
 
     func died(_ kind: RigError.Kind, _ end: ProcessEnd) -> RigError {

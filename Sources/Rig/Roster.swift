@@ -15,9 +15,11 @@ final class Roster {
 
     let topology: Topology
     private(set) var roles: [Role] = []
-    private let place: Workplace
+    /// Where the mesh of the arm is changed; nil: it has no control plane.
+    private(set) var desk: MeshDesk?
+    let place: Workplace
     private var ports: [String: ReservedPort] = [:]
-    /// Folders that commands were given, within the folder of results.
+    /// Folders that processes were given, within the folder of results.
     private var scratches: [String] = []
 
     /// Starts everything that `topology` names; returns when all of it is ready.
@@ -29,6 +31,7 @@ final class Roster {
         }
         do throws(RigError) {
             for node in topology.nodes { try start(node) }
+            try awaitMesh(within: Self.patience)
         } catch {
             stop()
             throw error
@@ -39,6 +42,9 @@ final class Roster {
     func checkAlive() throws(RigError) {
         for role in roles { try role.checkAlive() }
     }
+
+    /// Become readable when a process ends of those that are to live.
+    var endings: [Int32] { roles.filter { !$0.isDown }.map(\.process.ending) }
 
     /// Ends all processes, those that call before those that are called. The user's second wish to
     /// stop cuts the waiting short.
@@ -101,6 +107,7 @@ final class Roster {
                 tls: application.security.flatMap { place.credentials?.server($0) },
                 seed: random.next(), behaviour: application.behaviour, calls: calls)
             try startOurs(node, "app", try json(file), label: label, log: log)
+            if let role = roles.last { role.addresses[""] = role.addresses.values.first }
         case .proxy(let proxy):
             let configuration = try proxy.configuration(
                 longest: topology.longestTimeout, place.credentials
@@ -111,6 +118,8 @@ final class Roster {
             try startOurs(node, "proxy", file, label: label, log: log)
         case .command(let plan):
             try startCommand(node, plan, label: label, log: log)
+        case .control(let control): try startControl(node, control, label: label, log: log)
+        case .joined(let joined): try startJoined(node, joined, label: label, log: log)
         case .generator: preconditionFailure("a generator is started for each turn")
         }
         let listeners = (roles.last?.addresses ?? [:]).sorted { $0.key < $1.key }
@@ -132,12 +141,25 @@ final class Roster {
     ) throws(RigError) {
         let path = try place.folder.folder("configuration") + "/\(label).json"
         try writeFile(file, to: path)
-        let process = try launch(
+        _ = try serve(node, [command, "--config", path], log: log)
+    }
+
+    /// Starts a role of ours.
+    func launch(
+        _ node: Topology.Node, _ words: [String], log: String
+    ) throws(RigError) -> Process {
+        try launch(
             ProcessCommand(
                 name: node.name,
-                program: command == "proxy" ? place.proxyProgram : place.program.image,
-                title: "meshbench", arguments: [command, "--config", path],
-                output: .pipe, errorLog: log))
+                program: node.group == .proxies ? place.proxyProgram : place.program.image,
+                title: "meshbench", arguments: words, output: .pipe, errorLog: log))
+    }
+
+    /// Starts a role of ours and waits until it says that it serves.
+    func serve(
+        _ node: Topology.Node, _ words: [String], log: String
+    ) throws(RigError) -> Role {
+        let process = try launch(node, words, log: log)
         let role = Role(node: node, process: process, log: log, addresses: [:])
         let deadline = Clock.now() + Self.patience
         while true {
@@ -145,7 +167,6 @@ final class Roster {
                 let told = try announcement(line, of: role)
                 role.admin = told.admin
                 role.addresses = told.listeners
-                if command == "app" { role.addresses[""] = told.listeners.values.first }
                 break
             }
             try role.checkStarted()
@@ -159,6 +180,7 @@ final class Roster {
                 until: min(deadline, Clock.now() + .seconds(1)))
         }
         roles.append(role)
+        return role
     }
 
     private func nextLine(of role: Role) throws(RigError) -> [UInt8]? {
@@ -181,12 +203,20 @@ final class Roster {
         return told
     }
 
+    func open(_ desk: MeshDesk) { self.desk = desk }
+
     private func launch(_ command: ProcessCommand) throws(RigError) -> Process {
         do throws(SystemError) {
             return try Process(command)
         } catch {
             throw RigError(.start, "\(command.name): \(error)")
         }
+    }
+
+    /// A folder that goes with the arm; absolute.
+    func makeScratch(_ label: String) throws(RigError) -> String {
+        scratches.append("scratch/\(label)")
+        return absolutePath(try place.folder.folder("scratch/\(label)"))
     }
 
     // MARK: Programs of the user's
@@ -198,8 +228,7 @@ final class Roster {
             preconditionFailure("no port was reserved for \(node.name)")
         }
         // Absolute, since the command runs within it.
-        scratches.append("scratch/\(label)")
-        let scratch = absolutePath(try place.folder.folder("scratch/\(label)"))
+        let scratch = try makeScratch(label)
         func filled(_ text: String) -> String {
             text.replacing("{port}", with: String(reserved)).replacing("{dir}", with: scratch)
         }

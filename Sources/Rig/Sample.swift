@@ -78,6 +78,8 @@ struct Tally: Sendable {
     var lag = Histogram()
     var connect = Histogram()
     var firstByte = Histogram()
+    /// Of changes of the mesh, not of requests.
+    var configPush = Histogram()
 
     init() {}
 
@@ -109,6 +111,7 @@ struct Tally: Sendable {
         lag.merge(other.lag)
         connect.merge(other.connect)
         firstByte.merge(other.firstByte)
+        configPush.merge(other.configPush)
     }
 
     /// The histograms in the form that takes little memory: samples are kept for the whole run.
@@ -118,6 +121,7 @@ struct Tally: Sendable {
         lag = lag.compacted()
         connect = connect.compacted()
         firstByte = firstByte.compacted()
+        configPush = configPush.compacted()
     }
 
     func histogram(_ kind: LatencyKind) -> Histogram {
@@ -127,6 +131,7 @@ struct Tally: Sendable {
         case .lag: lag
         case .connect: connect
         case .firstByte: firstByte
+        case .configPush: configPush
         }
     }
 

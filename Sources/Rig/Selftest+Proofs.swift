@@ -21,11 +21,11 @@ func proveStall(_ bench: Bench) throws(RigError) -> [Proof] {
         AppBehaviour(size: 100), rate: 1000, seconds: 10, connections: connections
     ) { server in
         [
-            TurnAction(offset: .seconds(3)) {
+            TurnAction(offset: .seconds(3)) { _ in
                 server.process.send(SIGSTOP)
                 stall.start = Clock.now()
             },
-            TurnAction(offset: .milliseconds(3500)) {
+            TurnAction(offset: .milliseconds(3500)) { _ in
                 stall.end = Clock.now()
                 server.process.send(SIGCONT)
             },

@@ -10,6 +10,9 @@
 //                                   └─► server proxy S/1 ─► app S/1
 //               app S/0 ─► server proxy S/0 (outbound) ─► server proxy T/0 (inbound) ─► app T/0
 //
+// Sidecars have files that say all of this, or join a control plane that is told who calls whom,
+// and find the rest out.
+//
 // A request names its service in `host`, as in a real mesh: a sidecar knows by it which way a
 // request goes. Bytes name nothing: a listener of them has one way.
 //
@@ -87,8 +90,28 @@ struct Topology: Equatable {
         var workers: Int
     }
 
+    /// The control plane of an arm, and what it is told before any proxy joins.
+    struct Control: Equatable {
+        var plan: ControlPlan
+        var declarations: [MeshDeclaration]
+        /// Proxies that are to join.
+        var proxies: Int
+    }
+
+    /// A sidecar that is told nothing but where to join, and as whom.
+    struct Joined: Equatable {
+        /// Its name in the mesh, and that of its endpoint.
+        var name: String
+        var service: MeshName
+        /// Beside which process; nil: a load, which takes no requests.
+        var application: Endpoint?
+        var workers: Int
+    }
+
     enum Kind: Equatable {
         case application(Application)
+        case control(Control)
+        case joined(Joined)
         case command(CommandPlan)
         case proxy(Proxy)
         /// A load generator, which belongs to a turn and not to the arm.
@@ -127,7 +150,8 @@ struct Topology: Equatable {
             case .proxy(let proxy):
                 found.formUnion(proxy.listeners.compactMap(\.security?.identity))
                 found.formUnion(proxy.clusters.compactMap(\.security?.identity))
-            case .command, .generator: break
+            // What joins gets its certificate there.
+            case .command, .generator, .control, .joined: break
             }
         }
         return found
@@ -147,7 +171,7 @@ struct Topology: Equatable {
             arm.via == .mesh && experiment.mesh.dataplane != .none ? experiment.mesh.mode : nil
         let layout = Layout(
             services: services, loads: loads, mode: mode, workers: experiment.mesh.workers,
-            hop: experiment.hop(in: arm) ?? HopPlan())
+            hop: experiment.hop(in: arm) ?? HopPlan(), isJoined: experiment.isJoined(arm))
         for service in services {
             for replica in 0..<service.replicas { nodes += layout.nodes(of: service, replica) }
         }
@@ -160,7 +184,16 @@ struct Topology: Equatable {
         case .gateway: addGateway(layout)
         case .sidecar: addClientProxies(layout)
         }
+        if let plan = experiment.mesh.control, layout.isJoined {
+            let control = Control(
+                plan: plan, declarations: experiment.declarations(in: arm),
+                proxies: nodes.count { $0.group == .proxies })
+            nodes.insert(
+                Node(name: Self.controlName, group: .control, kind: .control(control)), at: 0)
+        }
     }
+
+    static let controlName = "control"
 
     private mutating func addGateway(_ layout: Layout) {
         var proxy = Proxy.empty
@@ -192,6 +225,14 @@ struct Topology: Equatable {
     private mutating func addClientProxies(_ layout: Layout) {
         for load in loads {
             let name = loads.count == 1 ? "client-proxy" : "client-proxy \(load.name)"
+            targets[load.name] = [.listener(process: name, name: "outbound")]
+            if layout.isJoined {
+                let joined = Joined(
+                    name: proxyName(load.identity, 0), service: MeshName(load.identity),
+                    application: nil, workers: layout.workers)
+                nodes.append(Node(name: name, group: .proxies, kind: .joined(joined)))
+                continue
+            }
             let isBytes = load.speech == .tcp
             let proxy = Proxy(
                 listeners: [
@@ -206,7 +247,6 @@ struct Topology: Equatable {
                 clusters: [layout.hop(to: load.to, from: load.identity)],
                 workers: layout.workers)
             nodes.append(Node(name: name, group: .proxies, kind: .proxy(proxy)))
-            targets[load.name] = [.listener(process: name, name: "outbound")]
             security[load.name] = load.clientSide(peer: load.identity)
         }
     }
@@ -224,7 +264,7 @@ private func leavesFirst(_ services: [ServicePlan]) throws(RigError) -> [Service
     // Bound: each turn places at least one service or throws.
     while !waiting.isEmpty {
         let names = Set(placed.map(\.name))
-        let ready = waiting.filter { names.isSuperset(of: calls(of: $0)) }
+        let ready = waiting.filter { names.isSuperset(of: $0.calls) }
         guard !ready.isEmpty else {
             let circle = waiting.map(\.name).joined(separator: ", ")
             throw RigError(
@@ -235,11 +275,4 @@ private func leavesFirst(_ services: [ServicePlan]) throws(RigError) -> [Service
         waiting.removeAll { service in ready.contains { $0.name == service.name } }
     }
     return placed
-}
-
-private func calls(of service: ServicePlan) -> [String] {
-    switch service.kind {
-    case .builtin(let behaviour): behaviour.calls
-    case .command: []
-    }
 }

@@ -7,7 +7,8 @@ import Stats
 extension Turn {
     /// Joins what the generators saw with what the processes used.
     func record(
-        _ results: [LoadResult], _ readings: [Reading?], _ sessions: [LoadSession]
+        _ results: [LoadResult], _ readings: [Reading?], _ sessions: [LoadSession],
+        pushes: [[Duration]]
     ) -> ArmRecord {
         let accounts = Accountant(
             (roster.roles + sessions.map(\.role)).map {
@@ -22,6 +23,7 @@ extension Turn {
             for result in results where index < result.phases.count {
                 tally.merge(Tally(result.phases[index]))
             }
+            for push in pushes[index] { tally.configPush.record(UInt64(push.nanoseconds)) }
             tally.connections = experiment.loads.reduce(0) { $0 + $1.connections }
             tally.compact()
             var machine: MachineUsage.Shares?

@@ -13,7 +13,8 @@ import Posix
 struct TurnAction {
     /// From the start of the first phase.
     var offset: Duration
-    var perform: () -> Void
+    /// Takes no longer than a moment. Who ends or starts a process says so to the accountant.
+    var perform: (inout Accountant) throws(RigError) -> Void
 }
 
 /// One arm in one round, under way.
@@ -50,14 +51,23 @@ struct Turn {
         let start = Clock.now() + Self.headStart
         for session in sessions { try session.begin(at: start) }
         let timeline = Timeline(experiment.phases, from: start)
+        var conductor: Conductor?
+        defer { conductor?.stop() }
+        if let desk = roster.desk {
+            conductor = try Conductor(desk, experiment.changes, from: start)
+        }
         let readings = try follow(timeline, sessions)
+        let changes = try conductor?.finish() ?? []
+        let end = Clock.now()
         let results = try collect(sessions)
         for session in sessions { session.end() }
         for session in sessions { _ = session.role.process.wait(until: Clock.now() + .seconds(5)) }
         place.journal.note("turn ended", ["round": "\(round + 1)", "arm": arm.rawValue])
-        let record = record(results, readings, sessions)
+        for change in changes { place.journal.note("change", change.facts(from: start)) }
+        let pushes = latencies(of: changes, in: timeline, until: end)
+        let record = record(results, readings, sessions, pushes: pushes)
         try place.folder.append(
-            try jsonLine(RawTurn(record, results)), to: ResultsFolder.rawFile)
+            try jsonLine(RawTurn(record, results, changes, from: start)), to: ResultsFolder.rawFile)
         return record
     }
 
@@ -94,9 +104,8 @@ struct Turn {
                     .start, "\(waiting.role.node.name) was not ready within 20 s",
                     log: tail(of: waiting.role.log, lines: 20))
             }
-            let ends = roster.roles.map(\.process.ending)
-            try place.wait(
-                for: sessions.map(\.role.process.outputDescriptor) + ends, until: deadline)
+            let outputs = sessions.map(\.role.process.outputDescriptor)
+            try place.wait(for: outputs + roster.endings, until: deadline)
         }
     }
 
@@ -123,7 +132,7 @@ struct Turn {
         // Workers that a command has started since it became ready.
         accountant.refresh()
         var readings: [Reading?] = []
-        var pending = actions.sorted { $0.offset < $1.offset }[...]
+        var pending = (actions + controlActions).sorted { $0.offset < $1.offset }[...]
         for (index, boundary) in timeline.boundaries.enumerated() {
             var refreshed = Clock.now()
             while true {
@@ -133,7 +142,7 @@ struct Turn {
                 if now >= next - Self.hush {
                     Clock.sleep(until: next)
                     if let action, action < boundary {
-                        pending.removeFirst().perform()
+                        try pending.removeFirst().perform(&accountant)
                         continue
                     }
                     break
@@ -155,9 +164,8 @@ struct Turn {
     }
 
     private func watch(_ sessions: [LoadSession], until deadline: Instant) throws(RigError) {
-        let processes = roster.roles.map(\.process.ending)
         let outputs = sessions.filter { $0.result == nil }.map(\.role.process.outputDescriptor)
-        try place.wait(for: outputs + processes, until: deadline)
+        try place.wait(for: outputs + roster.endings, until: deadline)
         for session in sessions { try session.listen() }
         try roster.checkAlive()
     }

@@ -48,6 +48,30 @@ import Testing
         #expect(used.cpu > .milliseconds(10))
     }
 
+    @Test func aProcessThatWasLetGoLeavesWhatItUsedToItsSuccessor() throws {
+        let burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; read wait"
+        let first = try shell(burn)
+        _ = try awaitLine(first)
+        var meter = UsageMeter(root: first.pid, scope: .process)
+        let before = try reading(of: &meter)
+        #expect(before.cpu > .milliseconds(1))
+        meter.release()
+        first.send(SIGKILL)
+        _ = first.wait(until: Clock.now() + .seconds(20))
+        meter.refresh()
+        let between = try reading(of: &meter)
+        #expect(between.cpu >= before.cpu, "what is gone has used what it has")
+        #expect(meter.memory() == nil)
+        let second = try shell(burn)
+        _ = try awaitLine(second)
+        meter.succeed(second.pid)
+        let after = try reading(of: &meter)
+        #expect(after.cpu > between.cpu + .milliseconds(1))
+        #expect(meter.memory() != nil)
+        #expect(meter.endedCount == 0, "it was not lost")
+        try second.write(Array("go\n".utf8))
+    }
+
     @Test func aWindowCountsOnlyWhatLiesWithinIt() throws {
         let process = try shell(
             """

@@ -3,12 +3,13 @@ import argparse
 import signal
 import sys
 
-from . import allocations, http2, load, memory, pair, profile, proxy, tcp, tls
+from . import allocations, control, http2, identity, load, memory, pair, profile, proxy, tcp, tls
 from .options import add_shared
 from .processes import Failure
 
 BENCHMARKS = {"proxy": proxy, "memory": memory, "allocations": allocations, "load": load,
-              "profile": profile, "pair": pair, "http2": http2, "tcp": tcp, "tls": tls}
+              "profile": profile, "pair": pair, "http2": http2, "tcp": tcp, "tls": tls,
+              "identity": identity, "control": control}
 USAGE = 64
 
 

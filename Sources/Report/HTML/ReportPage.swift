@@ -111,7 +111,7 @@ extension RunResult {
 
     /// The patterns that charts fill with, defined once.
     private var hatches: Markup {
-        let patterns = ["proxies", "apps", "load", "none"].map { name in
+        let patterns = ["proxies", "apps", "control", "load", "none"].map { name in
             element(
                 "pattern",
                 [

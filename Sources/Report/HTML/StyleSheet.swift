@@ -156,8 +156,10 @@ private let charts = """
     .error-bar { fill: var(--line); }
     .user.proxies { fill: var(--mesh); } .system.proxies { fill: url(#hatch-proxies); }
     .user.apps { fill: var(--apps); } .system.apps { fill: url(#hatch-apps); }
+    .user.control { fill: var(--direct); } .system.control { fill: url(#hatch-control); }
     .user.load { fill: var(--load); } .system.load { fill: url(#hatch-load); }
     .hatch-proxies { stroke: var(--mesh); } .hatch-apps { stroke: var(--apps); }
+    .hatch-control { stroke: var(--direct); }
     .hatch-load { stroke: var(--load); } .hatch-none { stroke: var(--rule); }
     .bar:hover rect, .bar.shown rect { stroke: var(--ink); stroke-width: 1; }
     svg .value { fill: var(--soft); }

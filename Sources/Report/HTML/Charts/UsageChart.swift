@@ -39,12 +39,20 @@ struct UsageChart {
         }
         return Chart(
             id: id, title: "CPU by process, " + phase, description: description(drawn),
-            key: [
-                .init(sign: .box, style: "user proxies", text: "proxies"),
-                .init(sign: .box, style: "user apps", text: "services"),
-                .init(sign: .box, style: "user load", text: "load generator"),
-                .init(sign: .box, style: "system load", text: "hatched: system time"),
-            ], width: width, height: height, drawing: drawing)
+            key: key(of: drawn), width: width, height: height, drawing: drawing)
+    }
+
+    /// The groups that are there; a control plane mostly is not.
+    private func key(of drawn: [RunResult.PhaseResult]) -> [Chart.KeyEntry] {
+        let isControlled = drawn.contains { $0.processes.contains { $0.group == .control } }
+        let control = Chart.KeyEntry(sign: .box, style: "user control", text: "control plane")
+        return [
+            .init(sign: .box, style: "user proxies", text: "proxies"),
+            .init(sign: .box, style: "user apps", text: "services"),
+        ] + (isControlled ? [control] : []) + [
+            .init(sign: .box, style: "user load", text: "load generator"),
+            .init(sign: .box, style: "system load", text: "hatched: system time"),
+        ]
     }
 
     private func bar(
@@ -86,8 +94,9 @@ extension ProcessGroup {
         switch self {
         case .proxies: 0
         case .apps: 1
-        case .load: 2
-        case .all: 3
+        case .control: 2
+        case .load: 3
+        case .all: 4
         }
     }
 }

@@ -51,9 +51,10 @@ extension RunResult {
             caption:
                 "Percentiles with their 95 % intervals. In italics: fewer samples beyond than it "
                 + "takes to state it.")
-        // Connections are mostly opened before anything is measured: no rows of nothing.
+        // Connections are mostly opened before anything is measured, and few meshes change: no rows
+        // of nothing.
         let kinds = LatencyKind.allCases.filter { kind in
-            kind != .connect || arms(of: name).contains { $0.latency(kind).count > 0 }
+            !kind.isOccasional || arms(of: name).contains { $0.latency(kind).count > 0 }
         }
         for kind in kinds {
             for (index, phase) in arms(of: name).enumerated() {
@@ -233,6 +234,10 @@ extension LatencyKind {
         case .lag: "lag"
         case .connect: "connect"
         case .firstByte: "first byte"
+        case .configPush: "config push"
         }
     }
+
+    /// Whether there is none in most measurements.
+    fileprivate var isOccasional: Bool { self == .connect || self == .configPush }
 }

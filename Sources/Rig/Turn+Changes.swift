@@ -1,0 +1,49 @@
+// The changes of a turn: those that the thread with the processes makes, and what became of all.
+
+import Base
+import Model
+
+extension Turn {
+    /// What ends and starts the control plane, of which all processes are this thread's.
+    var controlActions: [TurnAction] {
+        guard roster.desk != nil else { return [] }
+        let roster = roster
+        return experiment.changes.compactMap { change in
+            switch change.action {
+            case .killControl:
+                TurnAction(offset: change.offset) { roster.cutControl(&$0) }
+            case .startControl:
+                TurnAction(offset: change.offset) { accountant throws(RigError) in
+                    try roster.resumeControl(&accountant)
+                }
+            case .apply, .drain, .rotateAuthority: nil
+            }
+        }
+    }
+
+    /// How long changes took to be in force, for each phase in which they were due.
+    func latencies(
+        of changes: [ChangeRecord], in timeline: Timeline, until end: Instant
+    ) -> [[Duration]] {
+        var all = [[Duration]](repeating: [], count: experiment.phases.count)
+        for change in changes {
+            guard let latency = change.latency(until: end) else { continue }
+            all[timeline.phase(at: change.due)].append(latency)
+        }
+        return all
+    }
+}
+
+extension ChangeRecord {
+    /// For the journal; instants are from the start of the first phase.
+    func facts(from start: Instant) -> KeyValuePairs<String, String> {
+        func text(_ instant: Instant?) -> String {
+            instant.map { "\(($0 - start).seconds) s" } ?? "not by the end"
+        }
+        return [
+            "what": plan.title, "due": text(due), "done": text(answered),
+            "in force": plan.isPushed ? text(inForce) : "not measured",
+            "complaint": complaint ?? "none",
+        ]
+    }
+}

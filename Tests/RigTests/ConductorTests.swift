@@ -1,0 +1,166 @@
+import Base
+import FoundationEssentials
+import Model
+import Posix
+import Runtime
+import Synchronization
+import Testing
+
+@testable import Rig
+
+/// When a change is in force, by what a control plane says of its proxies.
+@Suite struct MeshStandingTests {
+    private func proxy(
+        _ name: String, sent: UInt64, acknowledged: UInt64, at instant: Int64? = nil
+    ) -> MeshStanding.Proxy {
+        .init(proxy: name, sent: sent, acknowledged: acknowledged, acknowledgedNs: instant)
+    }
+
+    private func inForce(_ standing: MeshStanding, _ revision: UInt64 = 7) -> Int64? {
+        standing.inForce(revision, proxies: 2, answered: Instant(nanoseconds: 5))?.nanoseconds
+    }
+
+    @Test func theLastAcknowledgementCounts() {
+        let both = [
+            proxy("a", sent: 7, acknowledged: 7, at: 20),
+            proxy("b", sent: 8, acknowledged: 8, at: 30),
+        ]
+        #expect(inForce(.init(revision: 8, proxies: both)) == 30)
+    }
+
+    @Test func whoNeedsNothingOfItIsNotWaitedFor() {
+        let one = [
+            proxy("a", sent: 7, acknowledged: 7, at: 20),
+            proxy("b", sent: 3, acknowledged: 3, at: 2),
+        ]
+        #expect(inForce(.init(revision: 7, proxies: one)) == 20)
+        let none = [
+            proxy("a", sent: 3, acknowledged: 3, at: 1), proxy("b", sent: 3, acknowledged: 3),
+        ]
+        #expect(inForce(.init(revision: 7, proxies: none)) == 5, "in force when it is held")
+    }
+
+    @Test func notBeforeAllHaveIt() {
+        let done = proxy("a", sent: 7, acknowledged: 7, at: 20)
+        #expect(inForce(.init(revision: 7, proxies: [done])) == nil, "one has not come back")
+        let behind = proxy("b", sent: 7, acknowledged: 6, at: 10)
+        #expect(inForce(.init(revision: 7, proxies: [done, behind])) == nil)
+        #expect(
+            inForce(.init(revision: 6, proxies: [done, done])) == nil,
+            "whom to tell is not settled")
+    }
+
+    @Test func theAnswerIsReadAsItComes() throws {
+        let text = """
+            {"revision": 9, "proxies": [
+              {"proxy": "echo-0", "service": "default/echo", "sent": 9, "acknowledged": 8,
+               "acknowledged_ns": 12, "refused": {"version": 9, "error": "no room"}}]}
+            """
+        let standing = try JSONDecoder().decode(MeshStanding.self, from: Data(text.utf8))
+        #expect(standing.proxies[0].acknowledgedNs == 12)
+        #expect(standing.complaint == "echo-0 refuses version 9: no room")
+    }
+}
+
+/// Changes against a control plane that is not what it should be.
+@Suite struct ConductorTests {
+    /// Says 503 to the first calls, and of its proxies that they lag for as many.
+    private final class Plane: ServiceHandler, Sendable {
+        struct Seen {
+            var calls: [String] = []
+            var unwilling: Int
+            var lagging: Int
+            var revision: UInt64 = 0
+        }
+
+        let seen: Mutex<Seen>
+        let refuses: Bool
+
+        init(unwilling: Int = 0, lagging: Int = 0, refuses: Bool = false) {
+            seen = Mutex(Seen(unwilling: unwilling, lagging: lagging))
+            self.refuses = refuses
+        }
+
+        func respond(to request: ServiceRequest) -> ServiceAnswer {
+            seen.withLock { seen in
+                if request.target.path == "/v1/proxies" { return standing(&seen) }
+                seen.calls.append("\(request.method) \(request.target.path)")
+                guard !refuses else { return .text(422, "{\"error\":\"no\"}") }
+                guard seen.unwilling == 0 else {
+                    seen.unwilling -= 1
+                    return .text(503, "{\"error\":\"later\"}")
+                }
+                seen.revision += 1
+                return .text(200, "{\"revision\":\(seen.revision)}")
+            }
+        }
+
+        private func standing(_ seen: inout Seen) -> ServiceAnswer {
+            let behind: UInt64 = seen.lagging > 0 ? 1 : 0
+            seen.lagging = max(0, seen.lagging - 1)
+            let revision = seen.revision
+            let instant = Clock.now().nanoseconds
+            return .text(
+                200,
+                "{\"revision\":\(revision),\"proxies\":[{\"proxy\":\"echo-0\",\"sent\":\(revision),"
+                    + "\"acknowledged\":\(revision - behind),\"acknowledged_ns\":\(instant)}]}")
+        }
+    }
+
+    private let change = ChangePlan(
+        offset: .zero,
+        action: .apply([
+            .policy(
+                MeshPolicy(
+                    "a", targets: [MeshName("echo")], timeouts: .init(request: .seconds(1))))
+        ]))
+
+    private func conduct(_ plane: Plane, _ changes: [ChangePlan]) throws -> Conductor {
+        let service = try Service(
+            ServiceConfiguration(listen: .loopback(port: 0)), name: "plane", handler: plane)
+        let desk = try MeshDesk("\(service.address)", token: "t", proxies: 1)
+        let conductor = try Conductor(desk, changes, from: Clock.now())
+        let deadline = Clock.now() + .seconds(20)
+        while !conductor.isOver, Clock.now() < deadline {
+            Clock.sleep(until: Clock.now() + .milliseconds(1))
+        }
+        conductor.stop()
+        service.stop()
+        return conductor
+    }
+
+    @Test func aChangeIsTriedUntilItIsTakenAndLookedAtUntilItIsInForce() throws {
+        let plane = Plane(unwilling: 3, lagging: 2)
+        let records = try conduct(plane, [change, change]).finish()
+        #expect(plane.seen.withLock { $0.calls.count } == 5, "three in vain, and two")
+        #expect(records.count == 2)
+        for record in records {
+            let answered = try #require(record.answered)
+            let inForce = try #require(record.inForce)
+            #expect(record.due <= answered && record.due <= inForce)
+            #expect(record.latency(until: .distantFuture) == inForce - record.due)
+        }
+    }
+
+    @Test func aRotationIsDoneAndNothingIsAwaited() throws {
+        let plane = Plane()
+        let rotation = ChangePlan(offset: .zero, action: .rotateAuthority)
+        let records = try conduct(
+            plane, [rotation, .init(offset: .zero, action: .killControl)]
+        ).finish()
+        #expect(plane.seen.withLock { $0.calls } == ["POST /v1/authority/rotate"])
+        #expect(records.count == 1, "what ends processes is another's")
+        #expect(records[0].latency(until: .distantFuture) == nil)
+    }
+
+    @Test func aRefusalFailsTheRun() throws {
+        let conductor = try conduct(Plane(refuses: true), [change, change])
+        #expect(throws: RigError.self) { try conductor.finish() }
+    }
+
+    @Test func whatIsNotInForceCountsWithWhatItReached() {
+        let start = Instant(nanoseconds: 1_000)
+        let record = ChangeRecord(plan: change, due: start)
+        #expect(record.latency(until: start + .seconds(3)) == .seconds(3))
+    }
+}

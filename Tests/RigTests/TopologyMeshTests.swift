@@ -1,0 +1,80 @@
+import Base
+import Model
+import Testing
+
+@testable import Rig
+
+/// Arms whose proxies join a control plane.
+@Suite struct TopologyMeshTests {
+    private func topology(services: [ServicePlan], to: String) throws -> Topology {
+        var experiment = Made.experiment(services: services, loads: [Made.load(to: to)])
+        experiment.mesh.control = ControlPlan(certificateLife: .seconds(10))
+        return try Topology(.mesh, of: experiment)
+    }
+
+    private func joined(_ name: String, of topology: Topology) throws -> Topology.Joined {
+        let node = try #require(topology.nodes.first { $0.name == name })
+        guard case .joined(let joined) = node.kind else {
+            throw RigError(.layout, "\(name) does not join")
+        }
+        return joined
+    }
+
+    @Test func theControlPlaneIsThereBeforeAnybodyJoins() throws {
+        let topology = try topology(
+            services: [Made.service("front", calls: ["back"]), Made.service("back", replicas: 2)],
+            to: "front")
+        #expect(
+            topology.nodes.map(\.name) == [
+                "control", "back/0", "server-proxy back/0", "back/1", "server-proxy back/1",
+                "server-proxy front/0", "front/0", "client-proxy",
+            ])
+        guard case .control(let control) = topology.nodes[0].kind else {
+            Issue.record("no control plane")
+            return
+        }
+        #expect(topology.nodes[0].group == .control)
+        #expect(control.plan.certificateLife == .seconds(10))
+        #expect(control.proxies == 4)
+        #expect(MeshState(control.declarations).services.count == 3)
+        #expect(topology.identities == [], "certificates come from the control plane")
+    }
+
+    @Test func aProxyIsToldWhoItIsAndWhatItStandsBeside() throws {
+        let topology = try topology(
+            services: [Made.service("front", calls: ["back"]), Made.service("back", replicas: 2)],
+            to: "front")
+        #expect(
+            try joined("server-proxy back/1", of: topology)
+                == .init(
+                    name: "back-1", service: MeshName("back"), application: .application("back/1"),
+                    workers: 2))
+        #expect(
+            try joined("client-proxy", of: topology)
+                == .init(
+                    name: "load-main-0", service: MeshName("load-main"), application: nil,
+                    workers: 2))
+    }
+
+    /// Who calls, and who is called first, find the same listeners as with files.
+    @Test func wayOfARequestIsAsWithFiles() throws {
+        let services = [Made.service("front", calls: ["back"]), Made.service("back")]
+        let joined = try topology(services: services, to: "front")
+        let filed = try Topology(
+            .mesh, of: Made.experiment(services: services, loads: [Made.load(to: "front")]))
+        #expect(joined.targets == filed.targets)
+        #expect(joined.nodes.dropFirst().map(\.name) == filed.nodes.map(\.name))
+        func calls(_ topology: Topology) -> [[String: [Topology.Endpoint]]] {
+            topology.nodes.compactMap {
+                if case .application(let application) = $0.kind { application.calls } else { nil }
+            }
+        }
+        #expect(calls(joined) == calls(filed))
+    }
+
+    @Test func theDirectArmHasNone() throws {
+        var experiment = Made.experiment()
+        experiment.mesh.control = .init()
+        #expect(try Topology(.direct, of: experiment).nodes.map(\.name) == ["echo/0"])
+    }
+}
