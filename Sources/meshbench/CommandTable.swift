@@ -27,6 +27,8 @@ let commands: [Command] = [
     .controlToken,
     .controlCertificates,
     .controlRotate,
+    .controlEnvoyBootstrap,
+    .controlEnvoyAgent,
     .app,
 ]
 
