@@ -15,6 +15,24 @@ extension Flag {
     static let key = Flag("--key", "FILE", about: "PEM: its private key")
 }
 
+extension Arguments {
+    /// How a client is secured by these flags.
+    /// - Parameter isSecured: whether the URL is of https.
+    func clientTLS(isSecured: Bool) throws(CommandFailure) -> ClientTLS? {
+        guard isSecured else {
+            if let flag = [Flag.authorities, .certificate, .key].first(where: has) {
+                throw usage("'\(flag.name)' is for an https URL")
+            }
+            return nil
+        }
+        guard has(.certificate) == has(.key) else {
+            throw usage("'--cert' and '--key' go together")
+        }
+        return ClientTLS(
+            authorities: value(.authorities), certificate: value(.certificate), key: value(.key))
+    }
+}
+
 extension Positional {
     static let scenario = Positional(
         name: "SCENARIO", about: "a scenario file, in YAML (docs/SCENARIOS.md)")

@@ -46,31 +46,13 @@ struct ControlClient {
         guard let place = try? LoadURL(url), place.speech == .http1, place.path == "/" else {
             throw arguments.usage("'\(url)' is no URL such as \(Self.standardServer)")
         }
-        let tls = try Self.tls(arguments, isSecured: place.isSecured)
+        let tls = try arguments.clientTLS(isSecured: place.isSecured)
         let token = try Self.token(arguments, environment)
         do throws(ServiceClientError) {
             client = try ServiceClient(place.address, tls: tls, token: token, limits: limits)
         } catch {
             throw .failed("meshbench \(command): \(error)")
         }
-    }
-
-    private static func tls(
-        _ arguments: Arguments, isSecured: Bool
-    ) throws(CommandFailure) -> ClientTLS? {
-        guard isSecured else {
-            let flags = [Flag.authorities, .certificate, .key]
-            if let flag = flags.first(where: arguments.has) {
-                throw arguments.usage("'\(flag.name)' is for an https URL")
-            }
-            return nil
-        }
-        guard arguments.has(.certificate) == arguments.has(.key) else {
-            throw arguments.usage("'--cert' and '--key' go together")
-        }
-        return ClientTLS(
-            authorities: arguments.value(.authorities), certificate: arguments.value(.certificate),
-            key: arguments.value(.key))
     }
 
     private static func token(

@@ -59,7 +59,8 @@ struct LoadArguments {
             targets: targets.map {
                 .init(address: $0.url.address, host: $0.url.host, weight: $0.weight)
             },
-            tls: try words.tls(isSecured: first.url.isSecured), phases: phases, start: nil,
+            tls: try words.arguments.clientTLS(isSecured: first.url.isSecured), phases: phases,
+            start: nil,
             seed: UInt64(try arguments.integer(.loadSeed, in: 0...Int.max) ?? 1),
             spin: try words.duration(.spin) ?? Self.standardSpin)
     }
@@ -113,22 +114,6 @@ private struct LoadWords {
                 "'--protocol \(text)' and the URL's scheme contradict each other")
         }
         return speech
-    }
-
-    func tls(isSecured: Bool) throws(CommandFailure) -> ClientTLS? {
-        let flags = [Flag.authorities, .certificate, .key]
-        guard isSecured else {
-            if let flag = flags.first(where: arguments.has) {
-                throw arguments.usage("'\(flag.name)' goes with https")
-            }
-            return nil
-        }
-        guard arguments.has(.certificate) == arguments.has(.key) else {
-            throw arguments.usage("'--cert' and '--key' go together")
-        }
-        return ClientTLS(
-            authorities: arguments.value(.authorities), certificate: arguments.value(.certificate),
-            key: arguments.value(.key))
     }
 
     func arrivals() throws(CommandFailure) -> LoadPlan.Arrivals {
