@@ -15,8 +15,8 @@ final class ControlCenter {
     /// Called after the store has changed, by a commit from here or by others, when it and the mesh
     /// hold the change. They may not commit.
     var afterCommit: [() -> Void] = []
-    /// Who checks endpoints; nil: nobody does. What proxies are told is to leave out those that it
-    /// does not find well, and to be told anew by its `onChange`.
+    /// Who checks endpoints; nil: nobody does. DNS leaves out those that it does not find well;
+    /// proxies and Envoys are told of them all the same.
     var health: HealthLoop?
     /// What parts count, in Prometheus' text format: goes behind `statistics`.
     var collectors: [() -> String] = []

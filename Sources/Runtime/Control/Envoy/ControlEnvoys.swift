@@ -74,6 +74,8 @@ final class ControlEnvoys {
     static var hold: Duration { .seconds(60) }
     /// An Envoy that has asked nothing for so long is gone.
     static var absence: Duration { .seconds(60) }
+    /// Between two looks at all questions.
+    private static var pause: Duration { .milliseconds(100) }
 
     init(_ center: ControlCenter, clock: @escaping () -> Instant = Clock.now) {
         self.center = center
@@ -272,6 +274,8 @@ final class ControlEnvoys {
             }
             next = min(next, max(node.seen, now) + Self.absence)
         }
+        // All are looked at each time: with many that wait, not once for each of them.
+        next = max(next, now + Self.pause)
         return next
     }
 

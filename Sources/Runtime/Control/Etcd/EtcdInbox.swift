@@ -26,8 +26,14 @@ final class EtcdInbox: Sendable {
     /// Readable once all is to end.
     var stop: Int32 { end.descriptor }
 
-    /// Whom to tell that there are news. Called on other threads.
-    func onNews(_ wake: @escaping @Sendable () -> Void) { state.withLock { $0.wake = wake } }
+    /// Whom to tell that there are news: called at once where there are, and on other threads.
+    func onNews(_ wake: @escaping @Sendable () -> Void) {
+        let isWaiting = state.withLock { state in
+            state.wake = wake
+            return !state.news.isEmpty
+        }
+        if isWaiting { wake() }
+    }
 
     /// Hands news over; waits while there are too many.
     /// - Returns: false: it is over.
