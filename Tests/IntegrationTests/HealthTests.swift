@@ -59,7 +59,7 @@ import Testing
         ).lines.count
     }
 
-    private static let often = "\"interval\":\"40ms\",\"timeout\":\"40ms\",\"unhealthy\":2"
+    private static let often = "\"interval\":\"500ms\",\"timeout\":\"500ms\",\"unhealthy\":2"
 
     @Test func whoeverFailsIsLeftOutUntilItPasses() throws {
         var app: RunningApp? = try RunningApp("--listen", "127.0.0.1:0")
@@ -88,7 +88,7 @@ import Testing
         let metrics = try PrometheusText(control.ask("GET", "/metrics").text)
         #expect(metrics["meshbench_control_checked_endpoints"] == 6)
         #expect(metrics["meshbench_control_unhealthy_endpoints"] == 1)
-        #expect(metrics["meshbench_control_checks_passed_total"] ?? 0 >= 10)
+        #expect(metrics["meshbench_control_checks_passed_total"] ?? 0 > 0)
         let table = try Program.run(
             try Program.meshbench(),
             [
