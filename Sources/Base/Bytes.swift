@@ -123,6 +123,14 @@ public func asciiLowercase(_ byte: UInt8) -> UInt8 {
     byte &- 0x41 < 26 ? byte | 0x20 : byte
 }
 
+/// The value of a hexadecimal digit; nil for any other byte.
+@inlinable @inline(__always)
+public func hexDigit(_ byte: UInt8) -> UInt8? {
+    if byte &- 0x30 < 10 { return byte &- 0x30 }
+    let letter = asciiLowercase(byte) &- 0x61
+    return letter < 6 ? letter + 10 : nil
+}
+
 extension Array where Element == UInt8 {
     /// Calls `body` with a view of the array's bytes, valid within the call.
     @inlinable

@@ -1,6 +1,7 @@
 // Words of HTTP that configurations hold: what may stand in them. Used by the readers of files and
 // by the checks of values that no file wrote.
 
+import Base
 import Glibc
 
 /// Whether a text is a method (RFC 9110, 9.1) in upper case that asks for a path: CONNECT is none.
@@ -18,6 +19,38 @@ public func isTargetText(_ text: String) -> Bool {
 public func isRoutePath(_ text: String) -> Bool {
     text.utf8.first == UInt8(ascii: "/") && text.utf8.count <= 4096
         && !text.utf8.contains(UInt8(ascii: "?")) && isTargetText(text)
+}
+
+/// Whether a text is a path as rules about who may ask for it compare it: one that servers read in
+/// no two ways. It has no parameters, and no segments that are empty or dots, before its escapes
+/// are undone and after.
+public func isRulePath(_ text: String) -> Bool {
+    guard isRoutePath(text) else { return false }
+    let bytes = percentDecoded(text)
+    guard !bytes.contains(where: { ";\\\0".utf8.contains($0) }),
+        bytes.count(where: { $0 == UInt8(ascii: "/") })
+            == text.utf8.count(where: { $0 == UInt8(ascii: "/") })
+    else { return false }
+    let segments = bytes.dropFirst().split(
+        separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return !segments.dropLast().contains(where: \.isEmpty)
+        && !segments.contains { Array($0) == Array(".".utf8) || Array($0) == Array("..".utf8) }
+}
+
+/// A text's bytes with its escapes undone (RFC 3986, 2.1); what is none stays as it is.
+public func percentDecoded(_ text: String) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var rest = text.utf8[...]
+    while let byte = rest.popFirst() {
+        let digits = rest.prefix(2).compactMap(hexDigit)
+        guard byte == UInt8(ascii: "%"), digits.count == 2 else {
+            bytes.append(byte)
+            continue
+        }
+        bytes.append(digits[0] << 4 | digits[1])
+        rest = rest.dropFirst(2)
+    }
+    return bytes
 }
 
 /// Whether a text is the name of a field (RFC 9110, 5.6.2).

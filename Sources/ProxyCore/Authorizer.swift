@@ -2,8 +2,8 @@
 // has settled, so what the rules of its listener come to for it is worked out once, in `Standing`:
 // where all of them ask for identities alone, as most do, a request costs a look at one number.
 //
-// Two servers may read a path in two ways: `/a/../b`, `/a//b` or `/%61`. What a `deny` means it
-// means in either reading, and what an `allow` means only in both (`PathReader`).
+// Two servers may read a path in two ways: `/a//b`, `/a;b` or `/%61`. What a `deny` means it means
+// in each reading, and what an `allow` means only in all of them (`PathReader`).
 
 import Base
 import Model
@@ -30,7 +30,7 @@ struct Authorizer: ~Copyable {
             guard let identity else { return false }
             return (identities.isEmpty || identities.contains { $0.matches(identity) })
                 && (namespaces.isEmpty
-                    || identity.namespace.map { namespaces.contains(String($0)) } ?? false)
+                    || namespaces.contains { $0[...] == identity.namespace })
         }
     }
 
@@ -44,12 +44,15 @@ struct Authorizer: ~Copyable {
     let isRestricting: Bool
     private let patterns: Patterns
     private let paths: Slab<PathPattern>
+    /// The same paths in their coarsest form.
+    private let coarsest: Slab<PathPattern>
     private let rules: Slab<Rule>
     private let subjects: [Subjects]
     private let listeners: [Listener?]
     private let reader: PathReader
 
-    init(_ configuration: ProxyConfiguration) {
+    /// - Parameter longestPath: bytes, at most, of what a request asks for.
+    init(_ configuration: ProxyConfiguration, longestPath: Int) {
         var compiler = Compiler()
         let listeners = configuration.listeners.map { listener in
             listener.authorization.map { compiler.add($0, listener) }
@@ -59,23 +62,25 @@ struct Authorizer: ~Copyable {
         self.isRestricting = isRestricting
         patterns = Patterns(compiler.patterns)
         let nothing = PatternRange(0, 0)
-        paths = Slab(
-            compiler.paths,
-            empty: PathPattern(text: PatternText(start: 0, count: 0), isExact: true))
+        let noPath = PathPattern(text: PatternText(start: 0, count: 0), isExact: true)
+        paths = Slab(compiler.paths, empty: noPath)
+        coarsest = Slab(compiler.coarsest, empty: noPath)
         rules = Slab(
             compiler.rules, empty: Rule(paths: nothing, methods: nothing, fields: nothing))
         subjects = compiler.subjects
-        reader = PathReader(longest: isRestricting ? configuration.limits.targetBytes : 0)
+        reader = PathReader(longest: isRestricting ? longestPath : 0)
     }
 
     deinit {
         paths.deallocate()
+        coarsest.deallocate()
         rules.deallocate()
     }
 
     private struct Compiler {
         var patterns = Patterns.Builder()
         var paths: [PathPattern] = []
+        var coarsest: [PathPattern] = []
         var rules: [Rule] = []
         var subjects: [Subjects] = []
 
@@ -83,20 +88,23 @@ struct Authorizer: ~Copyable {
             _ authorization: ProxyConfiguration.Authorization,
             _ listener: ProxyConfiguration.Listener
         ) -> Listener {
-            let deny = add(authorization.deny, listener)
-            return Listener(deny: deny, allow: authorization.allow.map { add($0, listener) })
+            let isTCP = listener.speech == .tcp
+            // Bytes have no methods, paths or headers. Nothing is known of what they ask for, so
+            // that a `deny` about such means all of them, and an `allow` none: as Istio has it.
+            let deny = add(
+                authorization.deny.map { isTCP ? $0.withoutHTTP : $0 }, port: listener.port)
+            let allow = authorization.allow.map { rules in
+                add(rules.filter { !isTCP || !$0.asksForHTTP }, port: listener.port)
+            }
+            return Listener(deny: deny, allow: allow)
         }
 
-        /// Leaves out those that can mean nothing of the listener's.
+        /// Leaves out those that mean other ports.
         private mutating func add(
-            _ rules: [MeshAuthorization.Rule], _ listener: ProxyConfiguration.Listener
+            _ rules: [MeshAuthorization.Rule], port: Int
         ) -> Range<Int> {
             let first = self.rules.count
-            for rule in rules {
-                if listener.speech == .tcp, rule.asksForHTTP { continue }
-                if !rule.ports.isEmpty, !rule.ports.contains(listener.port) { continue }
-                add(rule)
-            }
+            for rule in rules where rule.ports.isEmpty || rule.ports.contains(port) { add(rule) }
             return first..<self.rules.count
         }
 
@@ -105,8 +113,9 @@ struct Authorizer: ~Copyable {
             for (text, isExact) in rule.paths.map({ ($0, true) })
                 + rule.prefixes.map({ ($0, false) })
             {
-                let text = patterns.add(PathReader.normal(text))
-                paths.append(PathPattern(text: text, isExact: isExact))
+                paths.append(PathPattern(text: patterns.add(text.utf8), isExact: isExact))
+                let decoded = patterns.add(percentDecoded(text))
+                coarsest.append(PathPattern(text: decoded, isExact: isExact))
             }
             rules.append(
                 Rule(
@@ -114,6 +123,15 @@ struct Authorizer: ~Copyable {
                     methods: patterns.add(methods: rule.methods),
                     fields: patterns.add(fields: rule.headers)))
             subjects.append(Subjects(identities: rule.identities, namespaces: rule.namespaces))
+        }
+    }
+
+    /// Whether two configurations have the same rules, so that what has been settled by those of
+    /// one is settled by those of the other.
+    static func isSame(_ one: ProxyConfiguration, _ other: ProxyConfiguration) -> Bool {
+        one.listeners.elementsEqual(other.listeners) {
+            $0.authorization == $1.authorization && $0.speech == $1.speech
+                && $0.address == $1.address
         }
     }
 
@@ -147,35 +165,44 @@ struct Authorizer: ~Copyable {
     /// Whether a request is let in, where that depends on it.
     func admits(_ conditions: Conditions, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
         let path = head.patternPath(bytes)
-        let other = reader.otherReading(of: path)
-        for i in conditions.deny where denies(rules[Int(i)], path, other, head, bytes) {
+        let reading = reader.read(path)
+        for i in conditions.deny where denies(rules[Int(i)], path, reading, head, bytes) {
             return false
         }
         guard let allow = conditions.allow else { return true }
-        for i in allow where allows(rules[Int(i)], path, other, head, bytes) { return true }
+        for i in allow where allows(rules[Int(i)], path, reading, head, bytes) { return true }
         return false
     }
 
     private func denies(
-        _ rule: Rule, _ path: Bytes, _ other: Bytes?, _ head: borrowing Head, _ bytes: Bytes
+        _ rule: Rule, _ path: Bytes, _ reading: PathReading, _ head: borrowing Head, _ bytes: Bytes
     ) -> Bool {
-        (rule.paths.isEmpty || matches(rule.paths, path)
-            || other.map { matches(rule.paths, $0) } ?? false)
+        (rule.paths.isEmpty || isMeant(path, reading, by: rule.paths))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
             && patterns.matches(fields: rule.fields, head, bytes)
     }
 
     private func allows(
-        _ rule: Rule, _ path: Bytes, _ other: Bytes?, _ head: borrowing Head, _ bytes: Bytes
+        _ rule: Rule, _ path: Bytes, _ reading: PathReading, _ head: borrowing Head, _ bytes: Bytes
     ) -> Bool {
-        (rule.paths.isEmpty
-            || matches(rule.paths, path) && other.map { matches(rule.paths, $0) } ?? true)
+        (rule.paths.isEmpty || !reading.isUnclear && matches(paths, rule.paths, path))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
             && patterns.matches(fields: rule.fields, head, bytes, everywhere: true)
     }
 
-    private func matches(_ range: PatternRange, _ path: Bytes) -> Bool {
-        for i in range.indices where patterns.matches(paths[i], path: path) { return true }
+    /// Whether some server may take a path for one of these.
+    private func isMeant(_ path: Bytes, _ reading: PathReading, by range: PatternRange) -> Bool {
+        switch reading {
+        case .plain: matches(coarsest, range, path)
+        case .coarsest(let form): matches(coarsest, range, form)
+        case .unclear: true
+        }
+    }
+
+    private func matches(
+        _ patterns: Slab<PathPattern>, _ range: PatternRange, _ path: Bytes
+    ) -> Bool {
+        for i in range.indices where self.patterns.matches(patterns[i], path: path) { return true }
         return false
     }
 }
@@ -213,18 +240,19 @@ extension Proxy {
         static let denied: Int32 = -3
     }
 
-    /// As Envoy's filter for this says it.
+    /// As Envoy's filter for this begins it; it goes on with the policy that was met.
     static let deniedDetail: StaticString = "rbac_access_denied"
 
     /// Whether the rules of its listener let in the request in hand, or, of a `tcp` listener, the
     /// client.
+    /// - Parameter again: it was let in before, and is looked at anew after a reload.
     @inline(__always)
-    func admits(_ slot: Int, _ bytes: Bytes) -> Bool {
+    func admits(_ slot: Int, _ bytes: Bytes, again: Bool) -> Bool {
         guard authorizer.isRestricting else { return true }
-        return admitsByRules(slot, bytes)
+        return admitsByRules(slot, bytes, again: again)
     }
 
-    private func admitsByRules(_ slot: Int, _ bytes: Bytes) -> Bool {
+    private func admitsByRules(_ slot: Int, _ bytes: Bytes, again: Bool) -> Bool {
         let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
         if connections[owner].standing == Mark.unknown { settleStanding(owner) }
         let isAdmitted: Bool
@@ -237,7 +265,11 @@ extension Proxy {
             }
             isAdmitted = authorizer.admits(rules, head, bytes)
         }
-        counters.add(isAdmitted ? .authorizationAllowed : .authorizationDenied)
+        if !isAdmitted {
+            counters.add(.authorizationDenied)
+        } else if !again {
+            counters.add(.authorizationAllowed)
+        }
         return isAdmitted
     }
 

@@ -86,6 +86,9 @@ extension Proxy {
         return door.isSecured && (!door.needsCertificate || isIdentified(slot))
     }
 
+    /// Whether a client's listener asks for more than it has shown: TLS, or a certificate.
+    func isBarred(_ slot: Int) -> Bool { door(of: slot).isSecured && !fits(slot) }
+
     /// A client's connection is closed unless a request of its is on its way.
     func leaveSoon(_ slot: Int, now: Instant) {
         connections[slot].since = now

@@ -15,7 +15,8 @@ extension Proxy {
     /// it waited.
     func beginForwarding(_ slot: Int, now: Instant) {
         var exchange = Exchange()
-        if connections[slot].isRerouted {
+        let isRerouted = connections[slot].isRerouted
+        if isRerouted {
             connections[slot].isRerouted = false
             exchange.started = connections[slot].exchange.started
         } else {
@@ -25,7 +26,10 @@ extension Proxy {
         exchange.cluster = door(of: slot).match.cluster
         begin(exchange, slot)
         noteForwarding(slot)
-        guard admits(slot, Bytes("")) else {
+        guard !isBarred(slot) else {
+            return refuseForwarding(slot, .UAEX, "listener_changed", now: now)
+        }
+        guard admits(slot, Bytes(""), again: isRerouted) else {
             return refuseForwarding(slot, .UAEX, Self.deniedDetail, now: now)
         }
         let cluster = Int(connections[slot].exchange.cluster)

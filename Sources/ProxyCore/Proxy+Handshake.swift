@@ -96,9 +96,13 @@ extension Proxy {
             if connections[slot].role != .free { readLater(slot) }
             return
         }
+        agreements[slot] = agreement
+        // Asked for since its handshake began, or since the session that it resumes.
+        if isBarred(slot) {
+            return handshakeFailed(slot, .noPeerCertificate, now: now)
+        }
         counters.add(.downstreamHandshakes)
         if agreement.isResumed { counters.add(.downstreamHandshakesResumed) }
-        agreements[slot] = agreement
         deadlines.clear(slot)
         connections[slot].since = now
         connections[slot].active = now

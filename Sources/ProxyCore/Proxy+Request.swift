@@ -72,6 +72,8 @@ extension Proxy {
         connections[slot].stage = .session
         connections[slot].search = HeadSearch()
         beginSession(slot, server: true, now: now)
+        // It was to end before it was known what it speaks.
+        if isLeaving(slot) { drainSession(slot, now: now) }
         sessionBytes(slot, now: now)
         return true
     }
@@ -105,7 +107,8 @@ extension Proxy {
     /// A whole head is there, in `self.head`: finds out where it goes and sends it there.
     private func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
         var exchange = Exchange()
-        if connections[slot].isRerouted {
+        let isRerouted = connections[slot].isRerouted
+        if isRerouted {
             connections[slot].isRerouted = false
             exchange.started = connections[slot].exchange.started
             exchange.requestEnded = connections[slot].exchange.requestEnded
@@ -138,7 +141,7 @@ extension Proxy {
             return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
-        guard admits(slot, bytes) else {
+        guard admits(slot, bytes, again: isRerouted) else {
             return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
         }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }

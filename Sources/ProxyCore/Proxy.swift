@@ -89,7 +89,8 @@ public final class Proxy {
         self.random = random
         doors = Self.doors(configuration)
         router = Router(configuration)
-        authorizer = Authorizer(configuration)
+        authorizer = Authorizer(
+            configuration, longestPath: configuration.limits.targetBytes)
         upstreams = Upstreams(configuration)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
@@ -336,11 +337,13 @@ public final class Proxy {
     /// connection limit and head limits stay as they were at the start, and so do which listeners
     /// there are, where, and what they speak.
     public func adopt(_ new: ProxyConfiguration, now: Instant) {
+        if !Authorizer.isSame(configuration, new) {
+            for slot in 0..<touchedSlots { forgetStanding(slot) }
+            authorizer = Authorizer(new, longestPath: head.limits.targetBytes)
+        }
         configuration = new
         doors = Self.doors(new)
         router = Router(new)
-        for slot in 0..<touchedSlots { forgetStanding(slot) }
-        authorizer = Authorizer(new)
         writer = HeadWriter(new.headers)
         upgradePolicy = UpgradePolicy(new.upgrades)
         // Waiting requests are routed anew by the new configuration.

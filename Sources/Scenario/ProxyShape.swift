@@ -418,6 +418,14 @@ extension Form where Value == String {
             isRoutePath)
     }
 
+    /// The path that a rule of an authorization compares.
+    static var rulePath: Form {
+        word(
+            "a path that servers read in one way only, such as /users, without a query, `;`, `\\`, "
+                + "an encoded slash, empty segments and such of dots,",
+            pattern: "/[!-\"$-:<->@-\\[\\]-~]*", atMost: 4096, isRulePath)
+    }
+
     /// The name of a protocol in an `upgrade` field, with its version if it has one (RFC 9110,
     /// 7.8).
     fileprivate static var `protocol`: Form {

@@ -223,6 +223,11 @@ extension SeededRandom {
         "/" + text("abZ09-._~%20/:@!$&'()*+,;=\"{}", 0...9)
     }
 
+    /// One that servers read in one way only.
+    fileprivate mutating func rulePath() -> String {
+        "/" + text("abZ09-_~:@!$&'()*+,=\"{}", 1...5) + one(of: ["", "/", "%20", "/a.b"])
+    }
+
     fileprivate mutating func methods() -> [String] {
         list(0...3) { $0.one(of: ["GET", "PUT", "NO", "NULL"]) }
     }
@@ -268,7 +273,7 @@ extension SeededRandom {
         return .init(
             identities: identities.compactMap(IdentityPattern.init(rawValue:)),
             namespaces: identities.isEmpty ? list(0...2) { $0.label() } : [], methods: methods(),
-            paths: list(0...2) { $0.path() }, prefixes: list(0...2) { $0.path() },
+            paths: list(0...2) { $0.rulePath() }, prefixes: list(0...2) { $0.rulePath() },
             headers: headers(), ports: list(0...3) { 1 + $0.below(65_535) })
     }
 }

@@ -38,10 +38,17 @@ public struct EnvoyBootstrap: Equatable, Sendable {
             ],
             "dynamic_resources": ["cds_config": source, "lds_config": source],
             "static_resources": ["clusters": [control]],
+            "layered_runtime": ["layers": [Self.runtime]],
         ]
         if let admin { document = document.with("admin", ["address": .address(admin)]) }
         return document.json + "\n"
     }
+
+    /// Lets rules have regular expressions of their longest paths, which Envoy's standard of 100 is
+    /// too little for (`EnvoyPaths`): some ten steps for each of 4096 octets.
+    private static let runtime: EnvoyValue = [
+        "name": "rules", "static_layer": ["re2.max_program_size.error_level": 65_536],
+    ]
 
     /// What comes back with each question (`EnvoyFacts`).
     private var metadata: EnvoyValue {

@@ -22,14 +22,18 @@ extension EnvoyRendering {
         var members: [EnvoyValue.Member] = []
         for authorization in authorizations {
             for (index, rule) in authorization.rules.enumerated() {
-                // Bytes have no methods, paths or headers: such a rule means none of them.
-                if own.speech == .tcp, rule.asksForHTTP { continue }
+                var rule = rule
+                if own.speech == .tcp, rule.asksForHTTP {
+                    // As the reference proxy does: bytes may ask for what is denied.
+                    guard authorization.action == .deny else { continue }
+                    rule = rule.withoutHTTP
+                }
+                let permissions = permissions(rule, authorization.action)
                 members.append(
                     .init(
                         name: "\(authorization.meshName.text)/\(index)",
                         value: [
-                            "permissions": [Self.all(permissions(rule))],
-                            "principals": [principal(rule)],
+                            "permissions": [Self.all(permissions)], "principals": [principal(rule)],
                         ]))
             }
         }
@@ -37,24 +41,40 @@ extension EnvoyRendering {
         return .object(members.sorted { $0.name < $1.name })
     }
 
-    private func permissions(_ rule: MeshAuthorization.Rule) -> [EnvoyValue] {
-        var all = Self.headers(rule.methods, rule.headers).map {
+    private func permissions(
+        _ rule: MeshAuthorization.Rule, _ action: MeshAuthorization.Action
+    ) -> [EnvoyValue] {
+        var all = Self.headers(rule.methods, rule.headers, amongOthers: action == .deny).map {
             EnvoyValue.object([
                 .init(name: "header", value: $0)
             ])
         }
-        let paths =
-            rule.paths.map { Self.path(["exact": .text($0)]) }
-            + rule.prefixes.flatMap { prefix -> [EnvoyValue] in
-                if prefix.hasSuffix("/") { return [Self.path(["prefix": .text(prefix)])] }
-                return [
-                    Self.path(["exact": .text(prefix)]), Self.path(["prefix": .text(prefix + "/")]),
-                ]
-            }
-        if !paths.isEmpty { all.append(Self.any(paths)) }
+        if !rule.paths.isEmpty || !rule.prefixes.isEmpty {
+            all += action == .deny ? Self.denied(rule) : Self.allowed(rule)
+        }
         let ports = rule.ports.map { port -> EnvoyValue in ["destination_port": .number(port)] }
         if !ports.isEmpty { all.append(Self.any(ports)) }
         return all
+    }
+
+    /// The paths that a rule denies, whatever a server makes of them.
+    private static func denied(_ rule: MeshAuthorization.Rule) -> [EnvoyValue] {
+        let patterns =
+            rule.paths.map(EnvoyPaths.pattern(exact:))
+            + rule.prefixes.map(EnvoyPaths.pattern(prefix:)) + [EnvoyPaths.unclear]
+        return [any(patterns.map { path(["safe_regex": ["regex": .text($0)]]) })]
+    }
+
+    /// The paths that a rule allows, as it has them.
+    private static func allowed(_ rule: MeshAuthorization.Rule) -> [EnvoyValue] {
+        let paths =
+            rule.paths.map { path(["exact": .text($0)]) }
+            + rule.prefixes.flatMap { prefix -> [EnvoyValue] in
+                if prefix.hasSuffix("/") { return [path(["prefix": .text(prefix)])] }
+                return [path(["exact": .text(prefix)]), path(["prefix": .text(prefix + "/")])]
+            }
+        let unclear = path(["safe_regex": ["regex": .text(EnvoyPaths.unclear)]])
+        return [any(paths), ["not_rule": unclear]]
     }
 
     /// Envoy compares the path without the query, as the reference proxy does.

@@ -114,15 +114,23 @@ extension EnvoyRendering {
     }
 
     /// Matchers that must all hold.
+    /// - Parameter amongOthers: a field that stands on several lines, which Envoy joins by commas,
+    ///   need have its value on one of them only.
     static func headers(
-        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch]
+        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch], amongOthers: Bool = false
     ) -> [EnvoyValue] {
         var all: [EnvoyValue] = []
         if !methods.isEmpty {
             all.append(["name": ":method", "string_match": oneOf(methods)])
         }
         for header in headers {
-            if let value = header.value {
+            if let value = header.value, amongOthers {
+                let pattern = "(?:.*,)?[ \\t]*\(quoted(value))[ \\t]*(?:,.*)?"
+                all.append([
+                    "name": .text(header.name),
+                    "string_match": ["safe_regex": ["regex": .text(pattern)]],
+                ])
+            } else if let value = header.value {
                 all.append(["name": .text(header.name), "string_match": ["exact": .text(value)]])
             } else {
                 all.append(["name": .text(header.name), "present_match": true])

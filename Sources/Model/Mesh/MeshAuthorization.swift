@@ -50,6 +50,11 @@ public struct MeshAuthorization: MeshDeclared {
             !methods.isEmpty || !paths.isEmpty || !prefixes.isEmpty || !headers.isEmpty
         }
 
+        /// The rest of it.
+        public var withoutHTTP: Rule {
+            Rule(identities: identities, namespaces: namespaces, ports: ports)
+        }
+
         /// Whether it asks who the client is.
         public var asksForIdentity: Bool { !identities.isEmpty || !namespaces.isEmpty }
     }
@@ -90,8 +95,8 @@ extension MeshAuthorization.Rule {
         problems.list("identities", identities, items) { _, _ in }
         problems.list("namespaces", namespaces, items) { $0.label(nil, $1) }
         problems.methods(methods)
-        problems.list("paths", paths, items) { $0.path(nil, $1) }
-        problems.list("prefixes", prefixes, items) { $0.path(nil, $1) }
+        problems.list("paths", paths, items) { $0.rulePath($1) }
+        problems.list("prefixes", prefixes, items) { $0.rulePath($1) }
         problems.headers(headers)
         problems.list("ports", ports, items) { $0.range(nil, $1, 1...65_535) }
         let known = identities.compactMap(\.exact)

@@ -136,6 +136,14 @@ extension MeshProblems {
         report(step, "a path without a query, such as /users, is needed")
     }
 
+    /// The path that a rule of an authorization compares.
+    mutating func rulePath(_ text: String) {
+        guard !isRulePath(text) else { return }
+        report(
+            "a path that servers read in one way only is needed, such as /users: without a "
+                + "query, `;`, `\\`, an encoded slash, empty segments and such of dots")
+    }
+
     mutating func methods(_ methods: [String]) {
         list("methods", methods, 0...MeshLimits.methods) { problems, method in
             guard !isMethod(method) else { return }

@@ -159,7 +159,7 @@ extension Shape where Whole == DeclarationDraft<MeshAuthorization> {
 extension Shape where Whole == MeshAuthorization.Rule {
     /// Also of a proxy's file, whose listeners are asked instead of services.
     static var rule: Shape {
-        let paths = list(of: Form<String>.routePath, 0...MeshLimits.ruleItems)
+        let paths = list(of: Form<String>.rulePath, 0...MeshLimits.ruleItems)
         return Shape(
             .init(),
             [

@@ -26,7 +26,7 @@ public enum GRPCText {
         var index = 0
         while index < field.count {
             if field[index] == UInt8(ascii: "%"), index + 2 < field.count,
-                let high = digit(field[index + 1]), let low = digit(field[index + 2])
+                let high = hexDigit(field[index + 1]), let low = hexDigit(field[index + 2])
             {
                 text.append(high << 4 | low)
                 index += 3
@@ -40,14 +40,5 @@ public enum GRPCText {
 
     private static func upper(_ nibble: UInt8) -> UInt8 {
         nibble < 10 ? 0x30 + nibble : 0x37 + nibble
-    }
-
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - 0x30
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - 0x37
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - 0x57
-        default: nil
-        }
     }
 }

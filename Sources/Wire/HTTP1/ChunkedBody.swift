@@ -148,7 +148,7 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
     }
 
     private mutating func sizeByte(_ byte: UInt8) throws(HeadError) {
-        if let digit = Grammar.hexDigit(byte) {
+        if let digit = hexDigit(byte) {
             // 15 digits: below 2⁶⁰, so nothing overflows; leading zeros count.
             guard digits < 15 else { throw .chunkTooLarge }
             digits += 1
@@ -243,7 +243,7 @@ public struct ChunkedBody: Sendable, BitwiseCopyable {
     }
 
     private static func fold(_ hash: UInt64, _ byte: UInt8) -> UInt64 {
-        (hash ^ UInt64(Grammar.asciiLower(byte))) &* 0x100_0000_01B3 &+ 0x9E37_79B9_7F4A_7C15
+        (hash ^ UInt64(asciiLowercase(byte))) &* 0x100_0000_01B3 &+ 0x9E37_79B9_7F4A_7C15
     }
 
     private static func hash(_ name: StaticString) -> UInt64 {

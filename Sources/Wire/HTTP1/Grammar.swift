@@ -36,15 +36,4 @@ enum Grammar {
 
     @inlinable @inline(__always)
     static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
-
-    /// The value of a hexadecimal digit; nil for any other byte.
-    @inlinable @inline(__always)
-    static func hexDigit(_ byte: UInt8) -> UInt64? {
-        if byte &- 0x30 < 10 { return UInt64(byte &- 0x30) }
-        let letter = asciiLower(byte) &- 0x61
-        return letter < 6 ? UInt64(letter) + 10 : nil
-    }
-
-    @inlinable @inline(__always)
-    static func asciiLower(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
 }

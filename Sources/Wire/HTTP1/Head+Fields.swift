@@ -272,7 +272,7 @@ public struct TokenList {
             guard member.count == token.count else { continue }
             var same = true
             for i in 0..<member.count
-            where Grammar.asciiLower(member[i]) != Grammar.asciiLower(token[i]) { same = false }
+            where asciiLowercase(member[i]) != asciiLowercase(token[i]) { same = false }
             if same { return true }
         }
         return false

@@ -142,7 +142,7 @@ extension Head {
         if hostField >= 0 {
             guard bytes[host].count == named.count else { throw .conflictingHost }
             for i in 0..<named.count
-            where Grammar.asciiLower(named[i]) != Grammar.asciiLower(bytes[host][i]) {
+            where asciiLowercase(named[i]) != asciiLowercase(bytes[host][i]) {
                 throw .conflictingHost
             }
         }
@@ -172,8 +172,8 @@ extension Head {
         var i = 0
         while i < host.count, host[i] != UInt8(ascii: ":") {
             if host[i] == UInt8(ascii: "%") {
-                guard i + 2 < host.count, Grammar.hexDigit(host[i + 1]) != nil,
-                    Grammar.hexDigit(host[i + 2]) != nil
+                guard i + 2 < host.count, hexDigit(host[i + 1]) != nil,
+                    hexDigit(host[i + 2]) != nil
                 else { throw .badHost }
                 i += 3
             } else {

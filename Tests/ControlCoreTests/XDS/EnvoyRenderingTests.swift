@@ -270,10 +270,15 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
         let deny = table[0]["policies"]["shop/b/0"]
         #expect(deny["principals"][0]["any"] == .flag(true))
         let paths = deny["permissions"][0]["and_rules"]["rules"][0]["or_rules"]["rules"].items
-        #expect(paths.map { $0["url_path"]["path"]["exact"].text } == ["/debug", nil])
-        #expect(paths.map { $0["url_path"]["path"]["prefix"].text } == [nil, "/debug/"])
+        #expect(
+            paths.map { $0["url_path"]["path"]["safe_regex"]["regex"].text } == [
+                EnvoyPaths.pattern(prefix: "/debug"), EnvoyPaths.unclear,
+            ])
         let allow = table[1]["policies"]["shop/a/0"]
-        #expect(allow["permissions"][0]["and_rules"]["rules"].items.count == 4)
+        let parts = allow["permissions"][0]["and_rules"]["rules"].items
+        #expect(parts.count == 5)
+        let unclear = parts[3]["not_rule"]["url_path"]["path"]["safe_regex"]["regex"].text
+        #expect(unclear == EnvoyPaths.unclear)
         let ids = allow["principals"][0]["and_ids"]["ids"].items
         let names = ids[0]["or_ids"]["ids"].items.map { $0["authenticated"]["principal_name"] }
         #expect(names[0]["suffix"].text == "/sa/cart")
@@ -303,6 +308,19 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
             return
         }
         #expect(Array(policies.keys) == ["shop/a/1"])
+    }
+
+    /// Bytes may ask for what is denied.
+    @Test func denialsOfRequestsMeanAllBytes() throws {
+        let rules = """
+            ,
+            {kind: authorization, name: a, namespace: shop, action: deny, to: ["*"], rules: [
+              {paths: [/x], namespaces: [shop]}]}
+            """
+        let filters = try listeners("strict", "tcp", rules)[0]["filter_chains"][0]["filters"]
+        let policy = filters[0]["typed_config"]["rules"]["policies"]["shop/a/0"]
+        #expect(policy["permissions"][0]["any"] == .flag(true))
+        #expect(policy["principals"][0]["and_ids"]["ids"].items.count == 1)
     }
 
     @Test func anAllowWithoutRulesAllowsNothing() throws {

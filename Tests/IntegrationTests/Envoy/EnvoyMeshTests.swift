@@ -260,6 +260,34 @@ private func get(
         #expect(try get("/", host: "plain", at: envoy.outbound).status == 200)
     }
 
+    /// Envoy forwards and compares paths as they came, and has been told all the ways to write one.
+    @Test func envoyDeniesAPathHoweverItIsWritten() throws {
+        let mesh = try Mesh()
+        let web = try RunningApp("--listen", "127.0.0.1:0")
+        try mesh.declare("services/shop/web", #""kind":"service","name":"web","mtls":"off""#)
+        try mesh.declare(
+            "authorizations/shop/web",
+            #""kind":"authorization","name":"web","action":"deny","to":["web"],"rules":["#
+                + #"{"prefixes":["/admin"]},{"paths":["/v1/items:delete"]},"#
+                + #"{"headers":{"x-debug":"1"}}]"#)
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
+        try eventually("Envoy serves: \(envoy.tail)") {
+            (try? get("/", at: envoy.inbound).status) == 200
+        }
+        for path in [
+            "/admin", "/admin/x?y", "//admin", "/./admin", "/%61dmin", "/admin;x/y", "/admin%2Fx",
+            "/b/../admin", "/b/..;/admin", "/v1/items:delete", "/v1/items%3Adelete", "/admin%00",
+        ] {
+            #expect(try get(path, at: envoy.inbound).status != 200, "\(path)")
+        }
+        for path in ["/administrator", "/b/admin", "/v1/items", "/b%2Fc", "/b;x", "//b"] {
+            #expect(try get(path, at: envoy.inbound).status == 200, "\(path)")
+        }
+        let connection = try RawConnection(to: envoy.inbound)
+        try connection.send("GET / HTTP/1.1\r\nhost: a\r\nx-debug: 1\r\nx-debug: 2\r\n\r\n")
+        #expect(try connection.readAnswer().status == 403)
+    }
+
     @Test func whatEnvoyRefusesIsNoticed() throws {
         let mesh = try Mesh()
         let web = try RunningApp("--listen", "127.0.0.1:0")

@@ -26,7 +26,7 @@ import Wire
     static func admits(
         _ configuration: ProxyConfiguration, _ client: String?, _ request: String = "GET /"
     ) -> Bool {
-        let authorizer = Authorizer(configuration)
+        let authorizer = Authorizer(configuration, longestPath: 8192)
         switch authorizer.standing(of: client.flatMap { SPIFFEID(rawValue: $0) }, at: 0) {
         case .allowed: return true
         case .denied: return false
@@ -54,7 +54,7 @@ import Wire
     @Test func withoutRulesAllIsLetIn() {
         #expect(Self.admits(Self.listener(nil), nil))
         #expect(Self.admits(Self.listener(.init()), nil))
-        let isRestricting = Authorizer(Self.listener(nil)).isRestricting
+        let isRestricting = Authorizer(Self.listener(nil), longestPath: 0).isRestricting
         #expect(!isRestricting)
     }
 
@@ -123,6 +123,7 @@ import Wire
     @Test(arguments: [
         "/debug/../api", "/debug/%2e%2e/api", "/api/../debug", "/api/%2E%2e/debug",
         "/api%2f..%2fdebug", "//debug", "/./debug", "/%64ebug", "/api\\..\\debug", "/debug//x",
+        "/debug;x", "/debug;x/y", "/api/..;/debug", "/debug%3bx", "/debug%00",
     ])
     func ambiguousPathsGetTheStricterAnswer(_ path: String) {
         let deny = Self.listener(.init(deny: [.init(prefixes: ["/debug"])]))
@@ -133,7 +134,7 @@ import Wire
 
     @Test func oneReadingOfAPathIsNotEnoughToBeAllowed() {
         let allow = Self.listener(.init(allow: [.init(prefixes: ["/api"])]))
-        for path in ["/debug%2f..%2fapi", "/x/../api", "/%61pi", "//api"] {
+        for path in ["/debug%2f..%2fapi", "/x/../api", "/%61pi", "//api", "/api/..", "/api;x"] {
             #expect(!Self.admits(allow, nil, "GET \(path)"), "\(path)")
         }
     }
@@ -152,13 +153,30 @@ import Wire
         #expect(!Self.admits(Self.listener(.init(deny: [rule])), nil, request))
     }
 
-    /// Bytes have no path: a rule about one means nothing of them.
-    @Test func rulesAboutRequestsMeanNoBytes() {
+    /// Escapes in a rule mean the octets.
+    @Test func rulesMayBeEscaped() {
+        let deny = Self.listener(.init(deny: [.init(paths: ["/v1/items:delete", "/a%20b"])]))
+        for path in ["/v1/items:delete", "/v1/items%3Adelete", "/a%20b", "/%61%20b"] {
+            #expect(!Self.admits(deny, nil, "GET \(path)"), "\(path)")
+        }
+        let allow = Self.listener(.init(allow: [.init(paths: ["/a%20b"], prefixes: ["/%61"])]))
+        for path in ["/a%20b", "/%61/b"] { #expect(Self.admits(allow, nil, "GET \(path)")) }
+        for path in ["/%61%20b", "/a/b"] { #expect(!Self.admits(allow, nil, "GET \(path)")) }
+    }
+
+    /// Bytes have no path: whoever may not ask for one may send none, and being allowed to ask for
+    /// one allows none.
+    @Test func rulesAboutRequestsGiveBytesTheStricterAnswer() {
         let rule = Rule(prefixes: ["/"])
-        #expect(Self.admits(Self.listener(.init(deny: [rule]), .tcp), nil))
+        #expect(!Self.admits(Self.listener(.init(deny: [rule]), .tcp), nil))
         #expect(!Self.admits(Self.listener(.init(allow: [rule]), .tcp), nil))
         let web = Rule(identities: [Self.pattern("*/sa/web")])
         #expect(Self.admits(Self.listener(.init(allow: [rule, web]), .tcp), Self.web))
+        let some = Rule(identities: [Self.pattern("*/sa/web")], methods: ["PUT"])
+        #expect(!Self.admits(Self.listener(.init(deny: [some]), .tcp), Self.web))
+        #expect(Self.admits(Self.listener(.init(deny: [some]), .tcp), Self.cart))
+        let other = Rule(methods: ["PUT"], ports: [1])
+        #expect(Self.admits(Self.listener(.init(deny: [other]), .tcp), nil))
     }
 
     /// Rules about clients alone are settled with the connection.
@@ -166,7 +184,7 @@ import Wire
         let rules = ProxyConfiguration.Authorization(
             deny: [.init(identities: [Self.pattern("*/sa/job")], methods: ["PUT"])],
             allow: [.init(namespaces: ["shop"]), .init(paths: ["/healthz"])])
-        let authorizer = Authorizer(Self.listener(rules))
+        let authorizer = Authorizer(Self.listener(rules), longestPath: 8192)
         func standing(_ client: String?, at listener: Int = 0) -> Standing {
             authorizer.standing(of: client.flatMap { SPIFFEID(rawValue: $0) }, at: listener)
         }

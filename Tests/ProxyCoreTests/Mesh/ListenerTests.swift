@@ -261,6 +261,99 @@ import Testing
         #expect(scene.received(secured) == okAnswer)
     }
 
+    /// A certificate that is asked for since a handshake began is asked of its client too.
+    @Test(arguments: [ProxyConfiguration.Listener.Speech.auto, .tcp])
+    func aHandshakeThatEndsUnderStricterRules(_ speech: ProxyConfiguration.Listener.Speech) {
+        let scene = Scene(Self.configuration(speech: speech, tls: Self.tls))
+        let clients = (0..<2).map { _ in scene.client() }
+        var strict = Self.configuration(speech: speech, tls: Self.tls)
+        strict.listeners[0].tls?.clientCertificate = .required
+        scene.proxy.adopt(strict, now: scene.simulation.now)
+        for (client, peer) in zip(clients, [nil, "web"]) {
+            scene.proxy.secured(
+                client.slot, TLSAgreement(version: "1.3", agreed: .http1, peer: peer),
+                now: scene.simulation.now)
+        }
+        scene.pass(.zero)
+        #expect(clients[0].proxyClosed && !clients[1].proxyClosed)
+        #expect(scene.proxy.counters[.downstreamHandshakesFailed] == 1)
+        #expect(scene.proxy.counters[.downstreamHandshakes] == 1)
+    }
+
+    /// No tunnel is opened any more for a client that waited for one while its listener went over
+    /// to strict.
+    @Test func tunnelsThatWaitedUnderStricterRules() {
+        var configuration = Self.configuration(speech: .tcp, tls: Self.tls, isPermissive: true)
+        configuration.clusters[0].maxConnections = 1
+        let scene = Scene(configuration)
+        let clients = (0..<2).map { _ in
+            let client = scene.client()
+            scene.proxy.beganInCleartext(client.slot, now: scene.simulation.now)
+            scene.pass(.zero)
+            return client
+        }
+        #expect(scene.servers.count == 1)
+        configuration.listeners[0].isPermissive = false
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
+        scene.pass(.zero)
+        #expect(!clients[0].proxyClosed && clients[1].proxyClosed)
+        #expect(scene.servers.count == 1)
+    }
+
+    /// A client that is to leave before it has said what it speaks is told as HTTP/2 tells it.
+    @Test func sessionsOfAClientThatFitsNoMoreBeforeItSpeaks() throws {
+        let scene = HTTP2Scene(.http2, Self.configuration(tls: Self.tls))
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields()) }
+        let socket = try #require(scene.simulation.connect())
+        scene.proxy.adopt(
+            HTTP2Scene.speaking(.http2, Self.configuration()), now: scene.simulation.now)
+        scene.proxy.secured(
+            socket.slot, TLSAgreement(version: "1.3", agreed: .http2), now: scene.simulation.now)
+        let client = HTTP2End(HTTP2Peer(server: false), socket)
+        // Its first request comes with what it says first, before it can have been told.
+        let stream = client.peer.request(requestFields())
+        scene.simulation.peers.append(client)
+        scene.pass(.seconds(3))
+        #expect(stream?.status == 200)
+        #expect(socket.proxyClosed || socket.proxyEnded)
+        client.closesWhenDone = true
+        #expect(scene.remains() == nil)
+    }
+
+    /// A push that has nothing to do with rules leaves what they came to.
+    @Test func standingsOutliveOtherChanges() {
+        let rules = ProxyConfiguration.Authorization(deny: [Rule(prefixes: ["/debug"])])
+        let scene = Scene(Self.configuration(rules))
+        let (client, server) = scene.get()
+        scene.send(okAnswer, by: server)
+        let standing = scene.proxy.connections[client.slot].standing
+        #expect(standing >= 0)
+        var changed = Self.configuration(rules)
+        changed.clusters[0].endpoints.append("127.0.0.1:9")
+        scene.proxy.adopt(changed, now: scene.simulation.now)
+        #expect(scene.proxy.connections[client.slot].standing == standing)
+        changed.listeners[0].authorization = .init(allow: [])
+        scene.proxy.adopt(changed, now: scene.simulation.now)
+        #expect(scene.proxy.connections[client.slot].standing == -1)
+    }
+
+    /// A request that waits while the configuration changes is let in once.
+    @Test func aRequestIsCountedOnceHoweverOftenItIsLookedAt() {
+        let rules = ProxyConfiguration.Authorization(deny: [Rule(prefixes: ["/debug"])])
+        var configuration = Self.configuration(rules)
+        configuration.clusters[0].maxConnections = 1
+        let scene = Scene(configuration)
+        let clients = (0..<2).map { _ in scene.client() }
+        for client in clients { scene.send(Self.get, by: client) }
+        #expect(scene.servers.count == 1)
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
+        scene.pass(.zero)
+        scene.send(okAnswer, by: scene.servers[0])
+        scene.send(okAnswer, by: scene.servers.last ?? clients[0])
+        #expect(clients.allSatisfy { scene.received($0) == okAnswer })
+        #expect(scene.proxy.counters[.authorizationAllowed] == 2)
+    }
+
     @Test func streamsOfAClientThatNoLongerFitsEndInOrder() {
         let scene = HTTP2Scene(.http2, Self.configuration(tls: Self.tls, isPermissive: true))
         guard let socket = scene.simulation.connect() else { return #expect(Bool(false)) }
