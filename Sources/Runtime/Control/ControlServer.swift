@@ -167,6 +167,9 @@ public final class ControlServer: Sendable {
         limits.connections = 2048
         limits.watches = 16_384
         limits.bodyBytes = 256 << 10
+        // Whoever has no certificate has only a token and a request for one to say: however many
+        // come, they take no room from members.
+        limits.strangersBytes = 8 << 20
         return limits
     }
 

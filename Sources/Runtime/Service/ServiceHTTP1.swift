@@ -211,7 +211,7 @@ final class ServiceHTTP1: ServiceSpeech {
     }
 
     private func keep(_ range: Range<Int>) throws(ServiceRefusal) {
-        try scope.hold(range.count, of: body.count, on: body.count)
+        try scope.hold(range.count, of: body.count, on: body.count, for: peer)
         body += input[range]
     }
 
@@ -235,7 +235,7 @@ final class ServiceHTTP1: ServiceSpeech {
 
     /// The request has been taken up, or given up.
     private func forget() {
-        scope.release(body.count)
+        scope.release(body.count, for: peer)
         body = []
         request = nil
         since = nil

@@ -235,7 +235,7 @@ final class ServiceHTTP2: ServiceSpeech {
         session.consume(stream.id, bytes.count)
         guard !stream.isAnswered else { return }
         do throws(ServiceRefusal) {
-            try scope.hold(bytes.count, of: stream.body.count, on: held)
+            try scope.hold(bytes.count, of: stream.body.count, on: held, for: peer)
             held += bytes.count
             unsafe stream.body.append(contentsOf: bytes.raw)
         } catch {
@@ -261,7 +261,7 @@ final class ServiceHTTP2: ServiceSpeech {
     }
 
     private func release(_ stream: Stream) {
-        scope.release(stream.body.count)
+        scope.release(stream.body.count, for: peer)
         held -= stream.body.count
         stream.body = []
         stream.request = nil

@@ -132,6 +132,8 @@ public struct ServiceLimits: Equatable, Sendable {
     public var bodyBytes = 4 << 20
     /// The bodies of all requests that have not yet come whole, bytes. Past it: 503.
     public var bodiesBytes = 64 << 20
+    /// How much of that those may have together who have shown no certificate; nil: all of it.
+    public var strangersBytes: Int?
     /// Watches at once. Past it: 503.
     public var watches = 1024
     /// From the first byte of a request to its last, and for the handshake of TLS. Past it: 408.

@@ -78,6 +78,9 @@ final class ServiceLoop {
     /// Who has come, or has been answered, only just now is not sent away to make room: its request
     /// may be on its way, or the answer.
     private static let grace = Duration.milliseconds(100)
+    /// How long whoever has not ended the handshake of TLS is not sent away to make room. Were he
+    /// never, those who say nothing would keep everybody out for as long as a request may take.
+    private static let handshakeTime = Duration.seconds(2)
     private static let acceptPause = Duration.milliseconds(100)
     /// Tells the tokens of loops from others of the same reactor.
     private static let mark: UInt64 = 1 << 63
@@ -243,7 +246,7 @@ final class ServiceLoop {
         for case let (slot, client?) in clients.enumerated() {
             let since: Instant?
             switch client.phase {
-            case .handshake: since = nil
+            case .handshake: since = client.until - scope.limits.arrival + Self.handshakeTime
             case .lingering: since = client.until - Self.lingerTime
             case .open: since = client.connection?.speech.idleSince
             }

@@ -31,6 +31,8 @@ final class ServiceScope {
     var isDraining = false
     /// Bytes of bodies that have not come whole.
     private(set) var bodiesBytes = 0
+    /// Of these, of those who have shown no certificate.
+    private var strangersBytes = 0
     private(set) var watches = 0
     /// Connections with something to do, each once.
     private(set) var marked: [Int] = []
@@ -120,20 +122,25 @@ final class ServiceScope {
     ///   - body: bytes of the body that are there already.
     ///   - connection: bytes of all bodies of its connection; one alone cannot have all that there
     ///     is for everybody.
-    func hold(_ count: Int, of body: Int, on connection: Int) throws(ServiceRefusal) {
+    func hold(
+        _ count: Int, of body: Int, on connection: Int, for peer: ServicePeer
+    ) throws(ServiceRefusal) {
         guard body + count <= limits.bodyBytes else {
             throw ServiceRefusal(413, "a body has at most \(limits.bodyBytes) bytes")
         }
         let share = max(limits.bodyBytes, limits.bodiesBytes / 4)
-        guard bodiesBytes + count <= limits.bodiesBytes, connection + count <= share else {
-            throw ServiceRefusal(503, "too many bodies are on their way")
-        }
+        let strangers = peer.certificate == nil ? count : 0
+        guard bodiesBytes + count <= limits.bodiesBytes, connection + count <= share,
+            strangers == 0 || strangersBytes + count <= limits.strangersBytes ?? .max
+        else { throw ServiceRefusal(503, "too many bodies are on their way") }
         bodiesBytes += count
+        strangersBytes += strangers
     }
 
-    func release(_ count: Int) {
+    func release(_ count: Int, for peer: ServicePeer) {
         bodiesBytes -= count
-        precondition(bodiesBytes >= 0, "more was released than was held")
+        if peer.certificate == nil { strangersBytes -= count }
+        precondition(bodiesBytes >= 0 && strangersBytes >= 0, "more was released than was held")
     }
 
     func takeAssembler() -> HeadAssembler {

@@ -1,5 +1,6 @@
 import Base
 import Posix
+import Secure
 import Support
 import Testing
 
@@ -187,6 +188,24 @@ private let small: ServiceLimits = {
         #expect(bench.scope.bodiesBytes == 90)
         other.speech.abandon(.left)
         #expect(bench.scope.bodiesBytes == 0)
+    }
+
+    /// Those without a certificate have a part of it, and never that of others.
+    @Test func strangersHaveTheirPart() {
+        var limits = small
+        limits.strangersBytes = 50
+        let bench = ServiceBench(limits)
+        let member = ServiceConnection(
+            bench.scope, slot: 1,
+            peer: ServicePeer(
+                address: .loopback(port: 8), isSecure: true, certificate: PeerIdentity()),
+            agreed: nil)
+        let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n"
+        bench.say(head + String(repeating: "x", count: 51))
+        #expect(bench.text.hasPrefix("HTTP/1.1 503 "))
+        Array((head + String(repeating: "y", count: 100)).utf8).withBytes { member.receive($0) }
+        member.speech.advance()
+        #expect(bench.handler.requests.count == 1 && bench.scope.bodiesBytes == 0)
     }
 }
 

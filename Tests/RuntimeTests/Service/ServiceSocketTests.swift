@@ -164,6 +164,26 @@ private func wait(_ what: String, _ condition: () -> Bool) throws {
         }
     }
 
+    /// Whoever connects and says nothing has no place for as long as a request may take.
+    @Test func silentHandshakesKeepNobodyOut() throws {
+        let folder = try CertificateFolder()
+        var limits = ServiceLimits()
+        limits.connections = 4
+        try serve(
+            tls: ServerTLS(
+                certificate: folder.path("server.pem"), key: folder.path("server.key")),
+            limits
+        ) { service, _ in
+            let silent = try (0..<4).map { _ in try RawConnection(to: service.address) }
+            let began = Clock.now()
+            #expect(
+                try curl(["-k", "https://localhost:\(service.address.port)/token"]).last?
+                    .hasSuffix(" 401") == true)
+            #expect(Clock.now() - began < limits.arrival / 2)
+            #expect(silent[0].endsWithoutMore())
+        }
+    }
+
     /// One reader reads and gets all of it, another has stalled and is cut off.
     @Test func aStalledWatcherIsCutOffAndAnotherIsNot() throws {
         try serve { service, handler in
