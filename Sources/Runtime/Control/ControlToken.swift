@@ -109,8 +109,10 @@ struct ControlToken: Sendable {
             unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard number >= 0 else { throw failure(unfinished) }
         let file = Descriptor(owning: number)
+        // One that was there already may be open to others.
+        guard fchmod(file.number, 0o600) == 0 else { throw failure(unfinished) }
         let count = unsafe Glibc.write(file.number, bytes, bytes.count)
-        guard count == bytes.count, fchmod(file.number, 0o600) == 0, fsync(file.number) == 0,
+        guard count == bytes.count, fsync(file.number) == 0,
             unsafe rename(unfinished, path) == 0
         else { throw failure(path) }
     }

@@ -96,7 +96,11 @@ public final class DiskFolder: StoreFolder {
     }
 
     public func create(_ name: String) throws(SystemError) -> File {
-        try open(name, O_WRONLY | O_CREAT | O_TRUNC)
+        // A file that is there already may be open to others.
+        if unsafe unlinkat(folder.number, name, 0) < 0, errno != ENOENT {
+            throw failure("remove", name)
+        }
+        return try open(name, O_WRONLY | O_CREAT | O_EXCL)
     }
 
     public func open(_ name: String) throws(SystemError) -> File { try open(name, O_WRONLY) }
