@@ -215,6 +215,10 @@ private let small = """
                 ["a:11:11: not of this mesh, whose trust domain is 'meshbench.test'"]
             ),
             (
+                "mtls: off", "identity: spiffe://meshbench.test/control",
+                ["a:11:11: the control plane's own, which no service can have"]
+            ),
+            (
                 "mtls: off", "identity: spiffe://Other/x",
                 [
                     "a:11:11: a SPIFFE id such as spiffe://mesh.example/ns/shop/sa/cart is needed, "

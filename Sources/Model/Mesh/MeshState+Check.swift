@@ -101,11 +101,13 @@ private struct MeshCheck {
                 checkTarget("\(index)", target, in: service.namespace, &$0)
             }
         }
-        guard let identity = service.identity, identity.trustDomain != state.trustDomain else {
-            return
+        guard let identity = service.identity else { return }
+        if identity.trustDomain != state.trustDomain {
+            problems.report(
+                "identity", "not of this mesh, whose trust domain is '\(state.trustDomain)'")
+        } else if identity.rawValue == SPIFFEID.control(of: state.trustDomain) {
+            problems.report("identity", "the control plane's own, which no service can have")
         }
-        problems.report(
-            "identity", "not of this mesh, whose trust domain is '\(state.trustDomain)'")
     }
 
     private func check(

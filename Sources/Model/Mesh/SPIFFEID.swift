@@ -31,6 +31,12 @@ public struct SPIFFEID: RawRepresentable, Codable, Hashable, Comparable, Sendabl
             rawValue: "\(Self.scheme)\(trustDomain)/ns/\(name.namespace)/sa/\(name.name)")
     }
 
+    /// Whom the certificates of a mesh's control planes name. No service may be called so: its
+    /// proxies would pass for them.
+    public static func control(of trustDomain: some StringProtocol) -> String {
+        "\(scheme)\(trustDomain)/control"
+    }
+
     /// The mesh whose authority vouches for it.
     public var trustDomain: Substring {
         rawValue.dropFirst(Self.scheme.count).prefix { $0 != "/" }
