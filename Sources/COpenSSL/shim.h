@@ -38,3 +38,24 @@ static inline const ASN1_IA5STRING *mb_general_name_text(
 static inline int mb_general_names_push(GENERAL_NAMES *names, GENERAL_NAME *name) {
     return sk_GENERAL_NAME_push(names, name);
 }
+
+// Verifies `leaf` by the certificates of `chain`, of which the last is believed, for a purpose
+// (X509_PURPOSE_…): X509_V_OK, or why not.
+static inline int mb_verify_chain(X509 *leaf, X509 **chain, int count, int purpose) {
+    int result = X509_V_ERR_OUT_OF_MEM;
+    STACK_OF(X509) *others = sk_X509_new_null();
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    if (!others || !store || !context) goto done;
+    for (int i = 0; i < count; i++)
+        if (!sk_X509_push(others, chain[i])) goto done;
+    if (!X509_STORE_add_cert(store, chain[count - 1])) goto done;
+    if (!X509_STORE_CTX_init(context, store, leaf, others)) goto done;
+    X509_STORE_CTX_set_purpose(context, purpose);
+    result = X509_verify_cert(context) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(context);
+done:
+    X509_STORE_CTX_free(context);
+    X509_STORE_free(store);
+    sk_X509_free(others);
+    return result;
+}

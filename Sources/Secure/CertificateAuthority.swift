@@ -108,6 +108,29 @@ public final class CertificateAuthority {
         chain.filter { !$0.isSelfIssued }.flatMap { PEM.text($0) }
     }
 
+    /// Issues a certificate and verifies it as whoever trusts the end of the chain does, now, as
+    /// a client's and as a server's: lengths of paths, constraints of names, ends and uses of keys
+    /// are of the chain, and show nowhere else before others meet them.
+    /// - Throws: why it is not believed.
+    public func prove(
+        _ subject: CertificateSubject, validity: Validity
+    ) throws(TLSError) {
+        let leaf = try PEM.certificates(
+            try issue(subject, validity: validity).certificate, .malformedCertificate)[0]
+        for purpose in [X509_PURPOSE_SSL_CLIENT, X509_PURPOSE_SSL_SERVER] {
+            var others = unsafe chain.map { unsafe Optional($0.pointer) }
+            let result = unsafe mb_verify_chain(
+                leaf.pointer, &others, Int32(others.count), purpose)
+            ErrorQueue.clear()
+            guard result == X509_V_OK else {
+                let words = unsafe String(cString: X509_verify_cert_error_string(Int(result)))
+                throw TLSError(
+                    TLSFailure(verification: result),
+                    detail: "what it issues is not believed: \(words)")
+            }
+        }
+    }
+
     /// A new key, and a certificate for it that this authority vouches for, for clients and
     /// servers.
     /// - Throws: what OpenSSL says; a malformed address or too long a name is among it.

@@ -51,7 +51,10 @@ public struct CertificateRequest {
         var start: UnsafeMutablePointer<UInt8>?
         let count = unsafe i2d_PUBKEY(publicKey.pointer, &start)
         defer { unsafe CRYPTO_free(start, nil, 0) }
-        guard count > 0, let start = unsafe start else { return [] }
+        // Never an empty one, which would be that of every other key that cannot be written.
+        guard count > 0, let start = unsafe start else {
+            preconditionFailure("no memory for a key")
+        }
         return Digest.sha256(unsafe Array(UnsafeBufferPointer(start: start, count: Int(count))))
     }
 

@@ -6,7 +6,9 @@
 //                        the old one issues         the new one issues
 //
 // It goes on when everybody who has a certificate has one that was issued after the step before,
-// as with each certificate come the roots to trust: after the life of a certificate at most.
+// as with each certificate come the roots to trust: after the life of a certificate at most. Where
+// the old one has ended, nothing that it has issued is valid, and the new one takes its place at
+// once: waiting would serve nobody.
 
 public import Base
 public import Secure
@@ -17,11 +19,14 @@ public enum RotationRefusal: Error, Equatable, Sendable, CustomStringConvertible
     case inProgress(Authority.Phase)
     /// It issues already.
     case sameIssuer
+    /// Its certificate has ended, or that of somebody who vouches for it.
+    case ended
 
     public var description: String {
         switch self {
         case .inProgress(let phase): "a rotation is under way: \(phase.rawValue)"
         case .sameIssuer: "it is the authority that issues already"
+        case .ended: "its certificate has ended, or one of those that vouch for it"
         }
     }
 }
@@ -120,12 +125,14 @@ public struct Authority: Equatable, Sendable {
         return true
     }
 
-    /// Begins to change the issuer. One whose root is trusted already issues at once.
+    /// Begins to change the issuer. One whose root is trusted already issues at once, and so does
+    /// any where the present one has ended.
     public mutating func rotate(to next: Issuer, wall: Int64) throws(RotationRefusal) {
         guard phase == .steady else { throw .inProgress(phase) }
         guard next.digest != issuer.digest else { throw .sameIssuer }
+        guard next.notAfter > wall else { throw .ended }
         since = wall
-        guard next.rootDigest != issuer.rootDigest else {
+        guard next.rootDigest != issuer.rootDigest, issuer.notAfter > wall else {
             issuers = [next]
             return
         }
@@ -136,7 +143,7 @@ public struct Authority: Equatable, Sendable {
     /// When time alone makes the next step; nil: there is none.
     public var nextStep: Int64? {
         // A second more: ends of certificates are whole seconds, up to which they are valid.
-        phase == .steady ? nil : max(since + life, longerEnd) + 1
+        phase == .steady ? nil : min(max(since + life, longerEnd), issuers[0].notAfter) + 1
     }
 
     /// Makes the next step if it is due.
@@ -145,6 +152,12 @@ public struct Authority: Equatable, Sendable {
     /// - Returns: whether anything has changed.
     public mutating func advance(wall: Int64, haveAllAcknowledged: Bool) -> Bool {
         guard let due = nextStep else { return false }
+        if wall > issuers[0].notAfter {
+            issuers.removeFirst()
+            phase = .steady
+            since = wall
+            return true
+        }
         switch phase {
         case .steady: return false
         case .distributing:

@@ -1,3 +1,4 @@
+import Model
 public import Secure
 
 /// Somebody who issues a mesh's certificates: an authority with its key, and the root behind it.
@@ -39,6 +40,17 @@ public struct Issuer: Equatable, Sendable {
         rootDigest = root.digest
         digest = facts[0].digest
         notAfter = facts.map(\.validity.notAfter).min() ?? .min
+    }
+
+    /// Holds it to what it is for: whoever trusts the root has to believe what it issues.
+    /// - Parameter wall: seconds since 1970.
+    /// - Throws: why nobody would.
+    public func prove(trustDomain: String, wall: Int64) throws(TLSError) {
+        try CertificateAuthority(identity).prove(
+            CertificateSubject(
+                commonName: "proof", hosts: ["proof.proof.mesh"],
+                uris: [SPIFFEID.control(of: trustDomain)]),
+            validity: Validity(notBefore: wall - Authority.backdating, notAfter: wall + 60))
     }
 
     /// A new root that issues by itself. Its name is its own, so that nobody takes a root for

@@ -84,6 +84,27 @@ private func setLife(_ authority: inout Authority, _ life: Duration, _ wall: Int
         #expect(authority.validity(of: issuer, wall: end) == nil)
     }
 
+    /// Nothing of it is valid, so nobody has to be waited for; else nothing could be issued, and
+    /// nothing begin, until the change came to its end.
+    @Test func anIssuerThatHasEndedIsReplacedAtOnce() throws {
+        let (old, new) = (try issuer("old"), try issuer("new"))
+        let late = try Issuer.makeRoot(
+            trustDomain: "meshbench.test", label: "late", wall: start + 5 * 365 * day)
+        var authority = Authority(old, life: .seconds(day), wall: start)
+        #expect(throws: RotationRefusal.ended) {
+            try authority.rotate(to: new, wall: new.notAfter)
+        }
+        try authority.rotate(to: late, wall: old.notAfter)
+        #expect(authority.phase == .steady && authority.issuers == [late])
+        // It ends while a change is under way.
+        authority = Authority(old, life: .seconds(day), wall: start)
+        try authority.rotate(to: late, wall: old.notAfter - 10)
+        #expect(authority.phase == .distributing && authority.nextStep == old.notAfter + 1)
+        #expect(!advance(&authority, old.notAfter, false))
+        #expect(advance(&authority, old.notAfter + 1, false))
+        #expect(authority.phase == .steady && authority.issuers == [late])
+    }
+
     @Test func theStoreKeepsAllOfIt() throws {
         var authority = Authority(try issuer("old"), life: .seconds(day), wall: start)
         for _ in 0..<3 {

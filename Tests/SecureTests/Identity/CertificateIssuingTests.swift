@@ -1,4 +1,5 @@
 import Base
+import Glibc
 import Support
 import Testing
 
@@ -92,6 +93,56 @@ import Testing
         chain.certificate += root.pem
         #expect(
             failure(chain)?.detail == "certificate 2 does not vouch for the one before it")
+    }
+
+    /// What others would not believe is found out before they meet it.
+    @Test(
+        arguments: [
+            ("CA:TRUE", "CA:TRUE,pathlen:0", nil),
+            ("CA:TRUE,pathlen:0", "CA:TRUE", "path length"),
+            ("CA:TRUE", "CA:TRUE\\nnameConstraints=permitted;DNS:other.test", "permitted"),
+            ("CA:TRUE", "CA:TRUE\\nextendedKeyUsage=clientAuth", "purpose"),
+        ] as [(String, String, String?)])
+    func proofs(root: String, middle: String, reason: String?) throws {
+        let made = try bench.sh(
+            """
+            set -e
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+              -subj /CN=root -keyout root.key -out root.pem \
+              -addext basicConstraints=critical,\(root)
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=middle \
+              -keyout middle.key -out middle.csr
+            printf 'basicConstraints=critical,\(middle)\\n' > ext
+            openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days 20 \
+              -extfile ext -out middle.pem -set_serial 7
+            cat middle.pem root.pem > chain.pem
+            """)
+        try #require(made.last == "ok", "\(made)")
+        let authority = try CertificateAuthority(
+            TLSIdentity(
+                certificate: try bench.read("chain.pem"), key: try bench.read("middle.key")))
+        let failure = proof(authority)
+        #expect(failure.map { "\($0)" }?.contains(reason ?? "") == reason.map { _ in true })
+    }
+
+    @Test func whatHasEndedProvesNothing() throws {
+        let wall = Int64(time(nil))
+        let past = try CertificateAuthority(
+            commonName: "past", validity: Validity(notBefore: wall - 100, notAfter: wall - 10))
+        #expect(proof(past)?.reason == .certificateExpired)
+        #expect(proof(try Authority().authority) == nil)
+    }
+
+    private func proof(_ authority: CertificateAuthority) -> TLSError? {
+        do throws(TLSError) {
+            try authority.prove(
+                CertificateSubject(
+                    commonName: "a", hosts: ["a.b.mesh"], uris: ["spiffe://a.test/b"]),
+                validity: Validity(from: Int64(time(nil)), for: .seconds(60)))
+            return nil
+        } catch {
+            return error
+        }
     }
 
     /// Root and intermediate are of `openssl`, with a key of RSA.
