@@ -82,6 +82,13 @@ final class ControlAPI {
         return made
     }
 
+    /// One that is started on the same store, as after a restart.
+    static func listener(_ api: ControlAPI) throws -> ControlProxyHandler {
+        try ControlProxyHandler(
+            api.center, api.identity, proxies: api.proxies, envoys: api.envoys,
+            address: .loopback(port: 7071), now: api.clock.now)
+    }
+
     /// Asks the proxies' listener.
     func askProxies(_ method: String, _ target: String, _ body: String = "") throws -> Answer {
         let request = try request(method, target, body, [], isSecure: true)
@@ -146,5 +153,10 @@ final class FakeProxies: ControlProxies {
 
     func hasAcknowledgedTrust(lineage: String) -> Bool { acknowledged.contains(lineage) }
     func dismiss(lineage: String) { dismissed.append(lineage) }
+    /// Those that are held against what a member is.
+    var members: [ControlPeer] = []
+    /// What came of that.
+    var isMember: [Bool] = []
+    func sift(_ isMember: (ControlPeer) -> Bool) { self.isMember = members.map(isMember) }
     func turnEnds(_ now: Instant) -> Instant? { nil }
 }

@@ -36,9 +36,10 @@ extension ControlIdentity {
                     changes: [.put(TokenUse.secretKey, value: secret)]))
             return secret
         } catch {
-            guard case .condition = error,
-                let entry = center.store.state.entry(TokenUse.secretKey)
-            else { throw ControlFailure(error) }
+            guard case .condition = error else { throw ControlFailure(error) }
+            guard let entry = center.store.state.entry(TokenUse.secretKey) else {
+                throw .init(503, "another control plane makes the tokens' key")
+            }
             return entry.value
         }
     }
@@ -86,27 +87,31 @@ extension ControlIdentity {
             throw .init(503, "the authority's own certificate has ended")
         }
         var transaction = StoreTransaction()
-        var serial = random { random in CertificateSerial(&random) }
+        var record = CertificateRecord(
+            service: token.service, proxy: proxy, identity: identity,
+            serial: random { random in CertificateSerial(&random) }, wall: wall,
+            notAfter: validity.notAfter)
         if token.isSingleUse {
             let key = TokenUse.key(token.id)
             if let entry = center.store.state.entry(key) {
-                serial = try again(entry, request)
+                let before = try again(entry, request)
+                record.serial = random { random in before.serial.next(&random) }
+                record.joined = before.joined
+                // What it has got before may last longer.
+                record.keptUntil = max(record.keptUntil, before.keptUntil)
             } else {
                 let use = TokenUse(
-                    keyDigest: request.keyDigest, lineage: serial.lineage,
+                    keyDigest: request.keyDigest, lineage: record.serial.lineage,
                     notAfter: token.notAfter)
                 transaction.conditions.append(.init(key, modRevision: 0))
                 transaction.changes.append(.put(key, value: use.storeValue))
             }
         }
-        let record = CertificateRecord(
-            service: token.service, proxy: proxy, identity: identity, serial: serial, wall: wall,
-            notAfter: validity.notAfter)
         let isNew = center.store.state.entry(record.key) == nil
         guard recordCount < Self.recordsMost || !isNew else {
             throw .init(507, "there are \(recordCount) proxies whose certificates are remembered")
         }
-        transaction.changes.append(.put(record.key, value: record.storeValue))
+        put(record, in: &transaction)
         let issued = try issue(record, request, authority, validity)
         do throws(ControlRefusal) {
             try center.commit(transaction)
@@ -116,16 +121,16 @@ extension ControlIdentity {
             throw ControlFailure(error)
         }
         if isNew { recordCount += 1 }
-        renewals[serial.lineage] = nil
+        written(record)
         center.statistics.certificates["join", default: 0] += 1
         return issued
     }
 
-    /// The serial number for whoever uses a token again with the key that he has used it with: the
+    /// What is known of whoever uses a token again with the key that he has used it with: the
     /// answer may not have reached him.
     private func again(
         _ entry: StoreEntry, _ request: CertificateRequest
-    ) throws(ControlFailure) -> CertificateSerial {
+    ) throws(ControlFailure) -> CertificateRecord {
         let use: TokenUse
         do throws(IdentityDamage) { use = try TokenUse(entry) } catch {
             throw .init(503, "\(error)")
@@ -133,7 +138,7 @@ extension ControlIdentity {
         guard use.keyDigest == request.keyDigest, let record = try record(use.lineage),
             record.revoked == nil
         else { throw ControlFailure(JoinRefusal.used) }
-        return random { random in record.serial.next(&random) }
+        return record
     }
 
     private func verified(_ csr: String) throws(ControlFailure) -> CertificateRequest {
@@ -193,8 +198,24 @@ extension ControlIdentity {
         guard record?.revoked == nil else { throw .init(403, "the certificate was revoked") }
         return ControlPeer(
             identity: identity, serial: serial.text, lineage: serial.lineage,
-            notAfter: notAfter, service: record?.service, proxy: record?.proxy,
-            address: address)
+            notAfter: notAfter, service: record?.service,
+            proxy: record?.proxy ?? Self.proxy(certificate), address: address)
+    }
+
+    /// What a certificate of ours says that its proxy is called; nil: nothing.
+    private static func proxy(_ certificate: PeerIdentity) -> String? {
+        let prefix = "/CN="
+        guard certificate.subject.hasPrefix(prefix) else { return nil }
+        let name = String(certificate.subject.dropFirst(prefix.count))
+        return MeshName.isLabel(name) ? name : nil
+    }
+
+    /// Whether a proxy that was one is one still: its certificate, or one that came of it, is
+    /// valid, and was not taken back.
+    func isMember(_ peer: ControlPeer) -> Bool {
+        // Whoever cannot be judged now is left for later.
+        guard let record = try? record(peer.lineage) else { return wall <= peer.notAfter }
+        return record.revoked == nil && wall <= max(peer.notAfter, record.notAfter)
     }
 
     /// The next certificate of a proxy.
@@ -228,12 +249,31 @@ extension ControlIdentity {
         return issued
     }
 
-    private func note(_ record: CertificateRecord) {
+    /// - Returns: whether it is written down.
+    @discardableResult
+    private func note(_ record: CertificateRecord) -> Bool {
+        var transaction = StoreTransaction()
+        put(record, in: &transaction)
         do throws(ControlRefusal) {
-            try center.commit(
-                StoreTransaction(changes: [.put(record.key, value: record.storeValue)]))
-            renewals[record.serial.lineage] = nil
-        } catch {}
+            try center.commit(transaction)
+            written(record)
+            return true
+        } catch {
+            unwritten.insert(record.serial.lineage)
+            return false
+        }
+    }
+
+    /// Only where nobody else has changed it since it was read: he may have taken it back.
+    private func put(_ record: CertificateRecord, in transaction: inout StoreTransaction) {
+        let revision = center.store.state.entry(record.key)?.modRevision ?? 0
+        transaction.conditions.append(.init(record.key, modRevision: revision))
+        transaction.changes.append(.put(record.key, value: record.storeValue))
+    }
+
+    private func written(_ record: CertificateRecord) {
+        renewals[record.serial.lineage] = nil
+        unwritten.remove(record.serial.lineage)
     }
 
     /// The service that has this identity.
@@ -287,14 +327,15 @@ extension ControlIdentity {
         record.revoked = wall
         let life = try authority().life
         record.keptUntil = max(record.keptUntil, wall + life + CertificateRecord.slack)
+        var transaction = StoreTransaction()
+        put(record, in: &transaction)
         do throws(ControlRefusal) {
-            try center.commit(
-                StoreTransaction(changes: [.put(record.key, value: record.storeValue)]))
+            try center.commit(transaction)
         } catch {
-            // Nothing that the asker could do otherwise.
+            // Nothing that the asker could do otherwise but to ask again.
             throw .init(503, ControlFailure(error).message)
         }
-        renewals[serial.lineage] = nil
+        written(record)
         return record
     }
 
@@ -310,12 +351,11 @@ extension ControlIdentity {
         let entries = state.entries(
             prefix: CertificateRecord.keys, after: sweep.records, limit: IdentitySweep.keys)
         for entry in entries {
-            sweep.count += 1
             // What cannot be read is left for somebody to look at.
-            guard let record = try? CertificateRecord(entry) else { continue }
-            if wall > record.keptUntil { ended.append(entry.key) }
+            if let record = try? merged(entry), wall > record.keptUntil { ended.append(entry.key) }
         }
         let count = ended.count
+        sweep.count += entries.count - count
         sweep.records = entries.count < IdentitySweep.keys ? nil : entries.last?.key
         if sweep.records == nil {
             recordCount = sweep.count
@@ -330,6 +370,14 @@ extension ControlIdentity {
         sweep.uses = uses.count < IdentitySweep.keys ? nil : uses.last?.key
         // Bound: what was not written down is forgotten with the certificate.
         if sweep.records == nil { renewals = renewals.filter { $0.value.notAfter >= wall } }
+        for lineage in unwritten.prefix(IdentitySweep.keys) {
+            // Where it has been forgotten meanwhile, it has ended.
+            if let record = renewals[lineage].flatMap({ _ in try? record(lineage) }) {
+                guard note(record) else { break }
+            } else {
+                unwritten.remove(lineage)
+            }
+        }
         guard !ended.isEmpty else { return }
         do throws(ControlRefusal) {
             try center.commit(StoreTransaction(changes: ended.map { .delete($0) }))

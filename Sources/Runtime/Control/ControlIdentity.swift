@@ -28,7 +28,11 @@ public struct IdentityConfiguration: Sendable {
     public mutating func readIssuer(_ path: String) throws(TLSFileError) {
         let bytes = try TLSFiles.readSecret(path)
         do throws(TLSError) {
-            issuer = try Issuer(TLSIdentity(certificate: bytes, key: bytes))
+            let issuer = try Issuer(TLSIdentity(certificate: bytes, key: bytes))
+            try issuer.prove(
+                trustDomain: SPIFFEID.standardTrustDomain,
+                wall: Clock.wallNanoseconds() / 1_000_000_000)
+            self.issuer = issuer
         } catch {
             throw TLSFileError(file: path, reason: "\(error)")
         }
@@ -60,6 +64,8 @@ final class ControlIdentity {
     private var signers: [String: CertificateAuthority] = [:]
     /// What has become of certificates since it was written down, by lineage. Bound: records.
     var renewals: [String: CertificateRecord] = [:]
+    /// Of these, those that the store would forget too early, and could not be told.
+    var unwritten: Set<String> = []
     /// The lineage of one who has not acknowledged what is trusted; nil: none is known of.
     private var missing: String?
     /// Records in the store, as last counted.
@@ -115,16 +121,23 @@ final class ControlIdentity {
     func configure() throws(ControlFailure) {
         var authority = try authority()
         var isChanged = false
-        if let life = configuration.life { isChanged = authority.setLife(life, wall: wall) }
-        if let issuer = configuration.issuer, issuer.digest != authority.issuer.digest,
-            !authority.issuers.contains(where: { $0.digest == issuer.digest })
-        {
-            do throws(RotationRefusal) {
-                try authority.rotate(to: issuer, wall: wall)
+        // An issuer that has ended while nobody was here would let nothing begin.
+        if authority.advance(wall: wall, haveAllAcknowledged: false) { isChanged = true }
+        if let life = configuration.life, authority.setLife(life, wall: wall) { isChanged = true }
+        do {
+            if let issuer = configuration.issuer {
+                if !authority.issuers.contains(where: { $0.digest == issuer.digest }) {
+                    try authority.rotate(to: issuer, wall: wall)
+                    isChanged = true
+                }
+            } else if authority.phase == .steady, authority.issuer.notAfter <= wall {
+                try authority.rotate(to: try makeRoot(), wall: wall)
                 isChanged = true
-            } catch {
-                throw .init(409, "\(error)")
             }
+        } catch let error as RotationRefusal {
+            throw .init(409, "another issuer cannot be taken: \(error)")
+        } catch {
+            throw .init(503, "no authority can be made: \(error)")
         }
         if isChanged { try keep(authority) }
     }
@@ -218,6 +231,8 @@ final class ControlIdentity {
             record.revoked == nil && record.notAfter >= wall
                 && !hasAcknowledged(record.serial.lineage)
         }
+        // Of somebody the store knows nothing.
+        guard unwritten.isEmpty else { return false }
         if let missing, let record = try record(missing), isMissing(record) { return false }
         missing = nil
         for entry in center.store.state.entries(prefix: CertificateRecord.keys) {

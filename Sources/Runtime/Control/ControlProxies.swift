@@ -41,6 +41,10 @@ protocol ControlProxies: AnyObject {
     /// Ends what the proxy of this lineage holds open: it was revoked.
     func dismiss(lineage: String)
 
+    /// Ends what those hold open who are no members any more. Looks at an eighth of all at a time,
+    /// or 64.
+    func sift(_ isMember: (ControlPeer) -> Bool)
+
     /// See `ServiceHandler.turnEnds`.
     func turnEnds(_ now: Instant) -> Instant?
 }

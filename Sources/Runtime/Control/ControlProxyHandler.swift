@@ -22,6 +22,7 @@ final class ControlProxyHandler: ServiceHandler {
     private var shown: (issuer: String, bundle: [UInt8], issued: Int64, notAfter: Int64)?
     private var renewal = Instant(nanoseconds: .min)
     private var nextStep = Instant(nanoseconds: .min)
+    private var nextSift = Instant(nanoseconds: .min)
 
     /// Between looks at whether something is due, and after a failure. Where the store changes they
     /// come at once.
@@ -49,9 +50,6 @@ final class ControlProxyHandler: ServiceHandler {
 
     // MARK: Its own certificate
 
-    /// The SPIFFE id of the control planes of a mesh.
-    static func name(of trustDomain: String) -> String { "spiffe://\(trustDomain)/control" }
-
     /// Renews what the listener shows, and whom it believes, where either is due.
     private func secure(_ now: Instant) throws(ControlFailure) {
         let authority = try identity.authority()
@@ -65,7 +63,7 @@ final class ControlProxyHandler: ServiceHandler {
         }
         let signer = try identity.signer(issuer)
         var subject = CertificateSubject(
-            commonName: "control", uris: [Self.name(of: center.mesh.trustDomain)])
+            commonName: "control", uris: [SPIFFEID.control(of: center.mesh.trustDomain)])
         if address.isLoopback { subject.hosts = ["localhost"] }
         subject.addresses = [address.host]
         do throws(TLSError) {
@@ -115,6 +113,12 @@ final class ControlProxyHandler: ServiceHandler {
             } catch {
                 center.statistics.identityFailures += 1
             }
+        }
+        if now >= nextSift {
+            // What a member may ask is looked at when he asks. What he was promised once, such as
+            // to be told of changes, ends here.
+            nextSift = now + Self.pause
+            proxies?.sift { identity.isMember($0) }
         }
         let pushes = proxies?.turnEnds(now) ?? .distantFuture
         let answers = envoys?.turnEnds(now) ?? .distantFuture

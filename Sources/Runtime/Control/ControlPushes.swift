@@ -30,6 +30,8 @@ final class ControlPushes: ControlProxies {
     private var watchers: [String: Watcher] = [:]
     /// The names of proxies by lineage.
     private var lineages: [String: String] = [:]
+    /// The names of those who are yet to be looked at by `sift`.
+    private var sifted: [String] = []
     private(set) var statistics = PushStatistics()
 
     /// How long an endpoint lasts whose proxy is not heard of: three heartbeats.
@@ -208,6 +210,16 @@ final class ControlPushes: ControlProxies {
         try? center.unregister(watcher.endpoint, now: clock())
         watcher.watch.end()
         drop(name)
+    }
+
+    func sift(_ isMember: (ControlPeer) -> Bool) {
+        if sifted.isEmpty { sifted = Array(watchers.keys) }
+        let count = max(64, watchers.count / 8)
+        for name in sifted.suffix(count) {
+            guard let peer = watchers[name]?.peer, !isMember(peer) else { continue }
+            dismiss(lineage: peer.lineage)
+        }
+        sifted.removeLast(min(count, sifted.count))
     }
 
     func turnEnds(_ now: Instant) -> Instant? { nil }

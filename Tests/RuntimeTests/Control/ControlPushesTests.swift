@@ -70,6 +70,25 @@ private final class Mesh {
     }
 }
 
+@Suite struct ControlSiftTests {
+    /// Whoever is no member any more is told nothing further, though he asks for nothing.
+    @Test func watchesEndWithMembership() throws {
+        let mesh = try Mesh()
+        try mesh.apply(.service(MeshService("a")))
+        let watches = try (0..<200).map { try mesh.watch("a-\($0)") }
+        var looks: [String: Int] = [:]
+        for _ in 0..<4 {
+            mesh.pushes.sift { peer in
+                looks[peer.lineage, default: 0] += 1
+                return peer.lineage != "a-7"
+            }
+        }
+        #expect(looks.count == 200 && looks.values.allSatisfy { $0 == 1 })
+        #expect(watches.map(\.isOpen) == (0..<200).map { $0 != 7 })
+        #expect(mesh.pushes.count == 199)
+    }
+}
+
 extension ControlPeer {
     /// A certificate of the service's proxy.
     static func of(_ service: String, _ proxy: String, lineage: String? = nil) -> ControlPeer {

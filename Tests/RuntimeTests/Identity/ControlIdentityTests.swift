@@ -178,6 +178,110 @@ import Testing
         }
     }
 
+    /// What could not be written down when it had to be is so later, and is not forgotten before;
+    /// meanwhile no change of the root believes that it knows of everybody.
+    @Test func whatCouldNotBeWrittenIsWrittenLater() throws {
+        let first = try api.joined()
+        try turn()
+        let lineage = String(try first.facts.serial.prefix(16))
+        api.folder.failing = ["write"]
+        for _ in 0..<20 {
+            api.clock.pass(50)
+            try api.show(try api.renew().read(IssuedAnswer.self))
+        }
+        api.folder.failing = []
+        _ = try api.ask("POST", "/v1/authority/rotate")
+        api.proxies.acknowledged = [lineage]
+        try api.identity.advance { _ in true }
+        #expect(try list().authority.phase == "distributing")
+        for _ in 0..<3 { try turn(after: 1) }
+        #expect(try list().certificates.map { String($0.serial.prefix(16)) } == [lineage])
+        #expect(api.identity.unwritten.isEmpty && api.identity.renewals.isEmpty)
+        api.proxies.acknowledged = [lineage]
+        try turn(after: 1)
+        #expect(try list().authority.phase == "draining")
+    }
+
+    /// Its certificate says what a proxy is called, or it could not watch as who it is.
+    @Test func aProxyKeepsItsNameWithoutARecord() throws {
+        let issued = try api.joined()
+        let key = CertificateRecord.key(String(try issued.facts.serial.prefix(16)))
+        try api.center.commit(StoreTransaction(changes: [.delete(key)]))
+        try api.show(try api.renew().read(IssuedAnswer.self))
+        #expect(try list().certificates.map(\.proxy) == ["echo-1"])
+        #expect(try api.askProxies("POST", "/v1/proxy/watch").status == 200)
+        #expect(api.proxies.peers.last?.proxy == "echo-1")
+    }
+
+    /// What is known of a certificate of a longer life stays as long, though the answer that
+    /// brought it may have been lost.
+    @Test func askingAgainShortensNothing() throws {
+        let token = try api.makeToken()
+        let request = try makeRequest()
+        let first = try api.join(token, csr: request).read(IssuedAnswer.self)
+        let short = ControlIdentity(
+            api.center, IdentityConfiguration(life: .seconds(5)),
+            clock: { [clock = api.clock] in clock.nanoseconds })
+        try short.configure()
+        let second = try api.join(token, csr: request).read(IssuedAnswer.self)
+        #expect(second.notAfter < first.notAfter)
+        let record = try #require(try api.identity.records().first)
+        #expect(record.keptUntil >= first.notAfter + CertificateRecord.slack)
+    }
+
+    /// Somebody takes a certificate back with another control plane, while this one is about to
+    /// note its renewal.
+    @Test func aRenewalUndoesNoRevocation() throws {
+        let issued = try api.joined()
+        let serial = try #require(CertificateSerial(try issued.facts.serial))
+        var record = try #require(try api.identity.record(serial.lineage))
+        record.revoked = api.clock.seconds
+        try api.center.commit(
+            StoreTransaction(changes: [.put(record.key, value: record.storeValue)]))
+        api.identity.renewals[serial.lineage] = {
+            var renewal = record
+            renewal.revoked = nil
+            renewal.issued += 1
+            return renewal
+        }()
+        api.identity.unwritten = [serial.lineage]
+        try turn(after: 1)
+        #expect(try list().certificates.first?.revoked != nil)
+    }
+
+    /// Nobody was here when the root ended: a start makes another, or nothing could ever begin.
+    @Test func aStartReplacesARootThatHasEnded() throws {
+        try api.joined()
+        let old = try api.identity.authority()
+        api.clock.nanoseconds = (old.issuer.notAfter + 1) * 1_000_000_000
+        let again = try ControlAPI.listener(api)
+        #expect(again.security.context != nil)
+        let new = try api.identity.authority()
+        #expect(new.phase == .steady && new.roots != old.roots)
+        api.certificate = nil
+        #expect(try api.join(try api.makeToken()).status == 200)
+    }
+
+    /// Whoever is told of changes is looked at again and again, whether he asks for something or
+    /// not.
+    @Test func membersAreLookedAt() throws {
+        let names = try api.joined().facts.names
+        api.proxies.members = [try api.identity.peer(names, at: .loopback(port: 1))]
+        try turn()
+        #expect(api.proxies.isMember == [true])
+        try turn(after: 101)
+        #expect(api.proxies.isMember == [false])
+        api.clock.nanoseconds -= 101_000_000_000
+        try turn(after: 0)
+        api.clock.now = api.clock.now + .seconds(1)
+        try turn()
+        #expect(api.proxies.isMember == [true])
+        _ = try api.ask("POST", "/v1/certificates/\(names.serial)/revoke")
+        api.clock.now = api.clock.now + .seconds(1)
+        try turn()
+        #expect(api.proxies.isMember == [false])
+    }
+
     @Test func removalOfAServiceTakesItsCertificatesAway() throws {
         try api.joined()
         #expect(try api.ask("DELETE", "/v1/services/default/echo").status == 200)
