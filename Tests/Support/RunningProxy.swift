@@ -12,6 +12,8 @@ public final class RunningProxy {
     /// Where each listener is bound, by name.
     public let listeners: [String: SocketAddress]
     public let admin: SocketAddress?
+    /// Its name in the mesh that it has joined; empty: it has joined none.
+    public let name: String
     /// Whatever it has said on standard error.
     private let errorLog: String
     private let folder: Scratch
@@ -21,6 +23,7 @@ public final class RunningProxy {
         var role: String
         var listeners: [String: String]
         var admin: String?
+        var proxy: String?
     }
 
     /// Starts one and waits until it says that it is ready.
@@ -48,6 +51,7 @@ public final class RunningProxy {
         }
         listeners = ready.listeners.compactMapValues { SocketAddress($0) }
         admin = ready.admin.flatMap { SocketAddress($0) }
+        name = ready.proxy ?? ""
     }
 
     /// One hop to `upstream`.

@@ -38,7 +38,11 @@ public struct Subscriber: Sendable {
     /// the owner's.
     public private(set) var view: ProxyView
     private var trusts: Bool
+    /// There are authorities that may do where the token's are not the server's.
+    private let hasOthers: Bool
     private var membership: Membership?
+    /// A watch was refused, and a new certificate was asked for on that account: once only.
+    private var hasRenewedToWatch = false
     /// It has an address at which it takes requests.
     private var registers: Bool
 
@@ -67,13 +71,15 @@ public struct Subscriber: Sendable {
     /// - Parameters:
     ///   - servers: how many there are, 1 or more.
     ///   - trusts: the mesh's authorities are known.
+    ///   - hasOthers: if not, some are known all the same, which may be those of the past.
     ///   - membership: of a certificate that there is: when to renew it, and when it ends.
     ///   - canJoin: there is a token.
     ///   - registers: it takes requests already.
     /// - Precondition: with neither certificate nor token nobody can be a member.
     public init(
-        servers: Int, view: ProxyView, trusts: Bool, membership: (Instant, Instant)?,
-        canJoin: Bool, registers: Bool, limits: SubscriberLimits = .init(), now: Instant,
+        servers: Int, view: ProxyView, trusts: Bool, hasOthers: Bool = false,
+        membership: (Instant, Instant)?, canJoin: Bool, registers: Bool,
+        limits: SubscriberLimits = .init(), now: Instant,
         random: SeededRandom
     ) {
         precondition(servers > 0, "a subscriber without a server")
@@ -81,6 +87,7 @@ public struct Subscriber: Sendable {
         self.servers = servers
         self.view = view
         self.trusts = trusts
+        self.hasOthers = hasOthers
         self.membership = membership.map { Membership(renewal: $0.0, expiry: $0.1) }
         self.canJoin = canJoin
         self.registers = registers
@@ -95,6 +102,11 @@ public struct Subscriber: Sendable {
     public mutating func take() -> [SubscriberCommand] {
         defer { commands = [] }
         return commands
+    }
+
+    /// The certificate has ended, and nothing is there to join anew with.
+    public func hasEnded(_ now: Instant) -> Bool {
+        !canJoin && membership.map { $0.expiry <= now } ?? true
     }
 
     /// Pushes come.
@@ -255,9 +267,12 @@ public struct Subscriber: Sendable {
     public mutating func certified(renewal: Instant, expiry: Instant, _ now: Instant) {
         let isFirst = finish(.join, now)
         guard isFirst || finish(.certificate, now) else { return }
-        membership = Membership(renewal: renewal, expiry: expiry)
+        // Bound: with whatever clocks, a proxy asks for no more than one in such a time.
+        membership = Membership(
+            renewal: max(renewal, now + limits.renewalLeast), expiry: expiry)
         renewals = 0
-        if isFirst { reconnect(now) }
+        // A watch that was refused to the one before is begun with this one.
+        if isFirst || watching == nil { reconnect(now) }
     }
 
     /// The certificate's end is nearer than it seemed: a clock has jumped.
@@ -270,6 +285,7 @@ public struct Subscriber: Sendable {
     public mutating func watchBegan(_ now: Instant) {
         guard let watch = calls.keys.first(where: \.isWatch), finish(watch, now) else { return }
         watching = now
+        hasRenewedToWatch = false
         trouble = nil
         nextHeartbeat = now + limits.heartbeat
         // Of what was asked before, `serves` may have changed.
@@ -303,10 +319,14 @@ public struct Subscriber: Sendable {
         let reason = "\(call.title): \(reason)"
         switch call {
         case .certificate:
+            guard watching != nil else { return lose(reason, now) }
             // The one that there is still holds.
             trouble = reason
             membership?.renewal = now + limits.renewal.delay(renewals, &random)
             renewals += 1
+        case .authorities where isFinal && hasOthers && !trusts:
+            trusts = true
+            lose(reason, now)
         case .authorities, .join:
             if isFinal, view.isEmpty {
                 commands += [.disconnect, .giveUp(reason)]
@@ -314,6 +334,11 @@ public struct Subscriber: Sendable {
             } else {
                 lose(reason, now)
             }
+        case .watch where isFinal && !hasRenewedToWatch:
+            // The certificate may be of what the service was called before.
+            hasRenewedToWatch = true
+            trouble = reason
+            self.call(.certificate, now)
         // A heartbeat or acknowledgement that is refused: the server does not know of the watch.
         case .watch, .heartbeat, .ack: lose(reason, now)
         case .leave: end()

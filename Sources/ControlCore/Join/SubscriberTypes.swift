@@ -63,6 +63,9 @@ public struct SubscriberLimits: Equatable, Sendable {
     /// Before another attempt. The cap leaves room in the 5 s within which a mesh is whole again
     /// after its control plane has come back.
     public var backoff = FullJitter(base: .milliseconds(250), cap: .seconds(3))
+    /// From one certificate to the next at least: less than half of the shortest life that there
+    /// is (`Authority.lives`).
+    public var renewalLeast = Duration.seconds(1)
     /// Before a renewal is asked for again.
     public var renewal = FullJitter(base: .milliseconds(500), cap: .seconds(30))
     /// A watch that has lived so long was a success: attempts count from 0 again.

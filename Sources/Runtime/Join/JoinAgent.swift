@@ -84,17 +84,24 @@ final class JoinAgent: CallOwner {
         var view = ProxyView(trustDomain: identity.trustDomain)
         var membership: (Instant, Instant)?
         if let kept {
-            let terms = try Self.terms(kept, folder?.path ?? "", now)
+            let validity = try Self.validity(kept, folder?.path ?? "")
+            let terms = JoinCredentials.Terms(validity, wall: Clock.wallNanoseconds(), now)
             membership = (terms.renewal, terms.expiry)
             lastQuarter = terms.lastQuarter
+            statistics.notAfter = validity.notAfter
             if let push = kept.view { try? view.apply(push) }
         }
         credentials = JoinCredentials(
             identity, token: token, own: kept?.credentials,
             authorities: kept?.authorities ?? [])
+        // The roots may have changed while nobody was here to hear of it.
+        let isOutdated =
+            membership.map { $0.1 <= now } ?? false
+            && credentials.isTokenNewer(wall: Clock.wallNanoseconds() / 1_000_000_000)
         subscriber = Subscriber(
-            servers: configuration.servers.count, view: view, trusts: kept != nil,
-            membership: membership, canJoin: token != nil, registers: false, now: now,
+            servers: configuration.servers.count, view: view,
+            trusts: kept != nil && !isOutdated, hasOthers: isOutdated, membership: membership,
+            canJoin: token != nil, registers: false, now: now,
             random: random)
         pushedAuthorities = view.authorities
         // One is closed while another is opened.
@@ -128,12 +135,13 @@ final class JoinAgent: CallOwner {
             trustDomain: token.trustDomain)
     }
 
-    private static func terms(
-        _ kept: JoinFolder.Contents, _ folder: String, _ now: Instant
-    ) throws(JoinError) -> JoinCredentials.Terms {
+    /// That of the certificate that was kept, which has to go with its key.
+    private static func validity(
+        _ kept: JoinFolder.Contents, _ folder: String
+    ) throws(JoinError) -> Validity {
         do throws(TLSError) {
-            let facts = try CertificateFacts(kept.credentials.certificate)
-            return .init(notAfter: facts.validity.notAfter, now)
+            _ = try TLSContext(server: TLSServerOptions(identity: kept.credentials))
+            return try CertificateFacts(kept.credentials.certificate).validity
         } catch {
             throw .file("\(folder)/identity.pem", reason: "\(error)")
         }
@@ -217,9 +225,19 @@ final class JoinAgent: CallOwner {
                 writingDue = now + Self.writing
             }
             subscriber.adopted(error: error, now)
+            if isRenamed { subscriber.renewSoon(now) }
         case .left: drainDue = now + Self.farewell
         case .giveUp(let reason): refusal = reason
         }
+    }
+
+    /// Whether the service has another identity than the certificate says: others ask for that.
+    private var isRenamed: Bool {
+        let mesh = subscriber.view.mesh
+        guard let identity = mesh.services[service].flatMap(mesh.identity),
+            let name = credentials.name
+        else { return false }
+        return identity.rawValue != name
     }
 
     private func noteTrouble() {
@@ -308,7 +326,9 @@ final class JoinAgent: CallOwner {
         switch event {
         case .opened: subscriber.connected(now)
         case .alive: subscriber.heard(now)
-        case .closed(let reason): lost(reason)
+        case .closed(let reason):
+            let ended = "; its certificate has ended, and there is no token to join anew with"
+            lost(subscriber.hasEnded(now) ? reason + ended : reason)
         case .began(let number):
             if calls[number] != nil { subscriber.watchBegan(now) }
         case .line(_, let line): heard(line)
@@ -349,10 +369,10 @@ extension JoinAgent {
         do throws(JoinFailure) {
             let request = try request(call)
             lastNumber += 1
-            calls[lastNumber] = call
             guard let connection, connection.ask(request, number: lastNumber) else {
                 throw JoinFailure("the connection takes no more")
             }
+            calls[lastNumber] = call
         } catch {
             subscriber.refused(call, error.reason, isFinal: error.isFinal, now)
         }
@@ -428,7 +448,8 @@ extension JoinAgent {
         guard let answer = JoinText.decode(JoinText.Certificate.self, body) else {
             throw JoinFailure("the answer is no certificate")
         }
-        try credentials.install(answer)
+        let wall = Clock.wallNanoseconds()
+        try credentials.install(answer, wall: wall / 1_000_000_000)
         statistics.certificates += 1
         statistics.notAfter = answer.notAfter
         if let folder, let own = credentials.own {
@@ -440,7 +461,7 @@ extension JoinAgent {
         }
         // From now on it is what the proxy shows.
         if let reason = serveView() { standardError("the new certificate is not shown: \(reason)") }
-        let terms = JoinCredentials.Terms(notAfter: answer.notAfter, now)
+        let terms = JoinCredentials.Terms(answer.validity, wall: wall, now)
         lastQuarter = terms.lastQuarter
         return terms
     }

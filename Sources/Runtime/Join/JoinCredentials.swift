@@ -29,29 +29,36 @@ struct JoinCredentials {
         /// to only where a clock has jumped, or the machine has slept.
         var lastQuarter: Int64
 
-        /// - Parameter notAfter: the end, seconds since 1970.
-        init(notAfter: Int64, _ now: Instant) {
+        /// - Parameters:
+        ///   - validity: as the certificate says it.
+        ///   - wall: CLOCK_REALTIME, nanoseconds. Where it is behind the clock of whoever has
+        ///     issued the certificate, that one counts: to others it ends by theirs.
+        init(_ validity: Validity, wall: Int64, _ now: Instant) {
             var random = SystemRandomNumberGenerator()
-            let wall = Clock.wallNanoseconds()
+            let issued = Self.nanoseconds(validity.notBefore + Authority.backdating)
+            let present = max(wall, issued)
             renewal = CertificateRenewal.due(
-                received: now, wall: wall, notAfter: notAfter, random: &random)
+                received: now, wall: present, notAfter: validity.notAfter, random: &random)
             // Bound: what a clock that is far off makes of it is no more than a year.
-            let left = min(
-                max(
-                    0,
-                    notAfter.multipliedReportingOverflow(by: 1_000_000_000)
-                        .partialValue - wall), Self.year)
+            let left = min(max(0, Self.nanoseconds(validity.notAfter) - present), Self.year)
             expiry = now + .nanoseconds(left)
             lastQuarter = wall + left - left / 4
         }
 
         private static let year: Int64 = 366 * 86_400 * 1_000_000_000
+
+        private static func nanoseconds(_ seconds: Int64) -> Int64 {
+            // Bound: some 290 years, so that no difference of two overflows.
+            min(max(0, seconds), .max / 2_000_000_000) * 1_000_000_000
+        }
     }
 
     let identity: JoinIdentity
     private let token: JoinToken?
     /// Certificate and key; nil: the proxy has not joined.
-    private(set) var own: TLSIdentity?
+    private(set) var own: TLSIdentity? { didSet { name = Self.name(of: own) } }
+    /// Whom the certificate names.
+    private(set) var name: String?
     /// PEM: whom it trusts.
     private(set) var authorities: [UInt8] = []
     /// The key of a certificate that is asked for. It stays until there is one: a token that is
@@ -67,7 +74,12 @@ struct JoinCredentials {
         self.identity = identity
         self.token = token
         self.own = own
+        name = Self.name(of: own)
         self.authorities = authorities
+    }
+
+    private static func name(of identity: TLSIdentity?) -> String? {
+        identity.flatMap { try? CertificateFacts($0.certificate) }?.names.uris.first
     }
 
     /// Takes other authorities.
@@ -113,11 +125,29 @@ struct JoinCredentials {
         }
     }
 
+    /// Whether the token may say of authorities that are not held that they are the mesh's: one
+    /// that has not ended was made by somebody who knows.
+    /// - Parameter wall: seconds since 1970.
+    func isTokenNewer(wall: Int64) -> Bool {
+        guard let token, wall < token.notAfter else { return false }
+        let held = (try? CertificateFacts.all(authorities))?.map(\.digest) ?? []
+        return !token.roots.allSatisfy(held.contains)
+    }
+
     /// Takes a certificate over that was asked for.
-    mutating func install(_ answer: JoinText.Certificate) throws(JoinFailure) {
+    /// - Parameter wall: seconds since 1970.
+    mutating func install(
+        _ answer: JoinText.Certificate, wall: Int64
+    ) throws(JoinFailure) {
         guard let key else { throw JoinFailure("a certificate that was not asked for") }
         guard answer.service == identity.service, answer.trustDomain == identity.trustDomain
         else { throw JoinFailure("the certificate is of \(answer.service)") }
+        // It would be renewed, and looked upon as ended, for ever; and what others show, too.
+        guard answer.notAfter > wall else {
+            throw JoinFailure(
+                "the certificate has ended \(wall - answer.notAfter) s ago by this machine's "
+                    + "clock, which must be wrong, or the control plane's")
+        }
         let new = TLSIdentity(certificate: Array(answer.certificate.utf8), key: key)
         do throws(TLSError) {
             // It belongs to the key, or it would fail only when it is shown.
@@ -140,7 +170,7 @@ struct JoinCredentials {
         case .anybody: options.believesAnybody = true
         case .authorities, .mutual:
             options.authorities = authorities
-            options.names = ["spiffe://\(identity.trustDomain)/control"]
+            options.names = [SPIFFEID.control(of: identity.trustDomain)]
             if trust == .mutual { options.identity = own }
         }
         do throws(TLSError) {

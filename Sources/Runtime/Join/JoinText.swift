@@ -3,6 +3,7 @@
 import ControlCore
 import FoundationEssentials
 import Model
+import Secure
 
 /// The bodies of requests, and what answers say.
 enum JoinText {
@@ -14,12 +15,16 @@ enum JoinText {
         var authorities: String
         var service: String
         var trustDomain: String
-        /// The end of the leaf, seconds since 1970.
+        /// From when until when the leaf is valid, seconds since 1970.
+        var notBefore: Int64
         var notAfter: Int64
+
+        var validity: Validity { Validity(notBefore: notBefore, notAfter: notAfter) }
 
         enum CodingKeys: String, CodingKey {
             case certificate, authorities, service
             case trustDomain = "trust_domain"
+            case notBefore = "not_before"
             case notAfter = "not_after"
         }
     }

@@ -2,6 +2,7 @@
 
 import Base
 import ControlCore
+import Glibc
 public import Model
 import Posix
 
@@ -14,7 +15,11 @@ extension JoinAgent: ProxyCompanion {
 /// A proxy of a mesh.
 public final class JoinedProxy {
     private let reactor: Reactor
+    /// Those that come before there is a server, which reads them itself.
+    private let signals: Signals
     private let agent: JoinAgent
+
+    private static let signalsToken: UInt64 = 0
 
     /// Its name in the mesh.
     public var name: String { agent.identity.proxy }
@@ -28,7 +33,10 @@ public final class JoinedProxy {
     ) throws(JoinError) {
         Signals.ignoreBrokenPipes()
         do throws(SystemError) {
+            // Before the first thread, and before anything that a signal could cut short.
+            signals = try Signals([SIGTERM, SIGINT, SIGHUP])
             reactor = try Reactor()
+            try reactor.add(reading: signals.descriptor, token: Self.signalsToken)
         } catch {
             throw .system(error)
         }
@@ -36,11 +44,12 @@ public final class JoinedProxy {
     }
 
     /// Joins, and serves until SIGTERM or SIGINT; then it leaves, and lets requests in flight end.
+    /// SIGHUP changes nothing, as the mesh says what is served.
     /// With what it has kept it serves at once, whether there is a control plane or not.
     /// - Parameter ready: is called when it serves.
     /// - Throws: where the mesh does not let it in, or the process lacks what it needs.
     public func run(_ ready: (ProxyServer) -> Void) throws(JoinError) {
-        let (configuration, material) = try join()
+        guard let (configuration, material) = try join() else { return }
         let server: ProxyServer
         do throws(ProxyStartError) {
             server = try ProxyServer(configuration, material) { nil }
@@ -61,14 +70,20 @@ public final class JoinedProxy {
     }
 
     /// Waits until there is something to serve.
-    private func join() throws(JoinError) -> (ProxyConfiguration, TLSMaterial) {
+    /// - Returns: nil: SIGTERM or SIGINT has come before.
+    private func join() throws(JoinError) -> (ProxyConfiguration, TLSMaterial)? {
+        defer { reactor.remove(signals.descriptor) }
         while true {
             if let current = agent.current {
                 return (current.configuration, current.material)
             }
             if let refusal = agent.refusal { throw .refused(refusal) }
             let count = reactor.wait(until: agent.deadline, now: Clock.now())
-            for index in 0..<count { _ = agent.handle(reactor.ready(index)) }
+            for index in 0..<count where !agent.handle(reactor.ready(index)) {
+                while let signal = signals.next() {
+                    if signal != SIGHUP { return nil }
+                }
+            }
             agent.turnEnds(Clock.now())
         }
     }

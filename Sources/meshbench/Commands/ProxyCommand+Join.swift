@@ -55,7 +55,7 @@ func runJoined(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
     } catch {
         let code: ExitCode
         switch error {
-        case .malformedToken, .noToken, .otherProxy: code = .badScenario
+        case .malformedToken, .noToken, .otherProxy, .file, .folder: code = .badScenario
         default: code = .failed
         }
         throw CommandFailure(code: code, message: "meshbench proxy: \(error)")

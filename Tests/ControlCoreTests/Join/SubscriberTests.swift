@@ -228,6 +228,78 @@ import Testing
         #expect(subscriber.take() == [.call(.certificate)])
     }
 
+    /// A clock that is ahead makes every certificate look as if it had ended. They are asked for
+    /// once a second, and not one after the other without end.
+    @Test func certificatesThatHaveEndedAreNotAskedForWithoutEnd() {
+        var subscriber = Self.watching()
+        var asked = 0
+        for step in 0..<1000 {
+            let now = Instant.zero + .seconds(1000) + .milliseconds(Int64(step))
+            subscriber.tick(now)
+            for command in subscriber.take() {
+                guard case .call(let call) = command else { continue }
+                if call == .certificate {
+                    asked += 1
+                    subscriber.certified(renewal: now, expiry: now, now)
+                } else {
+                    subscriber.answered(call, now)
+                }
+            }
+        }
+        #expect(asked == 1)
+    }
+
+    /// A service was given another identity: the certificate that is shown no longer lets the
+    /// watch begin, and the next one does. Once only: else the server may have other reasons.
+    @Test func aWatchThatIsRefusedIsTriedWithANewCertificate() {
+        var subscriber = Self.member()
+        subscriber.tick(.zero)
+        subscriber.connected(.zero)
+        let watch = SubscriberCall.watch(held: nil, registers: false)
+        #expect(subscriber.take().last == .call(watch))
+        subscriber.refused(watch, "403", isFinal: true, .zero)
+        #expect(subscriber.take() == [.call(.certificate)])
+        subscriber.certified(
+            renewal: .zero + .seconds(500), expiry: .zero + .seconds(1000), .zero)
+        #expect(subscriber.take() == [.disconnect, .connect(server: 0, .mutual)])
+        subscriber.connected(.zero)
+        #expect(subscriber.take() == [.call(watch)])
+        subscriber.refused(watch, "403", isFinal: true, .zero)
+        #expect(subscriber.take() == [.disconnect])
+        // A refusal of the certificate is one of the watch.
+        var other = Self.member()
+        other.tick(.zero)
+        other.connected(.zero)
+        other.refused(watch, "403", isFinal: true, .zero)
+        other.refused(.certificate, "403", isFinal: true, .zero)
+        #expect(other.take().last == .disconnect)
+    }
+
+    /// A token may name newer roots than those that were kept, or older ones.
+    @Test func authoritiesOfTheTokenComeBeforeThoseOfThePast() throws {
+        var view = ProxyView(trustDomain: "mesh.test")
+        try view.apply(Self.push(3, "cart"))
+        func start() -> Subscriber {
+            var subscriber = Subscriber(
+                servers: 1, view: view, trusts: false, hasOthers: true,
+                membership: (.zero, .zero), canJoin: true, registers: false, now: .zero,
+                random: SeededRandom(seed: 1))
+            subscriber.tick(.zero)
+            subscriber.connected(.zero)
+            return subscriber
+        }
+        var newer = start()
+        #expect(newer.take() == [.connect(server: 0, .anybody), .call(.authorities)])
+        newer.trusted(.zero)
+        #expect(newer.take() == [.disconnect, .connect(server: 0, .authorities)])
+        var older = start()
+        _ = older.take()
+        older.refused(.authorities, "none that the token names", isFinal: true, .zero)
+        #expect(older.take() == [.disconnect])
+        older.tick(older.deadline)
+        #expect(older.take() == [.connect(server: 0, .authorities)])
+    }
+
     /// A server that does not know of the watch is left.
     @Test func anUnknownWatchIsBegunAnew() {
         var subscriber = Self.watching()

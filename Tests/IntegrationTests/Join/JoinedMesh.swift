@@ -64,13 +64,42 @@ final class JoinedMesh {
 
     /// Waits until the control plane has a text to say of something.
     func wait(for text: String, in target: String) throws {
-        let deadline = Clock.now() + RawConnection.patience
-        while true {
+        try waitUntil { () throws -> (Bool, String) in
             let said = try control.ask("GET", target).text
-            if said.contains(text) { return }
-            guard Clock.now() < deadline else { throw WireFailure.unexpected(said) }
-            Clock.sleep(until: Clock.now() + .milliseconds(10))
+            return (said.contains(text), said)
         }
+    }
+
+    /// Waits until these proxies hold what the mesh is now, and have said so.
+    func wait(forAllOf names: [String]) throws {
+        struct Proxies: Decodable {
+            struct Proxy: Decodable {
+                var proxy: String
+                var sent: UInt64
+                var acknowledged: UInt64
+            }
+            var proxies: [Proxy]
+        }
+        try waitUntil { () throws -> (Bool, String) in
+            let said = try control.ask("GET", "/v1/proxies").text
+            let all = try JSONDecoder().decode(Proxies.self, from: Data(said.utf8)).proxies
+            let isThere = names.allSatisfy { name in
+                all.contains { $0.proxy == name && $0.sent > 0 && $0.acknowledged == $0.sent }
+            }
+            return (isThere, said)
+        }
+    }
+}
+
+/// Asks again and again until it is so.
+/// - Parameter condition: whether it is so, and what was found.
+func waitUntil(_ condition: () throws -> (Bool, String)) throws {
+    let deadline = Clock.now() + RawConnection.patience
+    while true {
+        let (isSo, found) = try condition()
+        if isSo { return }
+        guard Clock.now() < deadline else { throw WireFailure.unexpected(found) }
+        Clock.sleep(until: Clock.now() + .milliseconds(10))
     }
 }
 
@@ -138,14 +167,18 @@ final class SteadyCaller: Sendable {
         }
     }
 
-    /// Waits until so long no answer of that size has come.
-    func wait(forNoneOf size: Int, within span: Duration = .milliseconds(300)) throws {
+    /// Waits until so many answers in a row were of other sizes. Requests go on all the while, so
+    /// that it says nothing of a caller that is stuck.
+    func wait(forNoneOf size: Int, in count: Int = 60) throws {
         let deadline = Clock.now() + RawConnection.patience
+        var (last, total) = (-1, 0)
         while true {
-            let before = seen.sizes[size] ?? 0
-            Clock.sleep(until: Clock.now() + span)
-            if (seen.sizes[size] ?? 0) == before { return }
+            let seen = seen
+            let answers = seen.answers.values.reduce(0, +)
+            if seen.sizes[size] ?? 0 != last { (last, total) = (seen.sizes[size] ?? 0, answers) }
+            if answers >= total + count { return }
             guard Clock.now() < deadline else { throw WireFailure.unexpected("\(seen)") }
+            Clock.sleep(until: Clock.now() + .milliseconds(5))
         }
     }
 }

@@ -86,35 +86,44 @@ import Testing
         try mesh.delete("routes/shop/all")
         try caller.wait(forMoreOf: 200)
         #expect(caller.seen.failures == [])
-        // Clients stop to speak TLS, and begin again.
-        for mode in ["off", "strict"] {
-            try mesh.apply(Self.cart(mode))
-            Clock.sleep(until: Clock.now() + .seconds(11))
-            try caller.wait(forMoreOf: 200)
-            #expect(caller.seen.failures == [])
-            let inbound = try #require(second.listeners["inbound"])
-            let plain = try Program.run(
-                "curl", ["-sS", "-m", "20", "-o", "/dev/null", "http://\(inbound)/"])
-            #expect((plain.end == .exited(0)) == (mode == "off"))
-        }
-        try outage(mesh, caller, apps)
-        _ = next
-    }
-
-    private func outage(
-        _ mesh: JoinedMesh, _ caller: SteadyCaller, _ apps: [RunningApp]
-    ) throws {
-        mesh.kill()
-        Clock.sleep(until: Clock.now() + .seconds(3))
+        // Clients stop to speak TLS, and begin again; meanwhile the control plane dies and comes
+        // back.
+        try mesh.apply(Self.cart("off"))
+        try wait(for: web, toSpeakTLS: false)
         try caller.wait(forMoreOf: 200)
-        try mesh.restart()
-        let third = try mesh.join("shop/cart", app: apps[0])
-        try caller.wait(forMoreOf: 100)
-        // Longer than a registration lives: all of them were renewed.
-        Clock.sleep(until: Clock.now() + .seconds(12))
+        #expect(try Self.takesCleartext(second))
+        try mesh.apply(Self.cart("strict"))
+        try mesh.wait(forAllOf: [second.name, web.name])
+        mesh.kill()
+        try waitUntil { (try web.admin("/stats").text.contains("join_connected 0"), "connected") }
+        try caller.wait(forMoreOf: 200)
+        try wait(for: web, toSpeakTLS: true)
+        try waitUntil { (try !Self.takesCleartext(second), "cleartext is taken") }
         try caller.wait(forMoreOf: 200)
         #expect(caller.seen.failures == [])
-        _ = third
+        try mesh.restart()
+        try mesh.wait(forAllOf: [second.name, web.name])
+        // Registrations were those of the process that died: they are renewed at this one.
+        let third = try mesh.join("shop/cart", app: apps[0])
+        try caller.wait(forMoreOf: 100)
+        try caller.wait(forMoreOf: 200)
+        #expect(caller.seen.failures == [])
+        _ = (next, third)
+    }
+
+    private func wait(for proxy: RunningProxy, toSpeakTLS speaks: Bool) throws {
+        try waitUntil {
+            let config = try proxy.admin("/config").text
+            // Of services only this one is changed: the others speak it all the while.
+            return (config.contains("ns/shop/sa/cart") == speaks, config)
+        }
+    }
+
+    private static func takesCleartext(_ proxy: RunningProxy) throws -> Bool {
+        let inbound = try #require(proxy.listeners["inbound"])
+        return try Program.run(
+            "curl", ["-sS", "-m", "20", "-o", "/dev/null", "http://\(inbound)/"]
+        ).end == .exited(0)
     }
 
     /// What was learnt is enough to start with, and nobody but its owner can read it.
@@ -151,11 +160,53 @@ import Testing
         _ = cart
     }
 
+    /// SIGHUP changes nothing, before there is anything to serve as after; SIGTERM ends it in order
+    /// in either case.
+    @Test func signalsWhileItWaits() throws {
+        let mesh = try JoinedMesh(Self.services)
+        let token = try mesh.token("shop/web")
+        mesh.kill()
+        /// One that has found nobody.
+        func start(_ name: String) throws -> Process {
+            let errors = mesh.scratch.path(name)
+            let process = try Process(
+                ProcessCommand(
+                    name: "proxy", program: try Program.meshbench(),
+                    arguments: ["proxy", "--join", "\(mesh.proxies)", "--token-file", token],
+                    output: .pipe, errorLog: errors))
+            try waitUntil {
+                let said = tail(of: errors, lines: 5).joined()
+                return (said.contains("control plane: "), said)
+            }
+            return process
+        }
+        let one = try start("one")
+        one.send(SIGHUP)
+        one.send(SIGTERM)
+        #expect(one.wait(until: Clock.now() + RawConnection.patience) == .exited(0))
+        let two = try start("two")
+        two.send(SIGHUP)
+        try mesh.restart()
+        let line = try #require(try Program.nextLine(of: two))
+        #expect(String(decoding: line, as: UTF8.self).contains("\"ready\""))
+        two.send(SIGHUP)
+        try mesh.wait(for: "\"service\":\"shop/web\"", in: "/v1/proxies")
+        two.send(SIGTERM)
+        #expect(two.wait(until: Clock.now() + RawConnection.patience) == .exited(0))
+    }
+
     @Test func refusalsSayWhy() throws {
         let mesh = try JoinedMesh(Self.services)
         let used = try mesh.token("shop/web")
         let first = try RunningProxy(["--join", "\(mesh.proxies)", "--token-file", used])
         let other = try JoinedMesh(Self.services)
+        func folder(_ identity: String) throws -> String {
+            let folder = mesh.scratch.path("folder")
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true)
+            try Data(identity.utf8).write(to: URL(filePath: "\(folder)/proxy.json"))
+            return folder
+        }
         let cases: [([String], String)] = [
             (["--join", "\(mesh.proxies)", "--token-file", used], "has been used"),
             (
@@ -163,13 +214,16 @@ import Testing
                 "none of the server's authorities is one that the token names"
             ),
             (["--join", "\(mesh.proxies)", "--token-file", "/dev/null"], "no token"),
+            (["--join", "\(mesh.proxies)", "--state", try folder("{}")], "who this is"),
         ]
         for (words, reason) in cases {
             let error = mesh.scratch.path("error")
             let run = try Program.run(
                 "sh",
                 ["-c", "\"$0\" proxy \"$@\" 2>\(error)", try Program.meshbench()] + words)
-            #expect(run.end != .exited(0))
+            // A token or folder that is of no use, or a mesh that does not want it.
+            let isOwn = reason == "no token" || reason == "who this is"
+            #expect(run.end == .exited(isOwn ? 65 : 1))
             let said = try String(contentsOfFile: error, encoding: .utf8)
             #expect(said.contains(reason), "\(said)")
         }
