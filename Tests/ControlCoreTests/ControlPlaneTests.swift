@@ -103,6 +103,43 @@ private func checkAgreement(_ plane: ControlPlane, _ store: PlaneStore) throws {
         try checkAgreement(plane, store)
     }
 
+    /// A copy of a shared store that was out of touch tells at once, as one commit, what others
+    /// and this one have done meanwhile.
+    @Test func othersChangesInTheCommitOfAnOwnOne() throws {
+        var plane = try plane(store)
+        _ = try apply(
+            &plane,
+            [service("a"), endpoint("a-1", of: "a", port: 1), endpoint("a-2", of: "a", port: 2)])
+        plane.follow(store.state)
+        var copy = store.state
+        // A process's lease ends, and somebody else changes one key; then comes this one's change.
+        let other = StoreKey("endpoints/default/a-2")
+        let drained =
+            "{\"kind\":\"endpoint\",\"name\":\"a-2\",\"service\":\"a\","
+            + "\"address\":\"127.0.0.1:2\",\"health\":\"draining\"}"
+        for change in [
+            StoreTransaction.Change.delete(StoreKey("endpoints/default/a-1")),
+            .put(other, value: Array(drained.utf8)),
+        ] {
+            let plan = store.state.plan([.transaction(StoreTransaction(changes: [change]))])
+            store.state.accept(plan, now: .zero)
+        }
+        _ = plane.takeNews()
+        let outcome = try apply(&plane, [service("b")])
+        copy.catchUp(store.state.entries(prefix: StoreKey("")), revision: outcome.revision)
+        plane.follow(copy)
+        #expect(plane.mesh == (try ControlPlane(store.state, codec: .json)).mesh)
+        guard case .changes(let changes) = plane.takeNews() else {
+            Issue.record("replaced")
+            return
+        }
+        // Each once: the own one is not told again.
+        #expect(
+            changes.map(\.key.path).sorted() == [
+                "endpoints/default/a-1", "endpoints/default/a-2", "services/default/b",
+            ])
+    }
+
     @Test func whatDoesNotHoldTogetherChangesNothing() throws {
         var plane = try plane(store)
         _ = try apply(&plane, [service("a"), endpoint("a-1", of: "a", port: 1)])

@@ -32,7 +32,7 @@ public struct ControlPlane: Sendable {
     private let codec: MeshCodec
     /// The store has been followed up to this revision.
     private var followed: UInt64
-    /// The last revision made from here, which the mesh holds already.
+    /// The last revision made from here, whose puts the mesh holds already; 0: none.
     private var own: UInt64 = 0
     /// What has become of the mesh since somebody asked.
     private var news = MeshNews.changes([])
@@ -55,12 +55,13 @@ public struct ControlPlane: Sendable {
         guard store.revision != followed || store.replacements != replacements else { return }
         let events = store.events(after: followed)
         if case .commits(let commits) = events, store.replacements == replacements {
-            for commit in commits where commit.revision != own {
-                for change in commit.changes { take(change, commit.revision) }
+            for commit in commits {
+                for change in commit.changes where !isOwn(change) { take(change, commit.revision) }
             }
         } else {
             mesh = MeshState()
             news = .replaced
+            own = 0
             for entry in Self.declarations(in: store) { take(.put(entry), store.revision) }
             lastChange = store.revision
         }
@@ -72,6 +73,13 @@ public struct ControlPlane: Sendable {
     public mutating func takeNews() -> MeshNews {
         defer { news = .changes([]) }
         return news
+    }
+
+    /// Whether a put was made here last, so that it need not be read. The commit that it comes in
+    /// does not say: a copy that has caught up holds changes of others at the same revision.
+    private func isOwn(_ change: StoreChange) -> Bool {
+        guard case .put(let entry) = change else { return false }
+        return entry.modRevision == own
     }
 
     private mutating func take(_ change: StoreChange, _ revision: UInt64) {
