@@ -35,7 +35,7 @@ public struct StoreEntry: Equatable, Sendable, SortedElement {
 /// A promise to be heard of.
 struct StoreLease: Equatable, SortedElement {
     var id: UInt64
-    /// 0: somebody else's, in a store that several share.
+    /// 0: not known; it was granted by way of somebody else, in a store that several share.
     var life: Duration
     /// In no order. Bound: `StoreLimits.leaseKeys`.
     var keys: [StoreKey] = []
@@ -155,22 +155,24 @@ public struct StoreContents: Sendable {
         }
     }
 
-    /// Becomes what is given; the leases that are known stay.
+    /// Becomes what is given. Of leases, those that hold keys are known.
     mutating func replace(_ others: [StoreEntry], revision: UInt64) {
         self.revision = revision
-        let before = entries
-        before.forEach { drop($0.key) }
+        entries = SortedTable()
+        leases = SortedTable()
+        byteCount = 0
         for entry in others { take(entry) }
     }
 
+    /// Takes in a lease that was granted. It is known until it has held keys and holds none any
+    /// more: nobody says when one ends of which nobody asks.
     mutating func follow(lease id: UInt64, life: Duration) {
         leases.put(StoreLease(id: id, life: life, keys: leases[id]?.keys ?? []))
     }
 
+    /// Takes out a lease that holds nothing; others go with the last of their keys.
     mutating func forget(lease id: UInt64) {
-        guard var lease = leases[id] else { return }
-        lease.life = .zero
-        if lease.keys.isEmpty { leases.remove(id) } else { leases.put(lease) }
+        if leases[id]?.keys.isEmpty == true { leases.remove(id) }
     }
 
     private mutating func take(_ entry: StoreEntry) {
@@ -187,9 +189,7 @@ public struct StoreContents: Sendable {
         guard let entry = entries.remove(key) else { return }
         byteCount -= entry.byteCount
         detach(key, from: entry.lease)
-        if let lease = leases[entry.lease], lease.keys.isEmpty, lease.life == .zero {
-            leases.remove(entry.lease)
-        }
+        forget(lease: entry.lease)
     }
 
     // MARK: Parts of a record

@@ -57,7 +57,7 @@ public enum StoreLog {
     }
 
     /// Bytes of the record that the request makes, or a few more.
-    static func byteCount(_ request: StoreRequest) -> Int {
+    public static func byteCount(_ request: StoreRequest) -> Int {
         guard case .transaction(let transaction) = request else { return 16 }
         var size = 4
         for change in transaction.changes {

@@ -68,11 +68,9 @@ public struct StoreState: Sendable {
         history.events(after: revision, limit: limit)
     }
 
-    /// How long a lease lasts without being refreshed; nil if there is none of that number that
-    /// was granted here.
-    public func life(ofLease lease: UInt64) -> Duration? {
-        contents.leases[lease].flatMap { $0.life > .zero ? $0.life : nil }
-    }
+    /// How long a lease lasts without being refreshed; nil if there is none of that number. In a
+    /// copy of a store that several share, zero: it was granted by way of somebody else.
+    public func life(ofLease lease: UInt64) -> Duration? { contents.leases[lease]?.life }
 
     /// Whether keys are under a lease.
     public func holdsKeys(lease: UInt64) -> Bool { contents.leases[lease]?.keys.isEmpty == false }
@@ -173,8 +171,8 @@ public struct StoreState: Sendable {
         contents.follow(lease: lease, life: life)
     }
 
-    /// Forgets a lease that has ended in the store of which this is a copy. Its keys go when that
-    /// store says so.
+    /// Forgets a lease that has ended in the store of which this is a copy, or is not to be used.
+    /// Where it holds keys it goes with them, when that store says so.
     public mutating func forget(lease: UInt64) { contents.forget(lease: lease) }
 
     /// Checks what must hold between the parts.

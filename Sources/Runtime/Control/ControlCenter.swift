@@ -28,6 +28,8 @@ final class ControlCenter {
     /// How often a change is tried that others come before. Each time one of them has got on, so
     /// that only many at once make it fail.
     private static var attempts: Int { 16 }
+    /// Past which it is not tried again: everybody waits for it.
+    private static var attemptsTime: Duration { .seconds(1) }
     /// How long after a lease could not be ended it is tried again.
     private static var patience: Duration { .seconds(1) }
 
@@ -54,7 +56,9 @@ final class ControlCenter {
     ) throws(ControlRefusal) -> ControlOutcome {
         let writer = ControlWriter(store)
         defer { note(writer) }
-        for _ in 0..<Self.attempts {
+        let until = Clock.now() + Self.attemptsTime
+        for attempt in 0..<Self.attempts {
+            if attempt > 0, Clock.now() > until { break }
             plane.follow(store.state)
             do throws(ControlRefusal) {
                 return try plane.perform(change, dryRun: dryRun, in: writer)
@@ -94,12 +98,18 @@ final class ControlCenter {
         guard case .granted(let lease) = answer else {
             throw .full("there can be no more leases")
         }
-        // If that fails, the lease ends by itself.
-        _ = try perform(.register(endpoint, lease: lease))
+        do throws(ControlRefusal) {
+            _ = try perform(.register(endpoint, lease: lease))
+        } catch {
+            // Where that fails too, it ends by itself.
+            _ = try? store.commit(.revoke(lease: lease), now: now)
+            throw error
+        }
     }
 
-    /// Gives a registered endpoint its whole life again.
-    /// - Returns: false: it is not registered, or by way of another control plane.
+    /// Gives a registered endpoint its whole life again, by way of whichever control plane it was
+    /// registered.
+    /// - Returns: false: it is not registered.
     func refresh(_ key: MeshKey, now: Instant) -> Bool {
         guard let lease = store.state.entry(StoreKey(key.path))?.lease, lease != 0 else {
             return false

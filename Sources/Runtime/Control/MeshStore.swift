@@ -15,7 +15,8 @@ protocol MeshStore: AnyObject {
     /// - Throws: where nothing was changed, as far as is known: see `StoreFault`.
     func commit(_ request: StoreRequest, now: Instant) throws(StoreFault) -> StoreAnswer
 
-    /// Gives a lease its whole life again; nil if there is none of that number.
+    /// Gives a lease its whole life again, by way of whomever it was granted.
+    /// - Returns: its life, zero if that is not known; nil if there is none of that number.
     func refresh(lease: UInt64, now: Instant) -> Duration?
 
     /// Ends leases that were not refreshed in time, at most `limit` of them, with their keys. Where

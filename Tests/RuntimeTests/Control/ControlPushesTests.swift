@@ -216,6 +216,20 @@ private func endpoint(
         #expect(try mesh.status("leave", "{\"proxy\":\"p\"}", .of("default/a", "p")).0 == 404)
     }
 
+    /// What cannot be registered leaves nothing behind.
+    @Test func refusedRegistrationsLeaveNoLease() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let endpoint = MeshEndpoint("p", service: "nobody", address: "127.0.0.1:9")
+        #expect(throws: ControlRefusal.self) {
+            try mesh.center.register(endpoint, life: ControlPushes.life, now: mesh.now)
+        }
+        #expect(mesh.center.store.state.nextExpiry == nil)
+        let good = MeshEndpoint("p", service: "a", address: "127.0.0.1:9")
+        try mesh.center.register(good, life: ControlPushes.life, now: mesh.now)
+        #expect(mesh.center.store.state.nextExpiry != nil)
+    }
+
     /// Coming back writes nothing, and a process that is started again takes its address over.
     @Test func registrationsAreTakenOver() throws {
         let mesh = try Mesh()

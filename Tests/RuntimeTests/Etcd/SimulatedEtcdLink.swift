@@ -78,6 +78,8 @@ final class SimulatedEtcdLink: EtcdLink {
     /// Brings everything that there is.
     func settle() {
         isFaulty = false
+        // By then a commit that has failed is forgotten.
+        now = now + .seconds(10)
         for _ in 0..<200 {
             now = now + .milliseconds(1)
             step()

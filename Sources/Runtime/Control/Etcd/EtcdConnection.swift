@@ -6,6 +6,7 @@ import ControlCore
 public import Model
 import Posix
 import Secure
+import Synchronization
 
 /// Where an etcd is.
 public struct EtcdConfiguration: Equatable, Sendable {
@@ -22,19 +23,30 @@ public struct EtcdConfiguration: Equatable, Sendable {
 }
 
 /// A member of the cluster, and how it is spoken to.
-struct EtcdServer: Sendable {
+final class EtcdServer: Sendable {
+    typealias Meaning = Result<[SocketAddress], ServiceClientError.Cause>
+
     /// `host:port`
     let name: String
     private let context: TLSContext?
+    private let resolve: @Sendable (String) -> Meaning
+    /// What the name was last found to mean, or why it means nothing.
+    private let addresses: Mutex<Meaning>
 
-    init(_ name: String, tls: ClientTLS?) throws(TLSFileError) {
+    /// Looks the name up, unless it is an address: nothing bounds how long that takes.
+    init(
+        _ name: String, tls: ClientTLS?,
+        resolve: @escaping @Sendable (String) -> Meaning = EtcdServer.resolve
+    ) throws(TLSFileError) {
         self.name = name
+        self.resolve = resolve
         context = try tls.map { tls throws(TLSFileError) in
             var tls = tls
             if tls.serverName == nil { tls.serverName = Self.host(of: name) }
             return try TLSFiles.context(
                 tls, try TLSFiles.clientOptions(tls, protocols: ["http/1.1"]))
         }
+        addresses = Mutex(resolve(name))
     }
 
     private static func host(of server: String) -> String {
@@ -42,16 +54,29 @@ struct EtcdServer: Sendable {
         return String(host.hasPrefix("[") ? host.dropFirst().dropLast() : host)
     }
 
-    func connect(until deadline: Instant) throws(ServiceClientError.Cause) -> ServiceClientSocket {
-        let addresses: [SocketAddress]
+    /// Looks the name up anew, for the others as well; what was found before stays where it means
+    /// nothing any more. For a thread that nobody waits for.
+    func lookUp() {
+        let found = resolve(name)
+        addresses.withLock { addresses in
+            if case .failure = found, case .success = addresses { return }
+            addresses = found
+        }
+    }
+
+    @Sendable static func resolve(_ name: String) -> Meaning {
         do throws(ResolveError) {
-            addresses = try SocketAddress.resolve(name)
+            return .success(try SocketAddress.resolve(name))
         } catch {
             switch error {
-            case .form: throw .noAddress
-            case .name(let reason): throw .unknownName(reason)
+            case .form: return .failure(.noAddress)
+            case .name(let reason): return .failure(.unknownName(reason))
             }
         }
+    }
+
+    func connect(until deadline: Instant) throws(ServiceClientError.Cause) -> ServiceClientSocket {
+        let addresses = try addresses.withLock { $0 }.get()
         // Nothing secret goes to another machine in cleartext, and the store is full of it.
         if context == nil, !addresses.allSatisfy(\.isLoopback) { throw .exposed }
         let patience = max(.milliseconds(1), deadline - Clock.now())

@@ -56,6 +56,8 @@ struct EtcdFollower {
     /// Follows the present member until it fails.
     private mutating func follow() throws(Break) {
         missed = 0
+        // Here, as nobody waits for this thread, and after a failure the name may mean another.
+        if failures > 0 { connections[current].server.lookUp() }
         try probe()
         while true {
             switch replica.step {

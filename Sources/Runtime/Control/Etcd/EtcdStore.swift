@@ -1,8 +1,12 @@
 // A store that several control planes share: an etcd, of which this one holds a copy for reading.
 //
 // Whatever is committed goes to etcd under the conditions of whoever commits, and is answered when
-// the copy has it as well, so that who changes something reads it afterwards. A commit waits for
-// `patience` at the most, and while etcd does not answer none waits at all: reads go on.
+// the copy has it as well, so that who changes something reads it afterwards. The service's thread
+// waits for each commit, and everybody with it: for `patience` and `copyPatience` together at the
+// most, which is less than proxies take for the silence of one that has died (1.5 s); for what is
+// large, longer. After one that has failed no other waits for four times as long, nor before etcd
+// has been heard of again: so an etcd that does not answer, or only those who read, takes a fifth
+// of the time at most, and reads go on.
 
 import Base
 import ControlCore
@@ -18,16 +22,17 @@ final class EtcdStore: MeshStore {
     private var heard = Instant(nanoseconds: .min)
     /// Why it has not been since; nil: it has.
     private var trouble: String?
-    /// What a commit has failed of, and when.
-    private var failure: (reason: String, at: Instant)?
+    /// What a commit has failed of, when, and until when none is tried in any case.
+    private var failure: (reason: String, at: Instant, until: Instant)?
     /// What nobody else may have meanwhile.
     private let held: DiskFolder?
 
-    /// How long a commit waits for etcd's answer: an election of another leader takes about one
-    /// second.
-    private static let patience = Duration.seconds(2)
-    /// How long it then waits for the copy.
-    private static let copyPatience = Duration.seconds(1)
+    /// How long a commit waits for etcd's answer.
+    static let patience = Duration.seconds(1)
+    /// How much longer it waits for the copy.
+    static let copyPatience = Duration.milliseconds(250)
+    /// For each mebibyte that is sent, of either.
+    private static let sizePatience = Duration.milliseconds(250)
     /// Before it is asked again what could not be done just now.
     private static let pause = Duration.milliseconds(50)
 
@@ -59,7 +64,7 @@ final class EtcdStore: MeshStore {
 
     private var suspension: String? {
         if let trouble { return trouble }
-        if let failure, failure.at >= heard { return failure.reason }
+        if let failure, failure.at >= heard || link.now < failure.until { return failure.reason }
         return nil
     }
 
@@ -87,8 +92,9 @@ final class EtcdStore: MeshStore {
     }
 
     /// Waits until the copy is as it should be by now.
-    private func waitForCopy(_ isThere: (StoreState) -> Bool) -> Bool {
-        let deadline = link.now + Self.copyPatience
+    private func waitForCopy(
+        until deadline: Instant, _ isThere: (StoreState) -> Bool
+    ) -> Bool {
         advance()
         while !isThere(state) {
             guard link.now < deadline else { return false }
@@ -117,11 +123,13 @@ final class EtcdStore: MeshStore {
             }
         case .revoke(let lease):
             let hadKeys = state.holdsKeys(lease: lease)
+            let deadline = link.now + Self.patience + Self.copyPatience
+            // If etcd cannot be asked, it ends by itself: nobody refreshes it any more.
+            defer { state.forget(lease: lease) }
             let answer = try ask({ .revoke(lease: lease) }, lease: lease) {
                 answer throws(EtcdFault) in .committed(revision: try answer.revision())
             }
-            state.forget(lease: lease)
-            if hadKeys { _ = waitForCopy { !$0.holdsKeys(lease: lease) } }
+            if hadKeys { _ = waitForCopy(until: deadline) { !$0.holdsKeys(lease: lease) } }
             return answer
         }
     }
@@ -137,8 +145,12 @@ final class EtcdStore: MeshStore {
         let lease = transaction.changes.lazy.compactMap { change in
             if case .put(_, _, let lease) = change, lease != 0 { lease } else { nil }
         }.first
+        let size = StoreLog.byteCount(.transaction(transaction))
+        let allowance = Self.sizePatience * Int64(size >> 20)
+        let deadline = link.now + Self.patience + Self.copyPatience + allowance
         let answer = try ask(
-            { .transaction(transaction, by: self.writer) }, lease: lease ?? 0
+            { .transaction(transaction, by: self.writer) }, lease: lease ?? 0,
+            patience: Self.patience + allowance
         ) { answer throws(EtcdFault) in
             switch try EtcdOutcome.of(answer, transaction, by: writer) {
             case .committed(let revision, let hasEvents):
@@ -155,11 +167,11 @@ final class EtcdStore: MeshStore {
         switch answer {
         case .committed(let revision) where isSeen:
             // Where the copy is late the change has happened nevertheless.
-            _ = waitForCopy { $0.revision >= revision }
+            _ = waitForCopy(until: deadline) { $0.revision >= revision }
         case .conflict(let key, let revision):
             // So that whoever tries again does it on what there is now.
             let believed = transaction.conditions.first { $0.key == key }?.modRevision
-            let isKnown = waitForCopy { state in
+            let isKnown = waitForCopy(until: deadline) { state in
                 revision > 0
                     ? state.revision >= revision
                     : (state.entry(key)?.modRevision ?? 0) != believed
@@ -175,16 +187,17 @@ final class EtcdStore: MeshStore {
     ///   - lease: what the request speaks of.
     ///   - read: nil: to be asked again, as the request then is.
     private func ask(
-        _ request: () -> EtcdRequest, lease: UInt64 = 0,
+        _ request: () -> EtcdRequest, lease: UInt64 = 0, patience: Duration = EtcdStore.patience,
         _ read: (EtcdAnswer) throws(EtcdFault) -> StoreAnswer?
     ) throws(StoreFault) -> StoreAnswer {
-        let deadline = link.now + Self.patience
+        let began = link.now
+        let deadline = began + patience
         /// What is not known of an attempt.
         var open: String?
         while true {
             let reason: String
             switch link.ask(request(), until: deadline) {
-            case .unsent(let cause): throw give(up: cause, isOpen: open != nil)
+            case .unsent(let cause): throw give(up: cause, since: began, isOpen: open != nil)
             case .unanswered(let cause):
                 open = cause
                 reason = cause
@@ -193,22 +206,27 @@ final class EtcdStore: MeshStore {
                     if let answer = try read(try EtcdAnswer(body)) { return answer }
                     reason = "another control plane writes under the same id"
                 } catch {
-                    throw give(up: "\(error)", isOpen: true)
+                    throw give(up: "\(error)", since: began, isOpen: true)
                 }
             case .answer(let status, let body):
                 let fault = EtcdFault(status: status, body)
                 if let refusal = StoreRefusal(fault, lease: lease) { return .refused(refusal) }
-                guard fault.isPassing else { throw give(up: "etcd: \(fault)", isOpen: open != nil) }
+                guard fault.isPassing else {
+                    throw give(up: "etcd: \(fault)", since: began, isOpen: open != nil)
+                }
                 open = "etcd: \(fault)"
                 reason = "etcd: \(fault)"
                 link.waitForNews(until: min(deadline, link.now + Self.pause))
             }
-            guard link.now < deadline else { throw give(up: reason, isOpen: open != nil) }
+            guard link.now < deadline else {
+                throw give(up: reason, since: began, isOpen: open != nil)
+            }
         }
     }
 
-    private func give(up reason: String, isOpen: Bool) -> StoreFault {
-        failure = (reason, link.now)
+    private func give(up reason: String, since began: Instant, isOpen: Bool) -> StoreFault {
+        let now = link.now
+        failure = (reason, now, until: now + (now - began) * 4)
         return isOpen ? .unanswered(reason) : .unreachable(reason)
     }
 
