@@ -136,6 +136,7 @@ public struct MeshSubscriptions: Sendable {
         _ news: MeshNews, _ mesh: MeshState, version: UInt64, now: Instant
     ) -> [MeshDelivery] {
         precondition(version >= self.version || news == .replaced, "a mesh of the past")
+        let before = self.version
         self.version = version
         switch news {
         case .changes(let changes):
@@ -152,7 +153,8 @@ public struct MeshSubscriptions: Sendable {
             }
             return deliveries
         case .replaced:
-            history = PushHistory(since: version, limit: limits.history)
+            // What anybody holds of the mesh before is another's, though the versions come again.
+            history = PushHistory(since: max(before + 1, version), limit: limits.history)
             groups.replace(mesh)
             return groups.groups.keys.sorted().flatMap { deliver(nil, to: $0, mesh, now) }
         }

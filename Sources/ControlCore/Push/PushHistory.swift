@@ -23,9 +23,10 @@ struct PushHistory: Sendable {
         let excess = entries.count - start - limit
         guard excess > 0 else { return }
         // A version is forgotten whole.
-        floor = entries[start + excess - 1].version
+        let last = entries[start + excess - 1].version
+        floor = max(floor, last)
         start += excess
-        while start < entries.count, entries[start].version == floor { start += 1 }
+        while start < entries.count, entries[start].version == last { start += 1 }
         if start > 64, start * 2 > entries.count {
             entries.removeFirst(start)
             start = 0

@@ -69,6 +69,26 @@ private struct Told {
         #expect(told.subscriptions.version == 9)
     }
 
+    /// The store was restored from a copy of itself, and grows past where it was: who comes back
+    /// with a version from before holds another mesh's.
+    @Test func versionsOfAnotherStoreAreNotGoneOnFrom() {
+        var told = Told(services)
+        for port in 2...9 { _ = told.declare(endpoint("b-1", of: "b", port: port)) }
+        let held = told.version
+        #expect(!told.subscribe("p", "a", held: held).isSnapshot)
+        // Back to three versions before, and then on to one after.
+        told.mesh = MeshState(services)
+        told.version = held - 3
+        let again = told.subscriptions.take(
+            .replaced, told.mesh, version: told.version, now: at(0))
+        #expect(again.map(\.push.isSnapshot) == [true])
+        while told.version <= held {
+            _ = told.declare(endpoint("c-1", of: "c", port: Int(told.version) + 20))
+            #expect(told.subscribe("q", "a", held: held).isSnapshot)
+        }
+        #expect(!told.subscribe("q", "a", held: told.version).isSnapshot)
+    }
+
     @Test func newNeedsAreASnapshot() {
         var told = Told(services)
         _ = told.subscribe("p", "a")
