@@ -17,13 +17,27 @@ public final class RunningControl {
     public let token: String
 
     /// Starts one and waits until it says that it is ready.
-    public init(data: String, _ words: [String] = []) throws {
-        self.data = data
-        process = try Process(
+    public convenience init(data: String, _ words: [String] = []) throws {
+        try self.init(try Self.start(data, words), data: data)
+    }
+
+    /// Starts one in each of the folders, all at once, and waits until all are ready.
+    public static func several(_ folders: [String], _ words: [String]) throws -> [RunningControl] {
+        let processes = try folders.map { try start($0, words) }
+        return try zip(processes, folders).map { try RunningControl($0, data: $1) }
+    }
+
+    private static func start(_ data: String, _ words: [String]) throws -> Process {
+        try Process(
             ProcessCommand(
                 name: "control", program: Program.meshbench(),
                 arguments: ["control", "--data", data, "--listen", "127.0.0.1:0"] + words,
                 output: .pipe))
+    }
+
+    private init(_ process: Process, data: String) throws {
+        self.process = process
+        self.data = data
         guard let bytes = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
         let line = String(decoding: bytes, as: UTF8.self)
         let parts = line.split(separator: "\"")

@@ -11,24 +11,32 @@ public final class RunningEtcd {
     }
 
     private let folder: String
+    private let certificates: CertificateFolder?
     private var members: [Member]
+    private var scheme: String { certificates == nil ? "http" : "https" }
 
     /// Starts all members and waits until each answers.
-    /// - Parameter folder: of theirs.
-    public init(folder: String, members count: Int = 1) throws {
+    /// - Parameters:
+    ///   - folder: of theirs.
+    ///   - certificates: clients need TLS and one of these, and the members show `server`.
+    public init(
+        folder: String, members count: Int = 1, certificates: CertificateFolder? = nil
+    ) throws {
         self.folder = folder
+        self.certificates = certificates
         members = try (0..<count).map { _ in
             Member(client: try ReservedAddress(), peer: try ReservedAddress())
         }
         for index in members.indices { try start(index) }
-        for index in members.indices { try waitUntilHealthy(index) }
+        // Whoever needs TLS of clients is waited for by them.
+        if certificates == nil { for index in members.indices { try waitUntilHealthy(index) } }
     }
 
     deinit { for index in members.indices { kill(index) } }
 
     /// As `--etcd` takes it.
     public var urls: String {
-        members.map { "http://\($0.client.address)" }.joined(separator: ",")
+        members.map { "\(scheme)://\($0.client.address)" }.joined(separator: ",")
     }
 
     /// `host:port` of each member.
@@ -37,7 +45,7 @@ public final class RunningEtcd {
     /// Starts a member, with what it had if it was there before.
     public func start(_ index: Int) throws {
         let member = members[index]
-        let client = "http://\(member.client.address)"
+        let client = "\(scheme)://\(member.client.address)"
         let peer = "http://\(member.peer.address)"
         let cluster = members.enumerated().map { "m\($0.offset)=http://\($0.element.peer.address)" }
         members[index].process = try Process(
@@ -49,7 +57,16 @@ public final class RunningEtcd {
                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                     "--initial-cluster", cluster.joined(separator: ","), "--log-level", "error",
                     "--max-txn-ops", "1024",
-                ]))
+                ] + security))
+    }
+
+    private var security: [String] {
+        guard let certificates else { return [] }
+        return [
+            "--cert-file", certificates.path("server.pem"),
+            "--key-file", certificates.path("server.key"),
+            "--trusted-ca-file", certificates.authority, "--client-cert-auth",
+        ]
     }
 
     /// Ends a member at once.

@@ -82,26 +82,52 @@ extension ControlIdentity {
             throw ControlFailure(error)
         }
         request = try verified(csr)
-        let identity = try identity(of: token.service)
         guard let validity = authority.validity(of: authority.issuer, wall: wall) else {
             throw .init(503, "the authority's own certificate has ended")
         }
+        let admission = Admission(
+            token: token, request: request, proxy: proxy, identity: try identity(of: token.service),
+            validity: validity)
+        // The second time where somebody has used the token with another replica meanwhile, which
+        // may have been the same proxy.
+        for _ in 0..<2 {
+            guard let issued = try admit(admission, authority) else { continue }
+            center.statistics.certificates["join", default: 0] += 1
+            return issued
+        }
+        throw .init(503, "nothing was changed: others always came before")
+    }
+
+    /// Who is to be let in.
+    private struct Admission {
+        var token: JoinToken
+        var request: CertificateRequest
+        var proxy: String
+        var identity: SPIFFEID
+        var validity: Validity
+    }
+
+    /// - Returns: nil: what it was decided on has changed before it was written down.
+    private func admit(
+        _ admission: Admission, _ authority: Authority
+    ) throws(ControlFailure) -> IssuedCertificate? {
+        let token = admission.token
         var transaction = StoreTransaction()
         var record = CertificateRecord(
-            service: token.service, proxy: proxy, identity: identity,
+            service: token.service, proxy: admission.proxy, identity: admission.identity,
             serial: random { random in CertificateSerial(&random) }, wall: wall,
-            notAfter: validity.notAfter)
+            notAfter: admission.validity.notAfter)
         if token.isSingleUse {
             let key = TokenUse.key(token.id)
             if let entry = center.store.state.entry(key) {
-                let before = try again(entry, request)
+                let before = try again(entry, admission.request)
                 record.serial = random { random in before.serial.next(&random) }
                 record.joined = before.joined
                 // What it has got before may last longer.
                 record.keptUntil = max(record.keptUntil, before.keptUntil)
             } else {
                 let use = TokenUse(
-                    keyDigest: request.keyDigest, lineage: record.serial.lineage,
+                    keyDigest: admission.request.keyDigest, lineage: record.serial.lineage,
                     notAfter: token.notAfter)
                 transaction.conditions.append(.init(key, modRevision: 0))
                 transaction.changes.append(.put(key, value: use.storeValue))
@@ -112,17 +138,15 @@ extension ControlIdentity {
             throw .init(507, "there are \(recordCount) proxies whose certificates are remembered")
         }
         put(record, in: &transaction)
-        let issued = try issue(record, request, authority, validity)
+        let issued = try issue(record, admission.request, authority, admission.validity)
         do throws(ControlRefusal) {
             try center.commit(transaction)
         } catch {
-            // Somebody has used it with another replica, meanwhile.
-            if case .condition = error { throw ControlFailure(JoinRefusal.used) }
+            if case .condition = error { return nil }
             throw ControlFailure(error)
         }
         if isNew { recordCount += 1 }
         written(record)
-        center.statistics.certificates["join", default: 0] += 1
         return issued
     }
 

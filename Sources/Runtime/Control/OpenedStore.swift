@@ -14,6 +14,8 @@ struct OpenedStore {
     /// In a store that several share, the token that they share.
     private static let tokenKey = StoreKey("token")
     private static let writerFile = "replica"
+    /// How long a store that does not take the token is asked at the start.
+    private static let patience = Duration.seconds(10)
 
     init(_ configuration: ControlConfiguration) throws(ControlStartError) {
         let folder: DiskFolder
@@ -87,7 +89,15 @@ struct OpenedStore {
             share(found, store)
             return found
         }
-        if store.state.entry(tokenKey) == nil { share(.random(), store) }
+        // Of several that begin at once one is first, and the others hear of it a moment later.
+        let deadline = Clock.now() + patience
+        var random = SeededRandom(seed: .random(in: 0...UInt64.max))
+        while store.state.entry(tokenKey) == nil, Clock.now() < deadline {
+            share(.random(), store)
+            if store.state.entry(tokenKey) != nil { break }
+            Clock.sleep(until: Clock.now() + .milliseconds(Int64(20 + random.below(80))))
+            store.advance()
+        }
         guard let entry = store.state.entry(tokenKey),
             let token = ControlToken(shared: entry.value)
         else {
