@@ -248,7 +248,10 @@ public struct StoreContents: Sendable {
                 leases[entry.lease]?.keys.contains(entry.key) == true, "a lease without its key")
         }
         precondition(bytes == byteCount, "\(bytes) bytes, counted \(byteCount)")
-        leases.forEach { held -= $0.keys.count }
+        leases.forEach { lease in
+            held -= lease.keys.count
+            precondition(lease.life > .zero || !lease.keys.isEmpty, "a lease of nobody's")
+        }
         precondition(held == 0, "a lease holds a key that is not under it")
     }
 }

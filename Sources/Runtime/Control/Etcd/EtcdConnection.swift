@@ -79,7 +79,9 @@ final class EtcdServer: Sendable {
         let addresses = try addresses.withLock { $0 }.get()
         // Nothing secret goes to another machine in cleartext, and the store is full of it.
         if context == nil, !addresses.allSatisfy(\.isLoopback) { throw .exposed }
-        let patience = max(.milliseconds(1), deadline - Clock.now())
+        // A name's addresses are tried one after the other.
+        let patience = max(
+            .milliseconds(1), (deadline - Clock.now()) / Int64(max(1, addresses.count)))
         let socket = try ServiceClientSocket(to: addresses, patience: patience)
         if let context {
             let session = TLSSession(

@@ -1,0 +1,71 @@
+// Identity at two control planes over one etcd, of which one is late to hear of the other.
+
+import Base
+import ControlCore
+import Model
+import Posix
+import Scenario
+import Secure
+import Testing
+
+@testable import Runtime
+
+private final class Replica {
+    let link: SimulatedEtcdLink
+    let center: ControlCenter
+    let identity: ControlIdentity
+
+    init(_ etcd: SimulatedEtcd, _ name: String, seed: UInt64, _ clock: FakeClock) throws {
+        link = SimulatedEtcdLink(etcd, LateRequests(), random: SeededRandom(seed: seed))
+        link.isFaulty = false
+        let store = try EtcdStore(
+            link, writer: EtcdWriter(id: name, nonce: seed), patience: .seconds(1000))
+        center = try ControlCenter(store, codec: .json, version: "1")
+        identity = ControlIdentity(
+            center, IdentityConfiguration(life: .seconds(10_000)), clock: { clock.nanoseconds })
+    }
+
+    /// Hears of everything that has happened.
+    func settle() {
+        link.settle()
+        _ = center.turn(.zero)
+    }
+}
+
+@Suite struct ReplicatedIdentityTests {
+    private let etcd = SimulatedEtcd()
+    private let clock = FakeClock()
+
+    private func request() throws -> String {
+        String(decoding: try CertificateRequest.make(commonName: "test").request, as: UTF8.self)
+    }
+
+    /// A renewal is noted at one while the certificate is revoked at the other.
+    @Test func revocationsAreNotUndone() throws {
+        for seed in 1...8 as ClosedRange<UInt64> {
+            let one = try Replica(etcd, "one\(seed)", seed: seed, clock)
+            let two = try Replica(etcd, "two\(seed)", seed: seed + 100, clock)
+            _ = try one.center.perform(.put(.service(MeshService("echo")), .init()))
+            let token = try one.identity.makeToken(
+                MeshName("echo"), life: 1000, isSingleUse: false)
+            let issued = try one.identity.join(
+                token: token.text, csr: request(), proxy: "echo-1", service: nil)
+            let facts = try CertificateFacts(issued.chain)
+            two.settle()
+            let peer = try one.identity.peer(facts.names, at: .loopback(port: 1))
+            let serial = try #require(CertificateSerial(peer.serial))
+            // So late that the renewal is written down.
+            clock.pass(5000)
+            _ = try two.identity.revoke(serial)
+            _ = try? one.identity.renew(peer, csr: request())
+            one.settle()
+            two.settle()
+            for replica in [one, two] {
+                #expect(try replica.identity.record(serial.lineage)?.revoked != nil)
+                #expect(throws: ControlFailure.self) {
+                    try replica.identity.peer(facts.names, at: .loopback(port: 1))
+                }
+            }
+        }
+    }
+}
