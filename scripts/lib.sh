@@ -180,3 +180,17 @@ prepare_python() {
     prepare_venv venv "$root/scripts/test-requirements.txt"
     export MESHBENCH_PYTHON="$venv/bin/python"
 }
+
+# For scenarios with an Envoy: the one that `scripts/test` or `scripts/bench` has installed, unless
+# there is another. Without any, the program itself says what to do.
+find_envoy() {
+    local environment candidate
+    [ -z "${MESHBENCH_ENVOY:-}" ] && ! command -v envoy >/dev/null || return 0
+    for environment in venv bench; do
+        candidate="${XDG_CACHE_HOME:-$HOME/.cache}/meshbench/$environment/bin/envoy"
+        if [ -x "$candidate" ]; then
+            export MESHBENCH_ENVOY="$candidate"
+            return
+        fi
+    done
+}

@@ -5,10 +5,25 @@ public import Base
 
 /// How the control plane of a mesh is run.
 public struct ControlPlan: Codable, Equatable, Sendable {
+    /// Where a control plane keeps what it is told.
+    public enum Store: String, Codable, CaseIterable, Sendable {
+        /// A folder of its own.
+        case folder
+        /// An etcd, which several share.
+        case etcd
+    }
+
     /// How long the certificates last that proxies get; nil: as the control plane has it.
     public var certificateLife: Duration?
+    /// Processes, 1 or more; more than one share an etcd.
+    public var replicas: Int
+    public var store: Store
 
-    public init(certificateLife: Duration? = nil) { self.certificateLife = certificateLife }
+    public init(certificateLife: Duration? = nil, replicas: Int = 1, store: Store = .folder) {
+        self.certificateLife = certificateLife
+        self.replicas = replicas
+        self.store = store
+    }
 }
 
 /// One change of a mesh while it carries load.
@@ -18,10 +33,13 @@ public struct ChangePlan: Codable, Equatable, Sendable {
         case apply([MeshDeclaration])
         /// Takes one replica of a service out of the turns of all clients, by number from 0.
         case drain(service: String, replica: Int)
-        /// Ends the control plane as a power cut would (SIGKILL).
-        case killControl
+        /// Lets a drained replica get requests again.
+        case undrain(service: String, replica: Int)
+        /// Ends the control plane as a power cut would (SIGKILL): one of its replicas, by number
+        /// from 0, or all of them.
+        case killControl(replica: Int?)
         /// Starts it again, with all that it had.
-        case startControl
+        case startControl(replica: Int?)
         /// Begins to change the mesh's authority for a new one.
         case rotateAuthority
     }
@@ -38,7 +56,7 @@ public struct ChangePlan: Codable, Equatable, Sendable {
     /// Whether proxies are told something by it, which is in force once all have acknowledged it.
     public var isPushed: Bool {
         switch action {
-        case .apply, .drain: true
+        case .apply, .drain, .undrain: true
         case .killControl, .startControl, .rotateAuthority: false
         }
     }
@@ -49,9 +67,15 @@ public struct ChangePlan: Codable, Equatable, Sendable {
         case .apply(let declarations):
             "apply \(declarations.map(\.key.title).joined(separator: ", "))"
         case .drain(let service, let replica): "drain \(service)/\(replica)"
-        case .killControl: "kill control"
-        case .startControl: "start control"
+        case .undrain(let service, let replica): "undrain \(service)/\(replica)"
+        case .killControl(let replica): "kill \(controlName(replica))"
+        case .startControl(let replica): "start \(controlName(replica))"
         case .rotateAuthority: "rotate authority"
         }
     }
+}
+
+/// `control/1`, or `control` for all of it.
+private func controlName(_ replica: Int?) -> String {
+    replica.map { "control/\($0)" } ?? "control"
 }

@@ -103,15 +103,27 @@ public struct ServicePlan: Codable, Equatable, Sendable {
         case command(CommandPlan)
     }
 
+    /// Whose proxy stands beside each replica, in a mesh of sidecars.
+    public enum DataPlane: String, Codable, CaseIterable, Sendable {
+        /// Meshbench's own.
+        case reference
+        /// An Envoy that joins the control plane.
+        case envoy
+    }
+
     public var name: String
     /// Processes of this service in each arm, 1 or more.
     public var replicas: Int
     public var kind: Kind
+    public var dataplane: DataPlane
 
-    public init(name: String, replicas: Int, kind: Kind) {
+    public init(
+        name: String, replicas: Int, kind: Kind, dataplane: DataPlane = .reference
+    ) {
         self.name = name
         self.replicas = replicas
         self.kind = kind
+        self.dataplane = dataplane
     }
 }
 

@@ -159,6 +159,8 @@ private final class ChangeWork: Sendable {
         case .apply(let declarations): return try desk.apply(declarations)
         case .drain(let service, let replica):
             return try desk.drain(proxyName(service, replica))
+        case .undrain(let service, let replica):
+            return try desk.undrain(proxyName(service, replica))
         case .rotateAuthority:
             try desk.rotate()
             return 0
@@ -189,7 +191,7 @@ extension ChangePlan {
     /// Whether a call of the API does it.
     fileprivate var isCalled: Bool {
         switch action {
-        case .apply, .drain, .rotateAuthority: true
+        case .apply, .drain, .undrain, .rotateAuthority: true
         case .killControl, .startControl: false
         }
     }

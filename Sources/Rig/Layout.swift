@@ -18,7 +18,10 @@ struct Layout {
     /// One replica, and its sidecar where there are sidecars.
     func nodes(of service: ServicePlan, _ replica: Int) -> [Topology.Node] {
         let name = instance(service.name, replica)
-        let sidecar = mode == .sidecar ? sidecarName(service.name, replica) : nil
+        let isEnvoy = isJoined && service.dataplane == .envoy
+        let sidecar =
+            mode == .sidecar
+            ? (isEnvoy ? "envoy \(name)" : sidecarName(service.name, replica)) : nil
         var node = Topology.Node(name: name, group: .apps, kind: .proxy(.empty))
         var called: [String] = []
         switch service.kind {
@@ -32,15 +35,25 @@ struct Layout {
             node.isAddressedEarly = sidecar != nil && !called.isEmpty
         }
         guard let sidecar else { return [node] }
-        let guardian = Topology.Node(
-            name: sidecar, group: .proxies,
-            kind: isJoined
-                ? .joined(
-                    Topology.Joined(
-                        name: proxyName(service.name, replica), service: MeshName(service.name),
-                        application: .application(name), workers: workers))
-                : .proxy(serverProxy(of: service.name, application: name, called)))
-        return node.isAddressedEarly && !called.isEmpty ? [guardian, node] : [node, guardian]
+        let joined = Topology.Joined(
+            name: proxyName(service.name, replica), service: MeshName(service.name),
+            application: .application(name), workers: workers)
+        let guardians: [Topology.Node]
+        if isEnvoy {
+            let agent = "envoy-agent \(name)"
+            guardians = [
+                .init(name: agent, group: .proxies, kind: .agent(joined)),
+                .init(name: sidecar, group: .proxies, kind: .envoy(agent: agent)),
+            ]
+        } else {
+            let file = serverProxy(of: service.name, application: name, called)
+            guardians = [
+                .init(
+                    name: sidecar, group: .proxies,
+                    kind: isJoined ? .joined(joined) : .proxy(file))
+            ]
+        }
+        return node.isAddressedEarly && !called.isEmpty ? guardians + [node] : [node] + guardians
     }
 
     private func application(

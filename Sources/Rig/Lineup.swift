@@ -39,6 +39,11 @@ struct Lineup {
         topologies.values.reduce(into: []) { $0.formUnion($1.identities) }
     }
 
+    /// Programs of others that the run needs.
+    var programs: Set<ForeignProgram> {
+        topologies.values.reduce(into: []) { $0.formUnion($1.programs) }
+    }
+
     /// How often a turn is tried that could not begin in time: a machine that stands still for
     /// longer than a start takes does so rarely.
     private static let attempts = 3

@@ -9,23 +9,38 @@ import Posix
 import Runtime
 import Scenario
 
-/// A control plane, as whoever may change it.
+/// A control plane, as whoever may change it. Of its replicas the first that can answers.
 struct MeshDesk: Sendable {
-    private let client: ServiceClient
+    private var clients: [ServiceClient]
+    private let token: String
     /// Proxies that are to join.
     let proxies: Int
 
     /// - Parameter address: of its API, `host:port`.
     init(_ address: String, token: String, proxies: Int) throws(DeskError) {
+        clients = [try Self.client(address, token)]
+        self.token = token
+        self.proxies = proxies
+    }
+
+    /// With another replica, which has the same token.
+    func with(_ address: String) throws(DeskError) -> MeshDesk {
+        var desk = self
+        desk.clients.append(try Self.client(address, token))
+        return desk
+    }
+
+    private static func client(
+        _ address: String, _ token: String
+    ) throws(DeskError) -> ServiceClient {
         var limits = ServiceClientLimits()
         limits.connect = .seconds(2)
         limits.answer = .seconds(5)
         do throws(ServiceClientError) {
-            client = try ServiceClient(address, token: token, limits: limits)
+            return try ServiceClient(address, token: token, limits: limits)
         } catch {
             throw .unreachable("\(error)")
         }
-        self.proxies = proxies
     }
 
     /// Declares all of it or nothing.
@@ -53,12 +68,38 @@ struct MeshDesk: Sendable {
         try ask("POST", "/v1/proxies/\(proxy)/drain", nil, as: Revision.self).revision
     }
 
+    /// Lets a drained proxy's endpoint have its turns again.
+    /// - Returns: the revision that says so.
+    func undrain(_ proxy: String) throws(DeskError) -> UInt64 {
+        let path = "/v1/endpoints/\(MeshName.standardNamespace)/\(proxy)"
+        let bytes = try ask("GET", path, nil)
+        guard case .endpoint(var endpoint)? = try? MeshCodec.json.declaration(bytes) else {
+            throw .refused("GET \(path): what nobody understands")
+        }
+        endpoint.health = .healthy
+        return try apply([.endpoint(endpoint)])
+    }
+
     /// Begins to change the authority for a new one.
     func rotate() throws(DeskError) { _ = try ask("POST", "/v1/authority/rotate", nil) }
 
-    /// What the proxies have been told, and have taken up.
+    /// What the proxies have been told, and have taken up. Each is connected to some replica.
     func standing() throws(DeskError) -> MeshStanding {
-        try ask("GET", "/v1/proxies", nil, as: MeshStanding.self)
+        var all: [MeshStanding] = []
+        var failure: DeskError?
+        for client in clients {
+            do throws(DeskError) {
+                let bytes = try ask(client, "GET", "/v1/proxies", nil)
+                all.append(try read(bytes, "GET /v1/proxies", as: MeshStanding.self))
+            } catch {
+                guard case .unreachable = error else { throw error }
+                failure = error
+            }
+        }
+        guard let whole = MeshStanding(all) else {
+            throw failure ?? .unreachable("there is no control plane")
+        }
+        return whole
     }
 
     private struct Revision: Decodable { var revision: UInt64 }
@@ -66,16 +107,37 @@ struct MeshDesk: Sendable {
     private func ask<Answer: Decodable>(
         _ method: String, _ target: String, _ body: String?, as type: Answer.Type
     ) throws(DeskError) -> Answer {
-        let bytes = try ask(method, target, body)
+        try read(try ask(method, target, body), "\(method) \(target)", as: type)
+    }
+
+    private func read<Answer: Decodable>(
+        _ bytes: [UInt8], _ call: String, as type: Answer.Type
+    ) throws(DeskError) -> Answer {
         guard let answer = try? JSONDecoder().decode(type, from: Data(bytes)) else {
             let text = String(decoding: bytes.prefix(200), as: UTF8.self)
-            throw .refused("\(method) \(target): what nobody understands: \(text)")
+            throw .refused("\(call): what nobody understands: \(text)")
         }
         return answer
     }
 
+    /// Asks one replica after the other, until one can answer.
     private func ask(
         _ method: String, _ target: String, _ body: String?
+    ) throws(DeskError) -> [UInt8] {
+        var failure: DeskError?
+        for client in clients {
+            do throws(DeskError) {
+                return try ask(client, method, target, body)
+            } catch {
+                guard case .unreachable = error else { throw error }
+                failure = error
+            }
+        }
+        throw failure ?? .unreachable("there is no control plane")
+    }
+
+    private func ask(
+        _ client: ServiceClient, _ method: String, _ target: String, _ body: String?
     ) throws(DeskError) -> [UInt8] {
         let reply: ServiceReply
         do throws(ServiceClientError) {
@@ -133,13 +195,28 @@ struct MeshStanding: Decodable, Equatable {
     var revision: UInt64
     var proxies: [Proxy]
 
+    init(revision: UInt64, proxies: [Proxy]) {
+        self.revision = revision
+        self.proxies = proxies
+    }
+
+    /// What several replicas say together; nil: none says anything. One that has no proxy tells
+    /// nobody, so it does not matter how far it is.
+    init?(_ replicas: [MeshStanding]) {
+        let telling = replicas.filter { !$0.proxies.isEmpty }
+        let all = telling.isEmpty ? replicas : telling
+        guard let least = all.map(\.revision).min() else { return nil }
+        self.init(revision: least, proxies: all.flatMap(\.proxies))
+    }
+
     /// When a revision came into force everywhere; nil: it has not yet.
     /// - Parameters:
     ///   - count: the proxies that there must be: after a start, some have not come back.
     ///   - answered: when the control plane said that it holds the revision. What no proxy needs to
     ///     know is in force by then.
     func inForce(_ wanted: UInt64, proxies count: Int, answered: Instant) -> Instant? {
-        guard revision >= wanted, proxies.count >= count,
+        // Who has moved to another replica may still stand in the list of the one before.
+        guard revision >= wanted, Set(proxies.map(\.proxy)).count >= count,
             proxies.allSatisfy({ $0.acknowledged >= $0.sent })
         else { return nil }
         let last = proxies.filter { $0.acknowledged >= wanted }.compactMap(\.acknowledgedNs).max()

@@ -69,13 +69,19 @@ public struct RunOutcome: Sendable {
 public func run(
     _ order: RunOrder, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
+    let lineup = try Lineup(order.experiment)
+    // Before anything is written or started: an arm may come after minutes of another.
+    for program in ForeignProgram.allCases where lineup.programs.contains(program) {
+        _ = try program.path()
+    }
     let started = ClockPair.now()
     let fingerprint = Fingerprint.take(program: order.program.path, version: order.version)
     let folder = try ResultsFolder(
         parent: order.parent, name: order.experiment.name, moment: started.wall,
         commit: fingerprint.commit)
     do throws(RigError) {
-        return try run(order, in: folder, fingerprint, started: started, progress, interrupts)
+        return try run(
+            order, lineup, in: folder, fingerprint, started: started, progress, interrupts)
     } catch {
         guard error.kind != .interrupted || folder.hasMeasured else { throw error }
         var error = error
@@ -85,14 +91,13 @@ public func run(
 }
 
 private func run(
-    _ order: RunOrder, in folder: ResultsFolder, _ fingerprint: Fingerprint, started: ClockPair,
-    _ progress: Progress, _ interrupts: Interrupts
+    _ order: RunOrder, _ lineup: Lineup, in folder: ResultsFolder, _ fingerprint: Fingerprint,
+    started: ClockPair, _ progress: Progress, _ interrupts: Interrupts
 ) throws(RigError) -> RunOutcome {
     var place = try Workplace(program: order.program, folder: folder, interrupts: interrupts)
     try folder.write(order.source, to: "scenario.yaml")
     try folder.write(order.resolved, to: "scenario-as-run.yaml")
 
-    let lineup = try Lineup(order.experiment)
     try place.issue(lineup.identities)
     let (records, ending) = try measure(
         order, lineup, place, progress, warnings: fingerprint.warnings)

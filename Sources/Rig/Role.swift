@@ -14,6 +14,8 @@ final class Role {
     /// By the name of the listener; an application's one address has the name "".
     var addresses: [String: String]
     var admin: String?
+    /// What an Envoy is to be started with.
+    var bootstrap: String?
     var meter: UsageMeter
 
     init(node: Topology.Node, process: Process, log: String, addresses: [String: String]) {

@@ -62,8 +62,11 @@ extension Topology.Proxy {
 /// The one line that a role of ours writes to standard output when it serves.
 struct Announcement: Decodable, Equatable {
     var event: String
-    var listeners: [String: String]
+    /// Nil: it serves nothing itself.
+    var listeners: [String: String]?
     var admin: String?
+    /// What an Envoy is to be started with.
+    var bootstrap: String?
 }
 
 /// On one line, keys in snake case.

@@ -1,6 +1,6 @@
-// The control plane of an arm, and the proxies that join it. They are told where it is, given a
-// token each, and find out all else; an arm is ready when all of them have in force what names the
-// last endpoint.
+// The control plane of an arm, and the proxies that join it. They are told where it is, all of its
+// replicas, given a token each, and find out all else; an arm is ready when all of them have in
+// force what names the last endpoint.
 
 import Base
 import FoundationEssentials
@@ -8,13 +8,14 @@ import Model
 import Posix
 
 extension Roster {
-    /// Starts the control plane, in a folder that goes with the arm, and declares the mesh.
+    /// Starts a replica of the control plane, in a folder that goes with the arm. The first is told
+    /// what the mesh is.
     func startControl(
         _ node: Topology.Node, _ control: Topology.Control, label: String, log: String
     ) throws(RigError) {
         let data = try makeScratch(label) + "/data"
         let role = try serve(
-            node, control.plan.words(data: data, api: "127.0.0.1:0", proxies: "127.0.0.1:0"),
+            node, try words(of: control, data: data, api: "127.0.0.1:0", proxies: "127.0.0.1:0"),
             log: log)
         guard let api = role.addresses["main"], role.addresses["proxies"] != nil else {
             throw RigError(
@@ -22,43 +23,56 @@ extension Roster {
                 "the control plane announced no listener for proxies, but: "
                     + role.addresses.keys.sorted().joined(separator: ", "))
         }
-        try writeFile(
-            Array(MeshDesk.body(control.declarations).utf8),
-            to: try place.folder.folder("configuration") + "/\(label).json")
         do throws(DeskError) {
+            if let desk {
+                open(try desk.with(api))
+                return
+            }
             let desk = try MeshDesk(
                 api, token: try readToken(data + "/token"), proxies: control.proxies)
             _ = try desk.apply(control.declarations)
             open(desk)
         } catch {
-            throw RigError(.start, "the control plane: \(error)", log: tail(of: log, lines: 20))
+            throw RigError(.start, "\(node.name): \(error)", log: tail(of: log, lines: 20))
         }
+        try writeFile(
+            Array(MeshDesk.body(control.declarations).utf8),
+            to: try place.folder.folder("configuration") + "/\(label).json")
     }
 
     /// Starts a sidecar that joins.
     func startJoined(
         _ node: Topology.Node, _ joined: Topology.Joined, label: String, log: String
     ) throws(RigError) {
-        guard let desk, let control = roles.first(where: { $0.node.group == .control }) else {
-            preconditionFailure("a proxy joins before there is a control plane")
-        }
         let scratch = try makeScratch(label)
-        let token: String
-        do throws(DeskError) {
-            token = try desk.token(for: joined.service)
-        } catch {
-            throw RigError(.start, "no token for \(node.name): \(error)")
-        }
-        try writePrivate(Array("\(token)\n".utf8), to: scratch + "/token")
-        var words = [
-            "proxy", "--join", control.addresses["proxies"] ?? "", "--token-file",
-            scratch + "/token", "--name", joined.name, "--outbound", "127.0.0.1:0", "--state",
-            scratch + "/state", "--admin", "127.0.0.1:0", "--workers", "\(joined.workers)",
+        var words = ["proxy"] + (try joining(joined, in: scratch))
+        words += [
+            "--outbound", "127.0.0.1:0", "--state", scratch + "/state", "--admin", "127.0.0.1:0",
         ]
         if let application = joined.application {
             words += ["--inbound", "127.0.0.1:0", "--app", try address(of: application)]
         }
         _ = try serve(node, words, log: log)
+    }
+
+    /// The words that say where to join, and as whom, with a token.
+    /// - Parameter scratch: where the token is put.
+    func joining(
+        _ joined: Topology.Joined, in scratch: String
+    ) throws(RigError) -> [String] {
+        guard let desk else { preconditionFailure("a proxy joins before there is a control plane") }
+        let token: String
+        do throws(DeskError) {
+            token = try desk.token(for: joined.service)
+        } catch {
+            throw RigError(.start, "no token for \(joined.name): \(error)")
+        }
+        try writePrivate(Array("\(token)\n".utf8), to: scratch + "/token")
+        let servers = control(nil).flatMap { ["--join", $0.role.addresses["proxies"] ?? ""] }
+        return servers + [
+            "--token-file", scratch + "/token", "--name", joined.name,
+            "--workers", "\(joined.workers)",
+        ]
     }
 
     /// Waits until every proxy has in force all that the control plane has been told by then.
@@ -94,39 +108,66 @@ extension Roster {
     // MARK: While it carries load
 
     /// Ends the control plane as a power cut would.
-    func cutControl(_ accountant: inout Accountant) {
-        guard let role = control?.role, !role.isDown else { return }
-        place.journal.note("kill", ["process": role.node.name])
-        accountant.release(role.node.name)
-        role.cut()
+    /// - Parameter replica: which one; nil: all.
+    func cutControl(_ replica: Int?, _ accountant: inout Accountant) {
+        for (role, _) in control(replica) where !role.isDown {
+            place.journal.note("kill", ["process": role.node.name])
+            accountant.release(role.node.name)
+            role.cut()
+        }
     }
 
     /// Starts it again where it was, with what it had. That it serves is seen by what it answers.
-    func resumeControl(_ accountant: inout Accountant) throws(RigError) {
-        guard let (role, plan) = control, role.isDown else { return }
-        place.journal.note("start again", ["process": role.node.name])
-        let label = "\(topology.arm.rawValue)-\(fileName(role.node.name))"
-        let words = plan.words(
-            data: absolutePath(place.folder.path) + "/scratch/\(label)/data",
-            api: role.addresses["main"] ?? "", proxies: role.addresses["proxies"] ?? "")
-        role.resume(with: try launch(role.node, words, log: role.log))
-        accountant.succeed(role.node.name, role.process.pid)
+    func resumeControl(_ replica: Int?, _ accountant: inout Accountant) throws(RigError) {
+        for (role, control) in control(replica) where role.isDown {
+            place.journal.note("start again", ["process": role.node.name])
+            let label = "\(topology.arm.rawValue)-\(fileName(role.node.name))"
+            let words = try words(
+                of: control, data: absolutePath(place.folder.path) + "/scratch/\(label)/data",
+                api: role.addresses["main"] ?? "", proxies: role.addresses["proxies"] ?? "")
+            role.resume(with: try launch(role.node, words, log: role.log))
+            accountant.succeed(role.node.name, role.process.pid)
+        }
     }
 
-    private var control: (role: Role, plan: ControlPlan)? {
-        for role in roles {
-            if case .control(let control) = role.node.kind { return (role, control.plan) }
+    /// A replica of the control plane, or all.
+    private func control(_ replica: Int?) -> [(role: Role, control: Topology.Control)] {
+        roles.compactMap { role in
+            guard case .control(let control) = role.node.kind,
+                replica == nil || replica == control.replica
+            else { return nil }
+            return (role, control)
         }
-        return nil
+    }
+
+    /// The words that start a replica.
+    private func words(
+        of control: Topology.Control, data: String, api: String, proxies: String
+    ) throws(RigError) -> [String] {
+        var words = ["control", "--data", data, "--listen", api, "--proxies", proxies]
+        if let life = control.plan.certificateLife {
+            words += ["--certificate-life", life.exactText]
+        }
+        if control.plan.store == .etcd {
+            words += ["--etcd", "http://" + (try address(of: .application(Topology.etcdName)))]
+        }
+        return words
     }
 }
 
-extension ControlPlan {
-    /// The words that start it.
-    fileprivate func words(data: String, api: String, proxies: String) -> [String] {
-        let life = certificateLife.map { ["--certificate-life", $0.exactText] } ?? []
-        return ["control", "--data", data, "--listen", api, "--proxies", proxies] + life
-    }
+extension CommandPlan {
+    /// One member of etcd, of this machine alone. Nobody else is a member, so the port for others
+    /// may be any. The bounds are those of a control plane's largest change (docs/CONTROL.md).
+    static let etcd = CommandPlan(
+        arguments: [
+            Topology.etcdName, "--name", "run", "--data-dir", "{dir}/data",
+            "--listen-client-urls", "http://127.0.0.1:{port}",
+            "--advertise-client-urls", "http://127.0.0.1:{port}",
+            "--listen-peer-urls", "http://127.0.0.1:0",
+            "--initial-advertise-peer-urls", "http://127.0.0.1:0",
+            "--initial-cluster", "run=http://127.0.0.1:0",
+            "--max-txn-ops", "16384", "--max-request-bytes", "33554432", "--log-level", "error",
+        ], environment: [:], files: [:], ready: .http(path: "/health"), readyWithin: .seconds(20))
 }
 
 /// What a control plane has written for its clients.

@@ -120,6 +120,8 @@ final class Roster {
             try startCommand(node, plan, label: label, log: log)
         case .control(let control): try startControl(node, control, label: label, log: log)
         case .joined(let joined): try startJoined(node, joined, label: label, log: log)
+        case .agent(let joined): try startAgent(node, joined, label: label, log: log)
+        case .envoy(let agent): try startEnvoy(node, agent: agent, log: log)
         case .generator: preconditionFailure("a generator is started for each turn")
         }
         let listeners = (roles.last?.addresses ?? [:]).sorted { $0.key < $1.key }
@@ -166,7 +168,8 @@ final class Roster {
             if let line = try nextLine(of: role) {
                 let told = try announcement(line, of: role)
                 role.admin = told.admin
-                role.addresses = told.listeners
+                role.addresses = told.listeners ?? [:]
+                role.bootstrap = told.bootstrap
                 break
             }
             try role.checkStarted()
@@ -193,7 +196,7 @@ final class Roster {
 
     private func announcement(_ line: [UInt8], of role: Role) throws(RigError) -> Announcement {
         guard let told = try? JSONDecoder().decode(Announcement.self, from: Data(line)),
-            told.event == "ready", !told.listeners.isEmpty
+            told.event == "ready", told.listeners?.isEmpty == false || told.bootstrap != nil
         else {
             throw RigError(
                 .speech,
@@ -205,7 +208,10 @@ final class Roster {
 
     func open(_ desk: MeshDesk) { self.desk = desk }
 
-    private func launch(_ command: ProcessCommand) throws(RigError) -> Process {
+    /// Takes on a process that is ready.
+    func admit(_ role: Role) { roles.append(role) }
+
+    func launch(_ command: ProcessCommand) throws(RigError) -> Process {
         do throws(SystemError) {
             return try Process(command)
         } catch {
@@ -264,7 +270,7 @@ final class Roster {
 
 extension Role {
     /// - Throws: `.start` if the process has ended before it was ready.
-    fileprivate func checkStarted() throws(RigError) {
+    func checkStarted() throws(RigError) {
         if let end = process.poll() { throw died(.start, end) }
     }
 }

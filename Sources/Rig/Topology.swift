@@ -90,9 +90,12 @@ struct Topology: Equatable {
         var workers: Int
     }
 
-    /// The control plane of an arm, and what it is told before any proxy joins.
+    /// A replica of an arm's control plane.
     struct Control: Equatable {
         var plan: ControlPlan
+        /// From 0.
+        var replica: Int
+        /// What it is told before any proxy joins; of several replicas the first.
         var declarations: [MeshDeclaration]
         /// Proxies that are to join.
         var proxies: Int
@@ -112,6 +115,10 @@ struct Topology: Equatable {
         case application(Application)
         case control(Control)
         case joined(Joined)
+        /// What joins in an Envoy's place, and writes what that is started with.
+        case agent(Joined)
+        /// The Envoy of an agent, by the name of that.
+        case envoy(agent: String)
         case command(CommandPlan)
         case proxy(Proxy)
         /// A load generator, which belongs to a turn and not to the arm.
@@ -126,6 +133,14 @@ struct Topology: Equatable {
         /// Whether its port is chosen before it starts, because a process that starts earlier names
         /// it.
         var isAddressedEarly = false
+
+        /// Whether it is a proxy to the control plane.
+        fileprivate var isMember: Bool {
+            switch kind {
+            case .joined, .agent: true
+            case .application, .control, .envoy, .command, .proxy, .generator: false
+            }
+        }
     }
 
     var arm: ArmName
@@ -151,7 +166,7 @@ struct Topology: Equatable {
                 found.formUnion(proxy.listeners.compactMap(\.security?.identity))
                 found.formUnion(proxy.clusters.compactMap(\.security?.identity))
             // What joins gets its certificate there.
-            case .command, .generator, .control, .joined: break
+            case .command, .generator, .control, .joined, .agent, .envoy: break
             }
         }
         return found
@@ -185,15 +200,32 @@ struct Topology: Equatable {
         case .sidecar: addClientProxies(layout)
         }
         if let plan = experiment.mesh.control, layout.isJoined {
-            let control = Control(
-                plan: plan, declarations: experiment.declarations(in: arm),
-                proxies: nodes.count { $0.group == .proxies })
-            nodes.insert(
-                Node(name: Self.controlName, group: .control, kind: .control(control)), at: 0)
+            addControl(plan, experiment.declarations(in: arm))
         }
     }
 
-    static let controlName = "control"
+    /// What all others join stands before them.
+    private mutating func addControl(_ plan: ControlPlan, _ declarations: [MeshDeclaration]) {
+        // An Envoy's agent joins in its place.
+        let proxies = nodes.count { $0.isMember }
+        var control = (0..<plan.replicas).map { replica in
+            Node(
+                name: plan.replicas == 1 ? "control" : "control/\(replica)", group: .control,
+                kind: .control(
+                    Control(
+                        plan: plan, replica: replica,
+                        declarations: replica == 0 ? declarations : [], proxies: proxies)))
+        }
+        if plan.store == .etcd {
+            control.insert(
+                Node(
+                    name: Self.etcdName, group: .control, kind: .command(.etcd),
+                    isAddressedEarly: true), at: 0)
+        }
+        nodes = control + nodes
+    }
+
+    static let etcdName = "etcd"
 
     private mutating func addGateway(_ layout: Layout) {
         var proxy = Proxy.empty

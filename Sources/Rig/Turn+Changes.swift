@@ -10,13 +10,13 @@ extension Turn {
         let roster = roster
         return experiment.changes.compactMap { change in
             switch change.action {
-            case .killControl:
-                TurnAction(offset: change.offset) { roster.cutControl(&$0) }
-            case .startControl:
+            case .killControl(let replica):
+                TurnAction(offset: change.offset) { roster.cutControl(replica, &$0) }
+            case .startControl(let replica):
                 TurnAction(offset: change.offset) { accountant throws(RigError) in
-                    try roster.resumeControl(&accountant)
+                    try roster.resumeControl(replica, &accountant)
                 }
-            case .apply, .drain, .rotateAuthority: nil
+            case .apply, .drain, .undrain, .rotateAuthority: nil
             }
         }
     }

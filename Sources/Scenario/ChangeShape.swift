@@ -12,12 +12,17 @@ struct ChangeDraft: Sendable {
     var every: Placed<Duration>?
     var apply: [Noted<MeshDeclaration>]?
     var drain: Placed<ReplicaName>?
-    var kill: Placed<Subject>?
-    var start: Placed<Subject>?
+    var undrain: Placed<ReplicaName>?
+    var kill: Placed<ControlName>?
+    var start: Placed<ControlName>?
     var rotate: Placed<Secret>?
 
-    enum Subject: String, CaseIterable, Sendable { case control }
     enum Secret: String, CaseIterable, Sendable { case authority }
+
+    /// `control`, which is all of it, or `control/1`.
+    struct ControlName: Equatable, Sendable {
+        var replica: Int?
+    }
 
     /// `echo/1`.
     struct ReplicaName: Equatable, Sendable {
@@ -32,13 +37,15 @@ struct ChangeDraft: Sendable {
         [
             apply.map { .apply($0.map(\.value)) },
             drain.map { .drain(service: $0.value.service, replica: $0.value.replica) },
-            kill.map { _ in .killControl }, start.map { _ in .startControl },
+            undrain.map { .undrain(service: $0.value.service, replica: $0.value.replica) },
+            kill.map { .killControl(replica: $0.value.replica) },
+            start.map { .startControl(replica: $0.value.replica) },
             rotate.map { _ in .rotateAuthority },
         ].compactMap(\.self)
     }
 
     /// The keys that say what to do, of which one must stand there.
-    fileprivate static let verbs = ["apply", "drain", "kill", "start", "rotate"]
+    fileprivate static let verbs = ["apply", "drain", "undrain", "kill", "start", "rotate"]
 }
 
 extension Shape where Whole == ControlPlan {
@@ -49,7 +56,18 @@ extension Shape where Whole == ControlPlan {
                 .init(
                     "certificate_life", \.certificateLife,
                     Form<Duration>.duration(.seconds(5)...(.seconds(2160 * 3600))).optional,
-                    about: "how long the proxies' certificates last; absent: a day")
+                    about: "how long the proxies' certificates last; absent: a day"),
+                .init(
+                    "replicas", \.replicas, .integer(1...9), standard: "1",
+                    about: "its processes; proxies are told of all of them"),
+                .init(
+                    "store", \.store, .choice, standard: "folder",
+                    about:
+                        """
+                        where it keeps what it is told: in a `folder` of its own, or in an `etcd` \
+                        that the run starts, which several replicas need
+                        """
+                ),
             ])
     }
 }
@@ -58,7 +76,14 @@ extension Form where Value == ControlPlan? {
     static var control: Form {
         .either(
             scalar: Form<Bool>.boolean.map { isThere, _, _ in .some(isThere ? .init() : nil) },
-            mapping: Shape<ControlPlan>.control.form.optional)
+            mapping: Shape<ControlPlan>.control.form.map { plan, node, decoding in
+                if plan.replicas > 1, plan.store == .folder {
+                    decoding.report(
+                        node.value("replicas")?.place ?? node.place,
+                        "a folder is of one process; several replicas share an etcd: store: etcd")
+                }
+                return .some(plan)
+            })
     }
 }
 
@@ -81,10 +106,18 @@ extension Shape where Whole == ChangeDraft {
                     "drain", \.drain, Form<ChangeDraft.ReplicaName>.replica.placed.optional,
                     about: "a replica, such as `echo/1`, that gets no more requests"),
                 .init(
-                    "kill", \.kill, Form<ChangeDraft.Subject>.choice.placed.optional,
-                    about: "ends the control plane at once, as a power cut would"),
+                    "undrain", \.undrain, Form<ChangeDraft.ReplicaName>.replica.placed.optional,
+                    about: "a drained replica that gets requests again"),
                 .init(
-                    "start", \.start, Form<ChangeDraft.Subject>.choice.placed.optional,
+                    "kill", \.kill, Form<ChangeDraft.ControlName>.control.placed.optional,
+                    about:
+                        """
+                        ends the control plane at once, as a power cut would: all of it \
+                        (`control`) or a replica (`control/0`)
+                        """
+                ),
+                .init(
+                    "start", \.start, Form<ChangeDraft.ControlName>.control.placed.optional,
                     about: "starts it again, with all that it had"),
                 .init(
                     "rotate", \.rotate, Form<ChangeDraft.Secret>.choice.placed.optional,
@@ -113,12 +146,31 @@ extension Form where Value == ChangeDraft.ReplicaName {
         let kind = "a replica such as echo/0"
         return scalar(.text(pattern: "[a-z0-9-]+/[0-9]{1,2}"), kind) { text throws(FormError) in
             let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count == 2, isName(String(parts[0])), parts[1].utf8.count <= 2,
-                let replica = UInt(parts[1])
+            guard parts.count == 2, isName(String(parts[0])), let replica = ordinal(parts[1])
             else { throw FormError("\(kind) is needed, not '\(abbreviated(text))'") }
-            return Value(service: String(parts[0]), replica: Int(replica))
+            return Value(service: String(parts[0]), replica: replica)
         }
     }
+}
+
+extension Form where Value == ChangeDraft.ControlName {
+    fileprivate static var control: Form {
+        let kind = "control, or a replica of it such as control/0,"
+        return scalar(.text(pattern: "control(/[0-9]{1,2})?"), kind) { text throws(FormError) in
+            if text == "control" { return Value() }
+            guard text.hasPrefix("control/"), let replica = ordinal(text.dropFirst(8)) else {
+                let isNumbered = text.hasPrefix("control/")
+                let hint = isNumbered ? "" : suggestion(for: text, in: ["control"])
+                throw FormError("\(kind) is needed, not '\(abbreviated(text))'\(hint)")
+            }
+            return Value(replica: replica)
+        }
+    }
+}
+
+/// The number of a replica, of one or two digits.
+private func ordinal(_ text: Substring) -> Int? {
+    text.utf8.count <= 2 ? UInt(text).map { Int($0) } : nil
 }
 
 // MARK: - Declarations

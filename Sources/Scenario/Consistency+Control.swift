@@ -29,6 +29,12 @@ extension Consistency {
         checkNames(&decoding)
     }
 
+    /// Processes of the control plane, its store among them.
+    var controlProcesses: Int {
+        guard let plan = draft.mesh.control.value else { return 0 }
+        return plan.replicas + (plan.store == .etcd ? 1 : 0)
+    }
+
     private static var hopMessage: String {
         "proxies that join speak HTTP/2 with each other, and in cleartext what the service "
             + "speaks: leave this out, or write control: false"
@@ -41,6 +47,11 @@ extension Consistency {
         for place in rules + changes {
             decoding.report(
                 place, "only a control plane can tell proxies of this: mesh: {control: true}")
+        }
+        for service in draft.services where service.dataplane.value == .envoy {
+            decoding.report(
+                service.dataplane.place,
+                "a control plane tells an Envoy what to serve: mesh: {control: true}")
         }
         let modes = [draft.mesh.hopSecurity] + draft.arms.value.compactMap(\.hopSecurity)
         for mode in modes where mode.value == .permissive {
@@ -99,7 +110,12 @@ extension Consistency {
                 continue
             }
             count += change.offsets(within: phase.duration).count
-            if let drain = change.drain { checkReplica(drain, &decoding) }
+            for drain in [change.drain, change.undrain] {
+                if let drain { checkReplica(drain, &decoding) }
+            }
+            for control in [change.kill, change.start] {
+                if let control { checkReplica(control, &decoding) }
+            }
         }
         guard count > mostChanges, let place = phase.changes.first?.place else { return }
         decoding.report(place, "\(count) changes of one phase are more than \(mostChanges)")
@@ -119,8 +135,22 @@ extension Consistency {
         guard drain.value.replica >= service.replicas else { return }
         decoding.report(
             drain.place,
-            "'\(drain.value.service)' has \(service.replicas) replicas, counted from 0")
+            "'\(drain.value.service)' has \(counted(service.replicas)), counted from 0")
     }
+
+    private func checkReplica(
+        _ control: Placed<ChangeDraft.ControlName>, _ decoding: inout Decoding
+    ) {
+        guard let replica = control.value.replica, let plan = draft.mesh.control.value,
+            replica >= plan.replicas
+        else { return }
+        decoding.report(
+            control.place, "the control plane has \(counted(plan.replicas)), counted from 0")
+    }
+}
+
+private func counted(_ replicas: Int) -> String {
+    replicas == 1 ? "1 replica" : "\(replicas) replicas"
 }
 
 /// The mesh that a scenario declares, held against the rules of meshes as the control plane will

@@ -146,8 +146,11 @@ struct Consistency {
 
     private func checkProcesses(_ decoding: inout Decoding) {
         let replicas = draft.services.reduce(0) { $0 + $1.replicas }
-        let control = draft.mesh.control.value == nil ? 0 : 1
-        let processes = 2 * replicas + 2 * draft.loads.count + control
+        // Beside an Envoy stands an agent.
+        let agents = draft.services.reduce(0) {
+            $0 + ($1.dataplane.value == .envoy ? $1.replicas : 0)
+        }
+        let processes = 2 * replicas + 2 * draft.loads.count + agents + controlProcesses
         guard processes > Bounds.processes else { return }
         decoding.report(
             root,

@@ -46,6 +46,7 @@ struct ServiceDraft: Sendable {
     var files: [String: String] = [:]
     var ready = CommandPlan.Readiness.tcp
     var readyWithin = Duration.zero
+    var dataplane = Placed(ServicePlan.DataPlane.reference, .nowhere)
 }
 
 struct LoadDraft: Sendable {

@@ -31,7 +31,7 @@ extension ScenarioFile {
         let plane =
             mesh.dataplane == .none
             ? "mesh: none" : "mesh: \(mesh.dataplane.rawValue), \(mesh.mode.rawValue): \(proxies)"
-        let control = mesh.control == nil ? "" : "; they join a control plane"
+        let control = mesh.control.map { "; they join \($0.summary)" } ?? ""
         return [plane + control, "services:"]
             + rows(experiment.services.map { [$0.name, "×\($0.replicas)", $0.summary] })
     }
@@ -138,12 +138,24 @@ private func rows(_ cells: [[String]]) -> [String] {
 
 private func noun(_ word: String, _ count: Int) -> String { count == 1 ? word : word + "s" }
 
+extension ControlPlan {
+    fileprivate var summary: String {
+        switch (replicas, store) {
+        case (1, .folder): "a control plane"
+        case (1, .etcd): "a control plane over an etcd"
+        default: "a control plane of \(replicas) replicas over an etcd"
+        }
+    }
+}
+
 extension ServicePlan {
     fileprivate var summary: String {
-        switch kind {
-        case .command(let plan): plan.arguments.joined(separator: " ")
-        case .builtin(let behaviour): behaviour.summary
-        }
+        let answer =
+            switch kind {
+            case .command(let plan): plan.arguments.joined(separator: " ")
+            case .builtin(let behaviour): behaviour.summary
+            }
+        return dataplane == .envoy ? "\(answer), beside an Envoy" : answer
     }
 }
 

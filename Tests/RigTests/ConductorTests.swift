@@ -50,6 +50,25 @@ import Testing
             "whom to tell is not settled")
     }
 
+    /// Each proxy is connected to one of them, or in the lists of two while it moves.
+    @Test func replicasAreHeardTogether() throws {
+        let (a, b) = (
+            proxy("a", sent: 7, acknowledged: 7, at: 20),
+            proxy("b", sent: 9, acknowledged: 9, at: 30)
+        )
+        let whole = try #require(
+            MeshStanding([
+                .init(revision: 9, proxies: [a]), .init(revision: 8, proxies: [b]),
+                .init(revision: 2, proxies: []),
+            ]))
+        #expect(whole.revision == 8, "one that has no proxy holds up nothing")
+        #expect(inForce(whole, 8) == 30)
+        #expect(inForce(whole, 9) == nil, "one that has is not as far")
+        #expect(inForce(.init(revision: 9, proxies: [a, a])) == nil, "one proxy in two lists")
+        #expect(MeshStanding([.init(revision: 3, proxies: [])])?.revision == 3)
+        #expect(MeshStanding([]) == nil)
+    }
+
     @Test func theAnswerIsReadAsItComes() throws {
         let text = """
             {"revision": 9, "proxies": [
@@ -68,6 +87,7 @@ import Testing
     private final class Plane: ServiceHandler, Sendable {
         struct Seen {
             var calls: [String] = []
+            var bodies: [String] = []
             var unwilling: Int
             var lagging: Int
             var revision: UInt64 = 0
@@ -85,6 +105,15 @@ import Testing
             seen.withLock { seen in
                 if request.target.path == "/v1/proxies" { return standing(&seen) }
                 seen.calls.append("\(request.method) \(request.target.path)")
+                if request.method == "GET" {
+                    return .text(
+                        200,
+                        #"{"kind":"endpoint","name":"echo-1","service":"echo","#
+                            + #""address":"127.0.0.1:9","health":"draining"}"#)
+                }
+                if let body = String(bytes: request.body, encoding: .utf8), !body.isEmpty {
+                    seen.bodies.append(body)
+                }
                 guard !refuses else { return .text(422, "{\"error\":\"no\"}") }
                 guard seen.unwilling == 0 else {
                     seen.unwilling -= 1
@@ -115,10 +144,17 @@ import Testing
                     "a", targets: [MeshName("echo")], timeouts: .init(request: .seconds(1))))
         ]))
 
-    private func conduct(_ plane: Plane, _ changes: [ChangePlan]) throws -> Conductor {
+    /// - Parameter dead: whether there is a replica before this one, at which nobody answers.
+    private func conduct(
+        _ plane: Plane, _ changes: [ChangePlan], dead: Bool = false
+    ) throws -> Conductor {
         let service = try Service(
             ServiceConfiguration(listen: .loopback(port: 0)), name: "plane", handler: plane)
-        let desk = try MeshDesk("\(service.address)", token: "t", proxies: 1)
+        let address = "\(service.address)"
+        let desk =
+            dead
+            ? try MeshDesk("127.0.0.1:1", token: "t", proxies: 1).with(address)
+            : try MeshDesk(address, token: "t", proxies: 1)
         let conductor = try Conductor(desk, changes, from: Clock.now())
         let deadline = Clock.now() + .seconds(20)
         while !conductor.isOver, Clock.now() < deadline {
@@ -146,11 +182,29 @@ import Testing
         let plane = Plane()
         let rotation = ChangePlan(offset: .zero, action: .rotateAuthority)
         let records = try conduct(
-            plane, [rotation, .init(offset: .zero, action: .killControl)]
+            plane, [rotation, .init(offset: .zero, action: .killControl(replica: nil))]
         ).finish()
         #expect(plane.seen.withLock { $0.calls } == ["POST /v1/authority/rotate"])
         #expect(records.count == 1, "what ends processes is another's")
         #expect(records[0].latency(until: .distantFuture) == nil)
+    }
+
+    @Test func anotherReplicaIsAskedWhereOneIsDead() throws {
+        let plane = Plane()
+        let records = try conduct(plane, [change], dead: true).finish()
+        #expect(plane.seen.withLock { $0.calls } == ["POST /v1/apply"])
+        #expect(records.first?.inForce != nil)
+    }
+
+    @Test func whatWasDrainedIsDeclaredAsItWasAndHealthy() throws {
+        let plane = Plane()
+        _ = try conduct(
+            plane, [.init(offset: .zero, action: .undrain(service: "echo", replica: 1))]
+        ).finish()
+        let (calls, bodies) = plane.seen.withLock { ($0.calls, $0.bodies) }
+        #expect(calls == ["GET /v1/endpoints/default/echo-1", "POST /v1/apply"])
+        let endpoint = MeshEndpoint("echo-1", service: "echo", address: "127.0.0.1:9")
+        #expect(bodies == [MeshDesk.body([.endpoint(endpoint)])])
     }
 
     @Test func aRefusalFailsTheRun() throws {

@@ -72,6 +72,49 @@ import Testing
         #expect(calls(joined) == calls(filed))
     }
 
+    @Test func replicasShareAnEtcd() throws {
+        var experiment = Made.experiment()
+        experiment.mesh.control = .init(replicas: 2, store: .etcd)
+        let topology = try Topology(.mesh, of: experiment)
+        #expect(
+            topology.nodes.map(\.name) == [
+                "etcd", "control/0", "control/1", "echo/0", "server-proxy echo/0", "client-proxy",
+            ])
+        #expect(topology.nodes.prefix(3).allSatisfy { $0.group == .control })
+        #expect(topology.programs == [.etcd])
+        let told = topology.nodes.map { node in
+            if case .control(let control) = node.kind { control.declarations.count } else { 0 }
+        }
+        #expect(told[1] > 0 && told[2] == 0, "the first one is told of the mesh")
+        #expect(try Topology(.direct, of: experiment).programs == [])
+    }
+
+    @Test func anEnvoyHasAnAgentThatJoinsForIt() throws {
+        var services = [Made.service("front", calls: ["back"]), Made.service("back")]
+        services[0].dataplane = .envoy
+        let topology = try topology(services: services, to: "front")
+        #expect(
+            topology.nodes.map(\.name) == [
+                "control", "back/0", "server-proxy back/0", "envoy-agent front/0",
+                "envoy front/0", "front/0", "client-proxy",
+            ])
+        #expect(topology.programs == [.envoy])
+        guard case .control(let control) = topology.nodes[0].kind,
+            case .agent(let joined) = topology.nodes[3].kind,
+            case .application(let front) = topology.nodes[5].kind
+        else {
+            Issue.record("not what they are called")
+            return
+        }
+        #expect(control.proxies == 3, "an Envoy and its agent are one proxy")
+        #expect(topology.nodes[4].kind == .envoy(agent: "envoy-agent front/0"))
+        #expect(joined.name == "front-0" && joined.application == .application("front/0"))
+        #expect(
+            front.calls == ["back": [.listener(process: "envoy front/0", name: "outbound")]])
+        let direct = Made.experiment(services: services, loads: [Made.load(to: "front")])
+        #expect(try Topology(.direct, of: direct).programs == [])
+    }
+
     @Test func theDirectArmHasNone() throws {
         var experiment = Made.experiment()
         experiment.mesh.control = .init()

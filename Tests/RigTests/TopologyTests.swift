@@ -137,7 +137,7 @@ import Testing
         switch node.kind {
         case .application(let application): application.calls.values.flatMap(\.self)
         case .proxy(let proxy): proxy.clusters.flatMap(\.endpoints)
-        case .command, .generator, .control, .joined: []
+        case .command, .generator, .control, .joined, .agent, .envoy: []
         }
     }
 

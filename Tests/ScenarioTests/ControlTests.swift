@@ -11,6 +11,8 @@ import Testing
         arguments: [
             ("false", nil), ("true", .init()), ("{}", .init()),
             ("{certificate_life: 10s}", .init(certificateLife: .seconds(10))),
+            ("{store: etcd}", .init(store: .etcd)),
+            ("{replicas: 3, store: etcd}", .init(replicas: 3, store: .etcd)),
         ] as [(String, ControlPlan?)])
     func aControlPlaneIsThereOrNot(text: String, plan: ControlPlan?) throws {
         #expect(
@@ -71,11 +73,40 @@ import Testing
                 + "{drain: echo/1, at: 1999ms}]")
         #expect(
             made == [
-                .init(offset: .seconds(1), action: .killControl),
-                .init(offset: .seconds(2), action: .startControl),
+                .init(offset: .seconds(1), action: .killControl(replica: nil)),
+                .init(offset: .seconds(2), action: .startControl(replica: nil)),
                 .init(offset: .seconds(2), action: .rotateAuthority),
                 .init(
                     offset: .milliseconds(2999), action: .drain(service: "echo", replica: 1)),
+            ])
+    }
+
+    @Test func changesNameReplicas() throws {
+        let made = try scenario(
+            changing.replacing("control: true", with: "control: {replicas: 2, store: etcd}")
+                .replacing(
+                    "CHANGES",
+                    with: "[{kill: control/1}, {start: control/1}, {undrain: echo/0}]")
+        ).experiment.changes
+        #expect(
+            made.map(\.action) == [
+                .killControl(replica: 1), .startControl(replica: 1),
+                .undrain(service: "echo", replica: 0),
+            ])
+        #expect(made.map(\.title) == ["kill control/1", "start control/1", "undrain echo/0"])
+        #expect(made.map(\.isPushed) == [false, false, true])
+    }
+
+    @Test func besideAReplicaStandsAnEnvoyWhereItSaysSo() throws {
+        let text = changing.replacing("CHANGES", with: "[]")
+        #expect(try scenario(text).experiment.services.map(\.dataplane) == [.reference])
+        let envoy = text.replacing("replicas: 2", with: "replicas: 2, dataplane: envoy")
+        let file = try scenario(envoy)
+        #expect(file.experiment.services.map(\.dataplane) == [.envoy])
+        #expect(file.plan.contains("beside an Envoy"))
+        #expect(
+            errors(envoy.replacing("control: true", with: "control: false")) == [
+                "4:42: a control plane tells an Envoy what to serve: mesh: {control: true}"
             ])
     }
 
@@ -89,12 +120,22 @@ import Testing
     }
 
     @Test(arguments: [
-        ("[{at: 1s}]", "12:15: one of apply, drain, kill, start, rotate is needed here"),
+        ("[{at: 1s}]", "12:15: one of apply, drain, undrain, kill, start, rotate is needed here"),
         (
             "[{kill: control, start: control}]",
-            "12:15: one of apply, drain, kill, start, rotate is needed here"
+            "12:15: one of apply, drain, undrain, kill, start, rotate is needed here"
         ),
-        ("[{kill: contrl}]", "12:22: unknown word 'contrl'; did you mean 'control'?"),
+        (
+            "[{kill: contrl}]",
+            "12:22: control, or a replica of it such as control/0, is needed, not 'contrl'; "
+                + "did you mean 'control'?"
+        ),
+        ("[{kill: control/1}]", "12:22: the control plane has 1 replica, counted from 0"),
+        (
+            "[{start: control/x}]",
+            "12:23: control, or a replica of it such as control/0, is needed, not 'control/x'"
+        ),
+        ("[{undrain: echo/2}]", "12:25: 'echo' has 2 replicas, counted from 0"),
         ("[{drain: echo}]", "12:23: a replica such as echo/0 is needed, not 'echo'"),
         ("[{drain: ecco/0}]", "12:23: unknown service 'ecco'; did you mean 'echo'?"),
         ("[{drain: echo/2}]", "12:23: 'echo' has 2 replicas, counted from 0"),
@@ -174,6 +215,14 @@ import Testing
             "{control: {certificate_life: 1s}}",
             "11:36: '1s' is less than 5s, the least allowed here"
         ),
+        (
+            "{control: {replicas: 3}}",
+            "11:28: a folder is of one process; several replicas share an etcd: store: etcd"
+        ),
+        (
+            "{control: {replicas: 0}}", "11:28: '0' is less than 1, the least allowed here"
+        ),
+        ("{control: {store: etc}}", "11:25: unknown word 'etc'; did you mean 'etcd'?"),
         ("{control: maybe}", "11:17: true or false is needed, not 'maybe'"),
     ])
     func meshesThatCannotBeMeant(mesh: String, error: String) {
@@ -223,6 +272,18 @@ import Testing
                   at 1s 500ms  start control
 
                 """), "\(plan)")
-        #expect(plan.contains("they join a control plane"))
+        #expect(plan.contains("they join a control plane\n"), "\(plan)")
+    }
+
+    @Test(arguments: [
+        ("{store: etcd}", "they join a control plane over an etcd"),
+        (
+            "{replicas: 3, store: etcd}",
+            "they join a control plane of 3 replicas over an etcd"
+        ),
+    ])
+    func aPlanShowsTheControlPlane(control: String, words: String) throws {
+        let plan = try scenario(minimal + "mesh: {control: \(control)}\n").plan
+        #expect(plan.contains(words), "\(plan)")
     }
 }

@@ -78,5 +78,6 @@ func expectGolden(
 
 let shipped = [
     "scenarios/quickstart.yaml", "scenarios/istio-reference-point.yaml",
-    "scenarios/real-backend.yaml", "scenarios/rates.yaml",
+    "scenarios/real-backend.yaml", "scenarios/rates.yaml", "scenarios/control-plane-ha.yaml",
+    "scenarios/envoy-in-the-mesh.yaml",
 ]

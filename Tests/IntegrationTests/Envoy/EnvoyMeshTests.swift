@@ -100,13 +100,6 @@ private final class RunningEnvoy {
     private let reserved: [ReservedAddress]
     private let log: String
 
-    /// The program, as `scripts/test` has installed it.
-    static func program() throws -> String {
-        if let path = unsafe getenv("MESHBENCH_ENVOY") { return unsafe String(cString: path) }
-        let script = "import envoy, os; print(os.path.dirname(envoy.__file__) + '/_bin/envoy')"
-        return try #require(try Program.run(Program.python, ["-c", script]).lines.first)
-    }
-
     init(
         _ mesh: Mesh, _ service: String, app: SocketAddress, inbound: SocketAddress? = nil
     ) throws {
@@ -129,7 +122,7 @@ private final class RunningEnvoy {
         try #require(ready.contains("\"bootstrap\":\"\(folder)/envoy.json\""), "\(ready)")
         envoy = try Process(
             ProcessCommand(
-                name: "envoy", program: try Self.program(),
+                name: "envoy", program: try Program.envoy(),
                 arguments: [
                     "-c", "\(folder)/envoy.json", "--concurrency", "1", "--disable-hot-restart",
                     "-l", "warning",
