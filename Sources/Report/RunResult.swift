@@ -36,6 +36,8 @@ public struct RunResult: Codable, Equatable, Sendable {
     /// Where several rates were measured.
     public var fits: [CostFit]
     public var timelines: [Timeline]
+    /// Of meshes with a control plane; nil where nothing was changed.
+    public var changes: [Change]?
     public var expectations: [ExpectationResult]
     public var validity: Validity
     public var verdict: Verdict
@@ -421,8 +423,8 @@ public struct RunResult: Codable, Equatable, Sendable {
         environment: [Fact], configuration: [Fact], arms: [ArmSummary],
         phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], steps: [Overhead],
         fits: [CostFit],
-        timelines: [Timeline], expectations: [ExpectationResult], validity: Validity,
-        verdict: Verdict, exit: Exit
+        timelines: [Timeline], changes: [Change]? = nil, expectations: [ExpectationResult],
+        validity: Validity, verdict: Verdict, exit: Exit
     ) {
         self.schema = schema
         self.scenario = scenario
@@ -440,6 +442,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         self.steps = steps
         self.fits = fits
         self.timelines = timelines
+        self.changes = changes
         self.expectations = expectations
         self.validity = validity
         self.verdict = verdict

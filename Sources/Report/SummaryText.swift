@@ -17,6 +17,7 @@ extension RunResult {
         if validity.valid {
             writeOverheads(to: &page)
             writeCosts(to: &page)
+            writeChanges(to: &page)
             writeFits(to: &page)
         } else {
             page.section("No latency or cost is stated")
@@ -126,6 +127,22 @@ extension RunResult {
             header: ["phase"] + (isOne ? [] : ["arm"])
                 + ["process", "CPU", intervalTitle, "memory (PSS)"],
             rows: rows, textColumns: isOne ? 2 : 3)
+    }
+
+    private func writeChanges(to page: inout TextPage) {
+        let pushes = phases.compactMap { phase in
+            phase.configPush.map { (phase: phase, push: $0) }
+        }
+        guard !pushes.isEmpty else { return }
+        page.section("Changes of the mesh, until the last proxy had them in force")
+        page.table(
+            header: ["phase", "arm", "changes", "mean", "longest"],
+            rows: pushes.map { phase, push in
+                [
+                    phase.phase, phase.arm.rawValue, grouped(push.count),
+                    Quantity.time.text(push.meanNs), Quantity.time.text(Double(push.maxNs)),
+                ]
+            }, textColumns: 2)
     }
 
     private func writeFits(to page: inout TextPage) {

@@ -189,7 +189,7 @@ private final class ChangeWork: Sendable {
 
 extension ChangePlan {
     /// Whether a call of the API does it.
-    fileprivate var isCalled: Bool {
+    var isCalled: Bool {
         switch action {
         case .apply, .drain, .undrain, .rotateAuthority: true
         case .killControl, .startControl: false

@@ -158,6 +158,19 @@ struct Findings {
         }
     }
 
+    /// Every change of every turn; nil where there was none.
+    var changes: [RunResult.Change]? {
+        let all = records.flatMap { record in
+            record.changes.map { change in
+                RunResult.Change(
+                    arm: record.arm, round: record.round + 1, what: change.what,
+                    dueSeconds: change.offset.seconds,
+                    configPushNs: change.latency?.nanoseconds, inForce: change.isInForce)
+            }
+        }
+        return all.isEmpty ? nil : all
+    }
+
     /// One point of a timeline; nil after the end of the last phase, when nothing is offered any
     /// more and the last answers come in: they would look like a collapse.
     private func moment(_ second: ArmRecord.Second) -> RunResult.Timeline.Point? {

@@ -146,6 +146,19 @@ struct ArmRecord: Sendable {
     var arm: ArmName
     var samples: [Sample]
     var seconds: [Second]
+    /// What was changed in the mesh, in the order in which it was due.
+    var changes: [Change] = []
+
+    /// One change of the mesh.
+    struct Change: Equatable, Sendable {
+        var what: String
+        /// From the start of the arm's first phase.
+        var offset: Duration
+        /// Until the last proxy had it in force, or until the end; nil: no proxy is told of it.
+        var latency: Duration?
+        /// Nil: no proxy is told of it.
+        var isInForce: Bool?
+    }
 
     /// One second of all loads together.
     struct Second: Sendable {

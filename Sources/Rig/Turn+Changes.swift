@@ -21,6 +21,26 @@ extension Turn {
         }
     }
 
+    /// All changes of the turn, in the order in which they were due: those that this thread made,
+    /// which are of processes, before others of the same instant.
+    func course(
+        of changes: [ChangeRecord], from start: Instant, until end: Instant
+    ) -> [ArmRecord.Change] {
+        guard roster.desk != nil else { return [] }
+        let own = experiment.changes.filter { !$0.isCalled }.map {
+            ArmRecord.Change(what: $0.title, offset: $0.offset)
+        }
+        let called = changes.map { change in
+            ArmRecord.Change(
+                what: change.plan.title, offset: change.due - start,
+                latency: change.latency(until: end),
+                isInForce: change.plan.isPushed ? change.inForce != nil : nil)
+        }
+        return (own + called).enumerated().sorted {
+            ($0.element.offset, $0.offset) < ($1.element.offset, $1.offset)
+        }.map(\.element)
+    }
+
     /// How long changes took to be in force, for each phase in which they were due.
     func latencies(
         of changes: [ChangeRecord], in timeline: Timeline, until end: Instant

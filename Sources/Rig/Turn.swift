@@ -65,7 +65,8 @@ struct Turn {
         place.journal.note("turn ended", ["round": "\(round + 1)", "arm": arm.rawValue])
         for change in changes { place.journal.note("change", change.facts(from: start)) }
         let pushes = latencies(of: changes, in: timeline, until: end)
-        let record = record(results, readings, sessions, pushes: pushes)
+        var record = record(results, readings, sessions, pushes: pushes)
+        record.changes = course(of: changes, from: start, until: end)
         try place.folder.append(
             try jsonLine(RawTurn(record, results, changes, from: start)), to: ResultsFolder.rawFile)
         return record

@@ -27,7 +27,7 @@ extension RunResult {
             configuration: order.configuration, arms: findings.arms, phases: findings.phases,
             rounds: findings.rounds,
             overheads: findings.overheads, steps: findings.steps, fits: findings.fits,
-            timelines: findings.timelines,
+            timelines: findings.timelines, changes: findings.changes,
             expectations: expectations, validity: validity, verdict: verdict,
             exit: Exit(
                 validity: validity, expectations: expectations, failure: failure,

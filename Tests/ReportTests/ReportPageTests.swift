@@ -176,6 +176,63 @@ struct ReportPageTests {
         #expect(result.reportHTML().utf8.count < 600_000)
     }
 
+    /// Two rounds in which the same was changed.
+    private static var changed: RunResult {
+        var result = SampleVariant.whole.result
+        result.changes = [1, 2].flatMap { round -> [RunResult.Change] in
+            [
+                .init(arm: .mesh, round: round, what: "kill control", dueSeconds: 4),
+                .init(
+                    arm: .mesh, round: round, what: "drain echo/1", dueSeconds: 4,
+                    configPushNs: Int64(round) * 10_000_000, inForce: true),
+                .init(
+                    arm: .mesh, round: round, what: "apply policy default/a", dueSeconds: 6,
+                    configPushNs: 2_000_000_000, inForce: round == 1),
+            ]
+        }
+        return result
+    }
+
+    @Test("Changes of the mesh stand on the timeline and in a table")
+    func changesOfTheMesh() throws {
+        let section = try #require(Self.changed.timelineSection).content.text
+        #expect(section.ranges(of: "class=\"change-line\"").count == 3, "two instants and the key")
+        #expect(
+            section.contains("4.0 s: kill control; drain echo/1, in force after 15.0 ms, longest"))
+        #expect(section.contains("longest more than 2.00 s"))
+        #expect(section.contains(">drain echo/1</th>") && section.contains(">20.0 ms</td>"))
+        #expect(section.contains(">not by the end</td>"))
+        let still = try #require(SampleVariant.whole.result.timelineSection).content.text
+        #expect(!still.contains("change"))
+        let json = Self.changed.json()
+        #expect(try RunResult(json: json).changes == Self.changed.changes)
+    }
+
+    @Test("Of many changes the table shows some and says so")
+    func manyChanges() throws {
+        var result = Self.changed
+        result.changes = (0..<50).map {
+            .init(arm: .mesh, round: 1, what: "drain echo/1", dueSeconds: Double($0) / 10)
+        }
+        let section = try #require(result.timelineSection).content.text
+        #expect(section.contains("and 10 more, which are in result.json"))
+    }
+
+    @Test("The summary says how long changes took")
+    func changesInTheSummary() {
+        var result = Self.changed
+        for index in result.phases.indices where result.phases[index].arm == .mesh {
+            result.phases[index].configPush = .init(
+                count: 2, minNs: 10_000_000, maxNs: 20_000_000, meanNs: 15e6, percentiles: [],
+                curve: [])
+        }
+        let text = result.summaryText(colour: false)
+        #expect(text.contains("Changes of the mesh, until the last proxy had them in force"))
+        #expect(text.contains("15.0 ms  20.0 ms"), "\(text)")
+        #expect(
+            !SampleVariant.whole.result.summaryText(colour: false).contains("Changes of the mesh"))
+    }
+
     @Test(
         "Words of a command read back as they were",
         arguments: [

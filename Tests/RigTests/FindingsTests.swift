@@ -146,6 +146,25 @@ import Testing
         #expect(points.allSatisfy { $0.achievedPerSecond == 1000 })
     }
 
+    @Test func changesAreOfTheirRounds() throws {
+        var record = Made.record(Made.sample())
+        #expect(Findings(Made.experiment(arms: [.mesh]), [record], warnings: []).changes == nil)
+        record.changes = [
+            .init(what: "kill control", offset: .seconds(1)),
+            .init(
+                what: "drain echo/1", offset: .milliseconds(1500), latency: .milliseconds(20),
+                isInForce: true),
+        ]
+        let found = Findings(Made.experiment(arms: [.mesh]), [record], warnings: [])
+        #expect(
+            found.changes == [
+                .init(arm: .mesh, round: 1, what: "kill control", dueSeconds: 1),
+                .init(
+                    arm: .mesh, round: 1, what: "drain echo/1", dueSeconds: 1.5,
+                    configPushNs: 20_000_000, inForce: true),
+            ])
+    }
+
     @Test func theLastSecondMayBeShort() throws {
         var record = Made.record(Made.sample(phase: "base"))
         record.seconds = [

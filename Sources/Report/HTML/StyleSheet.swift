@@ -154,6 +154,8 @@ private let charts = """
     .slot, .band-0 { fill: var(--band); } .band-1 { fill: none; }
     .band-unmeasured { fill: url(#hatch-none); } .band-edge { stroke: var(--rule); }
     .error-bar { fill: var(--line); }
+    .change { fill: var(--soft); stroke: var(--ground); stroke-width: 1; }
+    .change-line { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 1 3; }
     .user.proxies { fill: var(--mesh); } .system.proxies { fill: url(#hatch-proxies); }
     .user.apps { fill: var(--apps); } .system.apps { fill: url(#hatch-apps); }
     .user.control { fill: var(--direct); } .system.control { fill: url(#hatch-control); }

@@ -9,6 +9,8 @@ struct TimelineChart {
     let arms: [TimelineData]
     /// Names of the phases that were measured.
     let measured: Set<String>
+    /// What was changed in the mesh meanwhile.
+    var changes: [RunResult.ChangeSummary] = []
 
     private static let width = 1140.0
     private static let left = 70.0
@@ -27,6 +29,7 @@ struct TimelineChart {
         let errors = arms.flatMap(\.points).map(\.errors)
         let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
         var drawing = bands(top, through: bottom.bottom)
+        drawing += changeLines(top, through: bottom.bottom)
         drawing +=
             latencies.isEmpty
             ? label(
@@ -34,6 +37,7 @@ struct TimelineChart {
                 anchor: "middle", class: "tick")
             : latency(top)
         drawing += rate(middle)
+        drawing += changeMarks(top)
         drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
         drawing += bottom.horizontalAxis(
             // A second is the finest that there is, so its parts have no tick.
@@ -87,6 +91,34 @@ struct TimelineChart {
             }
         }
         return drawing
+    }
+
+    /// The instants at which something was changed, each once.
+    private var instants: [Double] {
+        var last = -Double.infinity
+        return changes.map(\.dueSeconds).filter { instant in
+            defer { last = instant }
+            return instant != last
+        }
+    }
+
+    private func changeLines(_ plot: Plot, through bottom: Double) -> Markup {
+        instants.reduce(into: Markup.none) { drawing, instant in
+            let x = plot.placeX(instant)
+            drawing += line("change-line", x, plot.top, x, bottom)
+        }
+    }
+
+    /// Below the latencies, with what was changed for whoever points at it.
+    private func changeMarks(_ plot: Plot) -> Markup {
+        instants.reduce(into: Markup.none) { drawing, instant in
+            let here = changes.filter { $0.dueSeconds == instant }.map { change in
+                change.what + (change.push.map { ", in force after \($0)" } ?? "")
+            }
+            drawing += Report.mark(
+                .diamond(5), plot.placeX(instant), plot.bottom + 9, class: "change",
+                says: "\(fixed(instant, 1)) s: " + here.joined(separator: "; "))
+        }
     }
 
     private func latency(_ plot: Plot) -> Markup {
@@ -190,10 +222,12 @@ struct TimelineChart {
                 sign: .line, style: "curve dashed \(arm.arm.style)", text: "\(name) p50")
             return showsMedians ? [p99, p50] : [p99]
         }
+        let change = Chart.KeyEntry(
+            sign: .line, style: "change-line", text: "a change of the mesh")
         return lines + [
             .init(sign: .line, style: "curve offered", text: "offered"),
             .init(sign: .box, style: "band-unmeasured", text: "not measured"),
-        ]
+        ] + (changes.isEmpty ? [] : [change])
     }
 
     private func caption(_ step: Double) -> Markup {

@@ -88,9 +88,39 @@ extension RunResult {
 
     var timelineSection: Section? {
         let data = arms.compactMap { TimelineData(arm: looks[$0.name], timelines: timelines) }
-        let chart = TimelineChart(arms: data, measured: Set(phaseNames)).chart
+        let chart = TimelineChart(
+            arms: data, measured: Set(phaseNames), changes: changeSummaries
+        ).chart
         guard let chart else { return nil }
-        return Section(id: "time", title: "Over time", content: quotable(chart.markup))
+        return Section(
+            id: "time", title: "Over time", content: quotable(chart.markup + changesTable))
+    }
+
+    /// What was changed, and how soon that was in force; nothing where nothing was.
+    private var changesTable: Markup {
+        let changes = changeSummaries
+        guard !changes.isEmpty else { return .none }
+        let shown = 40
+        var table = Table(
+            [
+                .init(title: "Change of the mesh"), .init(title: "due at", isNumber: true),
+                .init(title: "in force after", isNumber: true),
+                .init(title: "at most", isNumber: true),
+            ],
+            caption: "Until the last proxy had it in force, from the instant at which it was due: "
+                + "the median over rounds, and the longest. Of what has no time no proxy is told.")
+        for change in changes.prefix(shown) {
+            let most = change.pushes.max().map { Quantity.time.text($0) } ?? ""
+            table.append(
+                [
+                    .init(Markup(change.what)), .init(Markup(fixed(change.dueSeconds, 1) + " s")),
+                    .init(Markup(median(change.pushes).map { Quantity.time.text($0) } ?? "–")),
+                    .init(Markup(change.missing > 0 ? "not by the end" : most)),
+                ], isClose: true)
+        }
+        guard changes.count > shown else { return table.markup }
+        let rest = "and \(changes.count - shown) more, which are in result.json"
+        return table.markup + element("p", ["class": "note"], Markup(rest))
     }
 
     var usageSection: Section? {
