@@ -10,6 +10,7 @@ private let mostChanges = 10_000
 extension Consistency {
     func checkControl(_ decoding: inout Decoding) {
         draft.phases.value.forEach { checkChanges(of: $0, &decoding) }
+        checkEnvoys(&decoding)
         guard draft.mesh.control.value != nil else { return checkUncontrolled(&decoding) }
         let place = draft.mesh.control.place
         if draft.mesh.dataplane == .none {
@@ -35,6 +36,18 @@ extension Consistency {
         return plan.replicas + (plan.store == .etcd ? 1 : 0)
     }
 
+    private func checkEnvoys(_ decoding: inout Decoding) {
+        for service in draft.services where service.dataplane.value == .envoy {
+            let place = service.dataplane.place
+            if draft.mesh.mode == .gateway {
+                decoding.report(place, "with mode: gateway no proxy stands beside a replica")
+            } else if draft.mesh.control.value == nil {
+                decoding.report(
+                    place, "a control plane tells an Envoy what to serve: mesh: {control: true}")
+            }
+        }
+    }
+
     private static var hopMessage: String {
         "proxies that join speak HTTP/2 with each other, and in cleartext what the service "
             + "speaks: leave this out, or write control: false"
@@ -47,11 +60,6 @@ extension Consistency {
         for place in rules + changes {
             decoding.report(
                 place, "only a control plane can tell proxies of this: mesh: {control: true}")
-        }
-        for service in draft.services where service.dataplane.value == .envoy {
-            decoding.report(
-                service.dataplane.place,
-                "a control plane tells an Envoy what to serve: mesh: {control: true}")
         }
         let modes = [draft.mesh.hopSecurity] + draft.arms.value.compactMap(\.hopSecurity)
         for mode in modes where mode.value == .permissive {

@@ -108,6 +108,10 @@ import Testing
             errors(envoy.replacing("control: true", with: "control: false")) == [
                 "4:42: a control plane tells an Envoy what to serve: mesh: {control: true}"
             ])
+        #expect(
+            errors(envoy.replacing("control: true", with: "mode: gateway")) == [
+                "4:42: with mode: gateway no proxy stands beside a replica"
+            ])
     }
 
     @Test(arguments: [("500ms", [1000, 1500, 2000, 2500]), ("1s", [1000, 2000]), ("2s", [1000])])
