@@ -13,9 +13,9 @@ extension RunResult {
         /// When it was due, from the start of the arm's first phase.
         public var dueSeconds: Double
         /// From then until the last proxy had it in force, or until the end of the arm where one
-        /// had not; nil where no proxy is told of it.
+        /// had not; nil where that is not measured.
         public var configPushNs: Int64?
-        /// Nil where no proxy is told of it.
+        /// By the end of the arm; nil where that is not measured.
         public var inForce: Bool?
 
         public init(
@@ -35,12 +35,12 @@ extension RunResult {
     struct ChangeSummary: Equatable {
         var what: String
         var dueSeconds: Double
-        /// How long it took each time; empty where no proxy is told of it.
+        /// How long it took each time; empty where that is not measured.
         var pushes: [Double] = []
         /// How often it was not in force by the end.
         var missing = 0
 
-        /// Such as `12 ms, longest 40 ms`; nil where no proxy is told of it.
+        /// Such as `12 ms, longest 40 ms`; nil where that is not measured.
         var push: String? {
             guard let middle = median(pushes), let most = pushes.max() else { return nil }
             let longest = (missing > 0 ? "more than " : "") + Quantity.time.text(most)

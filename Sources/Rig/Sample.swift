@@ -154,9 +154,9 @@ struct ArmRecord: Sendable {
         var what: String
         /// From the start of the arm's first phase.
         var offset: Duration
-        /// Until the last proxy had it in force, or until the end; nil: no proxy is told of it.
+        /// Until the last proxy had it in force, or until the end; nil: not measured.
         var latency: Duration?
-        /// Nil: no proxy is told of it.
+        /// By the end; nil: not measured.
         var isInForce: Bool?
     }
 

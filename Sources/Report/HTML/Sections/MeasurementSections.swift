@@ -108,7 +108,7 @@ extension RunResult {
                 .init(title: "at most", isNumber: true),
             ],
             caption: "Until the last proxy had it in force, from the instant at which it was due: "
-                + "the median over rounds, and the longest. A dash: no proxy is told of it.")
+                + "the median over rounds, and the longest. A dash: that is not measured.")
         for change in changes.prefix(shown) {
             let most = change.pushes.max().map { Quantity.time.text($0) } ?? ""
             table.append(
