@@ -49,6 +49,23 @@ import Testing
         try #require(configuration.clusters.first { $0.name == name })
     }
 
+    /// Those that checks find unhealthy get no requests, unless these are all that are declared
+    /// healthy: `cart-3` is draining, and gets none in any case.
+    @Test(
+        arguments: [
+            ([], [1, 2]), (["cart-1"], [2]), (["cart-1", "cart-2"], [1, 2]), (["cart-3"], [1, 2]),
+            (["cart-2", "cart-3", "cart-4"], [1]),
+        ] as [([String], [Int])])
+    func whatChecksFind(_ unhealthy: [String], _ used: [Int]) throws {
+        var mesh = MeshState(Self.declarations)
+        mesh.find(.init(unhealthy: unhealthy.map { MeshName($0, in: "shop") }))
+        let made = try ProxyConfiguration(sidecar: Self.facts(), in: mesh, changes: [:])
+        let ports = try cluster("shop/cart", made).endpoints.map(\.address)
+        #expect(ports == used.map { "127.0.0.1:900\($0)" })
+        mesh.find(.init(isWhole: true))
+        #expect(mesh == MeshState(Self.declarations))
+    }
+
     @Test func clustersAreServices() throws {
         let made = try Self.make()
         #expect(made.clusters.map(\.name) == ["post/mail", "shop/cart", "shop/web", "app"])

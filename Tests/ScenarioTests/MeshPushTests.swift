@@ -38,6 +38,13 @@ import Testing
                 == MeshPush(version: .max, isSnapshot: false, deletes: [key]))
         #expect(
             try read(#"{"version":0,"snapshot":false}"#) == .init(version: 0, isSnapshot: false))
+        let found = #""checks":{"unhealthy":["endpoints/shop/cart-1"],"healthy":[]}"#
+        #expect(
+            try read(#"{"version":1,"snapshot":false,"# + found + "}").checks
+                == MeshFindings(unhealthy: [key.name]))
+        #expect(
+            try read(#"{"version":1,"snapshot":false,"checks":{"all":true}}"#).checks
+                == MeshFindings(isWhole: true))
     }
 
     @Test func whatIsNoPushIsRefused() {
@@ -58,6 +65,21 @@ import Testing
             (head + #","more":1}"#, "unknown key 'more'"), (head + ",a:1}", "a text is needed"),
             (head + #","authorities":7}"#, "authorities: a text is needed"),
             (head + #","deleted":{}}"#, "deleted: a list is needed"),
+            (head + #","checks":[]}"#, "checks: an object is needed"),
+            (head + #","checks":{"all":1}}"#, "checks.all: 'true' or 'false' is needed"),
+            (head + #","checks":{"sick":[]}}"#, "checks.sick: unknown key 'sick'"),
+            (
+                head + #","checks":{"healthy":["services/a/b"]}}"#,
+                "checks.healthy.0: a key such as endpoints/shop/cart-1 is needed"
+            ),
+            (
+                head + #","checks":{"unhealthy":["endpoints/a/b"],"healthy":["endpoints/a/b"]}}"#,
+                "checks.healthy.0: endpoint a/b stands here already"
+            ),
+            (
+                head + #","checks":{"all":true,"healthy":["endpoints/a/b"]}}"#,
+                "checks.healthy: all that are not named are healthy already"
+            ),
             (
                 head + #","deleted":["endpoints/shop"]}"#,
                 "deleted.0: a key such as endpoints/shop/cart-1 is needed"

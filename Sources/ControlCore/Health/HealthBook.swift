@@ -60,6 +60,12 @@ public struct HealthBook: ~Copyable {
     private var random: SeededRandom
     /// How many endpoints are unhealthy.
     public private(set) var unhealthyCount = 0
+    /// From then on what is found is worth as much as what somebody found before: whatever was
+    /// unhealthy when this began has been seen to be. Nil: no mesh has been looked at.
+    public private(set) var settlesAt: Instant?
+    /// Bound: one service that is asked rarely must not keep what is known of the others from
+    /// counting.
+    private static let settlingMost = Duration.seconds(60)
 
     public init(random: SeededRandom) { self.random = random }
 
@@ -86,29 +92,32 @@ public struct HealthBook: ~Copyable {
 
     /// The mesh has changed. What has moved, or belongs to another service now, begins anew; what
     /// is only asked differently keeps its health.
-    /// - Returns: whether the health of an endpoint that there still is has changed with that.
+    /// - Returns: endpoints that were unhealthy and are not held to be that any longer.
     /// - Complexity: that of the endpoints of services with checks.
     @discardableResult
-    public mutating func follow(_ mesh: MeshState, now: Instant) -> Bool {
-        var hasChanged = false
+    public mutating func follow(_ mesh: MeshState, now: Instant) -> [MeshName] {
+        var changed: [MeshName] = []
         var kept: Set<MeshName> = []
+        var settling = Duration.zero
         for service in mesh.services.values {
             guard let check = service.health else { continue }
             let host = "\(service.name).\(service.namespace).mesh"
+            settling = max(settling, check.slowest)
             for endpoint in mesh.endpoints(of: service.meshName) {
                 let name = endpoint.meshName
                 kept.insert(name)
                 let probe = Probe(
                     endpoint: name, ticket: 0, address: endpoint.address, host: host, check: check,
                     speech: service.speech, isSecured: service.mtls == .strict)
-                if update(probe, now) { hasChanged = true }
+                if update(probe, now) { changed.append(name) }
             }
         }
         for name in places.keys where !kept.contains(name) {
-            if !isWell(name) { hasChanged = true }
+            if !isWell(name) { changed.append(name) }
             remove(name)
         }
-        return hasChanged
+        if settlesAt == nil { settlesAt = now + min(settling, Self.settlingMost) }
+        return changed
     }
 
     /// - Returns: whether an unhealthy endpoint is no longer held to be that.
@@ -207,5 +216,14 @@ public struct HealthBook: ~Copyable {
         entry.record = record
         entries[place] = entry
         return changes
+    }
+}
+
+extension MeshHealthCheck {
+    /// The longest time until an endpoint that fails is seen to be unhealthy: intervals are a tenth
+    /// longer at most.
+    fileprivate var slowest: Duration {
+        let rounds = Double(interval.nanoseconds) * 1.1 * Double(unhealthyThreshold)
+        return .nanoseconds(Int64(rounds)) + timeout
     }
 }

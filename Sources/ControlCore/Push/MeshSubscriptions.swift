@@ -90,6 +90,11 @@ public struct MeshSubscriptions: Sendable {
     private var authorities = ""
     /// How often these have been set.
     private var trust = 0
+    /// Endpoints that are found unhealthy here, with the services of which they were when they were
+    /// found: whom that was told to has to hear of its end. Bound: the endpoints of a mesh.
+    private var unwell: [MeshName: MeshName] = [:]
+    /// There has been time to find out about every endpoint: `unwell` is all.
+    private var hasChecked = false
 
     /// No subscribers.
     /// - Parameters:
@@ -107,7 +112,8 @@ public struct MeshSubscriptions: Sendable {
     /// A proxy of a service begins to watch, in place of whoever had its name.
     /// - Parameter held: the version that it has; nil: none.
     /// - Returns: what to tell it first: everything, or what has changed since, be it nothing. Has
-    ///   the authorities in any case: it may have been told of others by another control plane.
+    ///   the authorities, and what checks have found, in any case: it may have been told something
+    ///   else by another control plane, and neither has a version.
     public mutating func subscribe(
         _ proxy: String, to service: MeshName, held: UInt64?, _ mesh: MeshState, now: Instant
     ) -> MeshPush {
@@ -148,7 +154,10 @@ public struct MeshSubscriptions: Sendable {
                 switch effect {
                 case .needs: deliveries += deliver(nil, to: service, mesh, now)
                 case .changes(let places):
-                    deliveries += deliver(places.map { changes[$0] }, to: service, mesh, now)
+                    guard let needs = groups[service]?.needs,
+                        let delta = push(places.map { changes[$0] }, needs)
+                    else { continue }
+                    deliveries += deliver(delta, to: service, mesh, now)
                 }
             }
             return deliveries
@@ -172,13 +181,51 @@ public struct MeshSubscriptions: Sendable {
         return [MeshDelivery(proxies: proxies, push: push)]
     }
 
-    /// - Parameter changes: nil: everything is to be told.
+    /// Checks may have found something else than before.
+    /// - Parameters:
+    ///   - endpoints: of these, which there need not be any longer.
+    ///   - isWell: whether checks leave one in use.
+    public mutating func take(
+        checksOf endpoints: [MeshName], isWell: (MeshName) -> Bool, _ mesh: MeshState, now: Instant
+    ) -> [MeshDelivery] {
+        var news: [MeshName: MeshFindings] = [:]
+        for endpoint in Set(endpoints).sorted() {
+            let before = unwell[endpoint]
+            let after = isWell(endpoint) ? nil : mesh.endpoints[endpoint]?.serviceName
+            guard before != after else { continue }
+            unwell[endpoint] = after
+            for service in before.map(groups.callers) ?? [] {
+                news[service, default: .init()].healthy.append(endpoint)
+            }
+            for service in after.map(groups.callers) ?? [] {
+                news[service, default: .init()].healthy.removeAll { $0 == endpoint }
+                news[service, default: .init()].unhealthy.append(endpoint)
+            }
+        }
+        return news.sorted { $0.key < $1.key }.flatMap { service, findings in
+            deliver(
+                MeshPush(version: version, isSnapshot: false, checks: findings), to: service, mesh,
+                now)
+        }
+    }
+
+    /// There has been time to check every endpoint: from now on what is not found unhealthy is
+    /// well, whatever somebody else has found before, and everyone is told so.
+    public mutating func settleChecks(_ mesh: MeshState, now: Instant) -> [MeshDelivery] {
+        guard !hasChecked else { return [] }
+        hasChecked = true
+        return groups.groups.sorted { $0.key < $1.key }.flatMap { service, group in
+            deliver(
+                MeshPush(version: version, isSnapshot: false, checks: findings(group.needs)),
+                to: service, mesh, now)
+        }
+    }
+
+    /// - Parameter delta: nil: everything is to be told.
     private mutating func deliver(
-        _ changes: [MeshChange]?, to service: MeshName, _ mesh: MeshState, _ now: Instant
+        _ delta: MeshPush?, to service: MeshName, _ mesh: MeshState, _ now: Instant
     ) -> [MeshDelivery] {
         guard let group = groups[service] else { return [] }
-        let delta = changes.flatMap { push($0, group.needs) }
-        if changes != nil, delta == nil { return [] }
         var lost: [String] = []
         var others: [String] = []
         for proxy in group.members.sorted() {
@@ -203,7 +250,14 @@ public struct MeshSubscriptions: Sendable {
     private func snapshot(_ needs: MeshNeeds, _ mesh: MeshState) -> MeshPush {
         MeshPush(
             version: version, isSnapshot: true, authorities: authorities,
-            puts: needs.view(of: mesh))
+            puts: needs.view(of: mesh), checks: findings(needs))
+    }
+
+    /// All that checks have found of what is needed; nil: nothing is known yet.
+    private func findings(_ needs: MeshNeeds) -> MeshFindings? {
+        let unhealthy = unwell.filter { needs.calls($0.value) }.keys.sorted()
+        guard hasChecked || !unhealthy.isEmpty else { return nil }
+        return MeshFindings(isWhole: hasChecked, unhealthy: unhealthy)
     }
 
     /// What has changed since a version; nil: it is not known, or too much, or more than that may
@@ -220,6 +274,7 @@ public struct MeshSubscriptions: Sendable {
         guard isSure else { return nil }
         var push = push(changes, needs) ?? MeshPush(version: version, isSnapshot: false)
         push.authorities = authorities
+        push.checks = findings(needs)
         return push
     }
 

@@ -106,6 +106,11 @@ struct PushGroups: Sendable {
         return found
     }
 
+    /// Those that call a service.
+    func callers(of service: MeshName) -> [MeshName] {
+        groups(naming: service).filter { groups[$0]?.needs.calls(service) ?? false }
+    }
+
     /// Those that have to do with a service; one that is named may still not call it.
     private func groups(naming service: MeshName) -> Set<MeshName> {
         (byService[service] ?? []).union(byNamespace[service.namespace] ?? []).union(everywhere)

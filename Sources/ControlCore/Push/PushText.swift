@@ -28,8 +28,20 @@ extension ControlText {
             }
             bytes.append(UInt8(ascii: "]"))
         }
+        if let checks = push.checks { bytes += ",\"checks\":\(json(checks))".utf8 }
         bytes.append(UInt8(ascii: "}"))
         return bytes
+    }
+
+    private static func json(_ findings: MeshFindings) -> String {
+        func keys(_ names: [MeshName]) -> String { list(names.map { MeshKey(.endpoint, $0).path }) }
+        var members: [String] = []
+        if findings.isWhole { members.append("\"all\":true") }
+        if !findings.unhealthy.isEmpty {
+            members.append("\"unhealthy\":\(keys(findings.unhealthy))")
+        }
+        if !findings.healthy.isEmpty { members.append("\"healthy\":\(keys(findings.healthy))") }
+        return "{\(members.joined(separator: ","))}"
     }
 
     /// The answer to a question for those who are connected.

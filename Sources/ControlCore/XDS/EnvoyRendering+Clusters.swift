@@ -108,7 +108,7 @@ extension EnvoyRendering {
         guard let key = MeshKey(path: "\(MeshKind.service.plural)/\(cluster)"),
             view.services[key.name] != nil
         else { return nil }
-        let endpoints = view.endpoints(of: key.name).filter { $0.health == .healthy }
+        let endpoints = view.endpointsInUse(of: key.name)
         let weight = endpoints.reduce(0) { $0 + $1.weight }
         guard weight <= Int(UInt32.max) else {
             throw EnvoyRefusal(

@@ -47,6 +47,15 @@ public struct EnvoyRendering: Sendable {
         self.authorities = authorities
     }
 
+    /// The subscription that there is of a kind but endpoints, of which each cluster has one.
+    static func question(_ type: EnvoyType) -> EnvoyQuestion {
+        switch type {
+        case .clusters, .listeners, .endpoints: EnvoyQuestion(type)
+        case .routes: EnvoyQuestion(.routes, outboundName)
+        case .secrets: authoritiesQuestion
+        }
+    }
+
     /// The answer to a question.
     /// - Returns: nil: there is no such thing.
     /// - Throws: where it cannot be said in Envoy's words.

@@ -11,7 +11,7 @@
 // cluster that leaves does so at once.
 
 public import Base
-public import Model
+import Model
 
 /// One Envoy's subscriptions.
 public struct EnvoySession: Sendable {
@@ -80,6 +80,8 @@ public struct EnvoySession: Sendable {
     private var routesOffered: KnownRoutes?
     /// Refusals so far.
     public private(set) var refusalCount = 0
+    /// Contents that were made so far: what this costs.
+    public private(set) var madeCount = 0
 
     /// Subscriptions of one Envoy: one for each cluster, and a few.
     public static let questionsMost = 20_000
@@ -89,17 +91,18 @@ public struct EnvoySession: Sendable {
     public init(_ rendering: Result<EnvoyRendering, EnvoyRefusal>) { self.rendering = rendering }
 
     /// The mesh has changed.
-    /// - Parameter services: of these only the endpoints; nil: anything.
+    /// - Parameter stale: what may be other than it was; all else is as it was.
+    /// - Complexity: that of what is stale.
     public mutating func adopt(
-        _ rendering: Result<EnvoyRendering, EnvoyRefusal>,
-        endpointsOf services: Set<MeshName>? = nil
+        _ rendering: Result<EnvoyRendering, EnvoyRefusal>, stale: EnvoyStaleness = .all
     ) {
         self.rendering = rendering
-        guard let services else {
+        guard !stale.isAll, !stale.types.contains(.endpoints) else {
             made = [:]
             return
         }
-        for service in services { made[EnvoyQuestion(.endpoints, service.text)] = nil }
+        for service in stale.endpoints { made[EnvoyQuestion(.endpoints, service.text)] = nil }
+        for type in stale.types { made[EnvoyRendering.question(type)] = nil }
     }
 
     private func isUsed(_ cluster: String) -> Bool {
@@ -207,7 +210,10 @@ public struct EnvoySession: Sendable {
     // MARK: Contents
 
     private mutating func content(_ question: EnvoyQuestion) -> EnvoyContent? {
-        if made[question] == nil { made[question] = make(question) }
+        if made[question] == nil {
+            made[question] = make(question)
+            madeCount += 1
+        }
         guard case .content(let content) = made[question] else { return nil }
         return content
     }

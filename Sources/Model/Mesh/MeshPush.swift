@@ -14,24 +14,56 @@ public struct MeshPush: Equatable, Sendable {
     /// What is needed or declared no longer, in the order of their keys; none that is put too. A
     /// snapshot has none.
     public var deletes: [MeshKey]
+    /// What checks have found of endpoints that it needs; nil: nothing new. It is no declaration,
+    /// and has no version: each control plane finds out for itself.
+    public var checks: MeshFindings?
 
     public init(
         version: UInt64, isSnapshot: Bool, authorities: String? = nil,
-        puts: [MeshDeclaration] = [], deletes: [MeshKey] = []
+        puts: [MeshDeclaration] = [], deletes: [MeshKey] = [], checks: MeshFindings? = nil
     ) {
         self.version = version
         self.isSnapshot = isSnapshot
         self.authorities = authorities
         self.puts = puts
         self.deletes = deletes
+        self.checks = checks
     }
+}
+
+/// What active checks have found of endpoints, whatever these are declared to be.
+public struct MeshFindings: Equatable, Sendable {
+    /// It is all: whoever is not named is well.
+    public var isWhole: Bool
+    /// Endpoints that are found unhealthy, in order, each once.
+    public var unhealthy: [MeshName]
+    /// Endpoints that are so no longer, in the same way; none of `unhealthy`, and none where it is
+    /// all.
+    public var healthy: [MeshName]
+
+    public init(
+        isWhole: Bool = false, unhealthy: [MeshName] = [], healthy: [MeshName] = []
+    ) {
+        self.isWhole = isWhole
+        self.unhealthy = unhealthy
+        self.healthy = healthy
+    }
+
+    public var isEmpty: Bool { !isWhole && unhealthy.isEmpty && healthy.isEmpty }
 }
 
 extension MeshState {
     /// What a proxy holds after a push, if it held this before.
     public mutating func adopt(_ push: MeshPush) {
-        if push.isSnapshot { self = MeshState(trustDomain: trustDomain) }
+        if push.isSnapshot {
+            let known = unwell
+            self = MeshState(trustDomain: trustDomain)
+            // Nothing that was declared counts any longer, but what was found stays found: whoever
+            // tells all of the mesh may not have looked yet.
+            find(MeshFindings(unhealthy: Array(known)))
+        }
         for key in push.deletes { remove(key) }
         for declaration in push.puts { declare(declaration) }
+        if let checks = push.checks { find(checks) }
     }
 }

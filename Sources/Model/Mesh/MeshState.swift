@@ -8,6 +8,9 @@ public struct MeshState: Equatable, Sendable {
     public private(set) var routes: [MeshName: MeshRoute] = [:]
     public private(set) var policies: [MeshName: MeshPolicy] = [:]
     public private(set) var authorizations: [MeshName: MeshAuthorization] = [:]
+    /// Endpoints that checks find unhealthy, whatever they are declared to be, and whether or not
+    /// they are declared at all.
+    public private(set) var unwell: Set<MeshName> = []
     /// The names of endpoints by service, which need not be declared.
     private var endpointNames: [MeshName: Set<MeshName>] = [:]
 
@@ -63,6 +66,13 @@ public struct MeshState: Equatable, Sendable {
         }
     }
 
+    /// Takes in what checks have found.
+    public mutating func find(_ findings: MeshFindings) {
+        if findings.isWhole { unwell = [] }
+        unwell.subtract(findings.healthy)
+        unwell.formUnion(findings.unhealthy)
+    }
+
     /// What a key says; nil: nothing.
     public subscript(_ key: MeshKey) -> MeshDeclaration? {
         switch key.kind {
@@ -105,6 +115,16 @@ extension MeshState {
     /// The endpoints of a service, by name; it need not be declared.
     public func endpoints(of service: MeshName) -> [MeshEndpoint] {
         (endpointNames[service] ?? []).sorted().compactMap { endpoints[$0] }
+    }
+
+    /// The endpoints of a service that get requests, by name: those that are declared healthy and
+    /// are not found unhealthy; where checks would leave none of those that are declared healthy,
+    /// all of these. Then it is as likely that the checks are wrong as that all have failed at
+    /// once, and requests to none would fail in any case.
+    public func endpointsInUse(of service: MeshName) -> [MeshEndpoint] {
+        let declared = endpoints(of: service).filter { $0.health == .healthy }
+        let well = declared.filter { !unwell.contains($0.meshName) }
+        return well.isEmpty ? declared : well
     }
 
     /// The services that have endpoints, declared or not, in no order.

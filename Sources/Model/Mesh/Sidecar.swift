@@ -140,7 +140,7 @@ extension ProxyConfiguration {
         let policy = mesh.policy(for: name)
         var cluster = Cluster(
             name: name.text,
-            endpoints: mesh.endpoints(of: name).filter { $0.health == .healthy }
+            endpoints: mesh.endpointsInUse(of: name)
                 .map { Endpoint($0.address, weight: $0.weight) },
             speech: service.clusterSpeech, requestTimeout: policy?.timeouts.request,
             idleTimeout: policy?.timeouts.idle)

@@ -15,9 +15,11 @@ final class ControlCenter {
     /// Called after the store has changed, by a commit from here or by others, when it and the mesh
     /// hold the change. They may not commit.
     var afterCommit: [() -> Void] = []
-    /// Who checks endpoints; nil: nobody does. DNS leaves out those that it does not find well;
-    /// proxies and Envoys are told of them all the same.
+    /// Who checks endpoints; nil: nobody does.
     var health: HealthLoop?
+    /// Whether checks leave an endpoint in use. Proxies and Envoys are told what they find, and DNS
+    /// leaves out those that are not well.
+    var isWell: (MeshName) -> Bool = { _ in true }
     /// What parts count, in Prometheus' text format: goes behind `statistics`.
     var collectors: [() -> String] = []
     /// Told before those what has become of the mesh, where anything has. They may not commit.

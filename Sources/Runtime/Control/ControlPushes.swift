@@ -185,13 +185,21 @@ final class ControlPushes: ControlProxies {
         for delivery in deliveries { send(delivery) }
     }
 
+    /// Checks may have found something else of endpoints.
+    func take(checksOf endpoints: [MeshName]) {
+        let deliveries = subscriptions.take(
+            checksOf: endpoints, isWell: center.isWell, center.mesh, now: clock())
+        for delivery in deliveries { send(delivery) }
+    }
+
+    /// There has been time to check every endpoint.
+    func settleChecks() {
+        for delivery in subscriptions.settleChecks(center.mesh, now: clock()) { send(delivery) }
+    }
+
     private func send(_ delivery: MeshDelivery) {
-        let store = center.store.state
-        let codec = center.codec
-        // It stands in the store as it is sent.
-        let line = ControlText.line(delivery.push) { declaration in
-            store.entry(StoreKey(declaration.key.path))?.value ?? codec.encode(declaration)
-        }
+        // Not as it stands in the store, where somebody may have put what cannot be read.
+        let line = ControlText.line(delivery.push, declaration: center.codec.encode)
         statistics.record(delivery.push, bytes: line.count, count: delivery.proxies.count)
         for proxy in delivery.proxies { watchers[proxy]?.watch.send(line) }
     }
@@ -265,13 +273,20 @@ final class ControlPushes: ControlProxies {
             subscriptions.subscribers[name].map { subscriber in
                 ConnectedProxy(
                     name, identity: watcher.peer.identity, peer: "\(watcher.peer.address)",
-                    endpoint: watcher.endpoint.flatMap { center.mesh.endpoints[$0.name] },
+                    endpoint: watcher.endpoint.flatMap { endpoint($0.name) },
                     subscriber, envoy: envoys[watcher.peer.lineage])
             }
         }
         let alone = envoys.filter { lineages[$0.key] == nil }.values.sorted { $0.name < $1.name }
         return ControlText.proxies(
             proxies, alone: alone, revision: center.store.state.revision)
+    }
+
+    /// An endpoint with the health that it has in the end.
+    private func endpoint(_ name: MeshName) -> MeshEndpoint? {
+        guard var endpoint = center.mesh.endpoints[name] else { return nil }
+        if endpoint.health == .healthy, !center.isWell(name) { endpoint.health = .unhealthy }
+        return endpoint
     }
 
     /// Lets a proxy's endpoint get no new requests.

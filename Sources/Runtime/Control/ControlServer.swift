@@ -102,6 +102,7 @@ public final class ControlServer: Sendable {
         }
         let health = HealthLoop(random: Self.random) { center.mesh }
         center.health = health
+        center.isWell = { health.isWell($0) }
         center.afterCommit.append { health.meshChanged() }
         center.collectors.append { health.prometheus }
         let dns = try Self.dns(configuration.dns, center)
@@ -136,6 +137,11 @@ public final class ControlServer: Sendable {
         let identity = ControlIdentity(center, configuration.identity)
         let pushes = ControlPushes(center)
         let envoys = ControlEnvoys(center)
+        center.health?.onChange.append { endpoints in
+            pushes.take(checksOf: endpoints)
+            envoys.take(checksOf: endpoints, Clock.now())
+        }
+        center.health?.onSettled.append { pushes.settleChecks() }
         let handler = ControlHandler(
             center, identity: identity, pushes: pushes, envoys: envoys, token: token,
             trustsCertificates: configuration.tls?.clientCertificate == .required,
@@ -181,13 +187,13 @@ public final class ControlServer: Sendable {
         let source = DNSSource(
             mesh: { center.mesh },
             serial: { UInt32(truncatingIfNeeded: center.plane.lastChange) },
-            isWell: { center.health?.isWell($0) ?? true })
+            isWell: { center.isWell($0) })
         do throws(SystemError) {
             let dns = try DNSLoop(
                 on: configuration.listen, forwardTo: configuration.forward, source: source,
                 random: Self.random)
             center.afterCommit.append { dns.forget() }
-            center.health?.onChange.append { dns.forget() }
+            center.health?.onChange.append { _ in dns.forget() }
             center.collectors.append { dns.prometheus }
             return dns
         } catch {

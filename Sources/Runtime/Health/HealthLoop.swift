@@ -50,8 +50,14 @@ final class HealthLoop: ServicePart {
     // Safety: owned from `init` to `deinit`; views of it live within one call.
     private let memory = UnsafeMutableRawBufferPointer.allocate(
         byteCount: 16 * 1024, alignment: 64)
-    /// Called when an endpoint has become healthy or unhealthy.
-    var onChange: [() -> Void] = []
+    /// What has become healthy or unhealthy in this turn.
+    private var changed: [MeshName] = []
+    /// When what is found becomes as good as what others found before; nil: it is.
+    private var settlesAt: Instant?
+    /// Called with the endpoints that have become healthy or unhealthy, at the end of a turn.
+    var onChange: [([MeshName]) -> Void] = []
+    /// Called once, when there has been time to find out about every endpoint.
+    var onSettled: [() -> Void] = []
 
     init(random: SeededRandom, mesh: @escaping () -> MeshState) {
         self.mesh = mesh
@@ -102,7 +108,7 @@ final class HealthLoop: ServicePart {
     var deadline: Instant? {
         // Without a free place whoever is due waits for the end of another.
         let due = free.isEmpty ? nil : book.deadline
-        return [lookAt, due, timeouts.earliest].compactMap { $0 }.min()
+        return [lookAt, due, timeouts.earliest, settlesAt].compactMap { $0 }.min()
     }
 
     func begin(_ now: Instant) { self.now = now }
@@ -124,9 +130,20 @@ final class HealthLoop: ServicePart {
         if let lookAt, lookAt <= now {
             self.lookAt = nil
             lookedAt = now
-            if book.follow(mesh(), now: now) { for tell in onChange { tell() } }
+            let isFirst = book.settlesAt == nil
+            changed += book.follow(mesh(), now: now)
+            if isFirst { settlesAt = book.settlesAt }
         }
         while !free.isEmpty, let probe = book.next(now) { start(probe) }
+        if !changed.isEmpty {
+            let endpoints = changed
+            changed = []
+            for tell in onChange { tell(endpoints) }
+        }
+        if let settlesAt, settlesAt <= now {
+            self.settlesAt = nil
+            for tell in onSettled { tell() }
+        }
     }
 
     // MARK: Checks
@@ -212,6 +229,6 @@ final class HealthLoop: ServicePart {
         var failure: String?
         if case .failed(let reason) = outcome { failure = reason }
         if failure == nil { passes += 1 } else { failures += 1 }
-        if book.report(probe, failure: failure) { for tell in onChange { tell() } }
+        if book.report(probe, failure: failure) { changed.append(probe.endpoint) }
     }
 }

@@ -18,7 +18,7 @@ struct MeshPushReading {
     mutating func push() throws(MeshBodyError) -> MeshPush {
         var push = MeshPush(version: 0, isSnapshot: false)
         var seen: Set<String> = []
-        for (key, value) in try members() {
+        for (key, value) in try members(of: bytes[...], []) {
             guard seen.insert(key).inserted else { throw error([key], "stands here already") }
             switch key {
             case "version":
@@ -27,15 +27,11 @@ struct MeshPushReading {
                     throw error([key], "a whole number is needed")
                 }
                 push.version = version
-            case "snapshot":
-                let text = String(decoding: value, as: UTF8.self)
-                guard text == "true" || text == "false" else {
-                    throw error([key], "'true' or 'false' is needed")
-                }
-                push.isSnapshot = text == "true"
+            case "snapshot": push.isSnapshot = try flag(value, [key])
             case "authorities": push.authorities = try text(value, [key])
             case "declarations": push.puts = try declarations(value)
-            case "deleted": push.deletes = try keys(value)
+            case "deleted": push.deletes = try keys(value, ["deleted"])
+            case "checks": push.checks = try findings(value)
             default: throw error([key], "unknown key '\(abbreviated(key))'")
             }
         }
@@ -84,10 +80,57 @@ struct MeshPushReading {
         return declarations
     }
 
-    private func keys(_ value: ArraySlice<UInt8>) throws(MeshBodyError) -> [MeshKey] {
+    private func findings(_ value: ArraySlice<UInt8>) throws(MeshBodyError) -> MeshFindings {
+        var findings = MeshFindings()
+        var seen: Set<String> = []
+        var named: Set<MeshName> = []
+        for (key, value) in try members(of: value, ["checks"]) {
+            let path = ["checks", key]
+            guard seen.insert(key).inserted else { throw error(path, "stands here already") }
+            switch key {
+            case "all": findings.isWhole = try flag(value, path)
+            case "unhealthy": findings.unhealthy = try endpoints(value, path, &named)
+            case "healthy": findings.healthy = try endpoints(value, path, &named)
+            default: throw error(path, "unknown key '\(abbreviated(key))'")
+            }
+        }
+        if findings.isWhole, !findings.healthy.isEmpty {
+            throw error(["checks", "healthy"], "all that are not named are healthy already")
+        }
+        return findings
+    }
+
+    private func endpoints(
+        _ value: ArraySlice<UInt8>, _ path: [String], _ named: inout Set<MeshName>
+    ) throws(MeshBodyError) -> [MeshName] {
+        var names: [MeshName] = []
+        for (index, key) in try keys(value, path).enumerated() {
+            let path = path + ["\(index)"]
+            guard key.kind == .endpoint else {
+                throw error(path, "a key such as endpoints/shop/cart-1 is needed")
+            }
+            guard named.insert(key.name).inserted else {
+                throw error(path, "\(key.title) stands here already")
+            }
+            names.append(key.name)
+        }
+        return names
+    }
+
+    private func flag(_ value: ArraySlice<UInt8>, _ path: [String]) throws(MeshBodyError) -> Bool {
+        switch String(decoding: value, as: UTF8.self) {
+        case "true": return true
+        case "false": return false
+        default: throw error(path, "'true' or 'false' is needed")
+        }
+    }
+
+    private func keys(
+        _ value: ArraySlice<UInt8>, _ path: [String]
+    ) throws(MeshBodyError) -> [MeshKey] {
         var keys: [MeshKey] = []
-        for (index, item) in try items(value, ["deleted"]).enumerated() {
-            let path = ["deleted", "\(index)"]
+        for (index, item) in try items(value, path).enumerated() {
+            let path = path + ["\(index)"]
             guard let key = MeshKey(path: try text(item, path)) else {
                 throw error(path, "a key such as endpoints/shop/cart-1 is needed")
             }
@@ -122,16 +165,20 @@ struct MeshPushReading {
 // MARK: - Cutting
 
 extension MeshPushReading {
-    /// The members of the object that the line is.
-    private func members() throws(MeshBodyError) -> [(key: String, value: ArraySlice<UInt8>)] {
+    /// The members of an object: the line, or one in it.
+    private func members(
+        of object: ArraySlice<UInt8>, _ path: [String]
+    ) throws(MeshBodyError) -> [(key: String, value: ArraySlice<UInt8>)] {
         var members: [(key: String, value: ArraySlice<UInt8>)] = []
-        var cutter = Cutter(bytes[...])
-        guard cutter.take(UInt8(ascii: "{")) else { throw unreadable("an object is needed") }
+        var cutter = Cutter(object)
+        guard cutter.take(UInt8(ascii: "{")) else {
+            throw error(path, "an object is needed", isUnreadable: path.isEmpty)
+        }
         while !cutter.take(UInt8(ascii: "}")) {
             guard members.isEmpty || cutter.take(UInt8(ascii: ",")), let key = cutter.value(),
                 cutter.take(UInt8(ascii: ":")), let value = cutter.value()
             else { throw unreadable("no JSON") }
-            members.append((try text(key, []), value))
+            members.append((try text(key, path), value))
         }
         guard cutter.isAtEnd() else { throw unreadable("no JSON") }
         return members

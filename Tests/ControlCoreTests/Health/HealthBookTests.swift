@@ -35,7 +35,8 @@ private final class Book {
     subscript(_ endpoint: MeshName) -> HealthBook.Record? { book[endpoint] }
     func next(_ now: Instant) -> HealthBook.Probe? { book.next(now) }
     @discardableResult
-    func follow(_ mesh: MeshState, now: Instant) -> Bool { book.follow(mesh, now: now) }
+    func follow(_ mesh: MeshState, now: Instant) -> [MeshName] { book.follow(mesh, now: now) }
+    var settlesAt: Instant? { book.settlesAt }
     @discardableResult
     func report(_ probe: HealthBook.Probe, failure: String?) -> Bool {
         book.report(probe, failure: failure)
@@ -97,6 +98,27 @@ private final class Book {
         }
     }
 
+    @Test func allIsFoundByTheTimeThatItSays() throws {
+        let book = Book(random: SeededRandom(seed: 4))
+        #expect(book.settlesAt == nil)
+        book.follow(mesh(), now: .zero)
+        // Three times 11 s, and 1 s for the last one's answer.
+        #expect(book.settlesAt == .zero + .seconds(34))
+        var now = Instant.zero
+        for _ in 0..<3 { _ = try step(book, &now, "refused") }
+        #expect(!book.isWell(name) && now <= .zero + .seconds(33))
+        var rare = check
+        rare.interval = .seconds(300)
+        book.follow(mesh(rare), now: now)
+        #expect(book.settlesAt == .zero + .seconds(34))
+        // Nobody is waited for that is asked once in five minutes, and nobody at all for nobody.
+        let other = Book(random: SeededRandom(seed: 5))
+        let none = Book(random: SeededRandom(seed: 6))
+        other.follow(mesh(rare), now: .zero)
+        none.follow(mesh(nil), now: .zero)
+        #expect(other.settlesAt == .zero + .seconds(60) && none.settlesAt == .zero)
+    }
+
     @Test func aCheckUnderWayIsNotMadeTwice() throws {
         let book = Book(random: SeededRandom(seed: 2))
         book.follow(mesh(), now: .zero)
@@ -124,20 +146,20 @@ private final class Book {
         var other = check
         other.probe = .tcp
         other.interval = .seconds(1)
-        #expect(!book.follow(mesh(other), now: now))
+        #expect(book.follow(mesh(other), now: now) == [])
         #expect(!book.isWell(name))
         let deadline = try #require(book.deadline)
         #expect(deadline <= now + .seconds(1))
         let old = try #require(book.next(deadline))
         #expect(old.check == other)
-        #expect(book.follow(mesh(other, address: "127.0.0.1:9002"), now: now))
+        #expect(book.follow(mesh(other, address: "127.0.0.1:9002"), now: now) == [name])
         #expect(book.isWell(name) && book.unhealthyCount == 0)
         // What was found out at the old address says nothing of the new.
         #expect(!book.report(old, failure: "refused"))
         #expect(book[name] == HealthBook.Record())
         for _ in 0..<3 { _ = try step(book, &now, "refused") }
         #expect(!book.isWell(name))
-        #expect(book.follow(mesh(nil), now: now))
+        #expect(book.follow(mesh(nil), now: now) == [name])
         #expect(book.count == 0 && book.deadline == nil && book.isWell(name))
     }
 }

@@ -42,6 +42,9 @@ private struct World {
     private var mesh = MeshState()
     private var version: UInt64 = 5
     private var authorities = ""
+    /// What checks have found, and whether that is all.
+    private var unwell: Set<MeshName> = []
+    private var hasChecked = false
     private var clients: [String: Client] = [:]
     private var subscriptions: MeshSubscriptions
     private(set) var deltas = 0
@@ -60,13 +63,19 @@ private struct World {
         }
     }
 
+    private static let endpoints = spaces.flatMap { space in
+        ["a", "b", "c"].flatMap { name in (0..<4).map { MeshName("\(name)-\($0)", in: space) } }
+    }
+
     static let spaces = ["x", "y"]
     static let services = spaces.flatMap { space in
         ["a", "b", "c"].map { MeshName($0, in: space) }
     }
 
     mutating func step() {
-        switch random.below(20) {
+        switch random.below(24) {
+        case 20...22: check()
+        case 23: random.below(20) == 0 ? restart() : check()
         case 0...9: change()
         case 10...13: connect()
         case 14...15: disconnect()
@@ -93,6 +102,20 @@ private struct World {
         }
         version += 1 + UInt64(random.below(2))
         deliver(subscriptions.take(.changes(changes), mesh, version: version, now: now))
+        beginAnew { name in
+            changes.contains { change in
+                change.key == MeshKey(.endpoint, name) && !change.keepsService
+            }
+        }
+    }
+
+    /// Checks find out anew about endpoints that have gone, or belong to another service now.
+    private mutating func beginAnew(_ isNew: (MeshName) -> Bool) {
+        let names = unwell.filter(isNew)
+        unwell.subtract(names)
+        deliver(
+            subscriptions.take(
+                checksOf: names.sorted(), isWell: { _ in true }, mesh, now: now))
     }
 
     private mutating func replace() {
@@ -100,6 +123,32 @@ private struct World {
         mesh = MeshState(declarations)
         version += 1
         deliver(subscriptions.take(.replaced, mesh, version: version, now: now))
+        beginAnew { _ in true }
+    }
+
+    private mutating func check() {
+        if random.below(10) == 0 {
+            hasChecked = true
+            return deliver(subscriptions.settleChecks(mesh, now: now))
+        }
+        let names = (0...random.below(2)).map { _ in pick(Self.endpoints) }
+        for name in names where mesh.endpoints[name] != nil {
+            if unwell.remove(name) == nil { unwell.insert(name) }
+        }
+        let sick = unwell
+        deliver(
+            subscriptions.take(
+                checksOf: names, isWell: { !sick.contains($0) }, mesh, now: now))
+    }
+
+    /// Another control plane, which knows nothing of what was found and of who has been told what.
+    private mutating func restart() {
+        var limits = MeshSubscriptions.Limits()
+        (limits.history, limits.resume) = (60, 40)
+        subscriptions = MeshSubscriptions(mesh, version: version, since: version, limits: limits)
+        (unwell, hasChecked) = ([], false)
+        _ = subscriptions.setAuthorities(authorities, now: now)
+        for name in clients.keys { clients[name]?.isConnected = false }
     }
 
     private mutating func rotate() {
@@ -163,10 +212,18 @@ private struct World {
             guard subscriptions.subscribers[name]?.sent == client.version else {
                 return "\(name) has \(client.version ?? 0)"
             }
-            let expected = MeshState(needed(by: client.service))
+            var expected = MeshState(needed(by: client.service))
+            let sick = MeshFindings(
+                unhealthy: unwell.filter { expected.endpoints[$0] != nil }.sorted())
+            expected.find(sick)
+            // Until all is known here, what others have found stays.
+            guard client.isLost || hasChecked || expected.unwell.isSubset(of: client.held.unwell)
+            else { return "\(name) was not told who is unhealthy: \(sick.unhealthy)" }
+            if !hasChecked { expected.find(.init(unhealthy: Array(client.held.unwell))) }
             guard client.isLost || client.held == expected else {
                 return "\(name) of \(client.service.text)\nholds \(client.held.declarations)\n"
-                    + "and needs \(expected.declarations)"
+                    + "and needs \(expected.declarations)\n"
+                    + "without \(client.held.unwell.sorted()), \(expected.unwell.sorted())"
             }
             let needs = MeshNeeds(of: client.service, in: mesh)
             guard needs.view(of: mesh) == expected.declarations else {
@@ -245,6 +302,15 @@ private struct World {
             return .authorization(
                 .init(name, in: space, pick([.allow, .deny]), targets: targets(), rules: []))
         }
+    }
+}
+
+extension MeshChange {
+    fileprivate var keepsService: Bool {
+        guard case .endpoint(let before)? = before, case .endpoint(let after)? = after else {
+            return false
+        }
+        return before.serviceName == after.serviceName
     }
 }
 

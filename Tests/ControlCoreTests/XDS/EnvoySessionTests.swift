@@ -137,7 +137,7 @@ private func expectAnswers(_ envoy: inout BenchEnvoy) throws {
         envoy.given = []
         let name = MeshName("cart", in: "shop")
         envoy.session.adopt(
-            rendering(service("web") + service("cart", port: 2)), endpointsOf: [name])
+            rendering(service("web") + service("cart", port: 2)), stale: .init(endpoints: [name]))
         #expect(!envoy.isCurrent)
         try envoy.settle()
         #expect(envoy.given == [EnvoyQuestion(.endpoints, "shop/cart")])

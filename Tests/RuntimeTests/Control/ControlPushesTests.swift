@@ -186,6 +186,68 @@ private func endpoint(
         #expect(try future.pushes().first?.isSnapshot == true)
     }
 
+    /// Whatever somebody has put into the store, what is pushed can be read: it is what the mesh
+    /// has.
+    @Test func whatCannotBeReadIsNotPushed() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"), service("b"), endpoint("b-1", of: "b", port: 1))
+        try mesh.center.commit(
+            StoreTransaction(changes: [
+                .put(StoreKey("endpoints/default/b-1"), value: Array("{\"kind".utf8)),
+                .put(StoreKey("services/default/c"), value: [0xFF, 0x7D]),
+            ]))
+        let watch = try mesh.watch("p")
+        let first = try #require(try watch.pushes().first)
+        #expect(
+            first.puts == [endpoint("b-1", of: "b", port: 1), service("a"), service("b")])
+        #expect(mesh.center.damage != nil)
+        try mesh.apply(endpoint("b-2", of: "b", port: 2))
+        #expect(try watch.pushes().map(\.puts) == [[endpoint("b-2", of: "b", port: 2)]])
+    }
+
+    @Test func whatChecksFindIsPushed() throws {
+        let mesh = try Mesh()
+        var sick: Set<MeshName> = []
+        mesh.center.isWell = { !sick.contains($0) }
+        try mesh.apply(
+            service("a", calls: [.init("b")]), service("b"), service("c"),
+            endpoint("b-1", of: "b", port: 1), endpoint("c-1", of: "c", port: 2))
+        func check(_ name: String, isWell: Bool) {
+            if isWell { sick.remove(MeshName(name)) } else { sick.insert(MeshName(name)) }
+            mesh.pushes.take(checksOf: [MeshName(name)])
+        }
+        let watch = try mesh.watch("p")
+        #expect(try watch.pushes().map(\.checks) == [nil])
+        let version = mesh.center.store.state.revision
+        check("c-1", isWell: false)
+        #expect(try watch.pushes() == [])
+        check("b-1", isWell: false)
+        #expect(
+            try watch.pushes() == [
+                .init(
+                    version: version, isSnapshot: false,
+                    checks: .init(unhealthy: [MeshName("b-1")]))
+            ])
+        // It has no version: whoever comes back is told it whatever he has, and all of it once it
+        // is known.
+        let held = ",\"held\":\(version)"
+        let again = try mesh.watch("p", of: "default/a", held)
+        #expect(try again.pushes().map(\.checks) == [.init(unhealthy: [MeshName("b-1")])])
+        mesh.pushes.settleChecks()
+        let all = MeshFindings(isWhole: true, unhealthy: [MeshName("b-1")])
+        #expect(try again.pushes().map(\.checks) == [all])
+        check("b-1", isWell: true)
+        #expect(try again.pushes().map(\.checks) == [.init(healthy: [MeshName("b-1")])])
+        let last = try mesh.watch("p", of: "default/a", held)
+        #expect(
+            try last.pushes()
+                == [
+                    .init(
+                        version: version, isSnapshot: false, authorities: "PEM\n",
+                        checks: .init(isWhole: true))
+                ])
+    }
+
     @Test func registeredEndpointsLiveAsLongAsTheyAreHeardOf() throws {
         let mesh = try Mesh()
         try mesh.apply(service("a"))
@@ -323,6 +385,9 @@ private func endpoint(
         #expect(listed.sent == version && listed.acknowledged == version && listed.refused == nil)
         #expect(listed.acknowledgedAt == mesh.now.nanoseconds)
         #expect(listed.address == "127.0.0.1:9" && listed.health == "healthy")
+        mesh.center.isWell = { _ in false }
+        listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        #expect(listed.health == "unhealthy")
         #expect(mesh.pushes.hasAcknowledgedTrust(lineage: "p"))
         mesh.pushes.trust("NEW\n")
         #expect(!mesh.pushes.hasAcknowledgedTrust(lineage: "p"))

@@ -1,7 +1,9 @@
 import Base
 import ControlCore
 import Model
+import Posix
 import Secure
+import Support
 import Testing
 
 @testable import Runtime
@@ -151,5 +153,122 @@ import Testing
         #expect(held.word?.status == 403)
         #expect(api.envoys.count == 0)
         #expect(try ask("clusters").status == 403)
+    }
+
+    // MARK: Many of them
+
+    /// What `count` Envoys, of services that call one other each, have in force; all their
+    /// questions wait.
+    private func settled(_ count: Int) throws -> [[ServiceWatch]] {
+        for index in 0..<count {
+            try declare("t-\(index)")
+            try declare("s-\(index)", ",\"calls\":[\"t-\(index)\"]")
+        }
+        return try (0..<count).map { index in
+            let questions = [
+                ("clusters", nil), ("listeners", nil), ("endpoints", "default/t-\(index)"),
+                ("endpoints", "default/s-\(index)"), ("secrets", "authorities"),
+                ("routes", "outbound"),
+            ]
+            return try questions.map { kind, name in
+                let answer = try ask(of: index, kind, "", name)
+                guard case .whole(200, _, let body) = answer else {
+                    throw WireFailure.unexpected("\(kind): \(answer)")
+                }
+                let text = String(decoding: body, as: UTF8.self)
+                let version = String(text.split(separator: "\"")[3])
+                guard case .watch(let held) = try ask(of: index, kind, version, name) else {
+                    throw WireFailure.unexpected(text)
+                }
+                return held
+            }
+        }
+    }
+
+    private func ask(
+        of index: Int, _ kind: String, _ version: String, _ name: String?
+    ) throws -> ServiceAnswer {
+        let list = name.map { ",\"resource_names\":[\"\($0)\"]" } ?? ""
+        let body = """
+            {"version_info":"\(version)"\(list),"node":{"id":"n-\(index)",
+            "metadata":{"meshbench":\(Self.facts)}}}
+            """
+        let request = ServiceRequest(
+            method: "POST", target: try #require(ServiceTarget("/v3/discovery:\(kind)")),
+            fields: [], body: Array(body.utf8),
+            peer: ServicePeer(address: .loopback(port: 1), isSecure: true), speech: .http2,
+            now: api.clock.now)
+        return try api.envoys.respond(
+            to: request, kind: kind, from: .of("default/s-\(index)", "n-\(index)"))
+    }
+
+    private func made() throws -> Double {
+        let text = try PrometheusText(api.envoys.prometheus)
+        return try #require(text["meshbench_control_envoy_answers_made_total"])
+    }
+
+    private func put(_ kind: String, _ name: String, _ more: String) throws {
+        let kinds = kind == "policy" ? "policies" : "\(kind)s"
+        let answer = try api.ask(
+            "PUT", "/v1/\(kinds)/default/\(name)",
+            "{\"kind\":\"\(kind)\",\"name\":\"\(name)\",\(more)}")
+        try #require([200, 201].contains(answer.status), "\(answer.text)")
+    }
+
+    /// What a change costs goes with it and with those whom it concerns.
+    @Test func aChangeIsMadeForThoseWhomItConcernsAlone() throws {
+        let count = 20
+        let held = try settled(count)
+        for status in api.envoys.status().values {
+            #expect(status.acknowledged == status.sent, "\(status)")
+        }
+        var before = try made()
+        try put("endpoint", "e", #""service":"t-3","address":"127.0.0.1:9001""#)
+        #expect(try made() == before + 1)
+        let answered = held.map { questions in questions.filter { !$0.isOpen }.count }
+        #expect(answered == (0..<count).map { $0 == 3 ? 1 : 0 })
+        let revision = api.store.state.revision
+        for status in api.envoys.status().values {
+            let hasIt = status.name != "n-3"
+            #expect(status.sent == revision && (status.acknowledged == revision) == hasIt)
+        }
+        before = try made()
+        try put("policy", "p", #""to":["t-4"],"timeout":{"request":"3s"}"#)
+        // Its clusters and its routes; the clusters are as they were, and nobody is told.
+        #expect(try made() == before + 2)
+        #expect(held[4].filter { !$0.isOpen }.count == 1)
+        before = try made()
+        try declare("nobody-calls-it")
+        #expect(try made() == before)
+        #expect(held.flatMap(\.self).filter { !$0.isOpen }.count == 2)
+    }
+
+    @Test func whatChecksFindIsInTheEndpoints() throws {
+        var sick: Set<MeshName> = []
+        api.center.isWell = { !sick.contains($0) }
+        let held = try settled(2)
+        for port in 1...2 {
+            try put("endpoint", "e-\(port)", #""service":"t-0","address":"127.0.0.1:\#(port)""#)
+        }
+        func addresses() throws -> [Int] {
+            let answer = try ask(of: 0, "endpoints", "", "default/t-0")
+            guard case .whole(200, _, let body) = answer else { return [] }
+            let text = String(decoding: body, as: UTF8.self)
+            return (1...2).filter { text.contains("\"port_value\":\($0)}") }
+        }
+        #expect(try addresses() == [1, 2])
+        let before = try made()
+        sick = [MeshName("e-1")]
+        api.envoys.take(checksOf: [MeshName("e-1")], api.clock.now)
+        #expect(try addresses() == [2])
+        #expect(try made() == before + 1)
+        // Where nobody would be left, checks do not count.
+        sick = [MeshName("e-1"), MeshName("e-2")]
+        api.envoys.take(checksOf: [MeshName("e-2")], api.clock.now)
+        #expect(try addresses() == [1, 2])
+        sick = []
+        api.envoys.take(checksOf: [MeshName("e-1"), MeshName("e-2")], api.clock.now)
+        #expect(try addresses() == [1, 2])
+        #expect(held[1].allSatisfy { $0.isOpen })
     }
 }

@@ -51,19 +51,16 @@ final class ControlEnvoys {
         }
     }
 
-    /// What all proxies of a service need.
-    private struct View {
-        let needs: MeshNeeds
-        var mesh: MeshState
-    }
-
     private let center: ControlCenter
     /// By what their certificates have in common. Bound: `nodesMost`.
     private var nodes: [String: Node] = [:]
-    private var views: [MeshName: View] = [:]
+    private var views: EnvoyViews
+    /// That of the last change of the mesh; `Node.told` is that of the last that concerned it.
+    private var revision: UInt64
     private var bundle = ""
     /// Of Envoys that are here no more.
     private var refusalsBefore = 0
+    private var madeBefore = 0
     /// When a question is to be looked at again.
     private var next = Instant.distantFuture
 
@@ -79,6 +76,8 @@ final class ControlEnvoys {
 
     init(_ center: ControlCenter, clock: @escaping () -> Instant = Clock.now) {
         self.center = center
+        views = EnvoyViews(center.mesh)
+        revision = center.store.state.revision
         center.afterChange.append { [weak self] news in self?.adopt(news, clock()) }
     }
 
@@ -109,9 +108,10 @@ final class ControlEnvoys {
         }
         let answer = node.session.answer(
             asked.question, version: asked.version, isNew: true, now: request.now)
-        // What is in force now may be what others have waited for.
+        // What is in force now may be what clusters and routes have waited for; nothing else waits
+        // for what is in force.
         defer {
-            put(node, request.now)
+            put(node, EnvoyStaleness(types: [.clusters, .routes]), request.now)
             observe(node, request.now)
         }
         switch answer {
@@ -144,7 +144,7 @@ final class ControlEnvoys {
             if node.facts != asked.facts {
                 // It has begun anew, with another bootstrap.
                 node.facts = asked.facts
-                refusalsBefore += node.session.refusalCount
+                count(node)
                 node.session = EnvoySession(rendering(asked.facts))
             }
             return node
@@ -152,6 +152,8 @@ final class ControlEnvoys {
         guard nodes.count < Self.nodesMost || nodes[peer.lineage] != nil else {
             throw .init(503, "there are \(nodes.count) Envoys already")
         }
+        if let before = nodes[peer.lineage] { forget(before) }
+        views.add(peer.lineage, to: asked.facts.service, center.mesh, isWell: center.isWell)
         let node = Node(
             asked.id, peer, asked.facts, EnvoySession(rendering(asked.facts)),
             told: center.store.state.revision, now)
@@ -162,73 +164,48 @@ final class ControlEnvoys {
 
     // MARK: What there is to tell
 
-    private func view(_ service: MeshName) -> View {
-        if let view = views[service] { return view }
-        let needs = MeshNeeds(of: service, in: center.mesh)
-        let mesh = MeshState(
-            needs.view(of: center.mesh), trustDomain: center.mesh.trustDomain)
-        let view = View(needs: needs, mesh: mesh)
-        views[service] = view
-        return view
-    }
-
     private func rendering(_ facts: EnvoyFacts) -> Result<EnvoyRendering, EnvoyRefusal> {
-        let mesh = view(facts.service).mesh
-        return Result { () throws(EnvoyRefusal) in
-            try EnvoyRendering(facts, view: mesh, authorities: bundle)
+        Result { () throws(EnvoyRefusal) in
+            try EnvoyRendering(
+                facts, view: views.view(of: facts.service) ?? MeshState(), authorities: bundle)
         }
     }
 
     /// The mesh has changed.
-    func adopt(_ news: MeshNews, _ now: Instant) {
-        guard !nodes.isEmpty, !news.isEmpty else {
-            views = [:]
-            return
-        }
-        var services: Set<MeshName> = []
-        if case .changes(let changes) = news, changes.allSatisfy({ $0.key.kind == .endpoint }) {
-            for change in changes {
-                for case .endpoint(let endpoint)? in [change.before, change.after] {
-                    services.insert(endpoint.serviceName)
+    private func adopt(_ news: MeshNews, _ now: Instant) {
+        let stale = views.take(news, center.mesh, isWell: center.isWell)
+        let before = revision
+        revision = center.store.state.revision
+        renew(stale, before: before, now)
+    }
+
+    /// Checks may have found something else of endpoints.
+    func take(checksOf endpoints: [MeshName], _ now: Instant) {
+        renew(views.take(checksOf: endpoints, isWell: center.isWell), before: revision, now)
+    }
+
+    /// Answers who waits for what has changed.
+    /// - Parameter before: the revision of the last change before this.
+    private func renew(_ stale: [MeshName: EnvoyStaleness], before: UInt64, _ now: Instant) {
+        for (service, stale) in stale {
+            for lineage in views.nodes(of: service) {
+                guard let node = nodes[lineage] else { continue }
+                observe(node, now)
+                // What did not concern it, it has.
+                if node.acknowledged == node.told {
+                    node.acknowledged = max(node.acknowledged, before)
                 }
-                for service in views.keys { adopt(change, service) }
+                node.told = revision
+                node.session.adopt(rendering(node.facts), stale: stale)
+                put(node, stale, now)
             }
-        } else {
-            views = [:]
-        }
-        for node in nodes.values {
-            // What does not concern it, it has.
-            observe(node, now)
-            node.told = center.store.state.revision
-            if services.isEmpty {
-                node.session.adopt(rendering(node.facts))
-            } else {
-                let needs = view(node.service).needs
-                let met = services.filter(needs.calls)
-                guard !met.isEmpty else {
-                    observe(node, now)
-                    continue
-                }
-                node.session.adopt(rendering(node.facts), endpointsOf: met)
-            }
-            put(node, now)
         }
     }
 
-    /// Changes an endpoint of a view.
-    private func adopt(_ change: MeshChange, _ service: MeshName) {
-        guard var view = views.removeValue(forKey: service) else { return }
-        if let after = change.after, view.needs.includes(after) {
-            view.mesh.declare(after)
-        } else {
-            view.mesh.remove(change.key)
-        }
-        views[service] = view
-    }
-
-    /// Puts the questions of a node again.
-    private func put(_ node: Node, _ now: Instant) {
-        for index in node.questions.indices.reversed() {
+    /// Puts those questions of a node again that something may have come of.
+    private func put(_ node: Node, _ stale: EnvoyStaleness, _ now: Instant) {
+        for index in node.questions.indices.reversed()
+        where stale.covers(node.questions[index].question) {
             let waiting = node.questions[index]
             let answer = node.session.answer(
                 waiting.question, version: waiting.version, isNew: false, now: now)
@@ -258,7 +235,7 @@ final class ControlEnvoys {
         guard now >= next else { return next }
         next = .distantFuture
         for (lineage, node) in nodes {
-            if node.questions.contains(where: { $0.retry <= now }) { put(node, now) }
+            if node.questions.contains(where: { $0.retry <= now }) { put(node, .all, now) }
             for question in node.questions where question.deadline <= now {
                 question.held.answer(304)
                 // From now on it may ask again.
@@ -270,7 +247,7 @@ final class ControlEnvoys {
             }
             if node.questions.isEmpty, node.seen + Self.absence <= now {
                 nodes[lineage] = nil
-                refusalsBefore += node.session.refusalCount
+                forget(node)
             }
             next = min(next, max(node.seen, now) + Self.absence)
         }
@@ -285,8 +262,9 @@ final class ControlEnvoys {
     func trust(_ bundle: String, _ now: Instant) {
         self.bundle = bundle
         for node in nodes.values {
-            node.session.adopt(rendering(node.facts))
-            put(node, now)
+            let stale = EnvoyStaleness(types: [.secrets])
+            node.session.adopt(rendering(node.facts), stale: stale)
+            put(node, stale, now)
         }
     }
 
@@ -298,11 +276,23 @@ final class ControlEnvoys {
     /// See `ControlProxies.dismiss`.
     func dismiss(lineage: String) {
         guard let node = nodes.removeValue(forKey: lineage) else { return }
-        refusalsBefore += node.session.refusalCount
+        forget(node)
         for question in node.questions {
             question.held.answer(403)
         }
         node.questions = []
+    }
+
+    /// A node that is not in `nodes` any longer.
+    private func forget(_ node: Node) {
+        count(node)
+        views.remove(node.peer.lineage, from: node.service)
+    }
+
+    /// Its session is about to go.
+    private func count(_ node: Node) {
+        refusalsBefore += node.session.refusalCount
+        madeBefore += node.session.madeCount
     }
 
     // MARK: What operators see
@@ -312,23 +302,30 @@ final class ControlEnvoys {
     /// Prometheus' text format, version 0.0.4.
     var prometheus: String {
         let refusals = nodes.values.reduce(refusalsBefore) { $0 + $1.session.refusalCount }
+        let made = nodes.values.reduce(madeBefore) { $0 + $1.session.madeCount }
         return """
             # TYPE meshbench_control_envoys gauge
             meshbench_control_envoys \(nodes.count)
             # TYPE meshbench_control_envoy_refusals_total counter
             meshbench_control_envoy_refusals_total \(refusals)
+            # TYPE meshbench_control_envoy_answers_made_total counter
+            meshbench_control_envoy_answers_made_total \(made)
 
             """
     }
 
     /// All of them, by lineage.
     func status() -> [String: ConnectedEnvoy] {
-        nodes.mapValues { node in
+        // All have been told of everything that the store holds.
+        let revision = center.store.state.revision
+        return nodes.mapValues { node in
             observe(node, node.seen)
+            // What came after the last change that concerned it, it has.
+            let acknowledged = node.acknowledged == node.told ? revision : node.acknowledged
             return ConnectedEnvoy(
                 name: node.id, service: node.service, identity: node.peer.identity,
-                peer: "\(node.peer.address)", since: node.since, sent: node.told,
-                acknowledged: node.acknowledged, acknowledgedAt: node.acknowledgedAt,
+                peer: "\(node.peer.address)", since: node.since, sent: revision,
+                acknowledged: acknowledged, acknowledgedAt: node.acknowledgedAt,
                 refusals: node.session.refusals(), refusalCount: node.session.refusalCount)
         }
     }

@@ -1,0 +1,85 @@
+// What the control plane's health checks find takes traffic away from proxies' endpoints, and gives
+// it back.
+
+import Base
+import FoundationEssentials
+import Glibc
+import Posix
+import Support
+import Testing
+
+@Suite struct JoinedHealthTests {
+    /// A process whose `/healthz` fails for as long as a file is there; all else it answers with a
+    /// body of some size.
+    private final class App {
+        let process: Process
+        let address: String
+        private let file: String
+
+        init(_ file: String, size: Int) throws {
+            self.file = file
+            let script = """
+                import http.server, os
+                class Handler(http.server.BaseHTTPRequestHandler):
+                    protocol_version = "HTTP/1.1"
+                    def do_GET(self):
+                        fails = self.path == "/healthz" and os.path.exists("\(file)")
+                        self.send_response(503 if fails else 200)
+                        self.send_header("content-length", "\(size)")
+                        self.end_headers()
+                        self.wfile.write(b"a" * \(size))
+                    def log_message(self, *words): pass
+                server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+                print(server.server_port, flush=True)
+                server.serve_forever()
+                """
+            process = try Process(
+                ProcessCommand(
+                    name: "app", program: Program.python, arguments: ["-c", script], output: .pipe))
+            let line = try #require(try Program.nextLine(of: process))
+            address = "127.0.0.1:\(String(decoding: line, as: UTF8.self))"
+        }
+
+        deinit { process.send(SIGKILL) }
+
+        func fails(_ does: Bool) throws {
+            if does {
+                try Data().write(to: URL(filePath: file))
+            } else {
+                _ = unsafe unlink(file)
+            }
+        }
+    }
+
+    private static let services = """
+        {"kind": "service", "name": "web", "namespace": "shop"},
+        {"kind": "service", "name": "cart", "namespace": "shop", "mtls": "permissive",
+        "health": {"http": "/healthz", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}}
+        """
+
+    @Test func whoFailsItsChecksGetsNoRequests() throws {
+        let mesh = try JoinedMesh(Self.services)
+        let apps = try [100, 200].map { try App(mesh.scratch.path("sick-\($0)"), size: $0) }
+        let carts = try apps.map { try mesh.join("shop/cart", ["--app", $0.address]) }
+        let web = try mesh.join("shop/web")
+        let outbound = try #require(web.listeners["outbound"])
+        try mesh.wait(for: carts[1].listeners["inbound"].map { "\($0)" } ?? "", in: "/v1/proxies")
+        let warm = try SteadyCaller(by: outbound, "cart.shop.mesh")
+        for size in [100, 200] { try warm.wait(forMoreOf: size) }
+        warm.stop()
+        let caller = try SteadyCaller(by: outbound, "cart.shop.mesh")
+        defer { caller.stop() }
+        try apps[0].fails(true)
+        try caller.wait(forNoneOf: 100)
+        try mesh.wait(for: "\"health\":\"unhealthy\"", in: "/v1/proxies")
+        // When all fail, checks do not count.
+        try apps[1].fails(true)
+        for size in [100, 200] { try caller.wait(forMoreOf: size) }
+        try apps[1].fails(false)
+        try caller.wait(forNoneOf: 100)
+        try apps[0].fails(false)
+        for size in [100, 200] { try caller.wait(forMoreOf: size) }
+        #expect(caller.seen.failures == [])
+        #expect(caller.seen.answers.keys.sorted() == [200])
+    }
+}
