@@ -89,8 +89,7 @@ struct MeshDesk: Sendable {
         var failure: DeskError?
         for client in clients {
             do throws(DeskError) {
-                let bytes = try ask(client, "GET", "/v1/proxies", nil)
-                all.append(try read(bytes, "GET /v1/proxies", as: MeshStanding.self))
+                all.append(try standing(client))
             } catch {
                 guard case .unreachable = error else { throw error }
                 failure = error
@@ -100,6 +99,21 @@ struct MeshDesk: Sendable {
             throw failure ?? .unreachable("there is no control plane")
         }
         return whole
+    }
+
+    /// What one of them says, page by page.
+    private func standing(_ client: ServiceClient) throws(DeskError) -> MeshStanding {
+        func page(_ query: String) throws(DeskError) -> MeshStanding {
+            let bytes = try ask(client, "GET", "/v1/proxies\(query)", nil)
+            return try read(bytes, "GET /v1/proxies", as: MeshStanding.self)
+        }
+        var standing = try page("")
+        while let after = standing.next {
+            let more = try page("?after=\(after)")
+            standing.proxies += more.proxies
+            standing.next = more.next
+        }
+        return standing
     }
 
     private struct Revision: Decodable { var revision: UInt64 }
@@ -194,6 +208,8 @@ struct MeshStanding: Decodable, Equatable {
     /// Up to which it is settled who is to be told what.
     var revision: UInt64
     var proxies: [Proxy]
+    /// After whom there are more; nil: there are none.
+    var next: String?
 
     init(revision: UInt64, proxies: [Proxy]) {
         self.revision = revision

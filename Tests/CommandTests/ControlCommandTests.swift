@@ -420,6 +420,12 @@ private let mesh = """
                 == "no proxy is connected\n")
         #expect(
             try say(.controlProxies, ["--json"], answers, listProxies).text == body + "\n")
+        let pages = [
+            "GET /v1/proxies": (200, #"{"revision":9,"proxies":[],"next":"a"}"#),
+            "GET /v1/proxies?after=a": (200, body),
+        ]
+        let second = try say(.controlProxies, ["--namespace", "db"], pages, listProxies).text
+        #expect(second.contains("db-1"))
         let drained = try say(
             .controlDrain, ["cart-1"],
             ["POST /v1/proxies/cart-1/drain": (200, #"{"revision":10}"#)], drainProxy)

@@ -72,6 +72,12 @@ private func certificate(_ proxy: String, _ end: Int64, _ revoked: String) -> St
                 shop/cart  c       revoked  2096-10-02T07:06:40Z  4041
 
                 """)
+        let pages = [
+            "GET /v1/certificates": (
+                200, "{\"authority\":\(authority),\"certificates\":[],\"next\":\"40\"}"
+            ), "GET /v1/certificates?after=40": (200, body),
+        ]
+        #expect(try say(.controlCertificates, [], pages, listCertificates).text == said.text)
         let none = try say(
             .controlCertificates, [],
             ["GET /v1/certificates": (200, "{\"authority\":\(authority),\"certificates\":[]}")],

@@ -35,6 +35,8 @@ final class ControlAPI {
     let handler: ControlHandler
     let pushes: ControlPushes
     let proxies = FakeProxies()
+    /// Proxies are really told what they need, and not noted in `proxies`.
+    var hasPushes = false
     let envoys: ControlEnvoys
     /// Made when first asked, as it makes an authority.
     private var proxyHandler: ControlProxyHandler?
@@ -76,8 +78,8 @@ final class ControlAPI {
     func proxyListener() throws -> ControlProxyHandler {
         if let proxyHandler { return proxyHandler }
         let made = try ControlProxyHandler(
-            center, identity, proxies: proxies, envoys: envoys, address: .loopback(port: 7071),
-            now: clock.now)
+            center, identity, proxies: hasPushes ? pushes : proxies, envoys: envoys,
+            address: .loopback(port: 7071), now: clock.now)
         proxyHandler = made
         return made
     }
@@ -133,17 +135,16 @@ final class FakeClock {
 
 /// What proxies would be told.
 final class FakeProxies: ControlProxies {
-    let names = ["watch", "ack"]
     var peers: [ControlPeer] = []
     var bundles: [String] = []
     var acknowledged: Set<String> = []
     var dismissed: [String] = []
 
     func respond(
-        to request: ServiceRequest, name: String, from peer: ControlPeer
+        to request: ServiceRequest, _ operation: ControlOperation, from peer: ControlPeer
     ) -> ServiceAnswer {
         peers.append(peer)
-        return .text(200, name)
+        return operation == .watchPushes ? .text(200, "watch") : .text(204, "")
     }
 
     func trust(_ bundle: String) {

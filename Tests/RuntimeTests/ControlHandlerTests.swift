@@ -102,7 +102,7 @@ private func endpoint(_ service: String) -> String {
         ],
         "listProxies": [
             200: { try $0.ask("GET", "/v1/proxies") },
-            400: { try $0.ask("GET", "/v1/proxies?x") },
+            400: { try $0.ask("GET", "/v1/proxies?limit=1001") },
         ],
         "drainProxy": [
             200: { api in
@@ -172,7 +172,8 @@ private func endpoint(_ service: String) -> String {
         #expect(Set(described.keys) == Set(ControlOperation.allCases.map(\.rawValue)))
         for (name, statuses) in described {
             let operation = try #require(ControlOperation(rawValue: name))
-            var ways = try #require(Self.ways[name] ?? identityWays[name], "\(name)")
+            var ways = try #require(
+                Self.ways[name] ?? identityWays[name] ?? pushWays[name], "\(name)")
             if operation.needsToken {
                 let path =
                     operation.path == "/v1/{kind}/{namespace}/{name}"
@@ -186,7 +187,7 @@ private func endpoint(_ service: String) -> String {
             for (status, way) in ways {
                 var limits = StoreLimits()
                 // The service and the head of the mesh; the authority and the key of tokens.
-                if status == 507 { limits.keys = name == "join" ? 5 : 2 }
+                if status == 507 { limits.keys = ["join": 5, "watchPushes": 6][name] ?? 2 }
                 let api = try ControlAPI(limits)
                 #expect(try api.ask("PUT", path, echo).status == 201)
                 let answer = try way(api)
@@ -197,6 +198,39 @@ private func endpoint(_ service: String) -> String {
                 api.store.state.checkInvariants()
             }
         }
+    }
+
+    /// Every certificate is on one of the pages, and none of them has more than was asked for.
+    @Test func listsComeInPages() throws {
+        struct Answer: Decodable {
+            var certificates: [RecordAnswer]
+            var next: String?
+        }
+        let api = try ControlAPI()
+        #expect(try api.ask("PUT", path, echo).status == 201)
+        for index in 0..<5 {
+            #expect(try api.join(try api.makeToken(), proxy: "p-\(index)").status == 200)
+        }
+        var pages: [[RecordAnswer]] = []
+        var after: String?
+        repeat {
+            let more = after.map { "&after=\($0)" } ?? ""
+            let answer = try api.ask("GET", "/v1/certificates?limit=2\(more)").read(Answer.self)
+            pages.append(answer.certificates)
+            after = answer.next
+        } while after != nil && pages.count < 9
+        #expect(pages.map(\.count) == [2, 2, 1])
+        #expect(
+            try api.ask("GET", "/v1/certificates").read(Answer.self).certificates
+                == pages.flatMap { $0 })
+    }
+
+    @Test func pagesEndBetweenNames() throws {
+        let page = ControlPage(limit: 2, after: "a")
+        let (items, next) = page.cut(["d", "a", "c", "b", "c"]) { $0 }
+        #expect(items == ["b", "c", "c"] && next == "c")
+        let (last, none) = ControlPage(limit: 2, after: "c").cut(["d", "a", "c"]) { $0 }
+        #expect(last == ["d"] && none == nil)
     }
 
     @Test func whatIsNotThereIsToldOnlyToThoseWhoMayAsk() throws {
@@ -398,7 +432,7 @@ extension ControlAPI {
             peer: ServicePeer(address: .loopback(port: 1), isSecure: true), speech: .http2,
             now: .zero)
         let answer = pushes.respond(
-            to: request, name: "watch", from: .of("default/echo", proxy))
+            to: request, .watchPushes, from: .of("default/echo", proxy))
         #expect(answer.status == 200)
     }
 }

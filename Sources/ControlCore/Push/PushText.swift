@@ -46,13 +46,35 @@ extension ControlText {
 
     /// The answer to a question for those who are connected.
     /// - Parameters:
-    ///   - alone: Envoys that no member stands beside.
+    ///   - next: after whom there are more; nil: there are none.
     ///   - revision: up to which everyone has been told.
     public static func proxies(
-        _ proxies: [ConnectedProxy], alone: [ConnectedEnvoy] = [], revision: UInt64
+        _ proxies: [ConnectedMember], next: String? = nil, revision: UInt64
     ) -> [UInt8] {
-        let list = (proxies.map(\.json) + alone.map(\.json)).joined(separator: ",")
-        return Array("{\"revision\":\(revision),\"proxies\":[\(list)]}".utf8)
+        let list = proxies.map(\.json).joined(separator: ",")
+        let more = next.map { ",\"next\":\(quoted($0))" } ?? ""
+        return Array("{\"revision\":\(revision),\"proxies\":[\(list)]\(more)}".utf8)
+    }
+}
+
+/// Somebody who is told of the mesh, as operators see him.
+public enum ConnectedMember: Sendable {
+    case proxy(ConnectedProxy)
+    /// An Envoy that no member stands beside.
+    case envoy(ConnectedEnvoy)
+
+    public var name: String {
+        switch self {
+        case .proxy(let proxy): proxy.name
+        case .envoy(let envoy): envoy.name
+        }
+    }
+
+    fileprivate var json: String {
+        switch self {
+        case .proxy(let proxy): proxy.json
+        case .envoy(let envoy): envoy.json
+        }
     }
 }
 

@@ -105,11 +105,13 @@ final class ControlHandler: ServiceHandler {
             return error(503, failure)
         case .createToken, .listCertificates, .revokeCertificate, .rotateAuthority:
             return try answer(ofIdentity: operation, request)
-        case .listProxies: return .json(200, pushes.json(with: envoys.status()))
+        case .listProxies:
+            return .json(200, pushes.json(with: envoys.status(), try ControlPage(target)))
         case .drainProxy:
             let revision = try pushes.drain(target.segments[2])
             return .json(200, ControlText.revision(revision))
-        case .authorities, .join, .renewCertificate:
+        case .authorities, .join, .renewCertificate, .watchPushes, .acknowledgePush, .heartbeat,
+            .leave:
             preconditionFailure("an operation of another listener")
         }
     }
@@ -124,9 +126,9 @@ final class ControlHandler: ServiceHandler {
                 wish.service, life: wish.life, isSingleUse: wish.isSingleUse)
             return .json(201, IdentityText.token(text, token))
         case .listCertificates:
+            let (records, next) = try identity.records(try ControlPage(request.target))
             return .json(
-                200,
-                IdentityText.certificates(try identity.records(), try identity.authority()))
+                200, IdentityText.certificates(records, next: next, try identity.authority()))
         case .revokeCertificate:
             let text = request.target.segments[2]
             guard let serial = CertificateSerial(text) else {

@@ -319,13 +319,17 @@ extension ControlIdentity {
             ?? renewals[lineage]
     }
 
-    /// What is known of all, in the order of their lineages.
-    func records() throws(ControlFailure) -> [CertificateRecord] {
-        var found: [CertificateRecord] = []
-        for entry in center.store.state.entries(prefix: CertificateRecord.keys) {
-            found.append(try merged(entry))
+    /// A page of what is known of all, in the order of their lineages, and what to ask for next.
+    func records(
+        _ page: ControlPage
+    ) throws(ControlFailure) -> (page: [CertificateRecord], next: String?) {
+        let prefix = CertificateRecord.keys.bytes.count
+        let (entries, next) = page.cut(center.store.state.entries(prefix: CertificateRecord.keys)) {
+            String(decoding: $0.key.bytes.dropFirst(prefix), as: UTF8.self)
         }
-        return found
+        var found: [CertificateRecord] = []
+        for entry in entries { found.append(try merged(entry)) }
+        return (found, next)
     }
 
     func merged(_ entry: StoreEntry) throws(ControlFailure) -> CertificateRecord {

@@ -90,7 +90,14 @@ enum ControlOpenAPI {
             switch name {
             case "kind": parameter(name, "query", words(MeshKind.allCases.map(\.rawValue)))
             case "namespace": parameter(name, "query", label)
-            case "after": parameter(name, "query", "{\"type\":\"integer\",\"minimum\":0}")
+            case "after" where operation == .watch:
+                parameter(name, "query", "{\"type\":\"integer\",\"minimum\":0}")
+            case "after": parameter(name, "query", "{\"type\":\"string\"}")
+            case "limit":
+                parameter(
+                    name, "query",
+                    "{\"type\":\"integer\",\"minimum\":1,\"maximum\":\(ControlPage.most),"
+                        + "\"default\":\(ControlPage.most)}")
             default: parameter(name, "query", "{\"type\":\"boolean\",\"default\":false}")
             }
         }
@@ -117,10 +124,8 @@ enum ControlOpenAPI {
     private static func response(_ operation: ControlOperation, _ status: Int) -> String {
         let (type, schema) =
             status >= 400 ? ("application/json", reference("Error")) : operation.answer
-        var members = [
-            member("description", text(meaning(operation, status))),
-            member("content", content(type, schema)),
-        ]
+        var members = [member("description", text(meaning(operation, status)))]
+        if status != 204 { members.append(member("content", content(type, schema))) }
         if status < 300, operation.hasTag {
             let tag = "{\"etag\":{\"schema\":{\"type\":\"string\"}}}"
             members.append(member("headers", tag))
@@ -130,7 +135,7 @@ enum ControlOpenAPI {
 
     private static func meaning(_ operation: ControlOperation, _ status: Int) -> String {
         switch status {
-        case 200: "Done."
+        case 200, 204: "Done."
         case 201 where operation == .createToken: "Made."
         case 201: "Declared, where nothing was before."
         case 400: "The request cannot be read."
@@ -140,6 +145,11 @@ enum ControlOpenAPI {
         case 401: "Without the token."
         case 403 where operation == .join:
             "The token has been used, or is for another service, or for one that there is not."
+        case 403 where operation.isOfWatch:
+            "The certificate has expired, was revoked, or is of somebody else."
+        case 404 where operation.isOfWatch: "No such proxy watches here: watch again."
+        case 409 where operation == .watchPushes: "A proxy of another service has its name."
+        case 422 where operation == .watchPushes: "Its endpoint cannot be."
         case 403: "The certificate has expired, was revoked, or is of no service any more."
         case 404 where operation == .createToken: "There is no such service."
         case 404 where operation == .revokeCertificate: "There is no such certificate."

@@ -9,6 +9,7 @@ enum ControlOperation: String, CaseIterable {
     case createToken, listCertificates, revokeCertificate, rotateAuthority
     case listProxies, drainProxy
     case authorities, join, renewCertificate
+    case watchPushes, acknowledgePush, heartbeat, leave
 
     /// Who is asked.
     enum Listener: Equatable {
@@ -32,7 +33,7 @@ enum ControlOperation: String, CaseIterable {
         case .putDeclaration: "PUT"
         case .deleteDeclaration: "DELETE"
         case .apply, .createToken, .revokeCertificate, .rotateAuthority, .join, .renewCertificate,
-            .drainProxy:
+            .drainProxy, .watchPushes, .acknowledgePush, .heartbeat, .leave:
             "POST"
         default: "GET"
         }
@@ -59,12 +60,18 @@ enum ControlOperation: String, CaseIterable {
         case .authorities: "/v1/authorities"
         case .join: "/v1/join"
         case .renewCertificate: "/v1/proxy/certificate"
+        case .watchPushes: "/v1/proxy/watch"
+        case .acknowledgePush: "/v1/proxy/ack"
+        case .heartbeat: "/v1/proxy/heartbeat"
+        case .leave: "/v1/proxy/leave"
         }
     }
 
     var listener: Listener {
         switch self {
-        case .authorities, .join, .renewCertificate: .proxies
+        case .authorities, .join, .renewCertificate, .watchPushes, .acknowledgePush, .heartbeat,
+            .leave:
+            .proxies
         default: .api
         }
     }
@@ -72,7 +79,7 @@ enum ControlOperation: String, CaseIterable {
     var proof: Proof {
         switch self {
         case .openAPI, .metrics, .live, .ready, .authorities, .join: .none
-        case .renewCertificate: .certificate
+        case .renewCertificate, .watchPushes, .acknowledgePush, .heartbeat, .leave: .certificate
         default: .token
         }
     }
@@ -86,6 +93,7 @@ enum ControlOperation: String, CaseIterable {
         case .listDeclarations: ["kind", "namespace"]
         case .apply: ["prune", "dry_run"]
         case .watch: ["after"]
+        case .listProxies, .listCertificates: ["limit", "after"]
         default: []
         }
     }
@@ -111,6 +119,8 @@ enum ControlOperation: String, CaseIterable {
             case .authorities: [200, 503]
             case .join: [200, 401, 403, 503, 507]
             case .renewCertificate: [200, 403, 503]
+            case .watchPushes: [200, 403, 409, 422, 503, 507]
+            case .acknowledgePush, .heartbeat, .leave: [204, 403, 404, 503]
             }
         return ([400] + (proof == .none ? [] : [401]) + own).sorted()
     }

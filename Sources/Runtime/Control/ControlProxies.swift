@@ -24,11 +24,10 @@ struct ControlPeer: Equatable, Sendable {
 /// What answers for `/v1/proxy/…` but for certificates: the watch, its acknowledgements,
 /// heartbeats. On the control plane's thread, as all of it.
 protocol ControlProxies: AnyObject {
-    /// Answers `POST /v1/proxy/NAME`, for the names in `names`.
-    func respond(to request: ServiceRequest, name: String, from peer: ControlPeer) -> ServiceAnswer
-
-    /// Those that it answers for: `watch`, `ack`, …
-    var names: [String] { get }
+    /// Answers `watchPushes`, `acknowledgePush`, `heartbeat` and `leave`.
+    func respond(
+        to request: ServiceRequest, _ operation: ControlOperation, from peer: ControlPeer
+    ) -> ServiceAnswer
 
     /// The trusted authorities have changed: from now on `bundle` (PEM) is what a push carries.
     /// Called once before any request.

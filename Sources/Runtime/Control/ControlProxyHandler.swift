@@ -13,7 +13,7 @@ import Secure
 final class ControlProxyHandler: ServiceHandler {
     private let center: ControlCenter
     private let identity: ControlIdentity
-    private let proxies: (any ControlProxies)?
+    private let proxies: any ControlProxies
     private let envoys: ControlEnvoys?
     /// Where it listens, which its certificate names.
     private let address: SocketAddress
@@ -33,7 +33,7 @@ final class ControlProxyHandler: ServiceHandler {
     /// - Throws: where there can be no authority.
     init(
         _ center: ControlCenter, _ identity: ControlIdentity,
-        proxies: (any ControlProxies)?, envoys: ControlEnvoys? = nil, address: SocketAddress,
+        proxies: any ControlProxies, envoys: ControlEnvoys? = nil, address: SocketAddress,
         now: Instant
     ) throws(ControlFailure) {
         self.center = center
@@ -80,7 +80,7 @@ final class ControlProxyHandler: ServiceHandler {
         center.statistics.certificates["control", default: 0] += 1
         if shown?.bundle != bundle {
             let text = String(decoding: bundle, as: UTF8.self)
-            proxies?.trust(text)
+            proxies.trust(text)
             envoys?.trust(text, now)
         }
         shown = (issuer.digest, bundle, wall, validity.notAfter)
@@ -107,7 +107,7 @@ final class ControlProxyHandler: ServiceHandler {
                 try secure(now)
                 try identity.advance { lineage in
                     envoys?.hasAcknowledgedTrust(lineage: lineage)
-                        ?? proxies?.hasAcknowledgedTrust(lineage: lineage) ?? false
+                        ?? proxies.hasAcknowledgedTrust(lineage: lineage)
                 }
                 identity.forget(now)
             } catch {
@@ -118,9 +118,9 @@ final class ControlProxyHandler: ServiceHandler {
             // What a member may ask is looked at when he asks. What he was promised once, such as
             // to be told of changes, ends here.
             nextSift = now + Self.pause
-            proxies?.sift { identity.isMember($0) }
+            proxies.sift { identity.isMember($0) }
         }
-        let pushes = proxies?.turnEnds(now) ?? .distantFuture
+        let pushes = proxies.turnEnds(now) ?? .distantFuture
         let answers = envoys?.turnEnds(now) ?? .distantFuture
         return max(now, min(nextStep, pushes, answers))
     }
@@ -149,7 +149,10 @@ final class ControlProxyHandler: ServiceHandler {
                 throw .init(400, "unknown parameter '\(parameter.name)'")
             }
             do throws(ControlFailure) {
-                return try answer(operation, request)
+                let answer = try answer(operation, request)
+                precondition(
+                    operation.statuses.contains(answer.status), "\(operation): \(answer.status)")
+                return answer
             } catch {
                 precondition(operation.statuses.contains(error.status), "\(operation): \(error)")
                 throw error
@@ -160,12 +163,7 @@ final class ControlProxyHandler: ServiceHandler {
             guard request.method == "POST" else { throw .method("POST") }
             return try envoys.respond(to: request, kind: kind, from: peer)
         }
-        guard segments.count == 3, segments.starts(with: ["v1", "proxy"]), let proxies,
-            proxies.names.contains(segments[2])
-        else { throw .init(404, "there is nothing here") }
-        let peer = try peer(request)
-        guard request.method == "POST" else { throw .method("POST") }
-        return proxies.respond(to: request, name: segments[2], from: peer)
+        throw .init(404, "there is nothing here")
     }
 
     /// `KIND` of Envoy's `/v3/discovery:KIND`; nil: another path.
@@ -187,6 +185,8 @@ final class ControlProxyHandler: ServiceHandler {
                 body: try identity.authority().bundle)
         case .join: return try join(request)
         case .renewCertificate: return try renew(request)
+        case .watchPushes, .acknowledgePush, .heartbeat, .leave:
+            return proxies.respond(to: request, operation, from: try peer(request))
         default: preconditionFailure("an operation of another listener")
         }
     }

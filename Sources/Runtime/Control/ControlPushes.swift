@@ -61,18 +61,16 @@ final class ControlPushes: ControlProxies {
 
     // MARK: Requests
 
-    var names: [String] { ["watch", "ack", "heartbeat", "leave"] }
-
     func respond(
-        to request: ServiceRequest, name: String, from peer: ControlPeer
+        to request: ServiceRequest, _ operation: ControlOperation, from peer: ControlPeer
     ) -> ServiceAnswer {
         do throws(ControlFailure) {
-            switch name {
-            case "watch": return .watch(try watch(request, peer))
-            case "ack":
+            switch operation {
+            case .watchPushes: return .watch(try watch(request, peer))
+            case .acknowledgePush:
                 let body = try ControlBody.read(request.body, as: AckBody.self)
                 try acknowledge(body, peer, request.now)
-            case "heartbeat":
+            case .heartbeat:
                 let body = try ControlBody.read(request.body, as: ProxyBody.self)
                 try hear(of: body.proxy, peer, request.now)
             default:
@@ -268,18 +266,21 @@ final class ControlPushes: ControlProxies {
 
     /// The answer to `GET /v1/proxies`.
     /// - Parameter envoys: by lineage. What such a member holds is what its Envoy has in force.
-    func json(with envoys: [String: ConnectedEnvoy]) -> [UInt8] {
-        let proxies = watchers.sorted { $0.key < $1.key }.compactMap { name, watcher in
+    func json(with envoys: [String: ConnectedEnvoy], _ page: ControlPage) -> [UInt8] {
+        var members = watchers.compactMap { name, watcher in
             subscriptions.subscribers[name].map { subscriber in
-                ConnectedProxy(
-                    name, identity: watcher.peer.identity, peer: "\(watcher.peer.address)",
-                    endpoint: watcher.endpoint.flatMap { endpoint($0.name) },
-                    subscriber, envoy: envoys[watcher.peer.lineage])
+                ConnectedMember.proxy(
+                    ConnectedProxy(
+                        name, identity: watcher.peer.identity, peer: "\(watcher.peer.address)",
+                        endpoint: watcher.endpoint.flatMap { endpoint($0.name) },
+                        subscriber, envoy: envoys[watcher.peer.lineage]))
             }
         }
-        let alone = envoys.filter { lineages[$0.key] == nil }.values.sorted { $0.name < $1.name }
-        return ControlText.proxies(
-            proxies, alone: alone, revision: center.store.state.revision)
+        for (lineage, envoy) in envoys where lineages[lineage] == nil {
+            members.append(.envoy(envoy))
+        }
+        let (proxies, next) = page.cut(members, by: \.name)
+        return ControlText.proxies(proxies, next: next, revision: center.store.state.revision)
     }
 
     /// An endpoint with the health that it has in the end.

@@ -86,11 +86,39 @@ extension ControlOpenAPI {
                 ("acknowledged_ns", integer), ("refused", refused), ("refusals", integer),
                 ("address", string), ("health", string), ("dataplane", string),
             ], optional: ["dataplane", "acknowledged_ns", "refused", "address", "health"])
+        let checks = record(
+            [("all", boolean), ("unhealthy", list(string)), ("healthy", list(string))],
+            optional: ["all", "unhealthy", "healthy"])
         return [
             member("Proxy", proxy),
             member(
                 "Proxies",
-                record([("revision", integer), ("proxies", list(reference("Proxy")))])),
+                record(
+                    [
+                        ("revision", integer), ("proxies", list(reference("Proxy"))),
+                        ("next", string),
+                    ], optional: ["next"])),
+            member(
+                "PushWish",
+                record(
+                    [
+                        ("proxy", string), ("service", string), ("held", integer),
+                        ("address", string), ("zone", string), ("weight", integer),
+                    ], optional: ["held", "address", "zone", "weight"])),
+            member(
+                "Push",
+                record(
+                    [
+                        ("version", integer), ("snapshot", boolean), ("authorities", string),
+                        ("declarations", list(reference("Declaration"))),
+                        ("deleted", list(string)), ("checks", checks),
+                    ], optional: ["authorities", "declarations", "deleted", "checks"])),
+            member(
+                "Acknowledgement",
+                record(
+                    [("proxy", string), ("version", integer), ("error", string)],
+                    optional: ["error"])),
+            member("ProxyName", record([("proxy", string)])),
         ]
     }
 
@@ -120,10 +148,11 @@ extension ControlOpenAPI {
             member("Authority", authority),
             member(
                 "Certificates",
-                record([
-                    ("authority", reference("Authority")),
-                    ("certificates", list(reference("Certificate"))),
-                ])),
+                record(
+                    [
+                        ("authority", reference("Authority")),
+                        ("certificates", list(reference("Certificate"))), ("next", string),
+                    ], optional: ["next"])),
             member(
                 "Join",
                 record(
@@ -166,6 +195,10 @@ extension ControlOperation {
         case .authorities: "The certificates of the roots that the mesh trusts, PEM."
         case .join: "A certificate for whoever has a token."
         case .renewCertificate: "The next certificate for whoever has one."
+        case .watchPushes: "What a proxy needs of the mesh, a line of JSON each; does not end."
+        case .acknowledgePush: "Says what became of a push."
+        case .heartbeat: "Says that a proxy is there."
+        case .leave: "Ends a proxy's watch, and its endpoint."
         }
     }
 
@@ -176,7 +209,18 @@ extension ControlOperation {
         case .createToken: "TokenWish"
         case .join: "Join"
         case .renewCertificate: "Renewal"
+        case .watchPushes: "PushWish"
+        case .acknowledgePush: "Acknowledgement"
+        case .heartbeat, .leave: "ProxyName"
         default: nil
+        }
+    }
+
+    /// Whether it is about a proxy's watch.
+    var isOfWatch: Bool {
+        switch self {
+        case .watchPushes, .acknowledgePush, .heartbeat, .leave: true
+        default: false
         }
     }
 
@@ -206,6 +250,10 @@ extension ControlOperation {
         case .drainProxy: return json("Revision")
         case .authorities: return ("application/x-pem-file", "{\"type\":\"string\"}")
         case .join, .renewCertificate: return json("Issued")
+        case .watchPushes:
+            return ("application/jsonl", "{\"$ref\":\"#/components/schemas/Push\"}")
+        // Without a body.
+        case .acknowledgePush, .heartbeat, .leave: return json("ProxyName")
         case .metrics, .live, .ready: return ("text/plain", "{\"type\":\"string\"}")
         }
     }

@@ -59,12 +59,13 @@ enum IdentityText {
     static func authority(_ authority: Authority) -> [UInt8] { Array(text(authority).utf8) }
 
     static func certificates(
-        _ records: [CertificateRecord], _ authority: Authority
+        _ records: [CertificateRecord], next: String?, _ authority: Authority
     ) -> [UInt8] {
-        bytes([
-            ("authority", text(authority)),
-            ("certificates", "[\(records.map(text).joined(separator: ","))]"),
-        ])
+        bytes(
+            [
+                ("authority", text(authority)),
+                ("certificates", "[\(records.map(text).joined(separator: ","))]"),
+            ] + (next.map { [("next", quoted($0))] } ?? []))
     }
 
     private static func text(_ record: CertificateRecord) -> String {

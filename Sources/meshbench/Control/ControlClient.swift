@@ -108,6 +108,15 @@ struct ControlClient {
         try succeeded(try send(method, target))
     }
 
+    /// The bodies of all pages of a list.
+    func pages(_ target: String) throws(CommandFailure) -> [[UInt8]] {
+        var pages = [try ask("GET", target)]
+        while let last = pages.last, let next = try read(last, as: ControlPageEnd.self).next {
+            pages.append(try ask("GET", "\(target)?after=\(next)"))
+        }
+        return pages
+    }
+
     /// The body of an answer.
     /// - Throws: what a refusal says.
     func succeeded(_ reply: ServiceReply) throws(CommandFailure) -> [UInt8] {
@@ -161,4 +170,10 @@ func environmentVariable(_ name: String) -> String? {
     guard let text = unsafe getenv(name) else { return nil }
     let value = unsafe String(cString: text)
     return value.isEmpty ? nil : value
+}
+
+/// What a page of a list says of the next.
+private struct ControlPageEnd: Decodable {
+    /// A name, which needs no escapes; nil: it is the last.
+    var next: String?
 }

@@ -83,9 +83,13 @@ func listCertificates(
         let record = try client.read(answer, as: ControlCertificate.self)
         return "revoked  \(record.serial) of \(record.proxy), \(record.service)\n"
     }
-    let answer = try client.ask("GET", "/v1/certificates")
-    if arguments.has(.controlJSON) { return line(answer) }
-    return try client.read(answer, as: ControlCertificates.self).table(wall: Date())
+    let pages = try client.pages("/v1/certificates")
+    if arguments.has(.controlJSON) { return pages.map(line).joined() }
+    var all = try client.read(pages[0], as: ControlCertificates.self)
+    for page in pages.dropFirst() {
+        all.certificates += try client.read(page, as: ControlCertificates.self).certificates
+    }
+    return all.table(wall: Date())
 }
 
 func rotateAuthority(

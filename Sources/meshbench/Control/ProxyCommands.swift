@@ -38,9 +38,11 @@ func listProxies(
     _ arguments: Arguments, _ client: ControlClient
 ) throws(CommandFailure) -> String {
     let namespace = try namespaceNamed(arguments)
-    let answer = try client.ask("GET", "/v1/proxies")
-    if arguments.has(.controlJSON) { return line(answer) }
-    return try client.read(answer, as: ControlProxyListing.self).table(of: namespace)
+    let pages = try client.pages("/v1/proxies")
+    if arguments.has(.controlJSON) { return pages.map(line).joined() }
+    var proxies: [ControlProxyListing.Proxy] = []
+    for page in pages { proxies += try client.read(page, as: ControlProxyListing.self).proxies }
+    return table(proxies, of: namespace)
 }
 
 func drainProxy(
@@ -75,25 +77,24 @@ struct ControlProxyListing: Decodable {
         var health: String?
     }
 
-    var revision: UInt64
     var proxies: [Proxy]
+}
 
-    /// In the order of services, then of names.
-    /// - Parameter namespace: nil: all.
-    func table(of namespace: String?) -> String {
-        let shown = proxies.filter { proxy in
-            namespace.map { proxy.service.hasPrefix($0 + "/") } ?? true
-        }
-        guard !shown.isEmpty else { return "no proxy is connected\n" }
-        let sorted = shown.sorted { ($0.service, $0.proxy) < ($1.service, $1.proxy) }
-        let rows = sorted.map { proxy in
-            [
-                proxy.proxy, proxy.service, proxy.address ?? "-", proxy.health ?? "-",
-                "\(proxy.acknowledged)", proxy.state,
-            ]
-        }
-        return columns([["PROXY", "SERVICE", "ADDRESS", "HEALTH", "VERSION", "STATE"]] + rows)
+/// In the order of services, then of names.
+/// - Parameter namespace: nil: all.
+private func table(_ proxies: [ControlProxyListing.Proxy], of namespace: String?) -> String {
+    let shown = proxies.filter { proxy in
+        namespace.map { proxy.service.hasPrefix($0 + "/") } ?? true
     }
+    guard !shown.isEmpty else { return "no proxy is connected\n" }
+    let sorted = shown.sorted { ($0.service, $0.proxy) < ($1.service, $1.proxy) }
+    let rows = sorted.map { proxy in
+        [
+            proxy.proxy, proxy.service, proxy.address ?? "-", proxy.health ?? "-",
+            "\(proxy.acknowledged)", proxy.state,
+        ]
+    }
+    return columns([["PROXY", "SERVICE", "ADDRESS", "HEALTH", "VERSION", "STATE"]] + rows)
 }
 
 extension ControlProxyListing.Proxy {

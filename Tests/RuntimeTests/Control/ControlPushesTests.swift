@@ -41,7 +41,10 @@ private final class Mesh {
             method: "POST", target: try #require(ServiceTarget("/v1/proxy/\(name)")), fields: [],
             body: Array(body.utf8), peer: ServicePeer(address: .loopback(port: 1), isSecure: true),
             speech: .http2, now: now)
-        return pushes.respond(to: request, name: name, from: peer)
+        return pushes.respond(
+            to: request,
+            try #require(ControlOperation.at(["v1", "proxy", name], on: .proxies).first),
+            from: peer)
     }
 
     /// The status, and what an error says.
@@ -380,13 +383,15 @@ private func endpoint(
         let version = try #require(try watch.pushes().last?.version)
         mesh.now = mesh.now + .milliseconds(20)
         #expect(try mesh.status("ack", "{\"proxy\":\"p\",\"version\":\(version)}", peer).0 == 204)
-        var listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        var listed = try #require(
+            try Listing.read(mesh.pushes.json(with: [:], ControlPage())).proxies.first)
         #expect(listed.proxy == "p" && listed.service == "default/a")
         #expect(listed.sent == version && listed.acknowledged == version && listed.refused == nil)
         #expect(listed.acknowledgedAt == mesh.now.nanoseconds)
         #expect(listed.address == "127.0.0.1:9" && listed.health == "healthy")
         mesh.center.isWell = { _ in false }
-        listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        listed = try #require(
+            try Listing.read(mesh.pushes.json(with: [:], ControlPage())).proxies.first)
         #expect(listed.health == "unhealthy")
         #expect(mesh.pushes.hasAcknowledgedTrust(lineage: "p"))
         mesh.pushes.trust("NEW\n")
@@ -399,7 +404,8 @@ private func endpoint(
         let refused = try #require(try watch.pushes().last?.version)
         let body = "{\"proxy\":\"p\",\"version\":\(refused),\"error\":\"no \\\"room\\\"\"}"
         #expect(try mesh.status("ack", body, peer).0 == 204)
-        listed = try #require(try Listing.read(mesh.pushes.json(with: [:])).proxies.first)
+        listed = try #require(
+            try Listing.read(mesh.pushes.json(with: [:], ControlPage())).proxies.first)
         #expect(listed.refused == .init(version: refused, error: "no \"room\""))
         #expect(listed.acknowledged == version && listed.refusals == 1)
         // What it holds is not known, so it is told everything.
@@ -410,6 +416,29 @@ private func endpoint(
         #expect(text.contains("meshbench_control_proxies 1\n"))
         #expect(text.contains("meshbench_control_push_seconds_bucket{le=\"0.025\"} 2\n"))
         #expect(text.contains("meshbench_control_pushes_total{kind=\"snapshot\"} 2\n"))
+    }
+
+    /// What one proxy refuses, again and again, is nobody else's matter.
+    @Test func aProxyThatRefusesEverythingIsAlone() throws {
+        let mesh = try Mesh()
+        try mesh.apply(service("a"))
+        let bad = try mesh.watch("p")
+        let good = try mesh.watch("q")
+        _ = try (bad.pushes(), good.pushes())
+        var version: UInt64 = 0
+        for port in 1...50 {
+            try mesh.apply(endpoint("a-\(port)", of: "a", port: port))
+            version = try #require(try bad.pushes().last?.version)
+            #expect(try good.pushes().map(\.isSnapshot) == [false])
+            for (name, more) in [("p", ",\"error\":\"no\""), ("q", "")] {
+                let body = "{\"proxy\":\"\(name)\",\"version\":\(version)\(more)}"
+                #expect(try mesh.status("ack", body, .of("default/a", name)).0 == 204)
+            }
+        }
+        let listed = try Listing.read(mesh.pushes.json(with: [:], ControlPage())).proxies
+        #expect(listed.map(\.refusals) == [50, 0] && listed.map(\.acknowledged) == [0, version])
+        #expect(listed.first?.refused == .init(version: version, error: "no"))
+        #expect(bad.isOpen && good.isOpen)
     }
 
     @Test func revokedProxiesAreSentAway() throws {

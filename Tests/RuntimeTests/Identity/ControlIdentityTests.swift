@@ -362,7 +362,7 @@ import Testing
         #expect(try again.authority().life == 50)
         // The first one follows what the second has written.
         #expect(try list().authority.lifeSeconds == 50)
-        #expect(try again.records().count == 1)
+        #expect(try again.records(ControlPage()).page.count == 1)
     }
 
     @Test func secretsAreInNoListAndNoWatch() throws {

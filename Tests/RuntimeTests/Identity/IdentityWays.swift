@@ -105,7 +105,7 @@ let identityWays: [String: [Int: @Sendable (ControlAPI) throws -> ControlAPI.Ans
     ],
     "listCertificates": [
         200: { try $0.ask("GET", "/v1/certificates") },
-        400: { try $0.ask("GET", "/v1/certificates?x") },
+        400: { try $0.ask("GET", "/v1/certificates?limit=0") },
         503: { api in
             api.folder.failing = ["write"]
             return try api.ask("GET", "/v1/certificates")
