@@ -179,6 +179,61 @@ import Testing
         #expect(try cluster("app", made).speech == .http1)
     }
 
+    /// Bytes have no host, so each service has a listener, whether it is declared yet or not.
+    @Test func bytesHaveListenersByTheNamesOfServices() throws {
+        let db = MeshName("db", in: "shop")
+        var facts = Self.facts()
+        facts.tcp = [.init(db, address: "127.0.0.1:5432")]
+        let bare = try ProxyConfiguration(sidecar: facts, in: MeshState(Self.declarations))
+        #expect(bare.listeners.map(\.name) == ["inbound", "outbound", "shop/db"])
+        #expect(bare.listeners[2].speech == .tcp && bare.listeners[2].cluster == "shop/db")
+        #expect(try cluster("shop/db", bare).endpoints == [])
+        let endpoint = MeshEndpoint(
+            "db-1", in: "shop", service: "db", address: "127.0.0.1:9005")
+        func made(_ speech: MeshService.Speech) throws -> ProxyConfiguration {
+            try ProxyConfiguration(
+                sidecar: facts,
+                in: MeshState(
+                    Self.declarations + [
+                        .service(MeshService("db", in: "shop", speech: speech)),
+                        .endpoint(endpoint),
+                    ]))
+        }
+        let there = try made(.tcp)
+        #expect(there.listeners == bare.listeners, "listeners change only with a restart")
+        let bytes = try cluster("shop/db", there)
+        // Nothing is spoken around bytes but TLS.
+        #expect(bytes.endpoints == ["127.0.0.1:9005"] && bytes.speech == .http1)
+        #expect(bytes.tls?.names == ["spiffe://meshbench.test/ns/shop/sa/db"])
+        #expect(!there.routes.contains { $0.hosts.contains("db") })
+        #expect(throws: SidecarError.notTCP(db)) { try made(.http1) }
+    }
+
+    /// From outside, nothing is reached that no route says.
+    @Test func aGatewayGoesByDeclaredRoutes() throws {
+        var facts = Self.facts(app: nil)
+        let tls = ServerTLS(certificate: "edge", key: "edge")
+        facts.gateway = .init(tls: tls)
+        facts.tcp = [.init(MeshName("db", in: "shop"), address: "127.0.0.1:5432")]
+        let route = MeshRoute(
+            "cart", in: "shop", hosts: ["shop.example"], destinations: [.init(Self.cart)])
+        let denied = MeshAuthorization.Rule(prefixes: ["/debug"])
+        let made = try ProxyConfiguration(
+            sidecar: facts,
+            in: MeshState(
+                Self.declarations + [
+                    .route(route),
+                    .authorization(
+                        .init("a", in: "shop", .deny, targets: [Self.web], rules: [denied])),
+                ]))
+        #expect(made.listeners.map(\.name) == ["inbound", "shop/db"])
+        #expect(made.listeners.map(\.tls) == [tls, tls])
+        #expect(made.listeners[0].cluster == nil && !made.listeners[0].isPermissive)
+        #expect(made.listeners[0].authorization == .init(deny: [denied]))
+        #expect(made.routes == [.init(hosts: ["shop.example"], cluster: "shop/cart")])
+        #expect(try cluster("shop/cart", made).tls != nil, "within the mesh it is mutual TLS")
+    }
+
     @Test func authorizationsAreOfTheListener() throws {
         #expect(try Self.make().listeners[0].authorization == nil)
         let denied = MeshAuthorization.Rule(prefixes: ["/debug"])

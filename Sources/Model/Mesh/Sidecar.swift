@@ -1,6 +1,6 @@
-// What a proxy beside a service's process serves, made of what the mesh says and what only the
-// proxy knows. A function of both and nothing else: every proxy of a service makes the same of the
-// same.
+// What a proxy of a mesh serves, beside a service's process or as a gateway, made of what the mesh
+// says and what only the proxy knows. A function of both and nothing else: every proxy of a service
+// makes the same of the same.
 
 import Base
 
@@ -12,15 +12,39 @@ public enum MeshModeChange: Equatable, Sendable {
     case followed
 }
 
-/// What a proxy beside a process of a service knows by itself.
+/// What a proxy of a service knows by itself.
 public struct SidecarFacts: Equatable, Sendable {
+    /// A gateway, which stands before the mesh: requests come in from outside.
+    public struct Gateway: Equatable, Sendable {
+        /// What those outside are shown; nil: they speak cleartext.
+        public var tls: ServerTLS?
+
+        public init(tls: ServerTLS? = nil) { self.tls = tls }
+    }
+
+    /// Where bytes come in that go to a service of `tcp`, which has no host to be told by.
+    public struct TCPListener: Equatable, Sendable {
+        public var service: MeshName
+        /// Port 0: any free one.
+        public var address: String
+
+        public init(_ service: MeshName, address: String) {
+            self.service = service
+            self.address = address
+        }
+    }
+
     public var service: MeshName
+    /// Nil: the proxy stands beside a process of the service.
+    public var gateway: Gateway?
     /// Where the service's process answers; nil: the proxy takes no requests for it.
     public var app: String?
-    /// Where requests to the service come in. Port 0: any free one.
+    /// Where requests to the service come in, or those from outside. Port 0: any free one.
     public var inbound: String
-    /// Where the service's process sends its requests to others.
+    /// Where the service's process sends its requests to others. A gateway has no such process.
     public var outbound: String
+    /// Each of a service of its own.
+    public var tcp: [TCPListener]
     /// PEM files: the own certificate with its key, and whom to trust.
     public var identity: String
     public var authorities: String
@@ -29,13 +53,16 @@ public struct SidecarFacts: Equatable, Sendable {
     public var workers: Int
 
     public init(
-        service: MeshName, app: String?, inbound: String, outbound: String, identity: String,
-        authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1
+        service: MeshName, gateway: Gateway? = nil, app: String?, inbound: String,
+        outbound: String, tcp: [TCPListener] = [], identity: String, authorities: String,
+        admin: String? = nil, accessLog: String? = nil, workers: Int = 1
     ) {
         self.service = service
+        self.gateway = gateway
         self.app = app
         self.inbound = inbound
         self.outbound = outbound
+        self.tcp = tcp
         self.identity = identity
         self.authorities = authorities
         self.admin = admin
@@ -50,53 +77,79 @@ public enum SidecarError: Error, Equatable, Sendable, CustomStringConvertible {
     case noService(MeshName)
     /// A service has no identity that a certificate could carry.
     case noIdentity(MeshName)
+    /// Bytes are to go to a service that takes requests.
+    case notTCP(MeshName)
 
     public var description: String {
         switch self {
         case .noService(let name): "there is no service \(name.text)"
         case .noIdentity(let name): "the service \(name.text) can have no identity"
+        case .notTCP(let name):
+            "the service \(name.text) is not of tcp, and there is a listener whose bytes go to it"
         }
     }
 }
 
 extension ProxyConfiguration {
-    /// The names of a sidecar's listeners.
+    /// The names of listeners. One whose bytes go to a service has its name, `shop/db`.
     public static let inboundName = "inbound"
     public static let outboundName = "outbound"
     /// The cluster that is the service's own process. Those of services have a `/`.
     private static let appName = "app"
 
-    /// The configuration of a proxy beside a process of a service.
+    /// The configuration of a proxy of a service.
     ///
     /// - Parameters:
     ///   - changes: services that are between two ways of being spoken to.
     ///   - mesh: what the proxy needs of it, or all of it.
+    /// - Precondition: a gateway has no app.
     /// - Throws: where the mesh says nothing that could be served.
     public init(
         sidecar facts: SidecarFacts, in mesh: MeshState,
         changes: [MeshName: MeshModeChange] = [:]
     ) throws(SidecarError) {
+        precondition(facts.gateway == nil || facts.app == nil, "an app behind a gateway")
         guard let own = mesh.services[facts.service] else { throw .noService(facts.service) }
         // A service of bytes has neither host nor path to be told by.
         let services = mesh.services.values
             .filter { $0.speech != .tcp }.sorted { $0.meshName < $1.meshName }
-        var listeners = [Listener(name: Self.outboundName, address: facts.outbound)]
+        var listeners: [Listener] = []
         var clusters: [Cluster] = []
         for service in services {
             clusters.append(
                 try Self.cluster(service, facts, in: mesh, changes[service.meshName]))
         }
+        if let gateway = facts.gateway {
+            listeners.append(Self.entrance(gateway, facts, in: mesh))
+        }
         if let app = facts.app {
-            listeners.insert(
-                Self.inbound(own, facts, in: mesh, changes[own.meshName]), at: 0)
+            listeners.append(Self.inbound(own, facts, in: mesh, changes[own.meshName]))
             // How long a request may take is for its client's proxy to say.
             clusters.append(
                 Cluster(
                     name: Self.appName, endpoints: [Endpoint(app)], speech: own.clusterSpeech,
                     requestTimeout: .zero))
         }
+        if facts.gateway == nil {
+            listeners.append(Listener(name: Self.outboundName, address: facts.outbound))
+        }
+        for entry in facts.tcp {
+            let name = entry.service
+            listeners.append(
+                Listener(
+                    name: name.text, address: entry.address, speech: .tcp, cluster: name.text,
+                    tls: facts.gateway?.tls))
+            // Its listener is there from the start, whatever is declared by then.
+            guard let service = mesh.services[name] else {
+                clusters.append(Cluster(name: name.text, endpoints: []))
+                continue
+            }
+            guard service.speech == .tcp else { throw .notTCP(name) }
+            clusters.append(try Self.cluster(service, facts, in: mesh, changes[name]))
+        }
         self.init(
-            listeners: listeners, routes: Self.routes(services, of: own, in: mesh),
+            listeners: listeners,
+            routes: Self.routes(facts.gateway == nil ? services : [], of: own, in: mesh),
             clusters: clusters, admin: facts.admin, accessLog: facts.accessLog,
             workers: facts.workers)
     }
@@ -115,6 +168,15 @@ extension ProxyConfiguration {
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization(of: own.meshName, in: mesh))
+    }
+
+    /// Where requests come into the mesh. Those outside have no identity of it.
+    private static func entrance(
+        _ gateway: SidecarFacts.Gateway, _ facts: SidecarFacts, in mesh: MeshState
+    ) -> Listener {
+        Listener(
+            name: inboundName, address: facts.inbound, tls: gateway.tls,
+            authorization: authorization(of: facts.service, in: mesh))
     }
 
     private static func authorization(
@@ -153,13 +215,14 @@ extension ProxyConfiguration {
         cluster.tls = ClientTLS(
             authorities: facts.authorities, certificate: facts.identity, key: facts.identity,
             serverName: name.host, names: [identity.rawValue], minimumVersion: .v13)
-        // Whoever speaks TLS for a service is a proxy, and these share connections.
-        cluster.speech = .http2
+        // Whoever speaks TLS for a service is a proxy, and these share connections. Bytes pass as
+        // they are.
+        if service.speech != .tcp { cluster.speech = .http2 }
         return cluster
     }
 
-    /// Those that are declared, and for each service one by its own name. All stand in the order of
-    /// `MeshRoute.Condition`; of two alike, the one that is declared comes first.
+    /// Those that are declared, and for each of the services one by its own name. All stand in the
+    /// order of `MeshRoute.Condition`; of two alike, the one that is declared comes first.
     private static func routes(
         _ services: [MeshService], of own: MeshService, in mesh: MeshState
     ) -> [Route] {

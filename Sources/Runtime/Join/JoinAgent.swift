@@ -180,7 +180,8 @@ final class JoinAgent: CallOwner {
         loop.end()
     }
 
-    /// The proxy serves the configuration: says where requests to the service come in.
+    /// The proxy serves the configuration.
+    /// - Parameter inbound: where requests to the service come in; nil: none do.
     func serve(by server: any JoinServer, inbound: SocketAddress?) {
         self.server = server
         address = inbound
@@ -259,8 +260,9 @@ final class JoinAgent: CallOwner {
         changes.follow(mesh, now)
         modeDue = changes.deadline(after: now)
         let facts = SidecarFacts(
-            service: service, app: configuration.app?.description,
-            inbound: "\(configuration.inbound)", outbound: "\(configuration.outbound)",
+            service: service, gateway: configuration.gateway,
+            app: configuration.app?.description, inbound: "\(configuration.inbound)",
+            outbound: "\(configuration.outbound)", tcp: configuration.tcp,
             identity: FileName.identity, authorities: FileName.authorities,
             admin: configuration.admin?.description, accessLog: configuration.accessLog,
             workers: configuration.workers)

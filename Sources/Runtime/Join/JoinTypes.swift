@@ -2,7 +2,7 @@
 
 import Base
 import ControlCore
-import Model
+public import Model
 public import Posix
 
 /// What a proxy that joins a mesh is started with. All else it learns from the mesh.
@@ -15,10 +15,14 @@ public struct JoinConfiguration: Sendable {
     public var name: String?
     /// Where the service's process answers; nil: the proxy takes no requests for it.
     public var app: SocketAddress?
-    /// Where requests to the service come in.
+    /// Nil: the proxy stands beside a process of its service. A gateway has no `app`.
+    public var gateway: SidecarFacts.Gateway?
+    /// Where requests to the service come in, or to a gateway those from outside.
     public var inbound: SocketAddress
-    /// Where the service's process sends its requests to others.
+    /// Where the service's process sends its requests to others; not of a gateway.
     public var outbound: SocketAddress
+    /// Where bytes come in that go to services of `tcp`; each service once.
+    public var tcp: [SidecarFacts.TCPListener]
     /// A folder for what was learnt, so that the proxy can start without a control plane; nil: it
     /// is forgotten with the process.
     public var state: String?
@@ -32,9 +36,13 @@ public struct JoinConfiguration: Sendable {
 
     public init(
         servers: [SocketAddress], token: String?, inbound: SocketAddress, outbound: SocketAddress,
-        app: SocketAddress? = nil, state: String? = nil, name: String? = nil, zone: String? = nil,
+        app: SocketAddress? = nil, gateway: SidecarFacts.Gateway? = nil,
+        tcp: [SidecarFacts.TCPListener] = [], state: String? = nil, name: String? = nil,
+        zone: String? = nil,
         weight: Int = 1, admin: SocketAddress? = nil, accessLog: String? = nil, workers: Int = 1
     ) {
+        self.gateway = gateway
+        self.tcp = tcp
         self.servers = servers
         self.token = token
         self.inbound = inbound

@@ -18,6 +18,8 @@ public final class JoinedProxy {
     /// Those that come before there is a server, which reads them itself.
     private let signals: Signals
     private let agent: JoinAgent
+    /// Whether it is an endpoint of its service.
+    private let isEndpoint: Bool
 
     private static let signalsToken: UInt64 = 0
 
@@ -32,6 +34,7 @@ public final class JoinedProxy {
         _ configuration: JoinConfiguration, codec: MeshCodec
     ) throws(JoinError) {
         Signals.ignoreBrokenPipes()
+        isEndpoint = configuration.app != nil
         do throws(SystemError) {
             // Before the first thread, and before anything that a signal could cut short.
             signals = try Signals([SIGTERM, SIGINT, SIGHUP])
@@ -52,14 +55,17 @@ public final class JoinedProxy {
         guard let (configuration, material) = try join() else { return }
         let server: ProxyServer
         do throws(ProxyStartError) {
-            server = try ProxyServer(configuration, material) { nil }
+            // What is in files, such as a gateway's certificate, is read again at SIGHUP.
+            server = try ProxyServer(configuration, material) { [agent] in
+                agent.current?.configuration
+            }
         } catch {
             throw .start(error)
         }
         do throws(SystemError) {
             try server.start()
             let inbound = server.addresses.first {
-                $0.name == ProxyConfiguration.inboundName
+                isEndpoint && $0.name == ProxyConfiguration.inboundName
             }
             agent.serve(by: server, inbound: inbound?.address)
             ready(server)

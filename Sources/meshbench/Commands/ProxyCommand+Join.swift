@@ -17,9 +17,22 @@ extension Flag {
         "--name", "NAME", about: "its name in the mesh; without it one is made of the service's")
     static let appAddress = Flag(
         "--app", "HOST:PORT", about: "where the service's own process answers")
+    static let gateway = Flag(
+        "--gateway",
+        about: "stand before the mesh: requests from outside come in, and go by declared routes")
+    static let gatewayCertificate = Flag(
+        "--tls-cert", "FILE", about: "PEM: what a gateway shows those outside, leaf first")
+    static let gatewayKey = Flag("--tls-key", "FILE", about: "PEM: its private key")
+    static let gatewayAuthorities = Flag(
+        "--client-ca", "FILE",
+        about: "PEM: who must vouch for a gateway's clients; without it nobody is asked")
     static let inbound = Flag(
         "--inbound", "HOST:PORT", standard: "127.0.0.1:0",
-        about: "where requests to the service come in; others are told this address")
+        about:
+            "where requests to the service come in, of which others are told, or a gateway's do")
+    static let tcp = Flag(
+        "--tcp", "SERVICE=HOST:PORT", repeats: true,
+        about: "where bytes come in that go to a service of tcp, such as shop/db=127.0.0.1:5432")
     static let outbound = Flag(
         "--outbound", "HOST:PORT", standard: "127.0.0.1:0",
         about: "where the service's own process sends its requests to others")
@@ -37,8 +50,9 @@ extension Flag {
 
     /// Those that only go with `--join`.
     static let ofJoining: [Flag] = [
-        .tokenFile, .proxyName, .appAddress, .inbound, .outbound, .state, .zone, .weight,
-        .adminAddress, .accessLog,
+        .tokenFile, .proxyName, .appAddress, .gateway, .gatewayCertificate, .gatewayKey,
+        .gatewayAuthorities, .inbound, .outbound, .tcp, .state, .zone, .weight, .adminAddress,
+        .accessLog,
     ]
 }
 
@@ -89,13 +103,17 @@ func joinConfiguration(
             "'--name \(name)': lower-case letters, digits and hyphens are needed, at most 63")
     }
     let app = try optional(.appAddress, arguments)
+    let gateway = try gateway(arguments)
     if app == nil {
-        for flag in [Flag.inbound, .zone, .weight] where arguments.has(flag) {
+        for flag in [Flag.zone, .weight] where arguments.has(flag) {
             throw arguments.usage("'\(flag.name)' goes with --app")
+        }
+        if gateway == nil, arguments.has(.inbound) {
+            throw arguments.usage("'--inbound' goes with --app or --gateway")
         }
     }
     let inbound = try optional(.inbound, arguments) ?? .loopback(port: 0)
-    guard !["0.0.0.0", "::"].contains(inbound.host) else {
+    guard gateway != nil || !["0.0.0.0", "::"].contains(inbound.host) else {
         throw arguments.usage(
             "'--inbound \(inbound)': others are told this address, so it must be one of them all")
     }
@@ -106,10 +124,60 @@ func joinConfiguration(
     return JoinConfiguration(
         servers: servers, token: token, inbound: inbound,
         outbound: try optional(.outbound, arguments) ?? .loopback(port: 0), app: app,
-        state: folder, name: name, zone: arguments.value(.zone),
+        gateway: gateway, tcp: try tcpListeners(arguments), state: folder, name: name,
+        zone: arguments.value(.zone),
         weight: try arguments.integer(.weight, in: 1...MeshLimits.weight) ?? 1,
         admin: try optional(.adminAddress, arguments), accessLog: arguments.value(.accessLog),
         workers: try arguments.integer(.workers, in: workerRange) ?? 1)
+}
+
+private func gateway(_ arguments: Arguments) throws(CommandFailure) -> SidecarFacts.Gateway? {
+    let secured = [Flag.gatewayCertificate, .gatewayKey, .gatewayAuthorities]
+    guard arguments.has(.gateway) else {
+        if let flag = secured.first(where: arguments.has) {
+            throw arguments.usage("'\(flag.name)' goes with --gateway")
+        }
+        return nil
+    }
+    for flag in [Flag.appAddress, .outbound] where arguments.has(flag) {
+        throw arguments.usage("'\(flag.name)' goes without --gateway: it is beside no process")
+    }
+    guard let certificate = arguments.value(.gatewayCertificate),
+        let key = arguments.value(.gatewayKey)
+    else {
+        if let flag = secured.first(where: arguments.has) {
+            throw arguments.usage("'\(flag.name)' goes with --tls-cert and --tls-key")
+        }
+        return .init()
+    }
+    let authorities = arguments.value(.gatewayAuthorities)
+    return .init(
+        tls: ServerTLS(
+            certificate: certificate, key: key, authorities: authorities,
+            clientCertificate: authorities == nil ? .none : .required))
+}
+
+private func tcpListeners(
+    _ arguments: Arguments
+) throws(CommandFailure) -> [SidecarFacts.TCPListener] {
+    // Bound: each is a socket of every worker.
+    let most = 64
+    var found: [SidecarFacts.TCPListener] = []
+    for text in arguments.values(.tcp) {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let service = MeshKey(path: "services/\(parts[0])")?.name
+        else {
+            throw arguments.usage(
+                "'--tcp \(text)': a service and an address are needed, such as "
+                    + "shop/db=127.0.0.1:5432")
+        }
+        let address = try address(String(parts[1]), .tcp, arguments)
+        found.append(.init(service, address: "\(address)"))
+    }
+    guard Set(found.map(\.service)).count == found.count, found.count <= most else {
+        throw arguments.usage("'--tcp': \(most) services at most, each once")
+    }
+    return found
 }
 
 private func optional(
