@@ -9,8 +9,9 @@ extension Experiment {
         arm.via == .mesh && mesh.dataplane != .none && mesh.control != nil
     }
 
-    /// What the mesh of an arm is declared to be: every service and every load, which is a service
-    /// of its own that nobody calls, with whom they call; how requests are carried; who may ask.
+    /// What the mesh of an arm is declared to be: every service; who calls them, which is every
+    /// load as a service of its own that nobody calls, or the gateway; how requests are carried;
+    /// who may ask.
     ///
     /// - Precondition: names are labels of DNS.
     public func declarations(in arm: ArmPlan) -> [MeshDeclaration] {
@@ -22,8 +23,23 @@ extension Experiment {
                     service.name, speech: .init(loads.speech(to: service.name)), mtls: mtls,
                     calls: service.calls.map { MeshName($0) }))
         }
-        all += loads.map { load in
-            .service(MeshService(load.identity, mtls: mtls, calls: [MeshName(load.to)]))
+        switch mesh.mode {
+        case .sidecar:
+            all += loads.map { load in
+                .service(MeshService(load.identity, mtls: mtls, calls: [MeshName(load.to)]))
+            }
+        case .gateway:
+            let called = Set(loads.map(\.to)).sorted()
+            all.append(
+                .service(
+                    MeshService(
+                        Self.gatewayName, mtls: mtls, calls: called.map { MeshName($0) })))
+            // What comes from outside goes by routes only.
+            all += called.filter { loads.speech(to: $0) != .tcp }.map { service in
+                .route(
+                    MeshRoute(
+                        service, hosts: [service], destinations: [.init(MeshName(service))]))
+            }
         }
         return all + carried(in: arm).map(MeshDeclaration.policy)
             + authorizations.map(MeshDeclaration.authorization)
@@ -48,6 +64,9 @@ extension Experiment {
         let isReplaced = own.contains { $0.targets.contains { $0.breadth == 2 } }
         return isReplaced ? own : own + [standard]
     }
+
+    /// What a gateway is called as a service of the mesh.
+    public static let gatewayName = "gateway"
 
     /// The name of the policy for whatever a scenario says nothing of.
     public static let standardPolicy = "standard"

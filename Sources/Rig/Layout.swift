@@ -12,7 +12,7 @@ struct Layout {
     /// Of each proxy.
     let workers: Int
     let hop: HopPlan
-    /// Whether sidecars join a control plane; else each has a file.
+    /// Whether proxies join a control plane; else each has a file.
     let isJoined: Bool
 
     /// One replica, and its sidecar where there are sidecars.
@@ -117,16 +117,25 @@ struct Layout {
     }
 
     func instances(_ service: String) -> [Topology.Endpoint] {
-        replicas(of: service).map { .application(instance(service, $0)) }
+        numbers(of: service).map { .application(instance(service, $0)) }
+    }
+
+    /// What a gateway that joins calls.
+    func replicas(of service: String) -> [Topology.Joined.Replica] {
+        numbers(of: service).map {
+            .init(
+                name: proxyName(service, $0), service: service,
+                application: .application(instance(service, $0)))
+        }
     }
 
     private func inbound(_ service: String) -> [Topology.Endpoint] {
-        replicas(of: service).map {
+        numbers(of: service).map {
             .listener(process: sidecarName(service, $0), name: "inbound")
         }
     }
 
-    private func replicas(of service: String) -> Range<Int> {
+    private func numbers(of service: String) -> Range<Int> {
         0..<(services.first { $0.name == service }?.replicas ?? 0)
     }
 }

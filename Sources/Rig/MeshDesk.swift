@@ -15,6 +15,8 @@ struct MeshDesk: Sendable {
     private let token: String
     /// Proxies that are to join.
     let proxies: Int
+    /// Endpoints that no proxy declares, by name.
+    private var endpoints: [String: MeshEndpoint] = [:]
 
     /// - Parameter address: of its API, `host:port`.
     init(_ address: String, token: String, proxies: Int) throws(DeskError) {
@@ -62,10 +64,24 @@ struct MeshDesk: Sendable {
         ).token
     }
 
-    /// Takes a proxy's endpoint out of the turns of all clients.
+    /// Declares endpoints that no proxy does.
+    mutating func register(_ new: [MeshEndpoint]) throws(DeskError) {
+        guard !new.isEmpty else { return }
+        _ = try apply(new.map(MeshDeclaration.endpoint))
+        for endpoint in new { endpoints[endpoint.name] = endpoint }
+    }
+
+    /// Takes an endpoint out of the turns of all clients.
+    /// - Parameter name: its own, and that of the proxy which has declared it.
     /// - Returns: the revision that says so.
-    func drain(_ proxy: String) throws(DeskError) -> UInt64 {
-        try ask("POST", "/v1/proxies/\(proxy)/drain", nil, as: Revision.self).revision
+    func drain(_ name: String) throws(DeskError) -> UInt64 {
+        if var endpoint = endpoints[name] {
+            endpoint.health = .draining
+            return try apply([.endpoint(endpoint)])
+        }
+        return try ask(
+            "POST", "/v1/proxies/\(name)/drain", nil, as: Revision.self
+        ).revision
     }
 
     /// Lets a drained proxy's endpoint have its turns again.

@@ -40,18 +40,28 @@ extension Roster {
             to: try place.folder.folder("configuration") + "/\(label).json")
     }
 
-    /// Starts a sidecar that joins.
+    /// Starts a proxy that joins.
     func startJoined(
         _ node: Topology.Node, _ joined: Topology.Joined, label: String, log: String
     ) throws(RigError) {
+        guard var desk else { preconditionFailure("a proxy joins before there is a control plane") }
         let scratch = try makeScratch(label)
+        let replicas = try endpoints(joined.gateway?.replicas ?? [])
+        do throws(DeskError) {
+            try desk.register(replicas)
+            open(desk)
+        } catch {
+            throw RigError(.start, "\(node.name) cannot join: \(error)")
+        }
         var words = ["proxy"] + (try joining(joined, in: scratch))
         words += [
-            "--outbound", "127.0.0.1:0", "--state", scratch + "/state", "--admin", "127.0.0.1:0",
+            "--state", scratch + "/state", "--admin", "127.0.0.1:0",
         ]
         if let application = joined.application {
             words += ["--inbound", "127.0.0.1:0", "--app", try address(of: application)]
         }
+        for service in joined.bytesTo { words += ["--tcp", "\(service.text)=127.0.0.1:0"] }
+        words += joined.gateway?.words(place.credentials) ?? ["--outbound", "127.0.0.1:0"]
         _ = try serve(node, words, log: log)
     }
 
@@ -73,6 +83,20 @@ extension Roster {
             "--token-file", scratch + "/token", "--name", joined.name,
             "--workers", "\(joined.workers)",
         ]
+    }
+
+    /// Declarations of what no proxy declares.
+    private func endpoints(
+        _ replicas: [Topology.Joined.Replica]
+    ) throws(RigError) -> [MeshEndpoint] {
+        var endpoints: [MeshEndpoint] = []
+        for replica in replicas {
+            endpoints.append(
+                MeshEndpoint(
+                    replica.name, service: replica.service,
+                    address: try address(of: replica.application)))
+        }
+        return endpoints
     }
 
     /// Waits until every proxy has in force all that the control plane has been told by then.
@@ -168,6 +192,16 @@ extension CommandPlan {
             "--initial-cluster", "run=http://127.0.0.1:0",
             "--max-txn-ops", "16384", "--max-request-bytes", "33554432", "--log-level", "error",
         ], environment: [:], files: [:], ready: .http(path: "/health"), readyWithin: .seconds(20))
+}
+
+extension Topology.Joined.Gateway {
+    /// The words that make a proxy one.
+    fileprivate func words(_ credentials: Credentials?) -> [String] {
+        let words = ["--gateway", "--inbound", "127.0.0.1:0"]
+        guard let tls = security.flatMap({ credentials?.server($0) }) else { return words }
+        return words + ["--tls-cert", tls.certificate, "--tls-key", tls.key]
+            + (tls.authorities.map { ["--client-ca", $0] } ?? [])
+    }
 }
 
 /// What a control plane has written for its clients.

@@ -10,11 +10,11 @@
 //                                   └─► server proxy S/1 ─► app S/1
 //               app S/0 ─► server proxy S/0 (outbound) ─► server proxy T/0 (inbound) ─► app T/0
 //
-// Sidecars have files that say all of this, or join a control plane that is told who calls whom,
+// Proxies have files that say all of this, or join a control plane that is told who calls whom,
 // and find the rest out.
 //
-// A request names its service in `host`, as in a real mesh: a sidecar knows by it which way a
-// request goes. Bytes name nothing: a listener of them has one way.
+// A request names its service in `host`, as in a real mesh: a proxy knows by it which way a request
+// goes. Bytes name nothing: a listener of them has one way.
 //
 // What is spoken: the load speaks its protocol and its TLS with whatever it reaches first; two
 // proxies speak what the mesh says of their hop; behind the last proxy the load's protocol goes on
@@ -101,13 +101,31 @@ struct Topology: Equatable {
         var proxies: Int
     }
 
-    /// A sidecar that is told nothing but where to join, and as whom.
+    /// A proxy that is told nothing but where to join, and as whom.
     struct Joined: Equatable {
+        struct Gateway: Equatable {
+            /// What the loads are shown; nil: they speak cleartext.
+            var security: ServerSide?
+            /// What it calls. No proxy is there to declare them.
+            var replicas: [Replica]
+        }
+
+        struct Replica: Equatable {
+            /// Of its endpoint.
+            var name: String
+            var service: String
+            var application: Endpoint
+        }
+
         /// Its name in the mesh, and that of its endpoint.
         var name: String
         var service: MeshName
+        /// Nil: it stands beside a process, or a load.
+        var gateway: Gateway?
         /// Beside which process; nil: a load, which takes no requests.
         var application: Endpoint?
+        /// Services whose loads speak TCP: each has a listener by its name.
+        var bytesTo: [MeshName] = []
         var workers: Int
     }
 
@@ -165,8 +183,10 @@ struct Topology: Equatable {
             case .proxy(let proxy):
                 found.formUnion(proxy.listeners.compactMap(\.security?.identity))
                 found.formUnion(proxy.clusters.compactMap(\.security?.identity))
-            // What joins gets its certificate there.
-            case .command, .generator, .control, .joined, .agent, .envoy: break
+            // What joins gets its certificate there; a gateway has another for those outside.
+            case .joined(let joined):
+                found.formUnion([joined.gateway?.security?.identity].compactMap(\.self))
+            case .command, .generator, .control, .agent, .envoy: break
             }
         }
         return found
@@ -196,6 +216,7 @@ struct Topology: Equatable {
                 targets[load.name] = layout.instances(load.to)
                 security[load.name] = load.clientSide(peer: load.to)
             }
+        case .gateway where layout.isJoined: addJoinedGateway(layout)
         case .gateway: addGateway(layout)
         case .sidecar: addClientProxies(layout)
         }
@@ -253,19 +274,41 @@ struct Topology: Equatable {
         nodes.append(Node(name: "gateway", group: .proxies, kind: .proxy(proxy)))
     }
 
+    private mutating func addJoinedGateway(_ layout: Layout) {
+        let name = Experiment.gatewayName
+        let called = distinct(loads.map(\.to))
+        let gateway = Joined.Gateway(
+            security: called.first.flatMap { layout.serverSide(to: $0, identity: name) },
+            replicas: called.flatMap { layout.replicas(of: $0) })
+        for load in loads {
+            let listener = load.speech == .tcp ? MeshName(load.to).text : "inbound"
+            targets[load.name] = [.listener(process: name, name: listener)]
+            security[load.name] = load.clientSide(peer: name)
+        }
+        let joined = Joined(
+            name: proxyName(name, 0), service: MeshName(name), gateway: gateway,
+            bytesTo: called.filter { layout.speech(to: $0) == .tcp }.map { MeshName($0) },
+            workers: layout.workers)
+        nodes.append(Node(name: name, group: .proxies, kind: .joined(joined)))
+    }
+
     /// Each load is a workload of its own, so it has a sidecar of its own.
     private mutating func addClientProxies(_ layout: Layout) {
         for load in loads {
             let name = loads.count == 1 ? "client-proxy" : "client-proxy \(load.name)"
+            let isBytes = load.speech == .tcp
             targets[load.name] = [.listener(process: name, name: "outbound")]
             if layout.isJoined {
+                let service = MeshName(load.to)
+                if isBytes {
+                    targets[load.name] = [.listener(process: name, name: service.text)]
+                }
                 let joined = Joined(
                     name: proxyName(load.identity, 0), service: MeshName(load.identity),
-                    application: nil, workers: layout.workers)
+                    bytesTo: isBytes ? [service] : [], workers: layout.workers)
                 nodes.append(Node(name: name, group: .proxies, kind: .joined(joined)))
                 continue
             }
-            let isBytes = load.speech == .tcp
             let proxy = Proxy(
                 listeners: [
                     .init(

@@ -81,7 +81,8 @@ extension Shape where Whole == HopDraft {
                     standard: isMesh ? "http2" : nil,
                     about:
                         "one request at a time on each connection (`http1`) or many (`http2`); a "
-                        + "load's TCP passes as it is"),
+                        + "load's TCP passes as it is. Proxies that join speak `http2` unless "
+                        + "`mtls` is `off`, and then what the service does"),
                 .init(
                     "connections", \.connections, Form<Int>.connections.placed.optional,
                     about:
@@ -120,6 +121,7 @@ extension MeshDraft {
             dataplane: dataplane, mode: mode, workers: workers,
             hop: HopPlan(
                 speech: hop.speech?.value ?? .http2, security: hopSecurity.value,
-                connections: hop.connections?.value), control: control.value)
+                connections: hop.connections?.value),
+            control: dataplane == .none ? nil : control.value)
     }
 }

@@ -1,5 +1,5 @@
-// What only a mesh with a control plane can do, and what proxies that join it cannot: they have
-// one listener for requests of all kinds, and speak with each other as the mesh says, not the arm.
+// What only a mesh with a control plane can do. What proxies that join it cannot stands in
+// `Consistency+Joined.swift`.
 
 import Base
 import Model
@@ -11,28 +11,21 @@ extension Consistency {
     func checkControl(_ decoding: inout Decoding) {
         draft.phases.value.forEach { checkChanges(of: $0, &decoding) }
         checkEnvoys(&decoding)
-        guard draft.mesh.control.value != nil else { return checkUncontrolled(&decoding) }
-        let place = draft.mesh.control.place
-        if draft.mesh.dataplane == .none {
-            decoding.report(place, "without a mesh (dataplane: none) there is nothing to control")
-        }
-        if draft.mesh.mode == .gateway {
+        let control = draft.mesh.control
+        if draft.mesh.dataplane == .none, control.value != nil, control.place.source != .standard {
             decoding.report(
-                place, "a gateway does not join: with mode: gateway write control: false")
+                control.place, "without a mesh (dataplane: none) there is nothing to control")
         }
-        if let speech = draft.mesh.hop.speech, speech.place.source != .standard {
-            decoding.report(speech.place, Self.hopMessage)
+        if draft.mesh.plan.control == nil {
+            checkUncontrolled(&decoding)
+        } else {
+            checkJoined(&decoding)
         }
-        for arm in draft.arms.value where arm.via == .mesh {
-            if let speech = arm.hop.speech { decoding.report(speech.place, Self.hopMessage) }
-            draft.loads.forEach { checkJoined($0, arm, &decoding) }
-        }
-        checkNames(&decoding)
     }
 
     /// Processes of the control plane, its store among them.
     var controlProcesses: Int {
-        guard let plan = draft.mesh.control.value else { return 0 }
+        guard let plan = draft.mesh.plan.control else { return 0 }
         return plan.replicas + (plan.store == .etcd ? 1 : 0)
     }
 
@@ -41,16 +34,11 @@ extension Consistency {
             let place = service.dataplane.place
             if draft.mesh.mode == .gateway {
                 decoding.report(place, "with mode: gateway no proxy stands beside a replica")
-            } else if draft.mesh.control.value == nil {
+            } else if draft.mesh.plan.control == nil {
                 decoding.report(
                     place, "a control plane tells an Envoy what to serve: mesh: {control: true}")
             }
         }
-    }
-
-    private static var hopMessage: String {
-        "proxies that join speak HTTP/2 with each other, and in cleartext what the service "
-            + "speaks: leave this out, or write control: false"
     }
 
     /// Nobody would be told.
@@ -65,46 +53,6 @@ extension Consistency {
         for mode in modes where mode.value == .permissive {
             decoding.report(
                 mode.place, "permissive is for proxies that join: mesh: {control: true}")
-        }
-    }
-
-    private func checkJoined(
-        _ load: LoadDraft, _ arm: ArmDraft, _ decoding: inout Decoding
-    ) {
-        guard let place = arm.speech?.place ?? arm.security?.place ?? load.to?.place else { return }
-        let who = "the proxy beside '\(load.name?.value ?? "")' joins a control plane"
-        if (arm.speech?.value ?? load.speech) == .tcp {
-            decoding.report(
-                place,
-                "\(who), and tells services by their names, which bytes do not have: "
-                    + "write control: false")
-        }
-        if (arm.security?.value ?? load.security) != .off {
-            decoding.report(
-                place,
-                "\(who), and takes its process's requests in cleartext: write tls: off, "
-                    + "or control: false")
-        }
-    }
-
-    /// Services, loads and proxies have names in the mesh, which are labels of DNS.
-    private func checkNames(_ decoding: inout Decoding) {
-        let services = draft.services.compactMap(\.name)
-        let loads = draft.loads.compactMap(\.name)
-        let names = services.map { ($0, $0.value) } + loads.map { ($0, "load-\($0.value)") }
-        for (name, text) in names where !MeshName.isLabel(text + "-63") {
-            decoding.report(
-                name.place,
-                "'\(text)' cannot name a service of a mesh: at most \(MeshLimits.nameBytes - 3) "
-                    + "letters, digits and hyphens, no hyphen at its beginning")
-        }
-        for load in loads {
-            guard let service = services.first(where: { $0.value == "load-\(load.value)" })
-            else { continue }
-            decoding.report(
-                load.place,
-                "in the mesh the load '\(load.value)' is called '\(service.value)', as a service "
-                    + "is already")
         }
     }
 
@@ -149,7 +97,7 @@ extension Consistency {
     private func checkReplica(
         _ control: Placed<ChangeDraft.ControlName>, _ decoding: inout Decoding
     ) {
-        guard let replica = control.value.replica, let plan = draft.mesh.control.value,
+        guard let replica = control.value.replica, let plan = draft.mesh.plan.control,
             replica >= plan.replicas
         else { return }
         decoding.report(
@@ -217,7 +165,8 @@ struct MeshConsistency {
     }
 
     private func place(of key: MeshKey, last: Bool = false) -> Place {
-        node(of: key, last: last)?.place ?? draft.mesh.control.place
+        let control = draft.mesh.control.place
+        return node(of: key, last: last)?.place ?? (control.source == .standard ? root : control)
     }
 
     private func node(of key: MeshKey, last: Bool = false) -> Node? {

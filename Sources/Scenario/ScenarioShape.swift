@@ -112,11 +112,11 @@ extension Shape where Whole == MeshDraft {
                         """
                 ),
                 .init(
-                    "control", \.control, Form<ControlPlan?>.control.placed, standard: "false",
+                    "control", \.control, Form<ControlPlan?>.control.placed, standard: "true",
                     about:
                         """
                         whether proxies join a control plane, which can change what they do; \
-                        without it each has a file
+                        without it (`false`) each has a file
                         """
                 ),
             ])

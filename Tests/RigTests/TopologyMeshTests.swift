@@ -115,6 +115,47 @@ import Testing
         #expect(try Topology(.direct, of: direct).programs == [])
     }
 
+    /// Bytes go by a listener that the load's proxy has for their service.
+    @Test func bytesGoByTheNameOfTheirService() throws {
+        var experiment = Made.experiment()
+        experiment.mesh.control = .init()
+        experiment.loads[0].speech = .tcp
+        let topology = try Topology(.mesh, of: experiment)
+        #expect(
+            topology.targets == [
+                "main": [.listener(process: "client-proxy", name: "default/echo")]
+            ])
+        #expect(try joined("client-proxy", of: topology).bytesTo == [MeshName("echo")])
+    }
+
+    /// One hop, as with files: no proxy stands beside a replica, so the rig declares them.
+    @Test func aGatewayJoinsToo() throws {
+        var experiment = Made.experiment(
+            mode: .gateway, services: [Made.service("echo", replicas: 2)])
+        let filed = try Topology(.mesh, of: experiment)
+        experiment.mesh.control = .init()
+        let topology = try Topology(.mesh, of: experiment)
+        #expect(topology.nodes.map(\.name) == ["control", "echo/0", "echo/1", "gateway"])
+        #expect(topology.targets == filed.targets)
+        let gateway = try joined("gateway", of: topology)
+        #expect(gateway.service == MeshName("gateway") && gateway.application == nil)
+        #expect(
+            gateway.gateway?.replicas == [
+                .init(name: "echo-0", service: "echo", application: .application("echo/0")),
+                .init(name: "echo-1", service: "echo", application: .application("echo/1")),
+            ])
+        guard case .control(let control) = topology.nodes[0].kind else {
+            Issue.record("no control plane")
+            return
+        }
+        #expect(control.proxies == 1)
+        let mesh = MeshState(control.declarations)
+        #expect(mesh.check() == [])
+        #expect(mesh.routes[MeshName("echo")]?.hosts == ["echo"])
+        #expect(mesh.services[MeshName("gateway")]?.calls == [MeshName("echo")])
+        #expect(mesh.services[MeshName("echo")]?.mtls == .off)
+    }
+
     @Test func theDirectArmHasNone() throws {
         var experiment = Made.experiment()
         experiment.mesh.control = .init()

@@ -19,8 +19,10 @@ import Testing
             try scenario(minimal + "mesh: {control: \(text)}\n").experiment.mesh.control == plan)
     }
 
-    @Test func byDefaultProxiesHaveFiles() throws {
-        #expect(try scenario(minimal).experiment.mesh.control == nil)
+    @Test func byDefaultProxiesJoin() throws {
+        #expect(try scenario(minimal).experiment.mesh.control == .init())
+        let bare = minimal + "mesh: {dataplane: none}\narms: [direct]\n"
+        #expect(try scenario(bare).experiment.mesh.control == nil)
     }
 
     @Test func policiesAndAuthorizationsAreDeclarationsWithoutTheirKinds() throws {
@@ -173,18 +175,18 @@ import Testing
         ),
         (
             "arms: [{name: one, hop: {protocol: http1}}]",
-            "12:36: proxies that join speak HTTP/2 with each other, and in cleartext what the "
-                + "service speaks: leave this out, or write control: false"
+            "12:36: proxies that join speak HTTP/2 with each other within mutual TLS: leave this "
+                + "out, or write mesh: {control: false}"
         ),
         (
-            "arms: [{name: one, protocol: tcp}]",
-            "12:30: the proxy beside 'main' joins a control plane, and tells services by their "
-                + "names, which bytes do not have: write control: false"
+            "arms: [{name: one, hop: {protocol: http2}, mtls: off}]",
+            "12:36: proxies that join speak in cleartext what the service does, and 'echo' does "
+                + "not speak http2: leave this out, or write mesh: {control: false}"
         ),
         (
             "arms: [{name: one, tls: server}]",
             "12:25: the proxy beside 'main' joins a control plane, and takes its process's "
-                + "requests in cleartext: write tls: off, or control: false"
+                + "requests in cleartext: write tls: off, or write mesh: {control: false}"
         ),
     ])
     func whatAControlledMeshCannotMean(line: String, error: String) {
@@ -196,24 +198,25 @@ import Testing
     }
 
     @Test(arguments: [
-        ("policies: [{name: a, to: [echo], timeout: {request: 1s}}]", "11:12"),
-        ("authorizations: [{name: a, action: allow, to: [echo]}]", "11:18"),
+        ("policies: [{name: a, to: [echo], timeout: {request: 1s}}]", "12:12"),
+        ("authorizations: [{name: a, action: allow, to: [echo]}]", "12:18"),
     ])
     func withoutAControlPlaneNobodyIsTold(line: String, place: String) {
+        let filed = minimal + "mesh: {control: false}\n"
         #expect(
-            errors(minimal + line + "\n") == [
+            errors(filed + line + "\n") == [
                 "\(place): only a control plane can tell proxies of this: mesh: {control: true}"
             ])
         #expect(
-            errors(minimal + "mesh: {mtls: permissive}\n") == [
+            errors(minimal + "mesh: {mtls: permissive, control: false}\n") == [
                 "11:14: permissive is for proxies that join: mesh: {control: true}"
             ])
     }
 
     @Test(arguments: [
         (
-            "{control: true, mode: gateway}",
-            "11:17: a gateway does not join: with mode: gateway write control: false"
+            "{control: true, dataplane: none}\narms: [direct]",
+            "11:17: without a mesh (dataplane: none) there is nothing to control"
         ),
         (
             "{control: {certificate_life: 1s}}",
@@ -239,7 +242,44 @@ import Testing
         #expect(errors(controlled.replacing("echo", with: "-echo")).count == 1)
         #expect(
             errors(controlled.replacing("echo", with: "load-main")) == [
-                "5:11: in the mesh the load 'main' is called 'load-main', as a service is already"
+                "5:11: in the mesh the load 'main' is called 'load-main', as a service is "
+                    + "already; or write mesh: {control: false}"
+            ])
+    }
+
+    /// What is asked of a hop and is so anyhow is no mistake.
+    @Test(arguments: [
+        "{name: one, hop: {protocol: http2}}", "{name: one, hop: {protocol: http1}, mtls: off}",
+        "{name: one, protocol: http2, hop: {protocol: http2}, mtls: off}",
+        "{name: one, protocol: tcp}",
+    ])
+    func whatJoinedProxiesDoAnyhow(arm: String) {
+        #expect(errors(minimal + "arms: [\(arm)]\n") == [])
+        #expect(errors(minimal + "mesh: {control: false}\narms: [\(arm)]\n") == [])
+    }
+
+    @Test(
+        arguments: [
+            ("arms: [{name: one, tls: server}]", []),
+            (
+                "authorizations: [{name: a, action: allow, to: [echo]}]",
+                ["12:18: with mode: gateway no proxy stands beside a service, to deny anything"]
+            ),
+        ] as [(String, [String])])
+    func gatewaysThatJoin(line: String, found: [String]) {
+        #expect(errors(minimal + "mesh: {mode: gateway}\n" + line + "\n") == found)
+    }
+
+    @Test func aGatewayShowsAllTheSame() {
+        let text = minimal.replacing(
+            "phases:",
+            with: "  - {name: other, to: back, rate: 1/s, tls: server}\nphases:"
+        ).replacing("  - name: echo\n", with: "  - name: echo\n  - name: back\n")
+        #expect(errors(text + "mesh: {mode: gateway, control: false}\n") == [])
+        #expect(
+            errors(text + "mesh: {mode: gateway}\n") == [
+                "9:23: a gateway that joins shows all loads the same: give them the same tls, "
+                    + "or write mesh: {control: false}"
             ])
     }
 

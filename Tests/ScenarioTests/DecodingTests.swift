@@ -12,7 +12,7 @@ import Testing
             experiment.mesh
                 == .init(
                     dataplane: .reference, mode: .sidecar, workers: 1,
-                    hop: .init(speech: .http2, security: .strict)))
+                    hop: .init(speech: .http2, security: .strict), control: .init()))
         #expect(
             experiment.services == [
                 .init(name: "echo", replicas: 1, kind: .builtin(AppBehaviour()))
