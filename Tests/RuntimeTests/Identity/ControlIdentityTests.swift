@@ -225,7 +225,7 @@ import Testing
         try short.configure()
         let second = try api.join(token, csr: request).read(IssuedAnswer.self)
         #expect(second.notAfter < first.notAfter)
-        let record = try #require(try api.identity.records().first)
+        let record = try #require(try api.identity.records(ControlPage()).page.first)
         #expect(record.keptUntil >= first.notAfter + CertificateRecord.slack)
     }
 
