@@ -30,13 +30,13 @@ extension Shape where Whole == ScenarioDraft {
                     isRequired: true, about: "who asks, how often and what"),
                 .init(
                     "policies", \.policies, list(of: .policyOfScenario, 0...100), standard: "[]",
-                    about: "how requests to services are carried, with `mesh.control`"),
+                    about: "how requests to services are carried, not with `control: false`"),
                 .init(
                     "authorizations", \.authorizations,
                     list(of: .authorizationOfScenario, 0...100), standard: "[]",
                     about:
                         """
-                        who may ask services for what, with `mesh.control`; loads are \
+                        who may ask services for what, not with `control: false`; loads are \
                         `…/sa/load-NAME`
                         """
                 ),
@@ -108,7 +108,7 @@ extension Shape where Whole == MeshDraft {
                         """
                         between two proxies cleartext (`off`), or TLS in which both show the \
                         certificate of their service and nothing else is let in (`strict`); \
-                        `permissive`, with `control`, lets in cleartext of others too
+                        `permissive`, not with `control: false`, lets in cleartext of others too
                         """
                 ),
                 .init(
@@ -164,7 +164,7 @@ extension Shape where Whole == PhaseDraft {
                 .init(
                     "changes", \.changes, list(of: .change, 0...100),
                     standard: "[]",
-                    about: "what is changed in the mesh meanwhile, with `mesh.control`"),
+                    about: "what is changed in the mesh meanwhile, not with `control: false`"),
             ])
     }
 }

@@ -18,7 +18,7 @@ extension Shape where Whole == ServiceDraft {
                     about:
                         """
                         whose proxy stands beside each replica, in mode `sidecar`: meshbench's \
-                        own, or an [Envoy](ENVOY.md) that joins `mesh.control`
+                        own, or an [Envoy](ENVOY.md) that joins the control plane
                         """
                 ),
                 .init(

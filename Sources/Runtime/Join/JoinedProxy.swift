@@ -47,7 +47,7 @@ public final class JoinedProxy {
     }
 
     /// Joins, and serves until SIGTERM or SIGINT; then it leaves, and lets requests in flight end.
-    /// SIGHUP changes nothing, as the mesh says what is served.
+    /// SIGHUP reads a gateway's certificate again; all else is as the mesh says.
     /// With what it has kept it serves at once, whether there is a control plane or not.
     /// - Parameter ready: is called when it serves.
     /// - Throws: where the mesh does not let it in, or the process lacks what it needs.

@@ -77,8 +77,8 @@ extension Command {
         name: "control services",
         about: "Print the services of a mesh, and what answers for them",
         detail: """
-            HEALTHY counts the endpoints that are registered as healthy, of all there are; ZONES \
-            are where endpoints run.
+            HEALTHY counts the endpoints that are declared healthy and that no check finds \
+            unhealthy, of all there are; ZONES are where endpoints run.
 
             \(controlExits)
             """,
