@@ -123,6 +123,12 @@ public func asciiLowercase(_ byte: UInt8) -> UInt8 {
     byte &- 0x41 < 26 ? byte | 0x20 : byte
 }
 
+/// `byte` in upper case if it is an ASCII letter.
+@inlinable
+public func asciiUppercase(_ byte: UInt8) -> UInt8 {
+    byte &- 0x61 < 26 ? byte & 0xDF : byte
+}
+
 /// The value of a hexadecimal digit; nil for any other byte.
 @inlinable @inline(__always)
 public func hexDigit(_ byte: UInt8) -> UInt8? {

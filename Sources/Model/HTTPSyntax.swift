@@ -22,12 +22,15 @@ public func isRoutePath(_ text: String) -> Bool {
 }
 
 /// Whether a text is a path as rules about who may ask for it compare it: one that servers read in
-/// no two ways. It has no parameters, and no segments that are empty or dots, before its escapes
-/// are undone and after.
+/// no two ways. It has no parameters, no escapes that are none or no UTF-8, and no segments that
+/// are empty or dots, before its escapes are undone and after.
 public func isRulePath(_ text: String) -> Bool {
     guard isRoutePath(text) else { return false }
     let bytes = percentDecoded(text)
-    guard !bytes.contains(where: { ";\\\0".utf8.contains($0) }),
+    let escapes = text.utf8.count(where: { $0 == UInt8(ascii: "%") })
+    guard text.utf8.count - bytes.count == 2 * escapes,
+        String(validating: bytes, as: UTF8.self) != nil,
+        !bytes.contains(where: { ";\\?#\0".utf8.contains($0) }),
         bytes.count(where: { $0 == UInt8(ascii: "/") })
             == text.utf8.count(where: { $0 == UInt8(ascii: "/") })
     else { return false }

@@ -114,8 +114,10 @@ struct Authorizer: ~Copyable {
                 + rule.prefixes.map({ ($0, false) })
             {
                 paths.append(PathPattern(text: patterns.add(text.utf8), isExact: isExact))
-                let decoded = patterns.add(percentDecoded(text))
-                coarsest.append(PathPattern(text: decoded, isExact: isExact))
+                var decoded = percentDecoded(text)
+                if decoded.count > 1, decoded.last == UInt8(ascii: "/") { decoded.removeLast() }
+                let text = patterns.add(decoded)
+                coarsest.append(PathPattern(text: text, isExact: isExact))
             }
             rules.append(
                 Rule(
@@ -165,7 +167,8 @@ struct Authorizer: ~Copyable {
     /// Whether a request is let in, where that depends on it.
     func admits(_ conditions: Conditions, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
         let path = head.patternPath(bytes)
-        let reading = reader.read(path)
+        // The target of CONNECT is a host: what is asked for there nobody knows.
+        let reading = bytes[head.method] == "CONNECT" ? .unclear : reader.read(path)
         for i in conditions.deny where denies(rules[Int(i)], path, reading, head, bytes) {
             return false
         }
@@ -178,8 +181,10 @@ struct Authorizer: ~Copyable {
         _ rule: Rule, _ path: Bytes, _ reading: PathReading, _ head: borrowing Head, _ bytes: Bytes
     ) -> Bool {
         (rule.paths.isEmpty || isMeant(path, reading, by: rule.paths))
-            && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
-            && patterns.matches(fields: rule.fields, head, bytes)
+            && (rule.methods.isEmpty
+                || patterns.matches(
+                    methods: rule.methods, bytes[head.method], ignoringCase: true))
+            && patterns.matches(fields: rule.fields, head, bytes, .oneMember)
     }
 
     private func allows(
@@ -187,14 +192,16 @@ struct Authorizer: ~Copyable {
     ) -> Bool {
         (rule.paths.isEmpty || !reading.isUnclear && matches(paths, rule.paths, path))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
-            && patterns.matches(fields: rule.fields, head, bytes, everywhere: true)
+            && patterns.matches(fields: rule.fields, head, bytes, .everyLine)
     }
 
     /// Whether some server may take a path for one of these.
     private func isMeant(_ path: Bytes, _ reading: PathReading, by range: PatternRange) -> Bool {
         switch reading {
-        case .plain: matches(coarsest, range, path)
-        case .coarsest(let form): matches(coarsest, range, form)
+        case .plain: matches(coarsest, range, path.withoutSlash)
+        case .coarsest(let form, let cut):
+            matches(coarsest, range, form.withoutSlash)
+                || cut < form.count && matches(coarsest, range, form[0..<cut].withoutSlash)
         case .unclear: true
         }
     }
@@ -204,6 +211,13 @@ struct Authorizer: ~Copyable {
     ) -> Bool {
         for i in range.indices where self.patterns.matches(patterns[i], path: path) { return true }
         return false
+    }
+}
+
+extension Bytes {
+    /// A path without the slash at its end, if it is more than that.
+    fileprivate var withoutSlash: Bytes {
+        count > 1 && self[count - 1] == UInt8(ascii: "/") ? self[0..<count - 1] : self
     }
 }
 

@@ -27,7 +27,7 @@ extension Proxy {
         begin(exchange, slot)
         noteForwarding(slot)
         guard !isBarred(slot) else {
-            return refuseForwarding(slot, .UAEX, "listener_changed", now: now)
+            return refuseForwarding(slot, .UAEX, Self.barredDetail, now: now)
         }
         guard admits(slot, Bytes(""), again: isRerouted) else {
             return refuseForwarding(slot, .UAEX, Self.deniedDetail, now: now)

@@ -103,47 +103,117 @@ struct Patterns: ~Copyable {
             || path[count] == UInt8(ascii: "/")
     }
 
-    /// Whether it is one of these methods.
-    func matches(methods range: PatternRange, _ method: Bytes) -> Bool {
+    /// Whether it is one of these methods, which are in upper case.
+    /// - Parameter ignoringCase: as servers do that make all methods upper case.
+    func matches(
+        methods range: PatternRange, _ method: Bytes, ignoringCase: Bool = false
+    ) -> Bool {
         for i in range.indices
-        where Int(methods[i].count) == method.count && equal(methods[i], method) { return true }
+        where Int(methods[i].count) == method.count
+            && equal(methods[i], method, { ignoringCase ? asciiUppercase($0) : $0 })
+        {
+            return true
+        }
         return false
     }
 
     /// Whether all these conditions hold of a head.
-    /// - Parameter everywhere: of a field that stands on several lines each must fulfil its
-    ///   condition, not only one.
     func matches(
-        fields range: PatternRange, _ head: borrowing Head, _ bytes: Bytes,
-        everywhere: Bool = false
+        fields range: PatternRange, _ head: borrowing Head, _ bytes: Bytes, _ reading: FieldReading
     ) -> Bool {
-        for i in range.indices {
-            let condition = fields[i]
-            var isMet = false
-            for f in 0..<head.fieldCount {
-                let field = head.fields[f]
-                guard field.nameLength == UInt32(condition.name.count),
-                    equal(condition.name, bytes[field.nameRange], ignoringCase: true)
-                else { continue }
-                let value = bytes[field.valueRange]
-                isMet =
-                    !condition.hasValue
-                    || (value.count == Int(condition.value.count) && equal(condition.value, value))
-                if isMet != everywhere { break }
-            }
-            if !isMet { return false }
-        }
+        for i in range.indices where !isMet(fields[i], head, bytes, reading) { return false }
         return true
     }
 
-    func equal(_ pattern: PatternText, _ bytes: Bytes, ignoringCase: Bool = false) -> Bool {
+    private func isMet(
+        _ condition: FieldPattern, _ head: borrowing Head, _ bytes: Bytes, _ reading: FieldReading
+    ) -> Bool {
+        var isMet = false
+        for f in 0..<head.fieldCount {
+            let field = head.fields[f]
+            guard field.nameLength == UInt32(condition.name.count) else { continue }
+            let name = bytes[field.nameRange]
+            let value = bytes[field.valueRange]
+            switch reading {
+            case .oneLine:
+                if equal(condition.name, name, asciiLowercase), hasValue(condition, value) {
+                    return true
+                }
+            case .oneMember:
+                if equal(condition.name, name, Self.folded), hasMember(condition, value) {
+                    return true
+                }
+            case .everyLine:
+                guard equal(condition.name, name, Self.folded) else { continue }
+                guard equal(condition.name, name, asciiLowercase), hasValue(condition, value) else {
+                    return false
+                }
+                isMet = true
+            }
+        }
+        return isMet
+    }
+
+    private func hasValue(_ condition: FieldPattern, _ value: Bytes) -> Bool {
+        !condition.hasValue
+            || (value.count == Int(condition.value.count) && equal(condition.value, value))
+    }
+
+    /// Whether the value, or one of a list of several, is the condition's. Lists have commas
+    /// (RFC 9110, 5.6.1), those of cookies and parameters semicolons (RFC 6265, 4.2.1).
+    private func hasMember(_ condition: FieldPattern, _ value: Bytes) -> Bool {
+        if hasValue(condition, value) { return true }
+        var start = 0
+        for i in 0...value.count {
+            let byte = i < value.count ? value[i] : UInt8(ascii: ",")
+            guard byte == UInt8(ascii: ",") || byte == UInt8(ascii: ";") else { continue }
+            if hasValue(condition, value[start..<i].trimmed) { return true }
+            start = i + 1
+        }
+        return false
+    }
+
+    /// A name as CGI has it (RFC 3875, 4.1.18), and what descends from it: all letters are of one
+    /// case, and `-` and `_` are one.
+    private static func folded(_ byte: UInt8) -> UInt8 {
+        byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : asciiLowercase(byte)
+    }
+
+    /// - Parameter form: what is made of each byte of either before they are compared.
+    @inline(__always)
+    func equal(
+        _ pattern: PatternText, _ bytes: Bytes, _ form: (UInt8) -> UInt8 = { $0 }
+    ) -> Bool {
         let start = Int(pattern.start)
-        for i in 0..<Int(pattern.count) {
-            let byte = ignoringCase ? asciiLowercase(bytes[i]) : bytes[i]
-            if text[start + i] != byte { return false }
+        for i in 0..<Int(pattern.count) where form(text[start + i]) != form(bytes[i]) {
+            return false
         }
         return true
     }
+}
+
+extension Bytes {
+    /// Without blanks around it (OWS, RFC 9110, 5.6.3).
+    fileprivate var trimmed: Bytes {
+        func isBlank(_ byte: UInt8) -> Bool {
+            byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+        }
+        var (start, end) = (0, count)
+        while start < end, isBlank(self[start]) { start += 1 }
+        while end > start, isBlank(self[end - 1]) { end -= 1 }
+        return self[start..<end]
+    }
+}
+
+/// What it takes for a condition on a field to hold, which may stand on several lines.
+enum FieldReading {
+    /// One line has the value.
+    case oneLine
+    /// Some server may find the value: on a line, in a list on one, or under a name that it takes
+    /// for this one.
+    case oneMember
+    /// No server finds another value.
+    case everyLine
 }
 
 extension Slab {

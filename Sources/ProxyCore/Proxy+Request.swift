@@ -141,6 +141,10 @@ extension Proxy {
             return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
+        let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
+        guard !connections[owner].isLeaving || !isBarred(owner) else {
+            return reply(slot, status: 403, flag: .UAEX, detail: Self.barredDetail, now: now)
+        }
         guard admits(slot, bytes, again: isRerouted) else {
             return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
         }

@@ -142,7 +142,7 @@ struct Router: ~Copyable {
         patterns.matches(rule.path, path: path)
             && (rule.hosts.isEmpty || matchesHost(rule, Self.withoutPort(bytes[head.authority])))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
-            && patterns.matches(fields: rule.fields, head, bytes)
+            && patterns.matches(fields: rule.fields, head, bytes, .oneLine)
     }
 
     /// One of the rule's clusters, as often as its weight says.
@@ -162,9 +162,9 @@ struct Router: ~Copyable {
             if pattern.isSuffix {
                 guard host.count > count else { continue }
                 let end = host[host.count - count..<host.count]
-                if patterns.equal(pattern.text, end, ignoringCase: true) { return true }
+                if patterns.equal(pattern.text, end, asciiLowercase) { return true }
             } else if host.count == count,
-                patterns.equal(pattern.text, host, ignoringCase: true)
+                patterns.equal(pattern.text, host, asciiLowercase)
             {
                 return true
             }

@@ -422,7 +422,7 @@ extension Form where Value == String {
     static var rulePath: Form {
         word(
             "a path that servers read in one way only, such as /users, without a query, `;`, `\\`, "
-                + "an encoded slash, empty segments and such of dots,",
+                + "an encoded slash, segments that are empty or dots, and wrong escapes,",
             pattern: "/[!-\"$-:<->@-\\[\\]-~]*", atMost: 4096, isRulePath)
     }
 

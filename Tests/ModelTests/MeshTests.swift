@@ -373,3 +373,17 @@ import Testing
         }
     }
 }
+
+/// What may be the path of a rule: what servers read in one way only.
+@Suite struct RulePathTests {
+    @Test(arguments: ["/", "/a", "/a/", "/a.b/.c", "/v1/items:delete", "/a%20b", "/%C3%A9", "/a@b"])
+    func oneReading(_ path: String) { #expect(isRulePath(path)) }
+
+    @Test(arguments: [
+        "", "a", "*", "/a?b", "/a#b", "/a/../b", "/.", "/a/%2e%2E", "//a", "/a//b", "/a;b",
+        "/a%3Bb",
+        "/a\\b", "/a%5cb", "/a%2Fb", "/a%00", "/a%", "/a%4", "/a%zz", "/%E0%80%AE", "/%ff",
+        "/a%3Fb",
+    ])
+    func several(_ path: String) { #expect(!isRulePath(path)) }
+}

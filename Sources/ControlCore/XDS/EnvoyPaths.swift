@@ -12,32 +12,39 @@ enum EnvoyPaths {
     private static let parameters = #"(?:(?:;|%3[bB])[^/\\]*)?"#
     /// Segments that say nothing.
     private static let nothing = "(?:\(separator)\(dot)?\(parameters))*"
+    /// What is behind the end for who looks no further than there.
+    private static let end = "(?:(?:;|%3[bBfF]|%23).*)?"
 
     /// Paths of which nobody can tell what a server takes them for.
     static let unclear =
-        ".*(?:\(separator)\(dot){2}\(parameters)(?:\(separator).*)?|%00.*|%[cC][01].*"
-        + #"|(?:;|%3[bB])[^/]*(?:\\|%2[fF]|%5[cC]).*)"#
+        "(?:"
+        + [
+            "\(separator){2}.*",
+            ".*\(separator)\(dot){2}\(parameters)(?:(?:\(separator)|%3[fF]|%23).*)?",
+            #".*(?:;|%3[bB])[^/]*(?:\\|%2[fF]|%5[cC]).*"#,
+            // No escapes, or those of octets that no text has.
+            ".*%(?:[^0-9a-fA-F].*|[0-9a-fA-F](?:[^0-9a-fA-F].*)?)?",
+            ".*%(?:00|[cC][01]|[fF][5-9a-fA-F]|[eE]0%[89][0-9a-fA-F]|[fF]0%8[0-9a-fA-F]).*",
+        ].joined(separator: "|") + ")"
+
+    /// Paths of octets that HTTP has for them. Others are let through by Envoy in HTTP/2, and no
+    /// other expression here matches them, as they are no UTF-8.
+    static let plain = "[!-~]*"
 
     /// Every path that some server may take for `path`.
     static func pattern(exact path: String) -> String {
-        var segments = segments(path)
-        let last = segments.removeLast()
-        return pattern(of: segments)
-            + (last.isEmpty ? nothing + separator + dot + "?" + parameters : pattern(of: [last]))
+        pattern(of: segments(path)) + nothing + end
     }
 
     /// Every path that some server may take for one below `prefix`, in whole segments.
     static func pattern(prefix: String) -> String {
-        var segments = segments(prefix)
-        let isOpen = segments.last?.isEmpty == true
-        if isOpen { segments.removeLast() }
-        return pattern(of: segments) + (isOpen ? "\(separator).*" : "(?:\(separator).*)?")
+        let segments = segments(prefix)
+        return segments.isEmpty ? ".*" : pattern(of: segments) + "(?:\(separator).*)?" + end
     }
 
+    /// A rule's path has no empty ones, but behind a slash at its end, which some servers drop.
     private static func segments(_ path: String) -> [[UInt8]] {
-        percentDecoded(path).dropFirst().split(
-            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false
-        ).map { Array($0) }
+        percentDecoded(path).split(separator: UInt8(ascii: "/")).map { Array($0) }
     }
 
     private static func pattern(of segments: [[UInt8]]) -> String {

@@ -18,6 +18,15 @@ extension EnvoyRendering {
         return filters
     }
 
+    /// Whether rules ask for headers. Names with `_` must then be refused: applications may take
+    /// them for those with `-` (RFC 3875, 4.1.18).
+    var restrictsHeaders: Bool {
+        view.authorizations.values.contains { authorization in
+            authorization.targets.contains { $0.covers(own.meshName) }
+                && authorization.rules.contains { !$0.headers.isEmpty }
+        }
+    }
+
     private func policies(_ authorizations: [MeshAuthorization]) -> EnvoyValue {
         var members: [EnvoyValue.Member] = []
         for authorization in authorizations {
@@ -44,7 +53,7 @@ extension EnvoyRendering {
     private func permissions(
         _ rule: MeshAuthorization.Rule, _ action: MeshAuthorization.Action
     ) -> [EnvoyValue] {
-        var all = Self.headers(rule.methods, rule.headers, amongOthers: action == .deny).map {
+        var all = Self.headers(rule.methods, rule.headers, inAnyReading: action == .deny).map {
             EnvoyValue.object([
                 .init(name: "header", value: $0)
             ])
@@ -62,7 +71,7 @@ extension EnvoyRendering {
         let patterns =
             rule.paths.map(EnvoyPaths.pattern(exact:))
             + rule.prefixes.map(EnvoyPaths.pattern(prefix:)) + [EnvoyPaths.unclear]
-        return [any(patterns.map { path(["safe_regex": ["regex": .text($0)]]) })]
+        return [any(patterns.map(path(like:)) + [["not_rule": path(like: EnvoyPaths.plain)]])]
     }
 
     /// The paths that a rule allows, as it has them.
@@ -73,13 +82,19 @@ extension EnvoyRendering {
                 if prefix.hasSuffix("/") { return [path(["prefix": .text(prefix)])] }
                 return [path(["exact": .text(prefix)]), path(["prefix": .text(prefix + "/")])]
             }
-        let unclear = path(["safe_regex": ["regex": .text(EnvoyPaths.unclear)]])
-        return [any(paths), ["not_rule": unclear]]
+        return [
+            any(paths), path(like: EnvoyPaths.plain),
+            ["not_rule": path(like: EnvoyPaths.unclear)],
+        ]
     }
 
     /// Envoy compares the path without the query, as the reference proxy does.
     private static func path(_ matcher: EnvoyValue) -> EnvoyValue {
         ["url_path": ["path": matcher]]
+    }
+
+    private static func path(like pattern: String) -> EnvoyValue {
+        path(["safe_regex": ["regex": .text(pattern)]])
     }
 
     private static func all(_ rules: [EnvoyValue]) -> EnvoyValue {
@@ -107,7 +122,8 @@ extension EnvoyRendering {
 
     private static func client(_ pattern: IdentityPattern) -> EnvoyValue {
         let text = pattern.rawValue
-        if text == "*" { return ["authenticated": [:]] }
+        // `authenticated` alone would mean certificates of nobody too.
+        if text == "*" { return client(["prefix": .text(SPIFFEID.scheme)]) }
         if text.hasPrefix("*") { return client(["suffix": .text(String(text.dropFirst()))]) }
         if text.hasSuffix("*") { return client(["prefix": .text(String(text.dropLast()))]) }
         return client(["exact": .text(text)])

@@ -99,7 +99,8 @@ extension EnvoyRendering {
             ],
         ]
         return Self.connectionManager(
-            Self.inboundName, filters, routes: ("route_config", table))
+            Self.inboundName, filters, routes: ("route_config", table),
+            takesUnderscores: !restrictsHeaders)
     }
 
     // MARK: Requests to others
@@ -122,8 +123,10 @@ extension EnvoyRendering {
 
     /// As the reference proxy serves requests: it adds no fields of its own, and lets connections
     /// change to WebSocket, over HTTP/2 too (RFC 8441).
+    /// - Parameter takesUnderscores: fields may have them in their names.
     private static func connectionManager(
-        _ name: String, _ filters: [EnvoyValue], routes: (key: String, value: EnvoyValue)
+        _ name: String, _ filters: [EnvoyValue], routes: (key: String, value: EnvoyValue),
+        takesUnderscores: Bool = true
     ) -> EnvoyValue {
         let router = EnvoyValue.filter(
             "envoy.filters.http.router",
@@ -136,6 +139,9 @@ extension EnvoyRendering {
             "http2_protocol_options": ["allow_connect": true, "max_concurrent_streams": 128],
             "upgrade_configs": [["upgrade_type": "websocket"]],
             "stream_idle_timeout": .duration(streamIdle),
+            "common_http_protocol_options": [
+                "headers_with_underscores_action": takesUnderscores ? "ALLOW" : "REJECT_REQUEST"
+            ],
             "http_filters": .list(filters + [router]),
         ]
         return .filter(

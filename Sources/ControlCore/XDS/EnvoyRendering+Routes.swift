@@ -114,18 +114,23 @@ extension EnvoyRendering {
     }
 
     /// Matchers that must all hold.
-    /// - Parameter amongOthers: a field that stands on several lines, which Envoy joins by commas,
-    ///   need have its value on one of them only.
+    /// - Parameter inAnyReading: methods count in lower case too, and a value among others of a
+    ///   list or on one line of several, which Envoy joins by commas.
     static func headers(
-        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch], amongOthers: Bool = false
+        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch], inAnyReading: Bool = false
     ) -> [EnvoyValue] {
         var all: [EnvoyValue] = []
         if !methods.isEmpty {
-            all.append(["name": ":method", "string_match": oneOf(methods)])
+            let match: EnvoyValue =
+                inAnyReading
+                ? ["safe_regex": ["regex": .text("(?i:\(methods.joined(separator: "|")))")]]
+                : oneOf(methods)
+            all.append(["name": ":method", "string_match": match])
         }
         for header in headers {
-            if let value = header.value, amongOthers {
-                let pattern = "(?:.*,)?[ \\t]*\(quoted(value))[ \\t]*(?:,.*)?"
+            if let value = header.value, inAnyReading {
+                // By `\C`, as other values need not be UTF-8.
+                let pattern = #"(?:\C*[,;])?[ \t]*"# + quoted(value) + #"[ \t]*(?:[,;]\C*)?"#
                 all.append([
                     "name": .text(header.name),
                     "string_match": ["safe_regex": ["regex": .text(pattern)]],

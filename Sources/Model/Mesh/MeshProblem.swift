@@ -141,7 +141,8 @@ extension MeshProblems {
         guard !isRulePath(text) else { return }
         report(
             "a path that servers read in one way only is needed, such as /users: without a "
-                + "query, `;`, `\\`, an encoded slash, empty segments and such of dots")
+                + "query, `;`, `\\`, an encoded slash, segments that are empty or dots, and wrong "
+                + "escapes")
     }
 
     mutating func methods(_ methods: [String]) {

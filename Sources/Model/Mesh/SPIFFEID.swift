@@ -7,7 +7,8 @@ public struct SPIFFEID: RawRepresentable, Codable, Hashable, Comparable, Sendabl
     public static let standardTrustDomain = "meshbench.test"
     /// Bytes of one id (section 2.4).
     public static let bytesMost = 2048
-    private static let scheme = "spiffe://"
+    /// What every id begins with (SPIFFE-ID, 2).
+    public static let scheme = "spiffe://"
 
     public let rawValue: String
 

@@ -133,12 +133,15 @@ extension ProxyConfiguration {
         if facts.gateway == nil {
             listeners.append(Listener(name: Self.outboundName, address: facts.outbound))
         }
+        // Bytes from outside come in as requests do; those of the own process are its own.
+        let outside =
+            facts.gateway == nil ? nil : Self.authorization(of: facts.service, in: mesh)
         for entry in facts.tcp {
             let name = entry.service
             listeners.append(
                 Listener(
                     name: name.text, address: entry.address, speech: .tcp, cluster: name.text,
-                    tls: facts.gateway?.tls))
+                    tls: facts.gateway?.tls, authorization: outside))
             // Its listener is there from the start, whatever is declared by then.
             guard let service = mesh.services[name] else {
                 clusters.append(Cluster(name: name.text, endpoints: []))

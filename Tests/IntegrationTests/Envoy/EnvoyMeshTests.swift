@@ -270,16 +270,55 @@ private func get(
         for path in [
             "/admin", "/admin/x?y", "//admin", "/./admin", "/%61dmin", "/admin;x/y", "/admin%2Fx",
             "/b/../admin", "/b/..;/admin", "/v1/items:delete", "/v1/items%3Adelete", "/admin%00",
+            "/v1/items:delete/", "/v1/items:delete;x/y", "//x/admin", "/admin%3Fx", "/%u0061dmin",
         ] {
             #expect(try get(path, at: envoy.inbound).status != 200, "\(path)")
         }
-        for path in ["/administrator", "/b/admin", "/v1/items", "/b%2Fc", "/b;x", "//b"] {
+        for path in ["/administrator", "/b/admin", "/v1/items", "/b%2Fc", "/b;x", "/b//c"] {
             #expect(try get(path, at: envoy.inbound).status == 200, "\(path)")
         }
+        for lines in ["x-debug: 1\r\nx-debug: 2", "x-debug: 0, 1", "x-debug: \u{E9}\r\nx-debug: 1"]
+        {
+            let connection = try RawConnection(to: envoy.inbound)
+            let head = "GET / HTTP/1.1\r\nhost: a\r\n\(lines)\r\n\r\n"
+            // As ISO 8859-1, which is no UTF-8.
+            try connection.send(head.unicodeScalars.map { UInt8($0.value) })
+            #expect(try connection.readAnswer().status == 403, "\(lines)")
+        }
         let connection = try RawConnection(to: envoy.inbound)
-        try connection.send("GET / HTTP/1.1\r\nhost: a\r\nx-debug: 1\r\nx-debug: 2\r\n\r\n")
-        #expect(try connection.readAnswer().status == 403)
+        try connection.send("GET / HTTP/1.1\r\nhost: a\r\nx_debug: 1\r\n\r\n")
+        #expect(try connection.readAnswer().status != 200)
+        // Octets that HTTP/1.1 has no place for in a path, and HTTP/2 lets through.
+        let paths = ["/x", "/admin/\u{FF}", "/\u{E9}", "/admin"]
+        let said = try Program.run(
+            Program.python, ["-c", Self.asker, "\(envoy.inbound.port)"] + paths)
+        #expect(said.lines.first == "200")
+        #expect(
+            said.lines.count == paths.count && !said.lines.dropFirst().contains("200"), "\(said)")
     }
+
+    /// Asks by HTTP/2 for paths of any octets, and says what came of each.
+    private static let asker = """
+        import socket, sys, h2.config, h2.connection, h2.events
+        for path in sys.argv[2:]:
+            link = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10)
+            h = h2.connection.H2Connection(h2.config.H2Configuration(
+                validate_outbound_headers=False, normalize_outbound_headers=False))
+            h.initiate_connection()
+            h.send_headers(1, [(b':method', b'GET'), (b':scheme', b'http'), (b':authority', b'a'),
+                (b':path', path.encode('latin-1'))], end_stream=True)
+            link.sendall(h.data_to_send())
+            said = None
+            while said is None:
+                data = link.recv(65536)
+                if not data: said = 'closed'
+                for event in h.receive_data(data):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        said = dict(event.headers)[b':status'].decode()
+                    if isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)):
+                        said = 'reset'
+            print(said)
+        """
 
     @Test func whatEnvoyRefusesIsNoticed() throws {
         let mesh = try Mesh()

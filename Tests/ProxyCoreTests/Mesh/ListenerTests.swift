@@ -3,6 +3,7 @@ import Model
 import Secure
 import Support
 import Testing
+import Wire
 
 @testable import ProxyCore
 
@@ -278,6 +279,43 @@ import Testing
         #expect(clients[0].proxyClosed && !clients[1].proxyClosed)
         #expect(scene.proxy.counters[.downstreamHandshakesFailed] == 1)
         #expect(scene.proxy.counters[.downstreamHandshakes] == 1)
+    }
+
+    /// A client that was there before its listener went over to strict asks in vain.
+    @Test func requestsUnderStricterRules() {
+        let scene = Scene(Self.configuration(tls: Self.tls, isPermissive: true))
+        let client = scene.client()
+        scene.proxy.beganInCleartext(client.slot, now: scene.simulation.now)
+        scene.pass(.zero)
+        scene.proxy.adopt(Self.configuration(tls: Self.tls), now: scene.simulation.now)
+        scene.send(Self.get, by: client)
+        let answer = scene.received(client)
+        #expect(answer.hasPrefix("HTTP/1.1 403 ") && answer.contains("connection: close"))
+        #expect(answer.hasSuffix("listener_changed\n") && scene.servers.isEmpty)
+    }
+
+    /// Nor does one by further streams, however long it leaves the end of its session open.
+    @Test func streamsUnderStricterRules() throws {
+        let scene = HTTP2Scene(.http2, Self.configuration(tls: Self.tls, isPermissive: true))
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields()) }
+        let socket = try #require(scene.simulation.connect())
+        scene.proxy.beganInCleartext(socket.slot, now: scene.simulation.now)
+        let client = HTTP2End(HTTP2Peer(server: false), socket)
+        scene.simulation.peers.append(client)
+        scene.pass()
+        let before = client.peer.request(requestFields())
+        scene.pass()
+        #expect(before?.status == 200)
+        // On its way while the listener changes.
+        let during = client.peer.request(requestFields())
+        _ = client.peer.pull()
+        scene.proxy.adopt(
+            HTTP2Scene.speaking(.http2, Self.configuration(tls: Self.tls)),
+            now: scene.simulation.now)
+        scene.pass(.seconds(3))
+        #expect(during?.status == 403)
+        client.closesWhenDone = true
+        #expect(scene.remains() == nil)
     }
 
     /// No tunnel is opened any more for a client that waited for one while its listener went over
