@@ -16,7 +16,7 @@ struct Connections {
 func spawn(_ command: ProcessCommand, with connections: Connections) throws(SystemError)
     -> Int32
 {
-    let path = try locate(command.program)
+    let path = try ProcessCommand.locate(command.program)
     var environment = inheritedEnvironment()
     for (name, value) in command.environment { environment[name] = value }
     let arguments = [command.title ?? command.program] + command.arguments
@@ -51,16 +51,29 @@ func spawn(_ command: ProcessCommand, with connections: Connections) throws(Syst
 /// Where servers are on Debian: an ordinary user's PATH has none of these.
 private let systemFolders = "/usr/local/sbin:/usr/sbin:/sbin"
 
-/// The absolute path of a program, by PATH and then the system's own folders if its name holds no
-/// slash.
-private func locate(_ program: String) throws(SystemError) -> String {
-    if program.utf8.contains(UInt8(ascii: "/")) { return program }
-    let path = inheritedEnvironment()["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
-    for directory in "\(path):\(systemFolders)".split(separator: ":") {
-        let candidate = "\(directory)/\(program)"
-        if unsafe access(candidate, X_OK) == 0 { return candidate }
+extension ProcessCommand {
+    /// What is started for a program: the path that it is, or where PATH and then the system's own
+    /// folders have it if its name holds no slash.
+    /// - Throws: where there is no such file that may be executed.
+    public static func locate(_ program: String) throws(SystemError) -> String {
+        if program.utf8.contains(UInt8(ascii: "/")) {
+            guard isProgram(program) else { throw SystemError("start \(program)", code: ENOENT) }
+            return program
+        }
+        let path = inheritedEnvironment()["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
+        for directory in "\(path):\(systemFolders)".split(separator: ":") {
+            let candidate = "\(directory)/\(program)"
+            if isProgram(candidate) { return candidate }
+        }
+        throw SystemError("find \(program) in PATH, \(systemFolders)", code: ENOENT)
     }
-    throw SystemError("find \(program) in PATH, \(systemFolders)", code: ENOENT)
+
+    /// A folder is none, though it may be "executed".
+    private static func isProgram(_ path: String) -> Bool {
+        var facts = stat()
+        return unsafe stat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFREG
+            && access(path, X_OK) == 0
+    }
 }
 
 private func inheritedEnvironment() -> [String: String] {

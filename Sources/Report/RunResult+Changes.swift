@@ -31,8 +31,9 @@ extension RunResult {
         }
     }
 
-    /// A change over all rounds and arms, which make it at the same instant.
+    /// A change over all rounds of an arm, which make it at the same instant.
     struct ChangeSummary: Equatable {
+        var arm: ArmName
         var what: String
         var dueSeconds: Double
         /// How long it took each time; empty where that is not measured.
@@ -54,11 +55,12 @@ extension RunResult {
         var places: [String: Int] = [:]
         var found: [ChangeSummary] = []
         for change in changes ?? [] {
-            let key = "\(change.dueSeconds) \(change.what)"
+            let key = "\(change.dueSeconds) \(change.arm.rawValue) \(change.what)"
             let place = places[key] ?? found.count
             if place == found.count {
                 places[key] = place
-                found.append(.init(what: change.what, dueSeconds: change.dueSeconds))
+                found.append(
+                    .init(arm: change.arm, what: change.what, dueSeconds: change.dueSeconds))
             }
             if let push = change.configPushNs { found[place].pushes.append(Double(push)) }
             if change.inForce == false { found[place].missing += 1 }

@@ -20,7 +20,7 @@ struct ChangeRecord: Equatable, Sendable {
     var answered: Instant?
     /// When the last proxy said so; nil: not all have, or no proxy is told.
     var inForce: Instant?
-    /// What a proxy had against it when it was last looked.
+    /// Why it could not be made, or what a proxy had against it when it was last looked.
     var complaint: String?
 
     /// From due to in force, and where it is not, to `end`: as long as it took at least.
@@ -142,12 +142,16 @@ private final class ChangeWork: Sendable {
                 let answered = Clock.now()
                 state.withLock { state in
                     state.records[due.place].answered = answered
+                    state.records[due.place].complaint = nil
                     if due.plan.isPushed { state.pending[due.place] = revision }
                     state.next += 1
                 }
             } catch {
-                if case .refused(let message) = error {
-                    state.withLock { $0.failure = "\(due.plan.title): \(message)" }
+                state.withLock { state in
+                    // For the journal, should it never be made.
+                    state.records[due.place].complaint = "\(error)"
+                    guard case .refused(let message) = error else { return }
+                    state.failure = "\(due.plan.title): \(message)"
                 }
                 return
             }
@@ -178,7 +182,8 @@ private final class ChangeWork: Sendable {
                 state.records[place].complaint = standing.complaint
                 guard let answered = state.records[place].answered,
                     let instant = standing.inForce(
-                        revision, proxies: desk.proxies, answered: answered)
+                        revision, proxies: desk.proxies, envoys: desk.envoys,
+                        answered: answered)
                 else { continue }
                 state.records[place].inForce = instant
                 state.pending[place] = nil

@@ -13,16 +13,20 @@ import Scenario
 struct MeshDesk: Sendable {
     private var clients: [ServiceClient]
     private let token: String
-    /// Proxies that are to join.
+    /// Proxies that are to join, and how many of these are Envoys.
     let proxies: Int
+    let envoys: Int
     /// Endpoints that no proxy declares, by name.
     private var endpoints: [String: MeshEndpoint] = [:]
 
     /// - Parameter address: of its API, `host:port`.
-    init(_ address: String, token: String, proxies: Int) throws(DeskError) {
+    init(
+        _ address: String, token: String, proxies: Int, envoys: Int = 0
+    ) throws(DeskError) {
         clients = [try Self.client(address, token)]
         self.token = token
         self.proxies = proxies
+        self.envoys = envoys
     }
 
     /// With another replica, which has the same token.
@@ -117,6 +121,11 @@ struct MeshDesk: Sendable {
         return whole
     }
 
+    /// Asks one replica whether it serves.
+    func look(at address: String) throws(DeskError) {
+        _ = try standing(try Self.client(address, token))
+    }
+
     /// What one of them says, page by page.
     private func standing(_ client: ServiceClient) throws(DeskError) -> MeshStanding {
         func page(_ query: String) throws(DeskError) -> MeshStanding {
@@ -124,8 +133,12 @@ struct MeshDesk: Sendable {
             return try read(bytes, "GET /v1/proxies", as: MeshStanding.self)
         }
         var standing = try page("")
+        // Bound: names only grow, so that each page has others.
         while let after = standing.next {
             let more = try page("?after=\(after)")
+            guard more.next.map({ $0 > after }) ?? true else {
+                throw .refused("GET /v1/proxies: pages without end")
+            }
             standing.proxies += more.proxies
             standing.next = more.next
         }
@@ -214,22 +227,38 @@ struct MeshStanding: Decodable, Equatable {
         /// When it said so, on CLOCK_MONOTONIC; nil: not yet.
         var acknowledgedNs: Int64?
         var refused: Refusal?
+        /// `envoy`: it is what an Envoy has in force, and not what the agent has that joined for
+        /// it. Nil: of all others.
+        var dataplane: String?
 
         enum CodingKeys: String, CodingKey {
-            case proxy, sent, acknowledged, refused
+            case proxy, sent, acknowledged, refused, dataplane
             case acknowledgedNs = "acknowledged_ns"
         }
     }
 
     /// Up to which it is settled who is to be told what.
     var revision: UInt64
+    /// The last one that any replica knows of.
+    private(set) var newest: UInt64
     var proxies: [Proxy]
     /// After whom there are more; nil: there are none.
     var next: String?
 
-    init(revision: UInt64, proxies: [Proxy]) {
+    enum CodingKeys: String, CodingKey { case revision, proxies, next }
+
+    init(revision: UInt64, proxies: [Proxy], newest: UInt64? = nil) {
         self.revision = revision
         self.proxies = proxies
+        self.newest = newest ?? revision
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        revision = try container.decode(UInt64.self, forKey: .revision)
+        proxies = try container.decode([Proxy].self, forKey: .proxies)
+        next = try container.decodeIfPresent(String.self, forKey: .next)
+        newest = revision
     }
 
     /// What several replicas say together; nil: none says anything. One that has no proxy tells
@@ -238,17 +267,23 @@ struct MeshStanding: Decodable, Equatable {
         let telling = replicas.filter { !$0.proxies.isEmpty }
         let all = telling.isEmpty ? replicas : telling
         guard let least = all.map(\.revision).min() else { return nil }
-        self.init(revision: least, proxies: all.flatMap(\.proxies))
+        self.init(
+            revision: least, proxies: all.flatMap(\.proxies),
+            newest: replicas.map(\.newest).max())
     }
 
     /// When a revision came into force everywhere; nil: it has not yet.
     /// - Parameters:
     ///   - count: the proxies that there must be: after a start, some have not come back.
+    ///   - envoys: how many of these must be Envoys that have asked.
     ///   - answered: when the control plane said that it holds the revision. What no proxy needs to
     ///     know is in force by then.
-    func inForce(_ wanted: UInt64, proxies count: Int, answered: Instant) -> Instant? {
+    func inForce(
+        _ wanted: UInt64, proxies count: Int, envoys: Int = 0, answered: Instant
+    ) -> Instant? {
         // Who has moved to another replica may still stand in the list of the one before.
         guard revision >= wanted, Set(proxies.map(\.proxy)).count >= count,
+            Set(proxies.filter { $0.dataplane == "envoy" }.map(\.proxy)).count >= envoys,
             proxies.allSatisfy({ $0.acknowledged >= $0.sent })
         else { return nil }
         let last = proxies.filter { $0.acknowledged >= wanted }.compactMap(\.acknowledgedNs).max()

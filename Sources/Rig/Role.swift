@@ -10,11 +10,12 @@ final class Role {
     private(set) var process: Process
     /// Whether it was ended on purpose and is to be started again.
     private(set) var isDown = false
+    /// Whether it has been started again.
+    private(set) var wasResumed = false
     let log: String
     /// By the name of the listener; an application's one address has the name "".
     var addresses: [String: String]
-    var admin: String?
-    /// What an Envoy is to be started with.
+    /// Of an agent: what its Envoy is to be started with.
     var bootstrap: String?
     var meter: UsageMeter
 
@@ -36,9 +37,8 @@ final class Role {
         if let end = process.poll() { throw died(.died, end) }
     }
 
-    /// Ends it as a power cut would. What is kept of it is where it was and what it wrote.
-    func cut() {
-        process.send(SIGKILL)
+    /// It was killed, as by a power cut. What is kept of it is where it was and what it wrote.
+    func wasCut() {
         _ = process.wait(until: Clock.now() + .seconds(5))
         isDown = true
     }
@@ -47,6 +47,7 @@ final class Role {
     func resume(with process: Process) {
         self.process = process
         isDown = false
+        wasResumed = true
     }
 
     func died(_ kind: RigError.Kind, _ end: ProcessEnd) -> RigError {

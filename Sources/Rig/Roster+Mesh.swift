@@ -4,6 +4,7 @@
 
 import Base
 import FoundationEssentials
+import Glibc
 import Model
 import Posix
 
@@ -20,7 +21,7 @@ extension Roster {
         guard let api = role.addresses["main"], role.addresses["proxies"] != nil else {
             throw RigError(
                 .speech,
-                "the control plane announced no listener for proxies, but: "
+                "\(node.name) announced no listener for proxies, but: "
                     + role.addresses.keys.sorted().joined(separator: ", "))
         }
         do throws(DeskError) {
@@ -29,7 +30,8 @@ extension Roster {
                 return
             }
             let desk = try MeshDesk(
-                api, token: try readToken(data + "/token"), proxies: control.proxies)
+                api, token: try readToken(data + "/token"), proxies: control.proxies,
+                envoys: control.envoys)
             _ = try desk.apply(control.declarations)
             open(desk)
         } catch {
@@ -108,10 +110,11 @@ extension Roster {
             do throws(DeskError) {
                 let standing = try desk.standing()
                 let now = Clock.now()
-                if standing.inForce(standing.revision, proxies: desk.proxies, answered: now) != nil
-                {
-                    return
-                }
+                let isReady =
+                    standing.inForce(
+                        standing.newest, proxies: desk.proxies, envoys: desk.envoys, answered: now)
+                    != nil
+                if isReady { return }
                 let ready = standing.proxies.count { $0.acknowledged >= $0.sent }
                 state =
                     standing.complaint
@@ -123,7 +126,7 @@ extension Roster {
             guard Clock.now() < deadline else {
                 throw RigError(
                     .start, "the mesh was not ready within \(patience.seconds) s: \(state)",
-                    log: roles.first.map { tail(of: $0.log, lines: 20) } ?? [])
+                    log: control(nil).first.map { tail(of: $0.role.log, lines: 20) } ?? [])
             }
             try place.wait(for: endings, until: min(deadline, Clock.now() + .milliseconds(20)))
         }
@@ -134,14 +137,17 @@ extension Roster {
     /// Ends the control plane as a power cut would.
     /// - Parameter replica: which one; nil: all.
     func cutControl(_ replica: Int?, _ accountant: inout Accountant) {
-        for (role, _) in control(replica) where !role.isDown {
+        let roles = control(replica).map(\.role).filter { !$0.isDown }
+        for role in roles {
             place.journal.note("kill", ["process": role.node.name])
             accountant.release(role.node.name)
-            role.cut()
+            role.process.send(SIGKILL)
         }
+        for role in roles { role.wasCut() }
     }
 
-    /// Starts it again where it was, with what it had. That it serves is seen by what it answers.
+    /// Starts it again where it was, with what it had. That it serves is seen at the end
+    /// (`checkResumed`).
     func resumeControl(_ replica: Int?, _ accountant: inout Accountant) throws(RigError) {
         for (role, control) in control(replica) where role.isDown {
             place.journal.note("start again", ["process": role.node.name])
@@ -151,6 +157,31 @@ extension Roster {
                 api: role.addresses["main"] ?? "", proxies: role.addresses["proxies"] ?? "")
             role.resume(with: try launch(role.node, words, log: role.log))
             accountant.succeed(role.node.name, role.process.pid)
+        }
+    }
+
+    /// - Throws: `.start` where a replica that was started again does not serve: the others may
+    ///   have answered in its place.
+    func checkResumed(within patience: Duration) throws(RigError) {
+        guard let desk else { return }
+        let deadline = Clock.now() + patience
+        for (role, _) in control(nil) where role.wasResumed && !role.isDown {
+            guard let address = role.addresses["main"] else { continue }
+            while true {
+                try role.checkAlive()
+                do throws(DeskError) {
+                    try desk.look(at: address)
+                    break
+                } catch {
+                    guard Clock.now() < deadline else {
+                        throw RigError(
+                            .start,
+                            "\(role.node.name) was started again and does not serve: "
+                                + "\(error)", log: tail(of: role.log, lines: 20))
+                    }
+                }
+                try place.wait(for: endings, until: Clock.now() + .milliseconds(20))
+            }
         }
     }
 

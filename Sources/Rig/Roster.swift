@@ -167,7 +167,6 @@ final class Roster {
         while true {
             if let line = try nextLine(of: role) {
                 let told = try announcement(line, of: role)
-                role.admin = told.admin
                 role.addresses = told.listeners ?? [:]
                 role.bootstrap = told.bootstrap
                 break
@@ -207,9 +206,6 @@ final class Roster {
     }
 
     func open(_ desk: MeshDesk) { self.desk = desk }
-
-    /// Takes on a process that is ready.
-    func admit(_ role: Role) { roles.append(role) }
 
     func launch(_ command: ProcessCommand) throws(RigError) -> Process {
         do throws(SystemError) {
@@ -253,15 +249,24 @@ final class Roster {
                 output: .file(log), errorLog: log, diesWithParent: false, hasLifeline: true))
         let role = Role(
             node: node, process: process, log: log, addresses: ["": "127.0.0.1:\(reserved)"])
-        let deadline = Clock.now() + plan.readyWithin
-        while !plan.ready.holds(port: reserved) {
+        try awaitReady(role, plan.ready, reserved, within: plan.readyWithin)
+    }
+
+    /// Waits until a program serves that announces nothing, and takes it on.
+    func awaitReady(
+        _ role: Role, _ ready: CommandPlan.Readiness, _ port: UInt16, within patience: Duration
+    ) throws(RigError) {
+        let deadline = Clock.now() + patience
+        while !ready.holds(port: port) {
             try role.checkStarted()
+            try checkAlive()
             guard Clock.now() < deadline else {
                 throw RigError(
-                    .start, "\(node.name) was not ready within \(plan.readyWithin.seconds) s",
-                    log: tail(of: log, lines: 20))
+                    .start, "\(role.node.name) was not ready within \(patience.seconds) s",
+                    log: tail(of: role.log, lines: 20))
             }
-            try place.wait(for: [process.ending], until: Clock.now() + .milliseconds(20))
+            try place.wait(
+                for: [role.process.ending] + endings, until: Clock.now() + .milliseconds(20))
         }
         role.meter.refresh()
         roles.append(role)

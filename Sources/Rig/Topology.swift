@@ -97,8 +97,9 @@ struct Topology: Equatable {
         var replica: Int
         /// What it is told before any proxy joins; of several replicas the first.
         var declarations: [MeshDeclaration]
-        /// Proxies that are to join.
+        /// Proxies that are to join, and how many of these are Envoys.
         var proxies: Int
+        var envoys: Int
     }
 
     /// A proxy that is told nothing but where to join, and as whom.
@@ -229,13 +230,15 @@ struct Topology: Equatable {
     private mutating func addControl(_ plan: ControlPlan, _ declarations: [MeshDeclaration]) {
         // An Envoy's agent joins in its place.
         let proxies = nodes.count { $0.isMember }
+        let envoys = nodes.count { if case .envoy = $0.kind { true } else { false } }
         var control = (0..<plan.replicas).map { replica in
             Node(
                 name: plan.replicas == 1 ? "control" : "control/\(replica)", group: .control,
                 kind: .control(
                     Control(
                         plan: plan, replica: replica,
-                        declarations: replica == 0 ? declarations : [], proxies: proxies)))
+                        declarations: replica == 0 ? declarations : [], proxies: proxies,
+                        envoys: envoys)))
         }
         if plan.store == .etcd {
             control.insert(

@@ -58,6 +58,7 @@ struct Turn {
         }
         let readings = try follow(timeline, sessions)
         let changes = try conductor?.finish() ?? []
+        try roster.checkResumed(within: .seconds(10))
         let end = Clock.now()
         let results = try collect(sessions)
         for session in sessions { session.end() }

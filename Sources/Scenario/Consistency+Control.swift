@@ -4,12 +4,18 @@
 import Base
 import Model
 
-/// Changes of one arm.
-private let mostChanges = 10_000
+/// Changes of one arm: each stands in the results for each round.
+private let mostChanges = 2_000
 
 extension Consistency {
     func checkControl(_ decoding: inout Decoding) {
-        draft.phases.value.forEach { checkChanges(of: $0, &decoding) }
+        let counts = draft.phases.value.map { checkChanges(of: $0, &decoding) }
+        let count = counts.reduce(0, +)
+        if count > mostChanges, let phase = counts.firstIndex(where: { $0 > 0 }),
+            let place = draft.phases.value[phase].changes.first?.place
+        {
+            decoding.report(place, "\(count) changes of one arm are more than \(mostChanges)")
+        }
         checkEnvoys(&decoding)
         let control = draft.mesh.control
         if draft.mesh.dataplane == .none, control.value != nil, control.place.source != .standard {
@@ -29,14 +35,27 @@ extension Consistency {
         return plan.replicas + (plan.store == .etcd ? 1 : 0)
     }
 
+    private var killsControl: Bool {
+        draft.phases.value.flatMap(\.changes).contains { $0.kill != nil }
+    }
+
     private func checkEnvoys(_ decoding: inout Decoding) {
         for service in draft.services where service.dataplane.value == .envoy {
             let place = service.dataplane.place
             if draft.mesh.mode == .gateway {
                 decoding.report(place, "with mode: gateway no proxy stands beside a replica")
+            } else if draft.mesh.dataplane == .none {
+                decoding.report(place, "without a mesh (dataplane: none) there is no proxy")
             } else if draft.mesh.plan.control == nil {
                 decoding.report(
                     place, "a control plane tells an Envoy what to serve: mesh: {control: true}")
+            } else if let plan = draft.mesh.plan.control, plan.replicas > 1, killsControl {
+                // Its questions go to two of them for a while, and which of both answers counts
+                // cannot be told.
+                decoding.report(
+                    place,
+                    "an Envoy of several control planes cannot be told to have a change in "
+                        + "force while one of them is killed")
             }
         }
     }
@@ -45,9 +64,11 @@ extension Consistency {
     private func checkUncontrolled(_ decoding: inout Decoding) {
         let changes = draft.phases.value.flatMap(\.changes).map(\.place)
         let rules = draft.policies.map(\.node.place) + draft.authorizations.map(\.node.place)
+        let advice =
+            draft.mesh.dataplane == .none
+            ? "and without a mesh (dataplane: none) there is none" : "mesh: {control: true}"
         for place in rules + changes {
-            decoding.report(
-                place, "only a control plane can tell proxies of this: mesh: {control: true}")
+            decoding.report(place, "only a control plane can tell proxies of this: \(advice)")
         }
         let modes = [draft.mesh.hopSecurity] + draft.arms.value.compactMap(\.hopSecurity)
         for mode in modes where mode.value == .permissive {
@@ -56,7 +77,8 @@ extension Consistency {
         }
     }
 
-    private func checkChanges(of phase: PhaseDraft, _ decoding: inout Decoding) {
+    /// - Returns: how many there are.
+    private func checkChanges(of phase: PhaseDraft, _ decoding: inout Decoding) -> Int {
         var count = 0
         for change in phase.changes {
             if change.at.value >= phase.duration, phase.duration > .zero {
@@ -73,8 +95,7 @@ extension Consistency {
                 if let control { checkReplica(control, &decoding) }
             }
         }
-        guard count > mostChanges, let place = phase.changes.first?.place else { return }
-        decoding.report(place, "\(count) changes of one phase are more than \(mostChanges)")
+        return count
     }
 
     private func checkReplica(

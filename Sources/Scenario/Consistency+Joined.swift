@@ -90,7 +90,8 @@ extension Consistency {
                 place, "with mode: gateway no proxy stands beside a service, to deny anything")
         }
         let loaded = draft.loads.compactMap(\.to?.value)
-        for drain in draft.phases.value.flatMap(\.changes).compactMap(\.drain)
+        for drain in draft.phases.value.flatMap(\.changes)
+            .flatMap({ [$0.drain, $0.undrain].compactMap(\.self) })
         where !loaded.contains(drain.value.service) {
             decoding.report(
                 drain.place, "the gateway sends nothing to '\(drain.value.service)': no load does")

@@ -208,6 +208,27 @@ struct ReportPageTests {
         #expect(try RunResult(json: json).changes == Self.changed.changes)
     }
 
+    @Test("Changes of several arms are told apart")
+    func changesOfSeveralArms() throws {
+        var result = Self.changed
+        result.changes = [ArmName.mesh, .direct].map {
+            .init(arm: $0, round: 1, what: "drain echo/1", dueSeconds: 4, configPushNs: 1_000_000)
+        }
+        let section = try #require(result.timelineSection).content.text
+        #expect(section.ranges(of: ">drain echo/1</").count == 2)
+        #expect(section.contains("4.0 s: mesh: drain echo/1, in force after 1.00 ms; direct: "))
+    }
+
+    @Test("The chart does not grow with the changes")
+    func theChartHasABound() throws {
+        var result = Self.changed
+        result.changes = (0..<2000).map {
+            .init(arm: .mesh, round: 1, what: "drain echo/1", dueSeconds: Double($0) / 100)
+        }
+        let section = try #require(result.timelineSection).content.text
+        #expect(section.ranges(of: "class=\"change-line\"").count == 201)
+    }
+
     @Test("Of many changes the table shows some and says so")
     func manyChanges() throws {
         var result = Self.changed

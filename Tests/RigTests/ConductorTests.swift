@@ -69,6 +69,30 @@ import Testing
         #expect(MeshStanding([]) == nil)
     }
 
+    /// For an Envoy its agent joins, which has nothing to take up.
+    @Test func anEnvoyCountsFromWhenItHasAsked() {
+        let agent = proxy("a", sent: 7, acknowledged: 7, at: 20)
+        let other = proxy("b", sent: 7, acknowledged: 7, at: 30)
+        func inForce(_ proxies: [MeshStanding.Proxy]) -> Int64? {
+            MeshStanding(revision: 7, proxies: proxies)
+                .inForce(7, proxies: 2, envoys: 1, answered: .zero)?.nanoseconds
+        }
+        #expect(inForce([agent, other]) == nil)
+        var envoy = agent
+        envoy.dataplane = "envoy"
+        #expect(inForce([envoy, other]) == 30)
+    }
+
+    /// At its start an arm waits for the last that any replica has been told.
+    @Test func theNewestRevisionIsThatOfAnyReplica() throws {
+        let a = proxy("a", sent: 7, acknowledged: 7, at: 20)
+        let whole = try #require(
+            MeshStanding([
+                .init(revision: 7, proxies: [a]), .init(revision: 9, proxies: []),
+            ]))
+        #expect(whole.revision == 7 && whole.newest == 9)
+    }
+
     @Test func theAnswerIsReadAsItComes() throws {
         let text = """
             {"revision": 9, "proxies": [

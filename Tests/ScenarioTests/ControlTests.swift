@@ -114,6 +114,24 @@ import Testing
             errors(envoy.replacing("control: true", with: "mode: gateway")) == [
                 "4:42: with mode: gateway no proxy stands beside a replica"
             ])
+        let killed = text.replacing("replicas: 2", with: "replicas: 2, dataplane: envoy")
+            .replacing("control: true", with: "control: {replicas: 2, store: etcd}")
+            .replacing("changes: []", with: "changes: [{kill: control/1}]")
+        #expect(errors(killed).count == 1, "\(errors(killed))")
+        #expect(errors(killed)[0].hasPrefix("4:42: an Envoy of several control planes"))
+    }
+
+    @Test func nothingIsDrainedThatNoLoadCalls() {
+        for verb in ["drain", "undrain"] {
+            let text = changing.replacing("control: true", with: "mode: gateway")
+                .replacing("CHANGES", with: "[{\(verb): back/0}]")
+                .replacing("services:\n", with: "services:\n  - {name: back}\n")
+            #expect(
+                errors(text).contains {
+                    $0.hasSuffix("the gateway sends nothing to 'back': no load does")
+                },
+                "\(errors(text))")
+        }
     }
 
     @Test(arguments: [("500ms", [1000, 1500, 2000, 2500]), ("1s", [1000, 2000]), ("2s", [1000])])

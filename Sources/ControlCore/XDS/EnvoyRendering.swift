@@ -1,6 +1,6 @@
 // What Envoy is told of a mesh: the same that a reference proxy makes of it
 // (`ProxyConfiguration.init(sidecar:in:)`), in Envoy's words (the v3 API). What these have no words
-// for is refused, by question: nothing is left out.
+// for is refused, by question; what has no place here is left out, and said to be (`leftOut`).
 
 import Base
 public import Model
@@ -91,6 +91,17 @@ public struct EnvoyRendering: Sendable {
                 "request_timeout": .text(patience),
             ],
         ]
+    }
+
+    /// What its service calls and this Envoy has no way to, and why, for operators. All else goes
+    /// on: to refuse the question would leave it without its other listeners.
+    var leftOut: [EnvoyRefusal] {
+        guard facts.outbound != nil else { return [] }
+        return (own.calls ?? []).filter { view.services[$0]?.speech == .tcp }.sorted().map { name in
+            EnvoyRefusal(
+                "\(name.text) is of tcp: Envoy has no listener whose bytes go there, which a "
+                    + "reference proxy has with --tcp")
+        }
     }
 
     /// Services that have clusters: one of bytes has neither host nor path to be told by.

@@ -238,8 +238,15 @@ public struct EnvoySession: Sendable {
 
     // MARK: What operators see
 
-    /// What is not in force, in the order of questions.
+    /// What is not in force, in the order of questions, and what Envoy has no way to.
     public mutating func refusals() -> [Refusal] {
+        let leftOut = ((try? rendering.get())?.leftOut ?? []).map {
+            Refusal(question: EnvoyQuestion(.listeners), reason: $0.reason)
+        }
+        return withheld() + leftOut
+    }
+
+    private mutating func withheld() -> [Refusal] {
         subscriptions.keys.sorted().compactMap { question in
             _ = content(question)
             if case .refused(let refusal) = made[question] {

@@ -259,6 +259,18 @@ private func expectAnswers(_ envoy: inout BenchEnvoy) throws {
         #expect(!envoy.isCurrent)
     }
 
+    /// Bytes to a service of tcp have no way out of an Envoy: that is said, and all else goes on.
+    @Test func whatIsLeftOutIsShown() throws {
+        let web = MeshService("web", in: "shop", calls: [MeshName("db", in: "shop")])
+        let db = MeshService("db", in: "shop", speech: .tcp)
+        var envoy = BenchEnvoy([.service(web), .service(db)])
+        try envoy.settle()
+        #expect(envoy.isCurrent)
+        let refusal = try #require(envoy.refusals.first)
+        #expect(refusal.question == listeners && refusal.reason.hasPrefix("shop/db is of tcp: "))
+        #expect(envoy.refusals.count == 1)
+    }
+
     /// After a control plane has begun anew, an Envoy that has everything is left in peace.
     @Test func whoHasAllIsNotToldAgain() throws {
         let mesh = service("web") + service("cart", port: 1)

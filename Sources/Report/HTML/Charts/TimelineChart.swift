@@ -93,31 +93,42 @@ struct TimelineChart {
         return drawing
     }
 
-    /// The instants at which something was changed, each once.
-    private var instants: [Double] {
-        var last = -Double.infinity
-        return changes.map(\.dueSeconds).filter { instant in
-            defer { last = instant }
-            return instant != last
+    /// Bound: more lines could not be told apart, and every one is text of the page.
+    private static let shownInstants = 200
+
+    /// What was changed, by instant, in their order: the first ones.
+    private var instants: [(at: Double, changes: [RunResult.ChangeSummary])] {
+        var found: [(at: Double, changes: [RunResult.ChangeSummary])] = []
+        for change in changes {
+            if found.last?.at == change.dueSeconds {
+                found[found.count - 1].changes.append(change)
+            } else if found.count < Self.shownInstants {
+                found.append((change.dueSeconds, [change]))
+            } else {
+                break
+            }
         }
+        return found
     }
 
     private func changeLines(_ plot: Plot, through bottom: Double) -> Markup {
         instants.reduce(into: Markup.none) { drawing, instant in
-            let x = plot.placeX(instant)
+            let x = plot.placeX(instant.at)
             drawing += line("change-line", x, plot.top, x, bottom)
         }
     }
 
     /// Below the latencies, with what was changed for whoever points at it.
     private func changeMarks(_ plot: Plot) -> Markup {
-        instants.reduce(into: Markup.none) { drawing, instant in
-            let here = changes.filter { $0.dueSeconds == instant }.map { change in
-                change.what + (change.push.map { ", in force after \($0)" } ?? "")
+        let isOne = Set(changes.map(\.arm)).count == 1
+        return instants.reduce(into: Markup.none) { drawing, instant in
+            let here = instant.changes.map { change in
+                (isOne ? "" : "\(change.arm.rawValue): ") + change.what
+                    + (change.push.map { ", in force after \($0)" } ?? "")
             }
             drawing += Report.mark(
-                .diamond(5), plot.placeX(instant), plot.bottom + 9, class: "change",
-                says: "\(fixed(instant, 1)) s: " + here.joined(separator: "; "))
+                .diamond(5), plot.placeX(instant.at), plot.bottom + 9, class: "change",
+                says: "\(fixed(instant.at, 1)) s: " + here.joined(separator: "; "))
         }
     }
 

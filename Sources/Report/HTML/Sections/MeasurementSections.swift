@@ -101,18 +101,19 @@ extension RunResult {
         let changes = changeSummaries
         guard !changes.isEmpty else { return .none }
         let shown = 40
+        let isOne = Set(changes.map(\.arm)).count == 1
         var table = Table(
-            [
+            (isOne ? [] : [.init(title: "Arm")]) + [
                 .init(title: "Change of the mesh"), .init(title: "due at", isNumber: true),
                 .init(title: "in force after", isNumber: true),
-                .init(title: "at most", isNumber: true),
+                .init(title: "longest", isNumber: true),
             ],
             caption: "Until the last proxy had it in force, from the instant at which it was due: "
                 + "the median over rounds, and the longest. A dash: that is not measured.")
         for change in changes.prefix(shown) {
-            let most = change.pushes.max().map { Quantity.time.text($0) } ?? ""
+            let most = change.pushes.max().map { Quantity.time.text($0) } ?? "–"
             table.append(
-                [
+                (isOne ? [] : [.init(Markup(change.arm.rawValue))]) + [
                     .init(Markup(change.what)), .init(Markup(fixed(change.dueSeconds, 1) + " s")),
                     .init(Markup(median(change.pushes).map { Quantity.time.text($0) } ?? "–")),
                     .init(Markup(change.missing > 0 ? "not by the end" : most)),
