@@ -50,7 +50,7 @@ final class ControlAPI {
         life: Duration? = nil
     ) throws {
         store = try Store(in: folder, limits: limits, now: .zero)
-        center = try ControlCenter(store, codec: .json, version: "1.2.3")
+        center = ControlCenter(store, codec: .json, version: "1.2.3")
         identity = ControlIdentity(
             center, IdentityConfiguration(life: life), clock: { [clock] in clock.nanoseconds })
         envoys = ControlEnvoys(center) { [clock] in clock.now }
@@ -62,6 +62,13 @@ final class ControlAPI {
                 proxies.dismissed.append($0)
                 envoys.dismiss(lineage: $0)
             })
+    }
+
+    /// What somebody writes to the store past the control plane.
+    /// - Parameter path: of the API.
+    func putBehind(_ path: String, _ value: String) throws {
+        let key = StoreKey(String(path.dropFirst("/v1/".count)))
+        try center.commit(StoreTransaction(changes: [.put(key, value: Array(value.utf8))]))
     }
 
     func ask(

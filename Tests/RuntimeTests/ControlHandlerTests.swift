@@ -36,6 +36,10 @@ private func endpoint(_ service: String) -> String {
             200: { try $0.ask("GET", path) },
             400: { try $0.ask("GET", path + "?x=1") },
             404: { try $0.ask("GET", path + "-x") },
+            500: { api in
+                try api.putBehind(path, "{")
+                return try api.ask("GET", path)
+            },
         ],
         "putDeclaration": [
             200: { try $0.ask("PUT", path, echo) },

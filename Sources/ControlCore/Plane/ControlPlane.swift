@@ -3,10 +3,17 @@
 
 public import Model
 
-/// A value in the store that says nothing, or something else than its key.
+/// A value in the store that says nothing, or something else than its key: of another version of
+/// this program, or put there by somebody else.
 public struct ControlDamage: Error, Equatable, Sendable, CustomStringConvertible {
     public var key: StoreKey
+    /// Bound: 200 characters, as the value may be quoted in it.
     public var reason: String
+
+    init(_ key: StoreKey, _ reason: String) {
+        self.key = key
+        self.reason = String(reason.prefix(200))
+    }
 
     public var description: String { "the declaration at \(key) cannot be read: \(reason)" }
 }
@@ -24,9 +31,9 @@ public struct ControlPlane: Sendable {
     public private(set) var mesh: MeshState
     /// When a declaration was last changed; after a start, a revision at or after that.
     public private(set) var lastChange: UInt64
-    /// What the store came to hold last that is no declaration. The mesh has what stood there
-    /// before.
-    public private(set) var damage: ControlDamage?
+    /// What stands where declarations do and is none. The mesh has what stood there before, or
+    /// nothing after a start. A change of the same key mends it. Bound: the keys of the store.
+    public private(set) var damaged: [StoreKey: ControlDamage] = [:]
     /// How often the store had been replaced when it was last followed.
     public private(set) var replacements: Int
     private let codec: MeshCodec
@@ -41,13 +48,14 @@ public struct ControlPlane: Sendable {
     public static let head = StoreKey("mesh")
 
     /// The model of a store.
-    public init(_ store: StoreState, codec: MeshCodec) throws(ControlDamage) {
+    public init(_ store: StoreState, codec: MeshCodec) {
         self.codec = codec
         mesh = MeshState()
         lastChange = store.revision
         followed = store.revision
         replacements = store.replacements
-        for entry in Self.declarations(in: store) { mesh.declare(try declaration(entry)) }
+        read(store)
+        news = .changes([])
     }
 
     /// Takes in what the store has come to hold since, whoever has changed it.
@@ -62,7 +70,8 @@ public struct ControlPlane: Sendable {
             mesh = MeshState()
             news = .replaced
             own = 0
-            for entry in Self.declarations(in: store) { take(.put(entry), store.revision) }
+            damaged = [:]
+            read(store)
             lastChange = store.revision
         }
         followed = store.revision
@@ -82,29 +91,31 @@ public struct ControlPlane: Sendable {
         return entry.modRevision == own
     }
 
+    private mutating func read(_ store: StoreState) {
+        for kind in MeshKind.allCases {
+            for entry in store.entries(prefix: StoreKey(kind.plural + "/")) {
+                take(.put(entry), store.revision)
+            }
+        }
+    }
+
     private mutating func take(_ change: StoreChange, _ revision: UInt64) {
-        guard let text = String(validating: change.key.bytes, as: UTF8.self),
-            let key = MeshKey(path: text)
-        else { return }
+        guard change.isOfDeclaration else { return }
         lastChange = max(lastChange, revision)
+        damaged[change.key] = nil
         switch change {
         case .put(let entry):
             do throws(ControlDamage) {
                 let after = try declaration(entry)
                 let before = mesh.declare(after)
-                news.append(MeshChange(key, before: before, after: after))
-                if damage?.key == entry.key { damage = nil }
+                news.append(MeshChange(after.key, before: before, after: after))
             } catch {
-                damage = error
+                damaged[entry.key] = error
             }
         case .delete:
+            guard let key = MeshKey(change.key) else { return }
             news.append(MeshChange(key, before: mesh.remove(key), after: nil))
-            if damage?.key == change.key { damage = nil }
         }
-    }
-
-    private static func declarations(in store: StoreState) -> [StoreEntry] {
-        MeshKind.allCases.flatMap { store.entries(prefix: StoreKey($0.plural + "/")) }
     }
 
     private func declaration(_ entry: StoreEntry) throws(ControlDamage) -> MeshDeclaration {
@@ -112,11 +123,10 @@ public struct ControlPlane: Sendable {
         do throws(MeshBodyError) {
             declaration = try codec.declaration(entry.value)
         } catch {
-            throw ControlDamage(
-                key: entry.key, reason: error.problems.first?.message ?? "it is empty")
+            throw ControlDamage(entry.key, error.problems.first?.message ?? "it is empty")
         }
         guard StoreKey(declaration.key.path) == entry.key else {
-            throw ControlDamage(key: entry.key, reason: "it is \(declaration.key.title)")
+            throw ControlDamage(entry.key, "it is \(declaration.key.title)")
         }
         return declaration
     }
@@ -133,11 +143,19 @@ public struct ControlPlane: Sendable {
         for declaration in puts {
             let key = declaration.key
             let before = mesh[key]
-            guard before != declaration || lease.map({ $0 != leaseOf(key, store) }) ?? false else {
+            let isMended = isDamaged(key)
+            guard
+                before != declaration || isMended
+                    || lease.map({ $0 != leaseOf(key, store) }) ?? false
+            else {
                 outcome.unchanged += 1
                 continue
             }
-            if before == nil { outcome.created.append(key) } else { outcome.changed.append(key) }
+            if before == nil, !isMended {
+                outcome.created.append(key)
+            } else {
+                outcome.changed.append(key)
+            }
             undo.append((key, before))
             mesh.declare(declaration)
         }
@@ -158,6 +176,7 @@ public struct ControlPlane: Sendable {
                 lastChange = outcome.revision
                 own = outcome.revision
                 for (key, before) in undo {
+                    damaged[StoreKey(key.path)] = nil
                     news.append(MeshChange(key, before: before, after: mesh[key]))
                 }
                 return outcome
@@ -182,16 +201,17 @@ public struct ControlPlane: Sendable {
             guard prune else { return (body.declarations, [], nil) }
             let kept = Set(body.declarations.map(\.key))
             // Who has registered himself is not declared in files, and is not missed there.
-            let rest = mesh.declarations.map(\.key).filter { key in
+            let there = mesh.declarations.map(\.key) + damaged.keys.compactMap(MeshKey.init)
+            let rest = Set(there).filter { key in
                 !kept.contains(key) && (key.kind != .endpoint || leaseOf(key, store) == 0)
             }
-            return (body.declarations, rest, nil)
+            return (body.declarations, rest.sorted(), nil)
         case .put(let declaration, let condition):
             try check(condition, declaration.key, store)
             return ([declaration], [], nil)
         case .delete(let key, let condition):
             try check(condition, key, store)
-            guard mesh[key] != nil else { throw .absent }
+            guard mesh[key] != nil || isDamaged(key) else { throw .absent }
             return ([], [key], nil)
         case .register(let endpoint, let lease):
             let (put, deletes) = try registration(endpoint, store)
@@ -221,6 +241,8 @@ public struct ControlPlane: Sendable {
         }
         return (.endpoint(endpoint), others.map(\.key))
     }
+
+    private func isDamaged(_ key: MeshKey) -> Bool { damaged[StoreKey(key.path)] != nil }
 
     private func leaseOf(_ key: MeshKey, _ store: some ControlStore) -> UInt64 {
         store.lease(of: StoreKey(key.path))
@@ -260,4 +282,24 @@ public struct ControlPlane: Sendable {
             if let before { mesh.declare(before) } else { mesh.remove(key) }
         }
     }
+}
+
+extension MeshKey {
+    /// nil: no declaration can have it.
+    public init?(_ key: StoreKey) {
+        guard let text = String(validating: key.bytes, as: UTF8.self) else { return nil }
+        self.init(path: text)
+    }
+}
+
+extension StoreChange {
+    /// Whether it is of a key where declarations stand, whatever stands there.
+    var isOfDeclaration: Bool {
+        MeshKind.allCases.contains { key.bytes.starts(with: "\($0.plural)/".utf8) }
+    }
+}
+
+extension StoreCommit {
+    /// Whether it changed declarations.
+    public var touchesDeclarations: Bool { changes.contains(where: \.isOfDeclaration) }
 }

@@ -1,5 +1,5 @@
-// The answers of the control plane's API as JSON. What declarations say stands in the store as
-// canonical JSON, and goes out as it stands there.
+// The answers of the control plane's API as JSON. Declarations go out as the codec writes them, not
+// as they stand in a store that others may write to as well.
 
 public import Model
 
@@ -49,37 +49,54 @@ public enum ControlText {
                 + "\"deleted\":\(keys(outcome.deleted))}").utf8)
     }
 
-    /// `{"revision": N, "declarations": […]}`
-    public static func declarations(_ entries: [StoreEntry], revision: UInt64) -> [UInt8] {
+    /// `{"revision": N, "declarations": […]}`, and of what cannot be read
+    /// `"damaged": [{"key": …, "reason": …}]`.
+    public static func declarations(
+        _ declarations: some Sequence<MeshDeclaration>, damaged: [ControlDamage], revision: UInt64,
+        encode: (MeshDeclaration) -> [UInt8]
+    ) -> [UInt8] {
         var bytes = Array("{\"revision\":\(revision),\"declarations\":[".utf8)
-        bytes.reserveCapacity(entries.reduce(bytes.count + 2) { $0 + $1.value.count + 1 })
-        for (index, entry) in entries.enumerated() {
+        for (index, declaration) in declarations.enumerated() {
             if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            bytes += entry.value
+            bytes += encode(declaration)
         }
-        bytes += "]}".utf8
+        bytes.append(UInt8(ascii: "]"))
+        if !damaged.isEmpty {
+            let items = damaged.map {
+                "{\"key\":\(quoted("\($0.key)")),\"reason\":\(quoted($0.reason))}"
+            }
+            bytes += ",\"damaged\":[\(items.joined(separator: ","))]".utf8
+        }
+        bytes.append(UInt8(ascii: "}"))
         return bytes
     }
 
-    /// What a watch says of a commit; nil: it changed no declaration.
-    public static func line(_ commit: StoreCommit) -> [UInt8]? {
+    /// What a watch says of a commit; nil: it changed no declaration. Of a value that is none it
+    /// says that it is unreadable.
+    public static func line(_ commit: StoreCommit, codec: MeshCodec) -> [UInt8]? {
+        guard commit.touchesDeclarations else { return nil }
         var bytes = Array("{\"revision\":\(commit.revision),\"changes\":[".utf8)
         var isFirst = true
-        for change in commit.changes {
-            guard let text = String(validating: change.key.bytes, as: UTF8.self),
-                let key = MeshKey(path: text)
-            else { continue }
+        for change in commit.changes where change.isOfDeclaration {
             if !isFirst { bytes.append(UInt8(ascii: ",")) }
             isFirst = false
+            let key = quoted("\(change.key)")
             switch change {
             case .put(let entry):
-                bytes += "{\"op\":\"put\",\"key\":\(quoted(key.path)),\"declaration\":".utf8
-                bytes += entry.value
-                bytes.append(UInt8(ascii: "}"))
-            case .delete: bytes += "{\"op\":\"delete\",\"key\":\(quoted(key.path))}".utf8
+                // What was declared here reads back as itself.
+                if let declaration = try? codec.declaration(entry.value),
+                    StoreKey(declaration.key.path) == entry.key
+                {
+                    bytes += "{\"op\":\"put\",\"key\":\(key),\"declaration\":".utf8
+                    bytes += codec.encode(declaration)
+                    bytes.append(UInt8(ascii: "}"))
+                } else {
+                    bytes += "{\"op\":\"unreadable\",\"key\":\(key)}".utf8
+                }
+            case .delete: bytes += "{\"op\":\"delete\",\"key\":\(key)}".utf8
             }
         }
         bytes += "]}".utf8
-        return isFirst ? nil : bytes
+        return bytes
     }
 }

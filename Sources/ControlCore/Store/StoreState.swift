@@ -87,11 +87,11 @@ public struct StoreState: Sendable {
 
     /// Gives a lease its whole life again from `now`. Nothing of this is written down. A lease that
     /// has ended and is not revoked yet lives on.
-    /// - Returns: its life; nil if there is no such lease.
-    public mutating func refresh(lease: UInt64, now: Instant) -> Duration? {
-        guard let life = contents.leases[lease]?.life else { return nil }
+    /// - Returns: false if there is no such lease.
+    public mutating func refresh(lease: UInt64, now: Instant) -> Bool {
+        guard let life = contents.leases[lease]?.life else { return false }
         clock.set(lease, at: now + life)
-        return life
+        return true
     }
 
     /// What the requests come to, one after the other.

@@ -35,21 +35,15 @@ final class ControlCenter {
     /// How long after a lease could not be ended it is tried again.
     private static var patience: Duration { .seconds(1) }
 
-    /// - Throws: where the store holds something that is no declaration.
-    init(
-        _ store: any MeshStore, codec: MeshCodec, version: String
-    ) throws(ControlDamage) {
+    init(_ store: any MeshStore, codec: MeshCodec, version: String) {
         self.store = store
         self.codec = codec
-        plane = try ControlPlane(store.state, codec: codec)
+        plane = ControlPlane(store.state, codec: codec)
         told = store.state.revision
         statistics = ControlStatistics(version: version, started: Clock.wallNanoseconds())
     }
 
     var mesh: MeshState { plane.mesh }
-
-    /// What somebody has put into the store that cannot be read; the mesh is without it.
-    var damage: ControlDamage? { plane.damage }
 
     /// Changes declarations. Where others have changed something in between, the change is tried
     /// again on what there is then, conditions included.
@@ -116,7 +110,7 @@ final class ControlCenter {
         guard let lease = store.state.entry(StoreKey(key.path))?.lease, lease != 0 else {
             return false
         }
-        return store.refresh(lease: lease, now: now) != nil
+        return store.refresh(lease: lease, now: now)
     }
 
     /// Ends what was registered; nothing happens where it is no longer.

@@ -6,12 +6,16 @@ struct ControlFailure: Error {
     var status: Int
     var message: String
     var problems: [MeshBodyProblem]
-    var fields: [ServiceField] = []
+    var fields: [ServiceField]
 
-    init(_ status: Int, _ message: String, _ problems: [MeshBodyProblem] = []) {
+    init(
+        _ status: Int, _ message: String, _ problems: [MeshBodyProblem] = [],
+        fields: [ServiceField] = []
+    ) {
         self.status = status
         self.message = message
         self.problems = problems
+        self.fields = fields
     }
 
     init(_ error: MeshBodyError) {

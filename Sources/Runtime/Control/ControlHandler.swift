@@ -35,7 +35,7 @@ final class ControlHandler: ServiceHandler {
         self.dismiss = dismiss
         self.token = token
         self.trustsCertificates = trustsCertificates
-        let watches = ControlWatches(center.store)
+        let watches = ControlWatches(center.store, codec: center.codec)
         self.watches = watches
         center.afterCommit.append { watches.feed() }
     }
@@ -186,22 +186,35 @@ final class ControlHandler: ServiceHandler {
             }
             kinds = [kind]
         }
-        var namespace = ""
-        if let word = target["namespace"] {
-            guard MeshName.isLabel(word) else { throw .init(400, "'\(word)' is no namespace") }
-            namespace = word + "/"
+        if let word = target["namespace"], !MeshName.isLabel(word) {
+            throw .init(400, "'\(word)' is no namespace")
         }
-        let entries = kinds.flatMap {
-            store.state.entries(prefix: StoreKey("\($0.plural)/\(namespace)"))
+        let prefixes = kinds.map { kind in
+            StoreKey("\(kind.plural)/" + (target["namespace"].map { $0 + "/" } ?? ""))
         }
-        return ControlText.declarations(entries, revision: store.state.revision)
+        let keys = prefixes.flatMap { store.state.entries(prefix: $0) }
+            .compactMap { MeshKey($0.key) }
+        let damaged = center.plane.damaged.values.filter { damage in
+            prefixes.contains { damage.key.hasPrefix($0) }
+        }
+        let mesh = center.mesh
+        return ControlText.declarations(
+            keys.lazy.compactMap { mesh[$0] },
+            damaged: damaged.sorted { $0.key < $1.key }, revision: store.state.revision,
+            encode: codec.encode)
     }
 
     private func get(_ key: MeshKey) throws(ControlFailure) -> ServiceAnswer {
-        guard let entry = store.state.entry(StoreKey(key.path)) else {
+        let storeKey = StoreKey(key.path)
+        let revision = store.state.entry(storeKey)?.modRevision ?? 0
+        if let damage = center.plane.damaged[storeKey] {
+            // With the tag of what stands there, so that it can be mended under a condition.
+            throw .init(500, "\(damage)", fields: [tag(revision)])
+        }
+        guard let declaration = center.mesh[key] else {
             throw .init(404, "there is no \(key.title)")
         }
-        return .json(200, entry.value, fields: [tag(entry.modRevision)])
+        return .json(200, codec.encode(declaration), fields: [tag(revision)])
     }
 
     private func tag(_ revision: UInt64) -> ServiceField { ServiceField("etag", "\"\(revision)\"") }
@@ -236,6 +249,12 @@ final class ControlHandler: ServiceHandler {
         return "the store takes no changes: \(failure)"
     }
 
+    private var damage: String? {
+        let damaged = center.plane.damaged
+        guard let first = damaged.values.min(by: { $0.key < $1.key }) else { return nil }
+        return damaged.count == 1 ? "\(first)" : "\(first); and \(damaged.count - 1) more"
+    }
+
     private var facts: ControlFacts {
         let contents = store.state.contents
         let mesh = center.mesh
@@ -245,10 +264,11 @@ final class ControlHandler: ServiceHandler {
                 (.service, mesh.services.count), (.endpoint, mesh.endpoints.count),
                 (.route, mesh.routes.count), (.policy, mesh.policies.count),
                 (.authorization, mesh.authorizations.count),
-            ], watches: watches.count, keys: contents.count, bytes: contents.byteCount,
+            ], damaged: center.plane.damaged.count, watches: watches.count, keys: contents.count,
+            bytes: contents.byteCount,
             condition: "sound", isWritable: true)
         switch store.health {
-        case .sound: facts.failure = center.damage.map { "\($0)" }
+        case .sound: facts.failure = damage
         case .growing(let failure):
             facts.condition = "growing"
             facts.failure = failure

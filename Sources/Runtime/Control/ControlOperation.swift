@@ -103,7 +103,7 @@ enum ControlOperation: String, CaseIterable {
         let own =
             switch self {
             case .listDeclarations: [200]
-            case .getDeclaration: [200, 404]
+            case .getDeclaration: [200, 404, 500]
             case .putDeclaration: [200, 201, 412, 413, 422, 503, 507]
             case .deleteDeclaration: [200, 404, 412, 422, 503]
             case .apply: [200, 409, 413, 422, 503, 507]

@@ -56,7 +56,7 @@ final class ControlPushes: ControlProxies {
         var start: UInt64 = 0
         if case .compacted(let revision) = store.events(after: 0, limit: 1) { start = revision }
         guard case .commits(let commits) = store.events(after: start) else { return store.revision }
-        return commits.last { ControlText.line($0) != nil }?.revision ?? start
+        return commits.last(where: \.touchesDeclarations)?.revision ?? start
     }
 
     // MARK: Requests

@@ -52,7 +52,12 @@ extension ControlOpenAPI {
         return [
             member("Declaration", declaration),
             member(
-                "Declarations", record([("revision", integer), ("declarations", declarations)])),
+                "Declarations",
+                record(
+                    [
+                        ("revision", integer), ("declarations", declarations),
+                        ("damaged", list(record([("key", string), ("reason", string)]))),
+                    ], optional: ["damaged"])),
             member(
                 "Apply",
                 record(

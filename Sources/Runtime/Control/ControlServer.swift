@@ -1,7 +1,7 @@
 // The control plane's process: the store of a folder, and the API on a service's thread.
 
 import Base
-public import ControlCore
+import ControlCore
 public import Model
 public import Posix
 
@@ -56,7 +56,6 @@ public struct ControlDNS: Equatable, Sendable {
 public enum ControlStartError: Error, Equatable, CustomStringConvertible {
     case store(StoreFault)
     case token(ControlTokenError)
-    case damaged(ControlDamage)
     /// There can be no authority, or not the one that was handed in.
     case identity(String)
     case service(ServiceError)
@@ -65,7 +64,6 @@ public enum ControlStartError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .store(let fault): "\(fault)"
         case .token(let error): "\(error)"
-        case .damaged(let damage): "\(damage)"
         case .identity(let reason): reason
         case .service(let error): "\(error)"
         }
@@ -94,12 +92,7 @@ public final class ControlServer: Sendable {
         let store = opened.store
         let token = opened.token
         let inbox = opened.inbox
-        let center: ControlCenter
-        do throws(ControlDamage) {
-            center = try ControlCenter(store, codec: codec, version: configuration.version)
-        } catch {
-            throw .damaged(error)
-        }
+        let center = ControlCenter(store, codec: codec, version: configuration.version)
         let health = HealthLoop(random: Self.random) { center.mesh }
         center.health = health
         center.isWell = { health.isWell($0) }

@@ -47,6 +47,7 @@ struct ControlStatistics {
         for (kind, count) in facts.counts {
             value("declarations{kind=\"\(kind.rawValue)\"}", count)
         }
+        single("declarations_damaged", "gauge", facts.damaged)
         single("watches", "gauge", facts.watches)
         single("store_bytes", "gauge", facts.bytes)
         single("store_writable", "gauge", facts.isWritable ? 1 : 0)
@@ -87,6 +88,8 @@ struct ControlStatistics {
 struct ControlFacts {
     var revision: UInt64
     var counts: [(kind: MeshKind, count: Int)]
+    /// Values of the store that should be declarations and cannot be read.
+    var damaged: Int
     var watches: Int
     var keys: Int
     /// Of keys and values.

@@ -1,4 +1,5 @@
 import ControlCore
+import Model
 
 /// Those who watch, and how far each has been told. For the service's thread alone.
 ///
@@ -18,6 +19,7 @@ final class ControlWatches {
     }
 
     private let store: any MeshStore
+    private let codec: MeshCodec
     private var watchers: [ObjectIdentifier: Watcher] = [:]
     /// The last line that was made: the others want the same one.
     private var last: (revision: UInt64, line: [UInt8]?)?
@@ -28,7 +30,10 @@ final class ControlWatches {
     /// are shared between watches.
     private static var backlog: Int { StoreLimits.frameBytes + (16 << 20) }
 
-    init(_ store: any MeshStore) { self.store = store }
+    init(_ store: any MeshStore, codec: MeshCodec) {
+        self.store = store
+        self.codec = codec
+    }
 
     var count: Int { watchers.count }
 
@@ -68,7 +73,7 @@ final class ControlWatches {
 
     private func line(_ commit: StoreCommit) -> [UInt8]? {
         if let last, last.revision == commit.revision { return last.line }
-        let line = ControlText.line(commit)
+        let line = ControlText.line(commit, codec: codec)
         last = (commit.revision, line)
         return line
     }

@@ -16,8 +16,8 @@ protocol MeshStore: AnyObject {
     func commit(_ request: StoreRequest, now: Instant) throws(StoreFault) -> StoreAnswer
 
     /// Gives a lease its whole life again, by way of whomever it was granted.
-    /// - Returns: its life, zero if that is not known; nil if there is none of that number.
-    func refresh(lease: UInt64, now: Instant) -> Duration?
+    /// - Returns: false if there is none of that number.
+    func refresh(lease: UInt64, now: Instant) -> Bool
 
     /// Ends leases that were not refreshed in time, at most `limit` of them, with their keys. Where
     /// the store does that by itself, it finds none.

@@ -103,8 +103,8 @@ public final class Store<Folder: StoreFolder> {
         try commit([request], now: now)[0].get()
     }
 
-    /// Gives a lease its whole life again; nil if there is none of that number. Not written down.
-    public func refresh(lease: UInt64, now: Instant) -> Duration? {
+    /// Gives a lease its whole life again; false if there is none of that number. Not written down.
+    public func refresh(lease: UInt64, now: Instant) -> Bool {
         state.refresh(lease: lease, now: now)
     }
 

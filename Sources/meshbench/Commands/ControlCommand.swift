@@ -99,7 +99,7 @@ private func serveControl(_ arguments: Arguments) throws(CommandFailure) -> Exit
 
 private func startFailure(_ error: ControlStartError, _ data: String) -> CommandFailure {
     switch error {
-    case .store, .damaged, .identity: .failed("meshbench control: \(data): \(error)")
+    case .store, .identity: .failed("meshbench control: \(data): \(error)")
     case .service(.file): .init(code: .badScenario, message: "meshbench control: \(error)")
     case .service(.system), .token: .failed("meshbench control: \(error)")
     }

@@ -80,8 +80,15 @@ struct ControlHealth: Decodable {
 
 /// The answer to a question for declarations.
 struct ControlListing: Decodable {
+    struct Damage: Decodable {
+        var key: String
+        var reason: String
+    }
+
     var revision: UInt64
     var declarations: [ControlListed]
+    /// What the store holds and cannot be read; nil: nothing.
+    var damaged: [Damage]?
 }
 
 /// A declaration, as far as tables show it.

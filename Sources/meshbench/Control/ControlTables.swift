@@ -20,11 +20,12 @@ func columns(_ rows: [[String]]) -> String {
 }
 
 extension ControlListing {
-    /// Every declaration, in the order in which it came.
+    /// Every declaration, in the order in which it came, and what cannot be read.
     var table: String {
-        guard !declarations.isEmpty else { return "nothing is declared\n" }
+        let notes = (damaged ?? []).map { "\($0.key) cannot be read: \($0.reason)\n" }.joined()
+        guard !declarations.isEmpty else { return "nothing is declared\n" + notes }
         let rows = declarations.map { [$0.kind, $0.namespace, $0.name, $0.detail.summary] }
-        return columns([["KIND", "NAMESPACE", "NAME", "WHAT"]] + rows)
+        return columns([["KIND", "NAMESPACE", "NAME", "WHAT"]] + rows) + notes
     }
 
     /// Every service with what answers for it: healthy is what is declared to be, and no check

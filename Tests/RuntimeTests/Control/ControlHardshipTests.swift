@@ -77,4 +77,46 @@ import Testing
         _ = api.handler.turnEnds(api.clock.now)
         #expect(api.center.mesh.endpoints[endpoint] == nil)
     }
+
+    /// Of another version, or by somebody else's hand.
+    @Test func aStoreWithGarbageIsShownAndMended() throws {
+        let path = "/v1/services/default/echo"
+        let other = "/v1/services/default/other"
+        try api.putBehind(path, "{kind: service, name: echo, nonsense: 1}")
+        try api.putBehind(other, "\u{1}")
+        // The mesh is as before, and all that is answered is JSON.
+        #expect(api.center.mesh.services.count == 1 && watch.isOpen)
+        #expect(try heartbeat().status == 204)
+        struct Listing: Decodable {
+            struct Damage: Decodable, Equatable {
+                var key: String
+                var reason: String
+            }
+            struct Declaration: Decodable { var name: String }
+            var declarations: [Declaration]
+            var damaged: [Damage]?
+        }
+        let listing = try api.ask("GET", "/v1/declarations?kind=service").read(Listing.self)
+        #expect(listing.declarations.map(\.name) == ["echo"])
+        #expect(
+            listing.damaged?.map(\.key) == ["services/default/echo", "services/default/other"])
+        #expect(listing.damaged?.first?.reason.contains("nonsense") == true)
+        let rest = try api.ask("GET", "/v1/declarations?kind=route").read(Listing.self)
+        #expect(rest.damaged == nil)
+        let status = try api.ask("GET", "/v1/status").text
+        #expect(status.contains("services/default/echo cannot be read"), "\(status)")
+        #expect(status.contains("and 1 more"), "\(status)")
+        #expect(try api.ask("GET", "/metrics").text.contains("declarations_damaged 2\n"))
+        // The tag of what stands there is a condition.
+        let found = try api.ask("GET", path)
+        let tag = try #require(found["etag"])
+        #expect(found.status == 500 && found.text.contains("nonsense"), "\(found.text)")
+        let echo = "{\"kind\":\"service\",\"name\":\"echo\"}"
+        #expect(try api.ask("PUT", path, echo, ["if-match": "\"1\""]).status == 412)
+        #expect(try api.ask("PUT", path, echo, ["if-match": tag]).status == 200)
+        #expect(try api.ask("DELETE", other).status == 200)
+        #expect(try api.ask("GET", path).status == 200)
+        #expect(try api.ask("GET", other).status == 404)
+        #expect(try api.ask("GET", "/metrics").text.contains("declarations_damaged 0\n"))
+    }
 }

@@ -26,8 +26,8 @@ private final class Mesh {
 
     init(_ folder: MemoryFolder = MemoryFolder(random: SeededRandom(seed: 1))) throws {
         self.folder = folder
-        center = try ControlCenter(
-            Store(in: folder, now: .zero), codec: .json, version: "1")
+        center = ControlCenter(
+            try Store(in: folder, now: .zero), codec: .json, version: "1")
         pushes = ControlPushes(center, clock: { [clock] in clock.now })
         pushes.trust("PEM\n")
     }
@@ -203,7 +203,7 @@ private func endpoint(
         let first = try #require(try watch.pushes().first)
         #expect(
             first.puts == [endpoint("b-1", of: "b", port: 1), service("a"), service("b")])
-        #expect(mesh.center.damage != nil)
+        #expect(mesh.center.plane.damaged.count == 2)
         try mesh.apply(endpoint("b-2", of: "b", port: 2))
         #expect(try watch.pushes().map(\.puts) == [[endpoint("b-2", of: "b", port: 2)]])
     }

@@ -36,7 +36,7 @@ private final class Plane {
         store = try EtcdStore(
             link, writer: EtcdWriter(id: "plane\(id)", nonce: nonce), limits: limits,
             patience: .seconds(1000))
-        center = try ControlCenter(store, codec: .json, version: "1")
+        center = ControlCenter(store, codec: .json, version: "1")
     }
 
     func watch() {
@@ -227,7 +227,7 @@ private struct EtcdRun {
             }
             plane.watch()
             guard truth == plane.seen else { throw Mismatch("plane \(plane.id) is behind") }
-            let mesh = try ControlPlane(plane.store.state, codec: .json).mesh
+            let mesh = ControlPlane(plane.store.state, codec: .json).mesh
             guard plane.center.mesh == mesh else { throw Mismatch("plane \(plane.id): its mesh") }
             guard mesh.check() == [] else { throw Mismatch("the mesh is not whole") }
             guard plane.store.health == .sound else { throw Mismatch("\(plane.store.health)") }

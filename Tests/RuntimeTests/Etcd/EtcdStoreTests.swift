@@ -128,14 +128,14 @@ import Testing
         #expect(isKnown && value(one, "kept") == "x")
         // One that has ended is known as such, though nobody has asked for it.
         #expect(one.state.life(ofLease: left) == nil && two.state.life(ofLease: left) == nil)
-        #expect(one.refresh(lease: left, now: .zero) == nil)
+        #expect(!one.refresh(lease: left, now: .zero))
         #expect(
             try one.commit(put("late", "x", at: 0, lease: left), now: .zero)
                 == .refused(.noSuchLease(left)))
         guard case .committed = try one.commit(.revoke(lease: kept), now: .zero) else {
             throw WireFailure.unexpected("not revoked")
         }
-        #expect(value(one, "kept") == nil && one.refresh(lease: kept, now: .zero) == nil)
+        #expect(value(one, "kept") == nil && !one.refresh(lease: kept, now: .zero))
     }
 
     @Test func whatIsLargeAndWhatIsTooLarge() throws {

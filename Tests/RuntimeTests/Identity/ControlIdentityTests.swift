@@ -352,7 +352,7 @@ import Testing
     @Test func anotherStartFindsTheSameAuthority() throws {
         let issued = try api.joined()
         let again = ControlIdentity(
-            try ControlCenter(api.store, codec: .json, version: "1"),
+            ControlCenter(api.store, codec: .json, version: "1"),
             IdentityConfiguration(life: .seconds(50)),
             clock: { [clock = api.clock] in
                 clock.nanoseconds

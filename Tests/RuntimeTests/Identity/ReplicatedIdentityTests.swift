@@ -20,7 +20,7 @@ private final class Replica {
         link.isFaulty = false
         let store = try EtcdStore(
             link, writer: EtcdWriter(id: name, nonce: seed), patience: .seconds(1000))
-        center = try ControlCenter(store, codec: .json, version: "1")
+        center = ControlCenter(store, codec: .json, version: "1")
         identity = ControlIdentity(
             center, IdentityConfiguration(life: .seconds(10_000)), clock: { clock.nanoseconds })
     }

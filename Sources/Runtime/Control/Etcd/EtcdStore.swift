@@ -4,9 +4,10 @@
 // the copy has it as well, so that who changes something reads it afterwards. The service's thread
 // waits for each commit, and everybody with it: for `patience` and `copyPatience` together at the
 // most, which is less than proxies take for the silence of one that has died (1.5 s); for what is
-// large, longer. After one that has failed no other waits for four times as long, nor before etcd
-// has been heard of again: so an etcd that does not answer, or only those who read, takes a fifth
-// of the time at most, and reads go on.
+// large, longer. Whoever commits twice waits twice, and a change that others come before is tried
+// for another second (`ControlCenter`). After one that has failed no other waits for four times as
+// long, nor before etcd has been heard of again: so an etcd that does not answer, or only those who
+// read, or whose watch lags, takes a fifth of the time at most, and reads go on.
 
 import Base
 import ControlCore
@@ -107,6 +108,8 @@ final class EtcdStore: MeshStore {
     // MARK: Commits
 
     func commit(_ request: StoreRequest, now: Instant) throws(StoreFault) -> StoreAnswer {
+        // Whether etcd can be asked or not: it ends by itself where nobody refreshes it any more.
+        defer { if case .revoke(let lease) = request { state.forget(lease: lease) } }
         advance()
         if let suspension { throw .unreachable(suspension) }
         switch request {
@@ -124,8 +127,6 @@ final class EtcdStore: MeshStore {
         case .revoke(let lease):
             let hadKeys = state.holdsKeys(lease: lease)
             let deadline = link.now + Self.patience + Self.copyPatience
-            // If etcd cannot be asked, it ends by itself: nobody refreshes it any more.
-            defer { state.forget(lease: lease) }
             let answer = try ask({ .revoke(lease: lease) }, lease: lease) {
                 answer throws(EtcdFault) in .committed(revision: try answer.revision())
             }
@@ -147,7 +148,8 @@ final class EtcdStore: MeshStore {
         }.first
         let size = StoreLog.byteCount(.transaction(transaction))
         let allowance = Self.sizePatience * Int64(size >> 20)
-        let deadline = link.now + Self.patience + Self.copyPatience + allowance
+        let began = link.now
+        let deadline = began + Self.patience + Self.copyPatience + allowance
         let answer = try ask(
             { .transaction(transaction, by: self.writer) }, lease: lease ?? 0,
             patience: Self.patience + allowance
@@ -176,7 +178,9 @@ final class EtcdStore: MeshStore {
                     ? state.revision >= revision
                     : (state.entry(key)?.modRevision ?? 0) != believed
             }
-            guard isKnown else { throw .unreachable("the watch of etcd lags behind") }
+            guard isKnown else {
+                throw give(up: "the watch of etcd lags behind", since: began, isOpen: false)
+            }
         default: break
         }
         return answer
@@ -232,10 +236,10 @@ final class EtcdStore: MeshStore {
 
     // MARK: Leases
 
-    func refresh(lease: UInt64, now: Instant) -> Duration? {
-        guard let life = state.life(ofLease: lease) else { return nil }
+    func refresh(lease: UInt64, now: Instant) -> Bool {
+        guard state.life(ofLease: lease) != nil else { return false }
         link.keepAlive(lease)
-        return life
+        return true
     }
 
     /// Etcd ends them by itself.
