@@ -31,15 +31,49 @@ indirect enum JSON: Equatable, Sendable {
     }
 
     /// The one text of the value: keys in the order of their bytes, nothing between.
-    var canonical: String {
+    var canonical: [UInt8] {
+        var bytes: [UInt8] = []
+        writeCanonical(to: &bytes)
+        return bytes
+    }
+
+    private func writeCanonical(to bytes: inout [UInt8]) {
         switch self {
-        case .array(let items): return "[\(items.map(\.canonical).joined(separator: ","))]"
+        case .string(let text): Self.write(quoted: text, to: &bytes)
+        case .integer, .boolean: bytes += text.utf8
+        case .array(let items):
+            bytes.append(UInt8(ascii: "["))
+            for (index, item) in items.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                item.writeCanonical(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "]"))
         case .object(let members):
             let sorted = members.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-            let texts = sorted.map { "\(Self.quote($0.name)):\($0.value.canonical)" }
-            return "{\(texts.joined(separator: ","))}"
-        default: return text
+            bytes.append(UInt8(ascii: "{"))
+            for (index, member) in sorted.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                Self.write(quoted: member.name, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                member.value.writeCanonical(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
         }
+    }
+
+    private static func write(quoted text: String, to bytes: inout [UInt8]) {
+        // Nearly all are plain: names, addresses, words.
+        let isPlain = text.utf8.allSatisfy { byte in
+            (0x20...0x7E).contains(byte) && byte != UInt8(ascii: "\"")
+                && byte != UInt8(ascii: "\\")
+        }
+        guard isPlain else {
+            bytes += quote(text).utf8
+            return
+        }
+        bytes.append(UInt8(ascii: "\""))
+        bytes += text.utf8
+        bytes.append(UInt8(ascii: "\""))
     }
 
     /// Over several lines, two spaces for each level; what fits on a line stays on it.

@@ -7,7 +7,7 @@ public import Model
 extension MeshCodec {
     /// The canonical JSON of declarations; reads whatever files may say.
     public static let json = MeshCodec(
-        encode: { Array($0.json.utf8) },
+        encode: { $0.canonical },
         declaration: { bytes throws(MeshBodyError) in
             var reading = MeshBodyReading()
             let declaration = reading.declaration(try MeshBodyReading.document(bytes), at: [])

@@ -7,7 +7,10 @@ public import Model
 extension MeshDeclaration {
     /// The declaration on one line, keys in the order of their bytes and nothing between: the same
     /// bytes for equal values. `init(text:file:)` reads it back.
-    public var json: String { tree.canonical }
+    public var json: String { String(decoding: canonical, as: UTF8.self) }
+
+    /// The same as UTF-8.
+    var canonical: [UInt8] { tree.canonical }
 
     /// The same over several lines, for people; a file of declarations may hold it as it is.
     public var text: String { tree.document() + "\n" }
