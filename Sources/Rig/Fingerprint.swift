@@ -149,12 +149,14 @@ private func hasChanges(_ repository: String) -> Bool {
         ], output: .pipe, errorLog: "/dev/null")
     guard let git = try? Process(command) else { return false }
     let deadline = Clock.now() + .seconds(5)
-    while git.outputDescriptor >= 0, Clock.now() < deadline {
+    while true {
         // One line is enough to know; git is ended where it has more to say.
         if let line = try? git.nextLine() { return !line.isEmpty }
-        _ = waitReadable([git.outputDescriptor], for: deadline - Clock.now())
+        let left = deadline - Clock.now()
+        // Nothing more comes from a descriptor that is closed: waiting for it would take all of it.
+        guard git.outputDescriptor >= 0, left > .zero else { return false }
+        _ = waitReadable([git.outputDescriptor], for: left)
     }
-    return false
 }
 
 /// The commit that is checked out in the repository around `path`, without asking git, and where
