@@ -31,6 +31,14 @@ final class Role {
         }
     }
 
+    /// Whether it has joined the arm's mesh by itself.
+    var hasJoined: Bool {
+        switch node.kind {
+        case .joined, .agent: true
+        case .application, .control, .envoy, .command, .proxy, .generator: false
+        }
+    }
+
     /// - Throws: `.died` if the process has ended: nobody has asked it to.
     func checkAlive() throws(RigError) {
         if isDown { return }

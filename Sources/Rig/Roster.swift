@@ -2,6 +2,7 @@
 
 import Base
 import FoundationEssentials
+import Glibc
 import Model
 import Posix
 import Scenario
@@ -49,7 +50,12 @@ final class Roster {
     /// Ends all processes, those that call before those that are called. The user's second wish to
     /// stop cuts the waiting short.
     func stop() {
-        for role in roles.reversed() { role.process.askToEnd() }
+        for role in roles.reversed() {
+            role.process.askToEnd()
+            // Who has joined goes on for a second after the first signal, for its clients to hear
+            // that it leaves: here they leave too.
+            if role.hasJoined { role.process.send(SIGINT) }
+        }
         let deadline = Clock.now() + Self.grace
         for role in roles.reversed() {
             while role.process.poll() == nil, !place.interrupts.isAborting {

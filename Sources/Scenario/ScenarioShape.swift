@@ -186,7 +186,12 @@ extension Shape where Whole == ValidityLimits {
                     about: "the most of one core that the generator's busiest thread may use"),
                 .init(
                     "max_machine_cpu", \.maxMachineCPU, .percent, standard: "95%",
-                    about: "the most of the usable cores that may be busy"),
+                    about:
+                        """
+                        the most of the usable cores that may be busy; with 100% an arm does not \
+                        wait, for two seconds at most, until the machine is quiet
+                        """
+                ),
                 .init(
                     "max_steal", \.maxSteal, .percent, standard: "2%",
                     about:
