@@ -240,8 +240,7 @@ import Testing
         proxy.process.send(signal)
         // Who has connected and said nothing is let go; then nobody else gets in.
         #expect(idle.endsWithoutMore())
-        let deadline = Clock.now() + RawConnection.patience
-        while (try? proxy.connect()) != nil { try #require(Clock.now() < deadline) }
+        try proxy.waitUntilClosed()
         #expect(try proxy.admin("/ready").status == 503)
         #expect(proxy.process.poll() == nil)
 

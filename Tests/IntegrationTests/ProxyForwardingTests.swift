@@ -152,24 +152,44 @@ import Testing
         #expect(try second.readToEnd() == Array("later".utf8))
     }
 
-    @Test func anOpenTunnelLivesUntilTheDrainIsOver() throws {
+    /// A proxy with a tunnel that answers each byte with the same.
+    private static func echoing(
+        drain: String
+    ) throws -> (server: TestServer, proxy: RunningProxy, client: RawConnection) {
         let server = try TestServer { call throws(WireFailure) in
             while true { try call.connection.send(try call.connection.read(1)) }
         }
-        let proxy = try Self.proxy(to: server.address, "timeouts: {drain: 1s}")
+        let proxy = try proxy(to: server.address, "timeouts: {drain: \(drain)}")
         let client = try proxy.connect()
         try client.send("a")
         #expect(try client.read(1) == Array("a".utf8))
+        return (server, proxy, client)
+    }
+
+    @Test func anOpenTunnelLivesOnInADrain() throws {
+        let (server, proxy, client) = try Self.echoing(drain: "600s")
         proxy.process.send(SIGTERM)
-        // The listener is closed, the tunnel goes on. Whoever is let in at the last moment has a
-        // line too: all are read, as only so many wait for a reader.
-        while (try? proxy.connect()) != nil { while try proxy.process.nextLine() != nil {} }
+        try proxy.waitUntilClosed()
         try client.send("b")
         #expect(try client.read(1) == Array("b".utf8))
-        #expect(client.endsWithoutMore())
-        // It throws where this line never comes.
-        while try proxy.nextLogLine().details != "drain_timeout" {}
+        // It is what the drain waits for.
+        client.endSending()
+        #expect(try client.readToEnd().isEmpty)
+        // Whoever was let in at the last moment has a line too.
+        var line = try proxy.nextLogLine()
+        while line.requestBytes != 2 { line = try proxy.nextLogLine() }
+        #expect(line.details.isEmpty && line.responseBytes == 2)
         #expect(proxy.waitForEnd() == .exited(0))
+        _ = server
+    }
+
+    @Test func theEndOfADrainEndsAnOpenTunnel() throws {
+        let (server, proxy, client) = try Self.echoing(drain: "100ms")
+        proxy.process.send(SIGTERM)
+        #expect(client.endsWithoutMore())
+        #expect(try proxy.nextLogLine().details == "drain_timeout")
+        #expect(proxy.waitForEnd() == .exited(0))
+        _ = server
     }
 
     @Test func resetsPassBothWays() throws {
