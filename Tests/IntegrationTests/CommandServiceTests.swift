@@ -37,7 +37,7 @@ import Testing
     @Test func itsWorkersAreMeteredAndEndWithTheRun() throws {
         let marker = self.marker()
         #expect(
-            try end(of: try start(command(marker, server), ["--rounds", "1"])) == .exited(0),
+            try end(of: try start(command(marker, server), RigScenario.oneTurn)) == .exited(0),
             "\(text("stderr"))")
         let front = try result().phases.first?.processes.first { $0.name == "front/0" }
         #expect((front?.userNs ?? 0) + (front?.systemNs ?? 0) > 0)
@@ -50,7 +50,8 @@ import Testing
         let file = scratch.path("scenario.yaml")
         try Data(RigScenario.command(server).utf8).write(to: URL(filePath: file))
         let line =
-            "trap '' CHLD; exec \(program) run \(file) --rounds 1 --out \(scratch.path("out"))"
+            "trap '' CHLD; exec \(program) run \(file) --rounds 1 --set 'arms=[mesh]' "
+            + "--out \(scratch.path("out"))"
         let process = try Process(
             ProcessCommand(
                 name: "run", program: "sh", arguments: ["-c", line],
@@ -77,9 +78,9 @@ import Testing
 
     @Test func oneThatIsNeverReadyLeavesNothing() throws {
         let marker = self.marker()
-        let process = try start(command(marker, "sleep \(marker)", readyWithin: "2s"))
+        let process = try start(command(marker, "sleep \(marker)", readyWithin: "1s"))
         #expect(try end(of: process) == .exited(1))
-        #expect(text("stderr").contains("was not ready within 2"), "\(text("stderr"))")
+        #expect(text("stderr").contains("was not ready within 1"), "\(text("stderr"))")
         expectNothingLeftAtOnce(marker)
     }
 
@@ -91,8 +92,7 @@ import Testing
             trap '' TERM; \(RigScenario.orphans(marker)) & \
             \(program) app --listen 127.0.0.1:{port}; sleep \(marker)
             """
-        let process = try start(
-            RigScenario.command(script), ["--rounds", "1"])
+        let process = try start(RigScenario.command(script), RigScenario.oneTurn)
         #expect(try end(of: process) == .exited(0), "\(text("stderr"))")
         expectNothingLeftAtOnce(marker)
     }
@@ -112,8 +112,8 @@ import Testing
     @Test func oneThatDiesFailsTheRun() throws {
         let marker = self.marker()
         let scenario = command(
-            marker, "(sleep 4; kill $$) & exec \(program) app --listen 127.0.0.1:{port}"
-        ).replacing("for: 1s", with: "for: 60s")
+            marker, "(sleep 1; kill $$) & exec \(program) app --listen 127.0.0.1:{port}"
+        ).replacing("for: 400ms", with: "for: 60s")
         #expect(try end(of: try start(scenario)) == .exited(1), "\(text("stderr"))")
         #expect(text("stderr").contains("front/0"), "\(text("stderr"))")
         #expect(!text("stdout").contains("PASS"))
@@ -125,7 +125,7 @@ import Testing
         let count = scratch.path("count")
         let script = """
             echo x >> \(count); if [ $(wc -l < \(count)) -ge 3 ]; then \
-            (sleep 1; kill $$) & fi; exec \(program) app --listen 127.0.0.1:{port}
+            (sleep 0.3; kill $$) & fi; exec \(program) app --listen 127.0.0.1:{port}
             """
         // Undecided for want of samples, so that the run goes on after the first round.
         let scenario = RigScenario.command(script).replacing(
@@ -145,7 +145,9 @@ import Testing
 
     @Test func nothingOutlivesARigThatIsKilled() throws {
         let marker = self.marker()
-        let process = try start(command(marker, server))
+        // The one turn goes on for as long as anybody looks.
+        let process = try start(
+            command(marker, server), ["--set", "arms=[mesh]", "--set", "phases.base.for=60s"])
         try awaitProgress("mesh  base", of: process)
         // The keeper's and the shell's command lines name them too.
         let orphans = processes(naming: "sleep \(marker)").filter { !$0.contains("sh -c") }

@@ -19,12 +19,12 @@ enum RigScenario {
           - {name: front, calls: [back], respond: {size: 1KiB}}
           - {name: back, replicas: 2, respond: {size: 100B, delay: 1ms}}
         load:
-          - {name: main, to: front, rate: 100/s, arrivals: poisson, connections: 4, timeout: 3s}
+          - {name: main, to: front, rate: 200/s, arrivals: poisson, connections: 4, timeout: 3s}
         arms: [direct, mesh]
         rounds: {min: 2, max: 2}
         phases:
-          - {name: warm, for: 200ms, measure: false}
-          - {name: base, for: 1s}
+          - {name: warm, for: 100ms, measure: false}
+          - {name: base, for: 400ms}
         expect:
           - share(outcome = ok) >= 99% on mesh
           - p50(response) < 3s during base
@@ -36,6 +36,9 @@ enum RigScenario {
           min_tail_samples: 10
 
         """
+
+    /// Flags for one turn, where one shows it.
+    static let oneTurn = ["--rounds", "1", "--set", "arms=[mesh]"]
 
     /// Rounds that nobody waits for the end of.
     static let endless = tiny.replacing("{min: 2, max: 2}", with: "{min: 500, max: 500}")

@@ -78,7 +78,7 @@ import Testing
 
     /// Two proxies with files know each other by certificates, and no key is left behind.
     @Test func certificatesGoWithTheRun() throws {
-        let filed = ["--rounds", "1", "--set", "mesh.control=false"]
+        let filed = RigScenario.oneTurn + ["--set", "mesh.control=false"]
         #expect(try end(of: try start(RigScenario.tiny, filed)) == .exited(0))
         let folder = try #require(self.folder())
         let client = try String(
@@ -111,12 +111,13 @@ import Testing
     @Test(arguments: [
         ("p50(response) < 3s during base", "p50(response) < 1us during base", Int32(99)),
         ("max_lag_p99: 60s", "max_lag_p99: 1ns", 4),
-        ("rate: 100/s", "rat: 100/s", 65),
+        ("rate: 200/s", "rat: 200/s", 65),
     ])
     func exitCodes(words: String, other: String, code: Int32) throws {
-        let scenario = RigScenario.tiny.replacing(words, with: other).replacing(
-            "min: 2", with: "min: 1")
-        #expect(try end(of: try start(scenario)) == .exited(code), "\(text("stderr"))")
+        let scenario = RigScenario.tiny.replacing(words, with: other)
+        #expect(
+            try end(of: try start(scenario, RigScenario.oneTurn)) == .exited(code),
+            "\(text("stderr"))")
         if code != 65 { #expect(try result().exit.code == code) }
     }
 
@@ -139,7 +140,8 @@ import Testing
         let result = try self.result()
         #expect(result.partial)
         #expect(result.exit.code == 130)
-        #expect(result.rounds.count == 2, "one whole round of two arms")
+        // One round, or more on a machine that is slow to read that the second has begun.
+        #expect(!result.rounds.isEmpty && result.rounds.count.isMultiple(of: 2), "two arms each")
         expectNothingLeft(scratch.root)
     }
 

@@ -3,6 +3,23 @@ import FoundationEssentials
 import Glibc
 public import Posix
 
+/// What a control plane lists of a proxy.
+public struct ListedProxy: Decodable {
+    /// What the proxy would not take.
+    public struct Refused: Decodable {
+        public var version: UInt64
+        public var error: String
+    }
+
+    public var proxy: String
+    public var service: String
+    public var dataplane: String?
+    public var sent: UInt64
+    public var acknowledged: UInt64
+    public var refused: Refused?
+    public var refusals: Int
+}
+
 /// `meshbench control` as a child process of a test. Ended when let go.
 public final class RunningControl {
     public let process: Process
@@ -73,5 +90,14 @@ public final class RunningControl {
         let connection = try RawConnection(to: address)
         try connection.send(request(method, target, body))
         return try connection.readAnswer()
+    }
+
+    /// What it lists of the proxies that watch it.
+    public func proxyList() throws -> [ListedProxy] {
+        struct Answer: Decodable {
+            var proxies: [ListedProxy]
+        }
+        let text = try ask("GET", "/v1/proxies").text
+        return try JSONDecoder().decode(Answer.self, from: Data(text.utf8)).proxies
     }
 }

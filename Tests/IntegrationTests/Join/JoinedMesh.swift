@@ -72,21 +72,12 @@ final class JoinedMesh {
 
     /// Waits until these proxies hold what the mesh is now, and have said so.
     func wait(forAllOf names: [String]) throws {
-        struct Proxies: Decodable {
-            struct Proxy: Decodable {
-                var proxy: String
-                var sent: UInt64
-                var acknowledged: UInt64
-            }
-            var proxies: [Proxy]
-        }
         try waitUntil { () throws -> (Bool, String) in
-            let said = try control.ask("GET", "/v1/proxies").text
-            let all = try JSONDecoder().decode(Proxies.self, from: Data(said.utf8)).proxies
+            let all = try control.proxyList()
             let isThere = names.allSatisfy { name in
                 all.contains { $0.proxy == name && $0.sent > 0 && $0.acknowledged == $0.sent }
             }
-            return (isThere, said)
+            return (isThere, "\(all)")
         }
     }
 }

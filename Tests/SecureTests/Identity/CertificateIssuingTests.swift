@@ -22,6 +22,31 @@ import Testing
             validity: Authority.aDay, serial: Self.serial)
     }
 
+    /// An intermediate of `openssl`, below a root whose key is made as said.
+    /// - Parameters:
+    ///   - root: its basic constraints.
+    ///   - middle: the intermediate's, and further extensions, as `printf` takes them.
+    private func handedIn(
+        rootKey: String, root: String, middle: String
+    ) throws -> CertificateAuthority {
+        let made = try bench.sh(
+            """
+            set -e
+            openssl req -x509 -newkey \(rootKey) -nodes -days 30 -subj /CN=root \
+              -keyout root.key -out root.pem -addext basicConstraints=critical,\(root)
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=middle \
+              -keyout middle.key -out middle.csr
+            printf 'basicConstraints=critical,\(middle)\\n' > ext
+            openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days 20 \
+              -extfile ext -out middle.pem -set_serial 7
+            cat middle.pem root.pem > chain.pem
+            """)
+        try #require(made.last == "ok", "\(made)")
+        return try CertificateAuthority(
+            TLSIdentity(
+                certificate: try bench.read("chain.pem"), key: try bench.read("middle.key")))
+    }
+
     @Test func aCertificateForARequest() throws {
         let made = try CertificateRequest.make(commonName: "somebody else")
         let root = try Authority()
@@ -104,23 +129,8 @@ import Testing
             ("CA:TRUE", "CA:TRUE\\nextendedKeyUsage=clientAuth", "purpose"),
         ] as [(String, String, String?)])
     func proofs(root: String, middle: String, reason: String?) throws {
-        let made = try bench.sh(
-            """
-            set -e
-            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
-              -subj /CN=root -keyout root.key -out root.pem \
-              -addext basicConstraints=critical,\(root)
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=middle \
-              -keyout middle.key -out middle.csr
-            printf 'basicConstraints=critical,\(middle)\\n' > ext
-            openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days 20 \
-              -extfile ext -out middle.pem -set_serial 7
-            cat middle.pem root.pem > chain.pem
-            """)
-        try #require(made.last == "ok", "\(made)")
-        let authority = try CertificateAuthority(
-            TLSIdentity(
-                certificate: try bench.read("chain.pem"), key: try bench.read("middle.key")))
+        let authority = try handedIn(
+            rootKey: "ec -pkeyopt ec_paramgen_curve:P-256", root: root, middle: middle)
         let failure = proof(authority)
         #expect(failure.map { "\($0)" }?.contains(reason ?? "") == reason.map { _ in true })
     }
@@ -147,23 +157,9 @@ import Testing
 
     /// Root and intermediate are of `openssl`, with a key of RSA.
     @Test func anIntermediateThatIsHandedIn() throws {
-        let made = try bench.sh(
-            """
-            set -e
-            openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=root \
-              -keyout root.key -out root.pem -addext basicConstraints=critical,CA:TRUE
-            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=middle \
-              -keyout middle.key -out middle.csr
-            printf 'basicConstraints=critical,CA:TRUE,pathlen:0\\n\
-            keyUsage=critical,keyCertSign\\nsubjectKeyIdentifier=hash\\n' > ext
-            openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days 20 \
-              -extfile ext -out middle.pem -set_serial 7
-            cat middle.pem root.pem > chain.pem
-            """)
-        try #require(made.last == "ok", "\(made)")
-        let authority = try CertificateAuthority(
-            TLSIdentity(
-                certificate: try bench.read("chain.pem"), key: try bench.read("middle.key")))
+        let authority = try handedIn(
+            rootKey: "rsa:2048", root: "CA:TRUE",
+            middle: "CA:TRUE,pathlen:0\\nkeyUsage=critical,keyCertSign\\nsubjectKeyIdentifier=hash")
         let facts = try CertificateFacts.all(authority.intermediates)
         #expect(facts.map(\.names.subject) == ["/CN=middle"])
         try bench.write(try leaf(authority), "leaf.pem")
