@@ -4,16 +4,24 @@
 /// One text file of the tree.
 struct SourceText {
     /// From the root of the tree, with `/`.
-    var path: String
-    var text: String
+    let path: String
+    let text: String
+    /// Of Swift, the text with comments and string contents replaced by spaces: as many bytes, the
+    /// same lines.
+    let code: String
+
+    init(path: String, text: String) {
+        self.path = path
+        self.text = text
+        guard path.hasSuffix(".swift") else {
+            code = text
+            return
+        }
+        var blanker = Blanker(source: Array(text.utf8))
+        code = blanker.run()
+    }
 
     var lines: [Substring] { text.split(separator: "\n", omittingEmptySubsequences: false) }
-
-    /// The text with comments and string contents replaced by spaces: same length, same lines.
-    var code: String {
-        var blanker = Blanker(source: Array(text.unicodeScalars))
-        return blanker.run()
-    }
 
     /// `Sources/<module>/…` or `Tests/<module>/…`.
     var module: String? {
@@ -37,26 +45,24 @@ struct Violation: Equatable, CustomStringConvertible {
 /// one and several lines, raw strings and interpolation; not regex literals, which this tree does
 /// not use.
 private struct Blanker {
-    let source: [Unicode.Scalar]
-    var output: [Unicode.Scalar]
+    let source: [UInt8]
+    var output: [UInt8]
     var position = 0
 
-    init(source: [Unicode.Scalar]) {
+    init(source: [UInt8]) {
         self.source = source
         output = source
     }
 
     mutating func run() -> String {
         skipCode(untilParenthesis: false)
-        var text = String.UnicodeScalarView()
-        text.append(contentsOf: output)
-        return String(text)
+        return String(decoding: output, as: UTF8.self)
     }
 
     private func peek(_ expected: String, at offset: Int = 0) -> Bool {
         var index = position + offset
-        for scalar in expected.unicodeScalars {
-            guard index < source.count, source[index] == scalar else { return false }
+        for byte in expected.utf8 {
+            guard index < source.count, source[index] == byte else { return false }
             index += 1
         }
         return true
@@ -64,7 +70,7 @@ private struct Blanker {
 
     private mutating func blank(_ count: Int) {
         for _ in 0..<count where position < source.count {
-            if source[position] != "\n" { output[position] = " " }
+            if source[position] != UInt8(ascii: "\n") { output[position] = UInt8(ascii: " ") }
             position += 1
         }
     }
@@ -73,14 +79,14 @@ private struct Blanker {
         var depth = 0
         while position < source.count {
             if peek("//") {
-                while position < source.count, source[position] != "\n" { blank(1) }
+                while position < source.count, source[position] != UInt8(ascii: "\n") { blank(1) }
             } else if peek("/*") {
                 skipBlockComment()
             } else if let hashes = stringOpening() {
                 skipString(hashes: hashes)
             } else {
-                if source[position] == "(" { depth += 1 }
-                if source[position] == ")" {
+                if source[position] == UInt8(ascii: "(") { depth += 1 }
+                if source[position] == UInt8(ascii: ")") {
                     if untilParenthesis, depth == 0 { return }
                     depth -= 1
                 }
@@ -127,7 +133,7 @@ private struct Blanker {
                 position += 1
             } else if peek("\\" + fence) {
                 blank(2 + hashes)
-            } else if quotes.count == 1, source[position] == "\n" {
+            } else if quotes.count == 1, source[position] == UInt8(ascii: "\n") {
                 return
             } else {
                 blank(1)

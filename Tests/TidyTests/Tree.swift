@@ -10,9 +10,12 @@ struct Tree {
 
     static let root = String(#filePath.dropLast("/Tests/TidyTests/Tree.swift".count))
 
+    /// The tree as it was when it was first asked for: all tests look at the same.
+    static let current = Result { try load() }
+
     /// Files that a person edits: not what a build or a run made, nor fixtures, which are as they
     /// are.
-    static func load() throws -> Tree {
+    private static func load() throws -> Tree {
         let kinds = [
             ".swift", ".md", ".c", ".h", ".yaml", ".yml", ".sh", ".py", ".proto", ".modulemap",
             ".txt",

@@ -5,7 +5,7 @@ import Testing
 @Suite struct TreeTests {
     let tree: Tree
 
-    init() throws { tree = try Tree.load() }
+    init() throws { tree = try Tree.current.get() }
 
     private func expectNone(_ violations: [Violation]) {
         #expect(

@@ -114,7 +114,7 @@ public enum ReferenceParser {
     }
 
     /// Where `pattern` first stands at or after `start`.
-    static func find(_ pattern: [UInt8], in bytes: [UInt8], from start: Int) -> Int? {
+    public static func find(_ pattern: [UInt8], in bytes: [UInt8], from start: Int) -> Int? {
         guard bytes.count - start >= pattern.count else { return nil }
         for i in start...bytes.count - pattern.count where bytes[i] == pattern[0] {
             if Array(bytes[i..<i + pattern.count]) == pattern { return i }
