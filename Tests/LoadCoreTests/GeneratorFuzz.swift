@@ -126,7 +126,7 @@ private func hostileServer(_ seed: UInt64) -> ServerModel {
 @Suite struct GeneratorFuzz {
     @Test("Nothing is lost against a hostile server")
     func conservation() {
-        let budget = FuzzBudget.current(steps: 100)
+        let budget = FuzzBudget.current(steps: 50)
         for step in 0..<budget.steps { fuzzGenerator(seed: budget.seed &+ UInt64(step)) }
     }
 }

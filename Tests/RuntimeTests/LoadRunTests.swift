@@ -182,7 +182,8 @@ import Testing
         let slow = try AppServer(
             AppConfiguration(
                 listen: "127.0.0.1:0",
-                behaviour: .init(size: 1, delay: .fixed(.seconds(3600)))))
+                // Ten times the timeout. It is what the server's end waits for.
+                behaviour: .init(size: 1, delay: .fixed(.seconds(2)))))
         let open = Self.job(
             [slow.address], rate: 2000, connections: 700, timeout: .milliseconds(200))
         let timedOut = try Self.result(of: open).phases[0]

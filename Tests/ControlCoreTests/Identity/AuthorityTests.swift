@@ -208,7 +208,7 @@ private func setLife(_ authority: inout Authority, _ life: Duration, _ wall: Int
     }
 
     @Test func everybodyTrustsEverybody() throws {
-        let budget = FuzzBudget.current(seed: 1, steps: 20_000)
+        let budget = FuzzBudget.current(seed: 1, steps: 8000)
         var random = SeededRandom(seed: budget.seed)
         let (failure, ended) = try run(&random, steps: budget.steps)
         if let failure { Issue.record("\(failure)\n\(budget.rerun("AuthorityFuzz"))") }
