@@ -149,9 +149,9 @@ public final class RunningProxy {
 
     /// Waits until nobody is let in any more, and reads what the log says meanwhile.
     ///
-    /// With pauses: a drain first lets in who stands in the kernel's queue, so that whoever connects
-    /// again and again without one keeps it from its end, and makes more lines than wait for a
-    /// reader.
+    /// With pauses: a drain first lets in who stands in the kernel's queue, so that whoever
+    /// connects again and again without one keeps it from its end, and makes more lines than wait
+    /// for a reader.
     public func waitUntilClosed() throws {
         let deadline = Clock.now() + RawConnection.patience
         while (try? connect()) != nil {

@@ -56,7 +56,7 @@ private final class Mesh {
 
 /// Waits until something holds.
 private func eventually(
-    within patience: Duration = .seconds(10), _ what: String, _ holds: () throws -> Bool
+    within patience: Duration = RawConnection.patience, _ what: String, _ holds: () throws -> Bool
 ) throws {
     let deadline = Clock.now() + patience
     while try !holds() {
