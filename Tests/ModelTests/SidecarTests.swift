@@ -29,8 +29,11 @@ import Testing
     private static func facts(_ service: MeshName = web, app: String? = "127.0.0.1:8080")
         -> SidecarFacts
     {
-        SidecarFacts(
-            service: service, app: app, inbound: "127.0.0.1:0", outbound: "127.0.0.1:15001",
+        let outbound = "127.0.0.1:15001"
+        return SidecarFacts(
+            service: service,
+            app.map { .server(app: $0, inbound: "127.0.0.1:0", outbound: outbound) }
+                ?? .client(outbound: outbound),
             identity: "id", authorities: "ca", workers: 2)
     }
 
@@ -213,7 +216,7 @@ import Testing
     @Test func aGatewayGoesByDeclaredRoutes() throws {
         var facts = Self.facts(app: nil)
         let tls = ServerTLS(certificate: "edge", key: "edge")
-        facts.gateway = .init(tls: tls)
+        facts.place = .gateway(.init(tls: tls), inbound: "127.0.0.1:0")
         facts.tcp = [.init(MeshName("db", in: "shop"), address: "127.0.0.1:5432")]
         let route = MeshRoute(
             "cart", in: "shop", hosts: ["shop.example"], destinations: [.init(Self.cart)])

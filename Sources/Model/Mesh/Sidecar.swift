@@ -34,15 +34,19 @@ public struct SidecarFacts: Equatable, Sendable {
         }
     }
 
+    /// Where it stands, and where requests come to it. Port 0: any free one.
+    public enum Place: Equatable, Sendable {
+        /// Beside a process of the service that answers at `app`. Requests to it come in at
+        /// `inbound`; it sends those to others to `outbound`.
+        case server(app: String, inbound: String, outbound: String)
+        /// Beside a process of the service that only calls others.
+        case client(outbound: String)
+        /// Before the mesh. Requests from outside come in at `inbound`.
+        case gateway(Gateway, inbound: String)
+    }
+
     public var service: MeshName
-    /// Nil: the proxy stands beside a process of the service.
-    public var gateway: Gateway?
-    /// Where the service's process answers; nil: the proxy takes no requests for it.
-    public var app: String?
-    /// Where requests to the service come in, or those from outside. Port 0: any free one.
-    public var inbound: String
-    /// Where the service's process sends its requests to others. A gateway has no such process.
-    public var outbound: String
+    public var place: Place
     /// Each of a service of its own.
     public var tcp: [TCPListener]
     /// PEM files: the own certificate with its key, and whom to trust.
@@ -53,15 +57,11 @@ public struct SidecarFacts: Equatable, Sendable {
     public var workers: Int
 
     public init(
-        service: MeshName, gateway: Gateway? = nil, app: String?, inbound: String,
-        outbound: String, tcp: [TCPListener] = [], identity: String, authorities: String,
-        admin: String? = nil, accessLog: String? = nil, workers: Int = 1
+        service: MeshName, _ place: Place, tcp: [TCPListener] = [], identity: String,
+        authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1
     ) {
         self.service = service
-        self.gateway = gateway
-        self.app = app
-        self.inbound = inbound
-        self.outbound = outbound
+        self.place = place
         self.tcp = tcp
         self.identity = identity
         self.authorities = authorities
@@ -102,13 +102,11 @@ extension ProxyConfiguration {
     /// - Parameters:
     ///   - changes: services that are between two ways of being spoken to.
     ///   - mesh: what the proxy needs of it, or all of it.
-    /// - Precondition: a gateway has no app.
     /// - Throws: where the mesh says nothing that could be served.
     public init(
         sidecar facts: SidecarFacts, in mesh: MeshState,
         changes: [MeshName: MeshModeChange] = [:]
     ) throws(SidecarError) {
-        precondition(facts.gateway == nil || facts.app == nil, "an app behind a gateway")
         guard let own = mesh.services[facts.service] else { throw .noService(facts.service) }
         // A service of bytes has neither host nor path to be told by.
         let services = mesh.services.values
@@ -119,29 +117,38 @@ extension ProxyConfiguration {
             clusters.append(
                 try Self.cluster(service, facts, in: mesh, changes[service.meshName]))
         }
-        if let gateway = facts.gateway {
-            listeners.append(Self.entrance(gateway, facts, in: mesh))
-        }
-        if let app = facts.app {
-            listeners.append(Self.inbound(own, facts, in: mesh, changes[own.meshName]))
+        // What goes by the names of services: the own process may ask any of them.
+        var named = services
+        // Bytes from outside come in as requests do; those of the own process are its own.
+        var entrance: Listener?
+        switch facts.place {
+        case .server(let app, let inbound, let outbound):
+            listeners = [
+                Self.inbound(own, inbound, facts, in: mesh, changes[own.meshName]),
+                Listener(name: Self.outboundName, address: outbound),
+            ]
             // How long a request may take is for its client's proxy to say.
             clusters.append(
                 Cluster(
                     name: Self.appName, endpoints: [Endpoint(app)], speech: own.clusterSpeech,
                     requestTimeout: .zero))
+        case .client(let outbound):
+            listeners = [Listener(name: Self.outboundName, address: outbound)]
+        case .gateway(let gateway, let inbound):
+            named = []
+            // Those outside have no identity of the mesh.
+            let outside = Listener(
+                name: Self.inboundName, address: inbound, tls: gateway.tls,
+                authorization: Self.authorization(of: facts.service, in: mesh))
+            entrance = outside
+            listeners = [outside]
         }
-        if facts.gateway == nil {
-            listeners.append(Listener(name: Self.outboundName, address: facts.outbound))
-        }
-        // Bytes from outside come in as requests do; those of the own process are its own.
-        let outside =
-            facts.gateway == nil ? nil : Self.authorization(of: facts.service, in: mesh)
         for entry in facts.tcp {
             let name = entry.service
             listeners.append(
                 Listener(
                     name: name.text, address: entry.address, speech: .tcp, cluster: name.text,
-                    tls: facts.gateway?.tls, authorization: outside))
+                    tls: entrance?.tls, authorization: entrance?.authorization))
             // Its listener is there from the start, whatever is declared by then.
             guard let service = mesh.services[name] else {
                 clusters.append(Cluster(name: name.text, endpoints: []))
@@ -152,34 +159,25 @@ extension ProxyConfiguration {
         }
         self.init(
             listeners: listeners,
-            routes: Self.routes(facts.gateway == nil ? services : [], of: own, in: mesh),
-            clusters: clusters, admin: facts.admin, accessLog: facts.accessLog,
-            workers: facts.workers)
+            routes: Self.routes(named, of: own, in: mesh), clusters: clusters,
+            admin: facts.admin, accessLog: facts.accessLog, workers: facts.workers)
     }
 
     // MARK: Requests to the service
 
     private static func inbound(
-        _ own: MeshService, _ facts: SidecarFacts, in mesh: MeshState, _ change: MeshModeChange?
+        _ own: MeshService, _ address: String, _ facts: SidecarFacts, in mesh: MeshState,
+        _ change: MeshModeChange?
     ) -> Listener {
         let mode = change == nil ? own.mtls : .permissive
         let tls = ServerTLS(
             certificate: facts.identity, key: facts.identity, authorities: facts.authorities,
             clientCertificate: .required, minimumVersion: .v13)
         return Listener(
-            name: inboundName, address: facts.inbound,
+            name: inboundName, address: address,
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization(of: own.meshName, in: mesh))
-    }
-
-    /// Where requests come into the mesh. Those outside have no identity of it.
-    private static func entrance(
-        _ gateway: SidecarFacts.Gateway, _ facts: SidecarFacts, in mesh: MeshState
-    ) -> Listener {
-        Listener(
-            name: inboundName, address: facts.inbound, tls: gateway.tls,
-            authorization: authorization(of: facts.service, in: mesh))
     }
 
     private static func authorization(

@@ -260,9 +260,7 @@ final class JoinAgent: CallOwner {
         changes.follow(mesh, now)
         modeDue = changes.deadline(after: now)
         let facts = SidecarFacts(
-            service: service, gateway: configuration.gateway,
-            app: configuration.app?.description, inbound: "\(configuration.inbound)",
-            outbound: "\(configuration.outbound)", tcp: configuration.tcp,
+            service: service, configuration.place, tcp: configuration.tcp,
             identity: FileName.identity, authorities: FileName.authorities,
             admin: configuration.admin?.description, accessLog: configuration.accessLog,
             workers: configuration.workers)

@@ -56,6 +56,13 @@ public struct JoinConfiguration: Sendable {
         self.accessLog = accessLog
         self.workers = workers
     }
+
+    /// Where it stands.
+    var place: SidecarFacts.Place {
+        if let gateway { return .gateway(gateway, inbound: "\(inbound)") }
+        guard let app else { return .client(outbound: "\(outbound)") }
+        return .server(app: "\(app)", inbound: "\(inbound)", outbound: "\(outbound)")
+    }
 }
 
 /// Why a proxy cannot join, or not serve what it has learnt.
