@@ -84,6 +84,8 @@ private final class ChangeWork: Sendable {
         /// The revisions of those that are not yet in force everywhere, by their places.
         var pending: [Int: UInt64] = [:]
         var next = 0
+        /// What was trusted before the rotation that is being tried.
+        var rootsBefore: Set<String>?
         var failure: String?
     }
 
@@ -145,6 +147,7 @@ private final class ChangeWork: Sendable {
                     state.records[due.place].complaint = nil
                     if due.plan.isPushed { state.pending[due.place] = revision }
                     state.next += 1
+                    state.rootsBefore = nil
                 }
             } catch {
                 state.withLock { state in
@@ -162,14 +165,21 @@ private final class ChangeWork: Sendable {
         switch action {
         case .apply(let declarations): return try desk.apply(declarations)
         case .drain(let service, let replica):
-            return try desk.drain(proxyName(service, replica))
+            return try desk.declare(proxyName(service, replica), .draining)
         case .undrain(let service, let replica):
-            return try desk.undrain(proxyName(service, replica))
+            return try desk.declare(proxyName(service, replica), .healthy)
         case .rotateAuthority:
-            try desk.rotate()
+            try desk.rotate(from: try rootsBefore())
             return 0
         case .killControl, .startControl: preconditionFailure("not the conductor's to do")
         }
+    }
+
+    private func rootsBefore() throws(DeskError) -> Set<String> {
+        if let known = state.withLock(\.rootsBefore) { return known }
+        let roots = try desk.roots()
+        state.withLock { $0.rootsBefore = roots }
+        return roots
     }
 
     /// Looks whether what was done is in force.

@@ -16,8 +16,6 @@ struct MeshDesk: Sendable {
     /// Proxies that are to join, and how many of these are Envoys.
     let proxies: Int
     let envoys: Int
-    /// Endpoints that no proxy declares, by name.
-    private var endpoints: [String: MeshEndpoint] = [:]
 
     /// - Parameter address: of its API, `host:port`.
     init(
@@ -52,7 +50,8 @@ struct MeshDesk: Sendable {
     /// Declares all of it or nothing.
     /// - Returns: the revision that says so.
     func apply(_ declarations: [MeshDeclaration]) throws(DeskError) -> UInt64 {
-        try ask("POST", "/v1/apply", Self.body(declarations), as: Revision.self).revision
+        let call = ServiceCall("POST", "/v1/apply", body: Array(Self.body(declarations).utf8))
+        return try read(try ask(call), of: call, as: Revision.self).revision
     }
 
     /// The body of an apply, with a declaration on each line.
@@ -63,53 +62,67 @@ struct MeshDesk: Sendable {
     /// What lets one proxy of a service in.
     func token(for service: MeshName) throws(DeskError) -> String {
         struct Answer: Decodable { var token: String }
-        return try ask(
-            "POST", "/v1/tokens", "{\"service\":\"\(service.text)\"}", as: Answer.self
-        ).token
+        let body = Array("{\"service\":\"\(service.text)\"}".utf8)
+        let call = ServiceCall("POST", "/v1/tokens", body: body)
+        return try read(try ask(call), of: call, as: Answer.self).token
     }
 
     /// Declares endpoints that no proxy does.
-    mutating func register(_ new: [MeshEndpoint]) throws(DeskError) {
-        guard !new.isEmpty else { return }
-        _ = try apply(new.map(MeshDeclaration.endpoint))
-        for endpoint in new { endpoints[endpoint.name] = endpoint }
+    func register(_ endpoints: [MeshEndpoint]) throws(DeskError) {
+        guard !endpoints.isEmpty else { return }
+        _ = try apply(endpoints.map(MeshDeclaration.endpoint))
     }
 
-    /// Takes an endpoint out of the turns of all clients.
-    /// - Parameter name: its own, and that of the proxy which has declared it.
+    /// Takes an endpoint out of the turns of all clients, or lets it have them again.
+    /// - Parameter name: its own, and that of the proxy beside it.
     /// - Returns: the revision that says so.
-    func drain(_ name: String) throws(DeskError) -> UInt64 {
-        if var endpoint = endpoints[name] {
-            endpoint.health = .draining
-            return try apply([.endpoint(endpoint)])
-        }
-        return try ask(
-            "POST", "/v1/proxies/\(name)/drain", nil, as: Revision.self
-        ).revision
-    }
-
-    /// Lets a drained proxy's endpoint have its turns again.
-    /// - Returns: the revision that says so.
-    func undrain(_ proxy: String) throws(DeskError) -> UInt64 {
-        let path = "/v1/endpoints/\(MeshName.standardNamespace)/\(proxy)"
-        let bytes = try ask("GET", path, nil)
-        guard case .endpoint(var endpoint)? = try? MeshCodec.json.declaration(bytes) else {
-            throw .refused("GET \(path): what nobody understands")
-        }
-        endpoint.health = .healthy
-        return try apply([.endpoint(endpoint)])
+    func declare(_ name: String, _ health: MeshEndpoint.Health) throws(DeskError) -> UInt64 {
+        let path = "/v1/endpoints/\(MeshName.standardNamespace)/\(name)"
+        let reply = try ask(ServiceCall("GET", path))
+        guard case .endpoint(var endpoint)? = try? MeshCodec.json.declaration(reply.body),
+            let tag = reply["etag"]
+        else { throw .refused("GET \(path): what nobody understands") }
+        endpoint.health = health
+        // Only as it was read: its proxy may come back with another address in between.
+        let body = Array(MeshDeclaration.endpoint(endpoint).json.utf8)
+        let put = ServiceCall("PUT", path, body: body, ifMatch: tag)
+        return try read(try ask(put), of: put, as: Revision.self).revision
     }
 
     /// Begins to change the authority for a new one.
-    func rotate() throws(DeskError) { _ = try ask("POST", "/v1/authority/rotate", nil) }
+    /// - Parameter before: the roots that were trusted before the first call. Where there is
+    ///   another since, a call has done it whose answer was lost.
+    func rotate(from before: Set<String>) throws(DeskError) {
+        guard try roots().isSubset(of: before) else { return }
+        _ = try ask(ServiceCall("POST", "/v1/authority/rotate"))
+    }
+
+    /// The roots that all trust, by what tells them apart.
+    func roots() throws(DeskError) -> Set<String> {
+        struct Answer: Decodable {
+            struct Authority: Decodable { var roots: Set<String> }
+            var authority: Authority
+        }
+        let call = ServiceCall("GET", "/v1/certificates?limit=1")
+        return try read(try ask(call), of: call, as: Answer.self).authority.roots
+    }
+
+    /// How long all replicas together may take to say how far their proxies are.
+    static let standingLimit = Duration.seconds(5)
 
     /// What the proxies have been told, and have taken up. Each is connected to some replica.
-    func standing() throws(DeskError) -> MeshStanding {
+    /// - Parameter patience: for all together. One that does not answer leaves the others theirs.
+    func standing(
+        within patience: Duration = Self.standingLimit
+    ) throws(DeskError) -> MeshStanding {
+        let deadline = Clock.now() + patience
         var all: [MeshStanding] = []
         var failure: DeskError?
-        for client in clients {
+        for (place, client) in clients.enumerated() {
+            let now = Clock.now()
+            let share = (deadline - now) / Int64(clients.count - place)
             do throws(DeskError) {
-                all.append(try standing(client))
+                all.append(try standing(client, until: now + share))
             } catch {
                 guard case .unreachable = error else { throw error }
                 failure = error
@@ -123,54 +136,49 @@ struct MeshDesk: Sendable {
 
     /// Asks one replica whether it serves.
     func look(at address: String) throws(DeskError) {
-        _ = try standing(try Self.client(address, token))
+        _ = try standing(
+            try Self.client(address, token), until: Clock.now() + Self.standingLimit)
     }
 
-    /// What one of them says, page by page.
-    private func standing(_ client: ServiceClient) throws(DeskError) -> MeshStanding {
-        func page(_ query: String) throws(DeskError) -> MeshStanding {
-            let bytes = try ask(client, "GET", "/v1/proxies\(query)", nil)
-            return try read(bytes, "GET /v1/proxies", as: MeshStanding.self)
+    /// What one of them says.
+    private func standing(
+        _ client: ServiceClient, until deadline: Instant
+    ) throws(DeskError) -> MeshStanding {
+        let call = ServiceCall("GET", "/v1/proxies")
+        let replies: [ServiceReply]
+        do throws(ServiceClientError) {
+            replies = try client.pages(call.target, until: deadline)
+        } catch {
+            throw .unreachable("\(error)")
         }
-        var standing = try page("")
-        // Bound: names only grow, so that each page has others.
-        while let after = standing.next {
-            let more = try page("?after=\(after)")
-            guard more.next.map({ $0 > after }) ?? true else {
-                throw .refused("GET /v1/proxies: pages without end")
-            }
-            standing.proxies += more.proxies
-            standing.next = more.next
+        let pages = try replies.map { reply throws(DeskError) in
+            try read(try Self.succeeded(reply, call), of: call, as: MeshStanding.self)
         }
+        var standing = pages[0]
+        standing.proxies = pages.flatMap(\.proxies)
         return standing
     }
 
+    // MARK: Asking
+
     private struct Revision: Decodable { var revision: UInt64 }
 
-    private func ask<Answer: Decodable>(
-        _ method: String, _ target: String, _ body: String?, as type: Answer.Type
-    ) throws(DeskError) -> Answer {
-        try read(try ask(method, target, body), "\(method) \(target)", as: type)
-    }
-
     private func read<Answer: Decodable>(
-        _ bytes: [UInt8], _ call: String, as type: Answer.Type
+        _ reply: ServiceReply, of call: ServiceCall, as type: Answer.Type
     ) throws(DeskError) -> Answer {
-        guard let answer = try? JSONDecoder().decode(type, from: Data(bytes)) else {
-            let text = String(decoding: bytes.prefix(200), as: UTF8.self)
-            throw .refused("\(call): what nobody understands: \(text)")
+        guard let answer = try? JSONDecoder().decode(type, from: Data(reply.body)) else {
+            let text = String(decoding: reply.body.prefix(200), as: UTF8.self)
+            throw .refused("\(call.method) \(call.target): what nobody understands: \(text)")
         }
         return answer
     }
 
     /// Asks one replica after the other, until one can answer.
-    private func ask(
-        _ method: String, _ target: String, _ body: String?
-    ) throws(DeskError) -> [UInt8] {
+    private func ask(_ call: ServiceCall) throws(DeskError) -> ServiceReply {
         var failure: DeskError?
         for client in clients {
             do throws(DeskError) {
-                return try ask(client, method, target, body)
+                return try ask(client, call)
             } catch {
                 guard case .unreachable = error else { throw error }
                 failure = error
@@ -180,21 +188,25 @@ struct MeshDesk: Sendable {
     }
 
     private func ask(
-        _ client: ServiceClient, _ method: String, _ target: String, _ body: String?
-    ) throws(DeskError) -> [UInt8] {
+        _ client: ServiceClient, _ call: ServiceCall
+    ) throws(DeskError) -> ServiceReply {
         let reply: ServiceReply
-        do throws(ServiceClientError) {
-            reply = try client.ask(ServiceCall(method, target, body: body.map { Array($0.utf8) }))
-        } catch {
+        do throws(ServiceClientError) { reply = try client.ask(call) } catch {
             throw .unreachable("\(error)")
         }
-        guard (200...299).contains(reply.status) else {
-            let text = String(decoding: reply.body.prefix(1000), as: UTF8.self)
-            let message = "\(method) \(target): \(reply.status) \(text)"
-            // Not now: its store cannot be written, or a proxy or its endpoint has not come back.
-            throw [404, 409, 503].contains(reply.status) ? .unreachable(message) : .refused(message)
-        }
-        return reply.body
+        return try Self.succeeded(reply, call)
+    }
+
+    private static func succeeded(
+        _ reply: ServiceReply, _ call: ServiceCall
+    ) throws(DeskError) -> ServiceReply {
+        guard !(200...299).contains(reply.status) else { return reply }
+        let text = String(decoding: reply.body.prefix(1000), as: UTF8.self)
+        let message = "\(call.method) \(call.target): \(reply.status) \(text)"
+        // Not now: its store cannot be written, a proxy or its endpoint has not come back, or
+        // somebody was quicker.
+        throw [404, 409, 412, 503].contains(reply.status)
+            ? .unreachable(message) : .refused(message)
     }
 }
 
@@ -209,93 +221,5 @@ enum DeskError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .unreachable(let message), .refused(let message): message
         }
-    }
-}
-
-/// What the proxies of a mesh have been told, and have taken up: the answer to `GET /v1/proxies`.
-struct MeshStanding: Decodable, Equatable {
-    struct Proxy: Decodable, Equatable {
-        struct Refusal: Decodable, Equatable {
-            var version: UInt64
-            var error: String
-        }
-
-        var proxy: String
-        /// The last version that it was told of, and that it has in force.
-        var sent: UInt64
-        var acknowledged: UInt64
-        /// When it said so, on CLOCK_MONOTONIC; nil: not yet.
-        var acknowledgedNs: Int64?
-        var refused: Refusal?
-        /// `envoy`: it is what an Envoy has in force, and not what the agent has that joined for
-        /// it. Nil: of all others.
-        var dataplane: String?
-
-        enum CodingKeys: String, CodingKey {
-            case proxy, sent, acknowledged, refused, dataplane
-            case acknowledgedNs = "acknowledged_ns"
-        }
-    }
-
-    /// Up to which it is settled who is to be told what.
-    var revision: UInt64
-    /// The last one that any replica knows of.
-    private(set) var newest: UInt64
-    var proxies: [Proxy]
-    /// After whom there are more; nil: there are none.
-    var next: String?
-
-    enum CodingKeys: String, CodingKey { case revision, proxies, next }
-
-    init(revision: UInt64, proxies: [Proxy], newest: UInt64? = nil) {
-        self.revision = revision
-        self.proxies = proxies
-        self.newest = newest ?? revision
-    }
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: CodingKeys.self)
-        revision = try container.decode(UInt64.self, forKey: .revision)
-        proxies = try container.decode([Proxy].self, forKey: .proxies)
-        next = try container.decodeIfPresent(String.self, forKey: .next)
-        newest = revision
-    }
-
-    /// What several replicas say together; nil: none says anything. One that has no proxy tells
-    /// nobody, so it does not matter how far it is.
-    init?(_ replicas: [MeshStanding]) {
-        let telling = replicas.filter { !$0.proxies.isEmpty }
-        let all = telling.isEmpty ? replicas : telling
-        guard let least = all.map(\.revision).min() else { return nil }
-        self.init(
-            revision: least, proxies: all.flatMap(\.proxies),
-            newest: replicas.map(\.newest).max())
-    }
-
-    /// When a revision came into force everywhere; nil: it has not yet.
-    /// - Parameters:
-    ///   - count: the proxies that there must be: after a start, some have not come back.
-    ///   - envoys: how many of these must be Envoys that have asked.
-    ///   - answered: when the control plane said that it holds the revision. What no proxy needs to
-    ///     know is in force by then.
-    func inForce(
-        _ wanted: UInt64, proxies count: Int, envoys: Int = 0, answered: Instant
-    ) -> Instant? {
-        // Who has moved to another replica may still stand in the list of the one before.
-        guard revision >= wanted, Set(proxies.map(\.proxy)).count >= count,
-            Set(proxies.filter { $0.dataplane == "envoy" }.map(\.proxy)).count >= envoys,
-            proxies.allSatisfy({ $0.acknowledged >= $0.sent })
-        else { return nil }
-        let last = proxies.filter { $0.acknowledged >= wanted }.compactMap(\.acknowledgedNs).max()
-        return last.map(Instant.init(nanoseconds:)) ?? answered
-    }
-
-    /// What a proxy has against a version, for people; nil: nothing.
-    var complaint: String? {
-        for proxy in proxies {
-            guard let refused = proxy.refused else { continue }
-            return "\(proxy.proxy) refuses version \(refused.version): \(refused.error)"
-        }
-        return nil
     }
 }

@@ -46,12 +46,11 @@ extension Roster {
     func startJoined(
         _ node: Topology.Node, _ joined: Topology.Joined, label: String, log: String
     ) throws(RigError) {
-        guard var desk else { preconditionFailure("a proxy joins before there is a control plane") }
+        guard let desk else { preconditionFailure("a proxy joins before there is a control plane") }
         let scratch = try makeScratch(label)
         let replicas = try endpoints(joined.gateway?.replicas ?? [])
         do throws(DeskError) {
             try desk.register(replicas)
-            open(desk)
         } catch {
             throw RigError(.start, "\(node.name) cannot join: \(error)")
         }

@@ -3,6 +3,7 @@ import FoundationEssentials
 import Model
 import Posix
 import Runtime
+import Scenario
 import Synchronization
 import Testing
 
@@ -115,6 +116,12 @@ import Testing
             var unwilling: Int
             var lagging: Int
             var revision: UInt64 = 0
+            /// What is trusted, and whether the answer to a rotation is to be lost.
+            var roots = ["a"]
+            var losesRotation = false
+            /// What a condition must be; others have been quicker so often.
+            var tag = 5
+            var overtakings = 0
         }
 
         let seen: Mutex<Seen>
@@ -128,12 +135,20 @@ import Testing
         func respond(to request: ServiceRequest) -> ServiceAnswer {
             seen.withLock { seen in
                 if request.target.path == "/v1/proxies" { return standing(&seen) }
+                if request.target.path == "/v1/certificates" {
+                    let roots = seen.roots.map { "\"\($0)\"" }.joined(separator: ",")
+                    return .text(200, "{\"authority\":{\"roots\":[\(roots)]}}")
+                }
                 seen.calls.append("\(request.method) \(request.target.path)")
-                if request.method == "GET" {
-                    return .text(
-                        200,
-                        #"{"kind":"endpoint","name":"echo-1","service":"echo","#
-                            + #""address":"127.0.0.1:9","health":"draining"}"#)
+                if request.method == "GET" { return endpoint(&seen) }
+                if request.method == "PUT" {
+                    let tags = request.fields.filter { $0.name == "if-match" }.map(\.value)
+                    guard tags == ["\"\(seen.tag)\""] else { return .text(412, "{}") }
+                }
+                if request.target.path == "/v1/authority/rotate" {
+                    guard seen.roots.count == 1 else { return .text(409, "{}") }
+                    seen.roots.append("b")
+                    if seen.losesRotation { return .text(503, "{\"error\":\"lost\"}") }
                 }
                 if let body = String(bytes: request.body, encoding: .utf8), !body.isEmpty {
                     seen.bodies.append(body)
@@ -146,6 +161,20 @@ import Testing
                 seen.revision += 1
                 return .text(200, "{\"revision\":\(seen.revision)}")
             }
+        }
+
+        /// Whom others declare anew as soon as it has been read, as often as they are quicker.
+        private func endpoint(_ seen: inout Seen) -> ServiceAnswer {
+            let tag = seen.tag
+            if seen.overtakings > 0 {
+                seen.overtakings -= 1
+                seen.tag += 1
+            }
+            return .text(
+                200,
+                #"{"kind":"endpoint","name":"echo-1","service":"echo","#
+                    + #""address":"127.0.0.1:9","health":"draining"}"#,
+                fields: [ServiceField("etag", "\"\(tag)\"")])
         }
 
         private func standing(_ seen: inout Seen) -> ServiceAnswer {
@@ -226,9 +255,50 @@ import Testing
             plane, [.init(offset: .zero, action: .undrain(service: "echo", replica: 1))]
         ).finish()
         let (calls, bodies) = plane.seen.withLock { ($0.calls, $0.bodies) }
-        #expect(calls == ["GET /v1/endpoints/default/echo-1", "POST /v1/apply"])
+        let path = "/v1/endpoints/default/echo-1"
+        #expect(calls == ["GET \(path)", "PUT \(path)"])
         let endpoint = MeshEndpoint("echo-1", service: "echo", address: "127.0.0.1:9")
-        #expect(bodies == [MeshDesk.body([.endpoint(endpoint)])])
+        #expect(bodies == [MeshDeclaration.endpoint(endpoint).json])
+    }
+
+    /// An endpoint is changed as it was read, or read anew.
+    @Test(arguments: [
+        ChangePlan.Action.undrain(service: "echo", replica: 1),
+        .drain(service: "echo", replica: 1),
+    ])
+    func whatOthersDeclareMeanwhileIsNotUndone(action: ChangePlan.Action) throws {
+        let plane = Plane()
+        plane.seen.withLock { $0.overtakings = 2 }
+        let records = try conduct(plane, [.init(offset: .zero, action: action)]).finish()
+        #expect(records.first?.inForce != nil)
+        #expect(plane.seen.withLock { $0.calls.count } == 6, "in vain twice")
+        #expect(plane.seen.withLock { $0.tag } == 7)
+    }
+
+    /// The answer may be lost when the rotation has been made: it is refused from then on.
+    @Test func aRotationWhoseAnswerIsLostIsDone() throws {
+        let plane = Plane()
+        plane.seen.withLock { $0.losesRotation = true }
+        let rotation = ChangePlan(offset: .zero, action: .rotateAuthority)
+        let records = try conduct(plane, [rotation, change]).finish()
+        #expect(
+            plane.seen.withLock { $0.calls } == ["POST /v1/authority/rotate", "POST /v1/apply"])
+        #expect(records.allSatisfy { $0.answered != nil && $0.complaint == nil })
+    }
+
+    /// Replicas that take calls and never answer leave the others their part of the time.
+    @Test func replicasThatHangAreNotWaitedForOneByOne() throws {
+        let service = try Service(
+            ServiceConfiguration(listen: .loopback(port: 0)), name: "plane", handler: Plane())
+        defer { service.stop() }
+        let hung = try Socket.listen(on: .loopback(port: 0), sharing: false)
+        let address = "\(try Socket.localAddress(of: hung.number))"
+        let desk = try MeshDesk(address, token: "t", proxies: 1).with(address)
+            .with("\(service.address)")
+        let start = Clock.now()
+        let standing = try desk.standing(within: .milliseconds(300))
+        #expect(standing.proxies.map(\.proxy) == ["echo-0"])
+        #expect(Clock.now() - start < .seconds(5), "each alone would be given as long")
     }
 
     @Test func aRefusalFailsTheRun() throws {

@@ -13,11 +13,16 @@ public struct ServiceCall: Equatable, Sendable {
     public var target: String
     /// JSON; nil: no body.
     public var body: [UInt8]?
+    /// What the `etag` of the thing must be for it to be done (RFC 9110, 13.1.1); nil: any.
+    public var ifMatch: String?
 
-    public init(_ method: String, _ target: String, body: [UInt8]? = nil) {
+    public init(
+        _ method: String, _ target: String, body: [UInt8]? = nil, ifMatch: String? = nil
+    ) {
         self.method = method
         self.target = target
         self.body = body
+        self.ifMatch = ifMatch
     }
 }
 
@@ -100,9 +105,12 @@ public struct ServiceClient: Sendable {
     }
 
     /// Asks, and waits for the whole answer.
-    public func ask(_ call: ServiceCall) throws(ServiceClientError) -> ServiceReply {
+    /// - Parameter limit: when it must be there, if the client's own limits leave more time.
+    public func ask(
+        _ call: ServiceCall, until limit: Instant = .distantFuture
+    ) throws(ServiceClientError) -> ServiceReply {
         do throws(ServiceClientError.Cause) {
-            let deadline = Clock.now() + limits.answer
+            let deadline = min(Clock.now() + limits.answer, limit)
             let socket = try open(call, until: deadline)
             var reader = ServiceReplyReader(
                 headBytes: limits.headBytes, bodyBytes: limits.bodyBytes)
@@ -175,7 +183,8 @@ public struct ServiceClient: Sendable {
             }
         }
         if token != nil, context == nil, !addresses.allSatisfy(\.isLoopback) { throw .exposed }
-        let socket = try ServiceClientSocket(to: addresses, patience: limits.connect)
+        let socket = try ServiceClientSocket(
+            to: addresses, patience: min(limits.connect, deadline - Clock.now()))
         if let context {
             let host = Self.host(of: server)
             let session = TLSSession(client: context, endpoint: server, address: host)
@@ -196,6 +205,7 @@ public struct ServiceClient: Sendable {
         var text = "\(call.method) \(call.target) HTTP/1.1\r\nhost: \(server)\r\n"
         text += "connection: close\r\naccept: application/json\r\n"
         if let token { text += "authorization: Bearer \(token)\r\n" }
+        if let ifMatch = call.ifMatch { text += "if-match: \(ifMatch)\r\n" }
         if let body = call.body {
             text += "content-type: application/json\r\ncontent-length: \(body.count)\r\n"
         }

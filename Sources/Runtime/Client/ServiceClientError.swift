@@ -29,6 +29,8 @@ public struct ServiceClientError: Error, Equatable, Sendable, CustomStringConver
         case malformed(String)
         /// The answer, or one line of it, has more bytes than this.
         case tooLarge(Int)
+        /// A page of a list leads back to one before it.
+        case endless
     }
 
     /// Who was called, `host:port`.
@@ -55,6 +57,7 @@ public struct ServiceClientError: Error, Equatable, Sendable, CustomStringConver
         case .broken(let error): "the connection to \(server) failed: \(error)"
         case .malformed(let detail): "\(server) answers with something else than HTTP: \(detail)"
         case .tooLarge(let bytes): "\(server) answers with more than \(bytes) bytes"
+        case .endless: "\(server) answers with pages without end"
         }
     }
 }

@@ -110,11 +110,13 @@ struct ControlClient {
 
     /// The bodies of all pages of a list.
     func pages(_ target: String) throws(CommandFailure) -> [[UInt8]] {
-        var pages = [try ask("GET", target)]
-        while let last = pages.last, let next = try read(last, as: ControlPageEnd.self).next {
-            pages.append(try ask("GET", "\(target)?after=\(next)"))
+        let replies: [ServiceReply]
+        do throws(ServiceClientError) {
+            replies = try client.pages(target)
+        } catch {
+            throw failed("\(error)")
         }
-        return pages
+        return try replies.map { reply throws(CommandFailure) in try succeeded(reply) }
     }
 
     /// The body of an answer.
@@ -170,10 +172,4 @@ func environmentVariable(_ name: String) -> String? {
     guard let text = unsafe getenv(name) else { return nil }
     let value = unsafe String(cString: text)
     return value.isEmpty ? nil : value
-}
-
-/// What a page of a list says of the next.
-private struct ControlPageEnd: Decodable {
-    /// A name, which needs no escapes; nil: it is the last.
-    var next: String?
 }

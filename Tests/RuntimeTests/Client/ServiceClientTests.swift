@@ -47,6 +47,35 @@ private func cause(_ body: () throws -> Void) -> ServiceClientError.Cause? {
         #expect(try server.requests.wait(for: 2)[1].values("content-length") == [])
     }
 
+    /// The second page leads on, or back to where it was asked for.
+    @Test(arguments: ["c", "b", "a"])
+    func pagesAreAskedForUntilTheLast(second: String) throws {
+        let server = try TestServer { call throws(WireFailure) in
+            let request = try call.readRequest()
+            let next = request.startLine.contains("after=b") ? second : "b"
+            let page =
+                request.startLine.contains("after=c") ? "{}" : "{\"next\":\"\(next)\"}"
+            try call.connection.send(
+                "HTTP/1.1 200 OK\r\ncontent-length: \(page.utf8.count)\r\n\r\n\(page)")
+        }
+        let client = try client(server.address)
+        if second == "c" {
+            #expect(try client.pages("/v1/list").count == 3)
+        } else {
+            #expect(cause { _ = try client.pages("/v1/list") } == .endless)
+        }
+        #expect(try server.requests.wait(for: 2)[1].startLine == "GET /v1/list?after=b HTTP/1.1")
+    }
+
+    @Test func aConditionGoesWithTheCall() throws {
+        let server = try TestServer { call throws(WireFailure) in
+            _ = try call.readRequest()
+            try call.connection.send("HTTP/1.1 204 -\r\n\r\n")
+        }
+        _ = try client(server.address).ask(.init("PUT", "/", ifMatch: "\"7\""))
+        #expect(try server.requests.wait(for: 1)[0].values("if-match") == ["\"7\""])
+    }
+
     @Test func nobodyListens() throws {
         let reserved = try ReservedAddress()
         let error = #expect(throws: ServiceClientError.self) {
