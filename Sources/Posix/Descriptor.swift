@@ -1,7 +1,7 @@
 import Glibc
 
 /// A file descriptor with one owner, closed when the owner lets go.
-public struct Descriptor: ~Copyable {
+public struct Descriptor: ~Copyable, Sendable {
     /// The number, for system calls while the owner lives.
     public let number: Int32
 

@@ -48,6 +48,17 @@ public enum Socket {
         return listener
     }
 
+    /// A socket that keeps an address and does not listen: connections to it are refused, the
+    /// kernel gives its port to nobody who asks for any (Linux), and whoever sets SO_REUSEADDR may
+    /// listen there beside it, now and again.
+    public static func hold(_ address: SocketAddress) throws(SystemError) -> Descriptor {
+        let holder = try make(ipv6: address.isIPv6)
+        set(holder.number, SOL_SOCKET, SO_REUSEADDR, 1)
+        let bound = unsafe address.withSockaddr { unsafe bind(holder.number, $0, $1) }
+        guard bound == 0 else { throw SystemError("bind \(address)") }
+        return holder
+    }
+
     /// Takes one waiting connection of a listener that `listen` made: non-blocking and without
     /// Nagle's delay.
     public static func accept(_ listener: Int32) -> Acceptance {

@@ -15,15 +15,23 @@ public struct Program: Sendable {
 
     /// Opens this process's own program.
     public init() throws(SystemError) {
-        file = unsafe open("/proc/self/exe", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw SystemError("open /proc/self/exe") }
-        image = "/proc/\(getpid())/fd/\(file)"
         var target = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = unsafe readlink("/proc/self/exe", &target, target.count)
-        path =
-            length > 0
-            ? String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            : CommandLine.arguments[0]
+        try self.init(
+            file: "/proc/self/exe",
+            path: length > 0
+                ? String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                : CommandLine.arguments[0])
+    }
+
+    /// - Parameters:
+    ///   - source: what is opened.
+    ///   - path: where that was found.
+    init(file source: String, path: String) throws(SystemError) {
+        file = unsafe open(source, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw SystemError("open \(source)") }
+        image = "/proc/\(getpid())/fd/\(file)"
+        self.path = path
     }
 
     /// Writes a copy that can be started.

@@ -3,24 +3,6 @@ import Glibc
 import Model
 import Posix
 
-/// A port that nobody else is given while this lives.
-///
-/// It is let go of right before the process that is to have the port starts: some servers do not
-/// set SO_REUSEADDR and could not bind beside it.
-final class ReservedPort {
-    let number: UInt16
-    private let listener: Descriptor
-
-    init() throws(RigError) {
-        do throws(SystemError) {
-            listener = try Socket.listen(on: .loopback(port: 0), sharing: false, backlog: 1)
-            number = try Socket.localAddress(of: listener.number).port
-        } catch {
-            throw RigError(.start, "no port can be reserved: \(error)")
-        }
-    }
-}
-
 extension CommandPlan.Readiness {
     /// Whether a server on this machine's `port` is ready now. Takes at most some two seconds.
     func holds(port: UInt16) -> Bool {

@@ -15,6 +15,10 @@ final class Role {
     let log: String
     /// By the name of the listener; an application's one address has the name "".
     var addresses: [String: String]
+    /// Its ports, where nobody else may be given them while it is down.
+    var held: [HeldPort] = []
+    /// Of a control plane: where it is, whenever it runs.
+    var doors: ControlDoors?
     /// Of an agent: what its Envoy is to be started with.
     var bootstrap: String?
     var meter: UsageMeter
@@ -61,4 +65,12 @@ final class Role {
     func died(_ kind: RigError.Kind, _ end: ProcessEnd) -> RigError {
         RigError(kind, "\(node.name) \(end)", log: tail(of: log, lines: 20))
     }
+}
+
+/// Where a replica of a control plane is: `host:port` each.
+struct ControlDoors {
+    /// Of whoever asks it or changes the mesh.
+    var api: String
+    /// Of the proxies that join it.
+    var proxies: String
 }

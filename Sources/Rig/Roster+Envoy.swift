@@ -10,9 +10,9 @@ extension Roster {
         _ node: Topology.Node, _ joined: Topology.Joined, label: String, log: String
     ) throws(RigError) {
         let scratch = try makeScratch(label)
-        // An Envoy has to be told its ports. They are free from here on: the agent takes whoever
-        // listens on one for Envoy.
-        let ports = try freePorts(3).map { "127.0.0.1:\($0)" }
+        // An Envoy has to be told its ports.
+        let held = [try HeldPort(), try HeldPort(), try HeldPort()]
+        let ports = held.map(\.address)
         var words = ["control", "envoy-agent"] + (try joining(joined, in: scratch))
         words += [
             "--out", scratch + "/envoy", "--outbound", ports[0], "--admin", ports[1],
@@ -21,6 +21,7 @@ extension Roster {
             words += ["--inbound", ports[2], "--app", try address(of: application)]
         }
         let role = try serve(node, words, log: log)
+        role.held = held
         role.addresses = ["outbound": ports[0], "admin": ports[1], "inbound": ports[2]]
     }
 
@@ -39,12 +40,5 @@ extension Roster {
                 ], output: .file(log), errorLog: log))
         let role = Role(node: node, process: process, log: log, addresses: agent.addresses)
         try awaitReady(role, .http(path: "/ready"), port, within: .seconds(20))
-    }
-
-    /// Ports of which nobody has one now.
-    private func freePorts(_ count: Int) throws(RigError) -> [UInt16] {
-        var held: [ReservedPort] = []
-        for _ in 0..<count { held.append(try ReservedPort()) }
-        return held.map(\.number)
     }
 }

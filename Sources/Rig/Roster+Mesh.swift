@@ -15,22 +15,19 @@ extension Roster {
         _ node: Topology.Node, _ control: Topology.Control, label: String, log: String
     ) throws(RigError) {
         let data = try makeScratch(label) + "/data"
-        let role = try serve(
-            node, try words(of: control, data: data, api: "127.0.0.1:0", proxies: "127.0.0.1:0"),
-            log: log)
-        guard let api = role.addresses["main"], role.addresses["proxies"] != nil else {
-            throw RigError(
-                .speech,
-                "\(node.name) announced no listener for proxies, but: "
-                    + role.addresses.keys.sorted().joined(separator: ", "))
-        }
+        // Proxies are told where it is once: it is there when it starts again.
+        let held = [try HeldPort(), try HeldPort()]
+        let doors = ControlDoors(api: held[0].address, proxies: held[1].address)
+        let role = try serve(node, try words(of: control, data: data, doors), log: log)
+        role.held = held
+        role.doors = doors
         do throws(DeskError) {
             if let desk {
-                open(try desk.with(api))
+                open(try desk.with(doors.api))
                 return
             }
             let desk = try MeshDesk(
-                api, token: try readToken(data + "/token"), proxies: control.proxies,
+                doors.api, token: try readToken(data + "/token"), proxies: control.proxies,
                 envoys: control.envoys)
             _ = try desk.apply(control.declarations)
             open(desk)
@@ -79,7 +76,7 @@ extension Roster {
             throw RigError(.start, "no token for \(joined.name): \(error)")
         }
         try writePrivate(Array("\(token)\n".utf8), to: scratch + "/token")
-        let servers = control(nil).flatMap { ["--join", $0.role.addresses["proxies"] ?? ""] }
+        let servers = control(nil).flatMap { ["--join", $0.doors.proxies] }
         return servers + [
             "--token-file", scratch + "/token", "--name", joined.name,
             "--workers", "\(joined.workers)",
@@ -148,12 +145,12 @@ extension Roster {
     /// Starts it again where it was, with what it had. That it serves is seen at the end
     /// (`checkResumed`).
     func resumeControl(_ replica: Int?, _ accountant: inout Accountant) throws(RigError) {
-        for (role, control) in control(replica) where role.isDown {
+        for (role, control, doors) in control(replica) where role.isDown {
             place.journal.note("start again", ["process": role.node.name])
             let label = "\(topology.arm.rawValue)-\(fileName(role.node.name))"
             let words = try words(
                 of: control, data: absolutePath(place.folder.path) + "/scratch/\(label)/data",
-                api: role.addresses["main"] ?? "", proxies: role.addresses["proxies"] ?? "")
+                doors)
             role.resume(with: try launch(role.node, words, log: role.log))
             accountant.succeed(role.node.name, role.process.pid)
         }
@@ -164,12 +161,11 @@ extension Roster {
     func checkResumed(within patience: Duration) throws(RigError) {
         guard let desk else { return }
         let deadline = Clock.now() + patience
-        for (role, _) in control(nil) where role.wasResumed && !role.isDown {
-            guard let address = role.addresses["main"] else { continue }
+        for (role, _, doors) in control(nil) where role.wasResumed && !role.isDown {
             while true {
                 try role.checkAlive()
                 do throws(DeskError) {
-                    try desk.look(at: address)
+                    try desk.look(at: doors.api)
                     break
                 } catch {
                     guard Clock.now() < deadline else {
@@ -185,20 +181,23 @@ extension Roster {
     }
 
     /// A replica of the control plane, or all.
-    private func control(_ replica: Int?) -> [(role: Role, control: Topology.Control)] {
+    private func control(
+        _ replica: Int?
+    ) -> [(role: Role, control: Topology.Control, doors: ControlDoors)] {
         roles.compactMap { role in
-            guard case .control(let control) = role.node.kind,
+            guard case .control(let control) = role.node.kind, let doors = role.doors,
                 replica == nil || replica == control.replica
             else { return nil }
-            return (role, control)
+            return (role, control, doors)
         }
     }
 
     /// The words that start a replica.
     private func words(
-        of control: Topology.Control, data: String, api: String, proxies: String
+        of control: Topology.Control, data: String, _ doors: ControlDoors
     ) throws(RigError) -> [String] {
-        var words = ["control", "--data", data, "--listen", api, "--proxies", proxies]
+        var words = ["control", "--data", data]
+        words += ["--listen", doors.api, "--proxies", doors.proxies]
         if let life = control.plan.certificateLife {
             words += ["--certificate-life", life.exactText]
         }

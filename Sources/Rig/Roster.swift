@@ -19,7 +19,8 @@ final class Roster {
     /// Where the mesh of the arm is changed; nil: it has no control plane.
     private(set) var desk: MeshDesk?
     let place: Workplace
-    private var ports: [String: ReservedPort] = [:]
+    /// Of those that are named before they start.
+    private var ports: [String: HeldPort] = [:]
     /// Folders that processes were given, within the folder of results.
     private var scratches: [String] = []
 
@@ -28,7 +29,7 @@ final class Roster {
         self.topology = topology
         self.place = place
         for node in topology.nodes where node.isAddressedEarly {
-            ports[node.name] = try ReservedPort()
+            ports[node.name] = try HeldPort()
         }
         do throws(RigError) {
             for node in topology.nodes { try start(node) }
@@ -90,7 +91,7 @@ final class Roster {
         guard let port = ports[name] else {
             preconditionFailure("\(name) is needed before it has an address")
         }
-        return "127.0.0.1:\(port.number)"
+        return port.address
     }
 
     private func start(_ node: Topology.Node) throws(RigError) {
@@ -108,7 +109,7 @@ final class Roster {
             }
             var random = SeededRandom(seed: topology.seed).split("app").split(node.name)
             let file = AppFile(
-                name: node.name, listen: "127.0.0.1:\(release(node.name)?.number ?? 0)",
+                name: node.name, listen: ports[node.name]?.address ?? "127.0.0.1:0",
                 speech: application.speech == .tcp ? "tcp" : nil,
                 tls: application.security.flatMap { place.credentials?.server($0) },
                 seed: random.next(), behaviour: application.behaviour, calls: calls)
@@ -138,9 +139,6 @@ final class Roster {
                 "listeners": Set(listeners.map(\.value)).sorted().joined(separator: " "),
             ])
     }
-
-    /// The port reserved for a process, free from now on.
-    private func release(_ name: String) -> ReservedPort? { ports.removeValue(forKey: name) }
 
     // MARK: Our own roles
 
@@ -232,13 +230,14 @@ final class Roster {
     private func startCommand(
         _ node: Topology.Node, _ plan: CommandPlan, label: String, log: String
     ) throws(RigError) {
-        guard let reserved = release(node.name)?.number else {
-            preconditionFailure("no port was reserved for \(node.name)")
+        // It is free from here on: a server that does not set SO_REUSEADDR could not listen.
+        guard let port = ports.removeValue(forKey: node.name)?.number else {
+            preconditionFailure("no port was held for \(node.name)")
         }
         // Absolute, since the command runs within it.
         let scratch = try makeScratch(label)
         func filled(_ text: String) -> String {
-            text.replacing("{port}", with: String(reserved)).replacing("{dir}", with: scratch)
+            text.replacing("{port}", with: String(port)).replacing("{dir}", with: scratch)
         }
         for (name, text) in plan.files.sorted(by: { $0.key < $1.key }) {
             let bytes = Array(filled(text).utf8)
@@ -254,8 +253,8 @@ final class Roster {
                 environment: plan.environment.mapValues(filled), directory: scratch,
                 output: .file(log), errorLog: log, diesWithParent: false, hasLifeline: true))
         let role = Role(
-            node: node, process: process, log: log, addresses: ["": "127.0.0.1:\(reserved)"])
-        try awaitReady(role, plan.ready, reserved, within: plan.readyWithin)
+            node: node, process: process, log: log, addresses: ["": "127.0.0.1:\(port)"])
+        try awaitReady(role, plan.ready, port, within: plan.readyWithin)
     }
 
     /// Waits until a program serves that announces nothing, and takes it on.

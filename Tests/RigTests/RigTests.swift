@@ -39,6 +39,44 @@ import Testing
     }
 }
 
+@Suite struct HeldPortTests {
+    /// Binds as a server does that does not set SO_REUSEADDR; 0 or `errno`.
+    private func bindPlainly(_ port: UInt16) -> Int32 {
+        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = port.bigEndian
+        let result = unsafe withUnsafePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        return result == 0 ? 0 : errno
+    }
+
+    /// Whoever is told of the port listens there, several threads too, ends, and does so again;
+    /// nobody else is given it at any time.
+    @Test func itIsThereForWhoeverIsToldOfIt() throws {
+        let port = try HeldPort()
+        for sharing in [false, true, false] {
+            #expect(bindPlainly(port.number) == EADDRINUSE)
+            #expect(!CommandPlan.Readiness.tcp.holds(port: port.number), "nobody answers")
+            let address = SocketAddress.loopback(port: port.number)
+            let first = try Socket.listen(on: address, sharing: sharing)
+            if sharing { _ = try Socket.listen(on: address, sharing: true) }
+            #expect(CommandPlan.Readiness.tcp.holds(port: port.number))
+            #expect(first.number >= 0)
+        }
+    }
+
+    @Test func itGoesWithItsHolder() throws {
+        let number = try HeldPort().number
+        #expect(bindPlainly(number) == 0)
+    }
+}
+
 /// The commit that a result names.
 @Suite struct CommitTests {
     private func git(_ words: String, in folder: String) throws {
