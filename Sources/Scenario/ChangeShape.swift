@@ -215,14 +215,19 @@ extension Shape {
 extension ScenarioDraft {
     /// Every change of an arm, in the order in which they are due.
     var changes: [ChangePlan] {
+        dueChanges.compactMap { due in
+            due.change.action.map { ChangePlan(offset: due.offset, action: $0) }
+        }
+    }
+
+    /// Every change of an arm as it was written, in the order in which they are due, each as often
+    /// as it is.
+    var dueChanges: [(offset: Duration, change: ChangeDraft)] {
         var start = Duration.zero
-        var all: [ChangePlan] = []
+        var all: [(offset: Duration, change: ChangeDraft)] = []
         for phase in phases.value {
             for change in phase.changes {
-                guard let action = change.action else { continue }
-                all += change.offsets(within: phase.duration).map {
-                    ChangePlan(offset: start + $0, action: action)
-                }
+                all += change.offsets(within: phase.duration).map { (start + $0, change) }
             }
             start = start + phase.duration
         }

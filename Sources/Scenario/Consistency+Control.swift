@@ -15,6 +15,8 @@ extension Consistency {
             let place = draft.phases.value[phase].changes.first?.place
         {
             decoding.report(place, "\(count) changes of one arm are more than \(mostChanges)")
+        } else {
+            checkCuts(&decoding)
         }
         checkEnvoys(&decoding)
         let control = draft.mesh.control
@@ -96,6 +98,31 @@ extension Consistency {
             }
         }
         return count
+    }
+
+    /// Whoever kills what is down, or starts what runs, has meant something else: nothing would
+    /// happen. Only the first of them is told: what follows would follow from it.
+    private func checkCuts(_ decoding: inout Decoding) {
+        guard let plan = draft.mesh.plan.control else { return }
+        let all = Set(0..<plan.replicas)
+        var running = all
+        for (_, change) in draft.dueChanges {
+            for (named, isStart) in [(change.kill, false), (change.start, true)] {
+                guard let named else { continue }
+                let meant = named.value.replica.map { [$0] } ?? all
+                guard meant.isSubset(of: all) else { return }
+                if meant.isDisjoint(with: isStart ? all.subtracting(running) : running) {
+                    let what = named.value.replica.map { "control/\($0)" } ?? "control"
+                    decoding.report(
+                        named.place,
+                        isStart
+                            ? "'\(what)' runs by then: start is for what was killed"
+                            : "'\(what)' is down by then: it was killed and not started again")
+                    return
+                }
+                if isStart { running.formUnion(meant) } else { running.subtract(meant) }
+            }
+        }
     }
 
     private func checkReplica(

@@ -99,6 +99,15 @@ import Testing
         #expect(made.map(\.isPushed) == [false, false, true])
     }
 
+    /// `control` means all that it can: some of them may be down, or run.
+    @Test func whatIsLeftOfTheControlPlaneIsKilledAndStarted() {
+        let text = changing.replacing("control: true", with: "control: {replicas: 2, store: etcd}")
+            .replacing(
+                "CHANGES",
+                with: "[{kill: control/1}, {kill: control}, {start: control/0}, {start: control}]")
+        #expect(errors(text).isEmpty)
+    }
+
     @Test func besideAReplicaStandsAnEnvoyWhereItSaysSo() throws {
         let text = changing.replacing("CHANGES", with: "[]")
         #expect(try scenario(text).experiment.services.map(\.dataplane) == [.reference])
@@ -158,6 +167,22 @@ import Testing
         (
             "[{start: control/x}]",
             "12:23: control, or a replica of it such as control/0, is needed, not 'control/x'"
+        ),
+        (
+            "[{kill: control}, {kill: control/0, at: 1s}]",
+            "12:39: 'control/0' is down by then: it was killed and not started again"
+        ),
+        (
+            "[{kill: control, every: 1s}]",
+            "12:22: 'control' is down by then: it was killed and not started again"
+        ),
+        (
+            "[{start: control/0, at: 1s}]",
+            "12:23: 'control/0' runs by then: start is for what was killed"
+        ),
+        (
+            "[{kill: control}, {start: control, at: 500ms, every: 500ms}]",
+            "12:40: 'control' runs by then: start is for what was killed"
         ),
         ("[{undrain: echo/2}]", "12:25: 'echo' has 2 replicas, counted from 0"),
         ("[{drain: echo}]", "12:23: a replica such as echo/0 is needed, not 'echo'"),
