@@ -12,6 +12,9 @@ extension RunResult {
         public var what: String
         /// When it was due, from the start of the arm's first phase.
         public var dueSeconds: Double
+        /// Whether it was made by the end of the arm: the control plane has said so, or its
+        /// process was ended or started. Nil in results of versions that did not say.
+        public var done: Bool?
         /// From then until the last proxy had it in force, or until the end of the arm where one
         /// had not; nil where that is not measured.
         public var configPushNs: Int64?
@@ -19,13 +22,14 @@ extension RunResult {
         public var inForce: Bool?
 
         public init(
-            arm: ArmName, round: Int, what: String, dueSeconds: Double, configPushNs: Int64? = nil,
-            inForce: Bool? = nil
+            arm: ArmName, round: Int, what: String, dueSeconds: Double, done: Bool? = nil,
+            configPushNs: Int64? = nil, inForce: Bool? = nil
         ) {
             self.arm = arm
             self.round = round
             self.what = what
             self.dueSeconds = dueSeconds
+            self.done = done
             self.configPushNs = configPushNs
             self.inForce = inForce
         }
@@ -40,6 +44,8 @@ extension RunResult {
         var pushes: [Double] = []
         /// How often it was not in force by the end.
         var missing = 0
+        /// How often it was not even made by then.
+        var undone = 0
 
         /// Such as `12 ms, longest 40 ms`; nil where that is not measured.
         var push: String? {
@@ -64,6 +70,7 @@ extension RunResult {
             }
             if let push = change.configPushNs { found[place].pushes.append(Double(push)) }
             if change.inForce == false { found[place].missing += 1 }
+            if change.done == false { found[place].undone += 1 }
         }
         return found.enumerated().sorted {
             ($0.element.dueSeconds, $0.offset) < ($1.element.dueSeconds, $1.offset)

@@ -160,14 +160,7 @@ struct Findings {
 
     /// Every change of every turn; nil where there was none.
     var changes: [RunResult.Change]? {
-        let all = records.flatMap { record in
-            record.changes.map { change in
-                RunResult.Change(
-                    arm: record.arm, round: record.round + 1, what: change.what,
-                    dueSeconds: change.offset.seconds,
-                    configPushNs: change.latency?.nanoseconds, inForce: change.isInForce)
-            }
-        }
+        let all = records.flatMap(\.changes)
         return all.isEmpty ? nil : all
     }
 

@@ -48,24 +48,6 @@ struct RawTurn: Encodable {
         }
     }
 
-    /// One change of the mesh; instants are from the start of the first phase.
-    struct Change: Encodable {
-        var what: String
-        var dueNs: Int64
-        /// When the control plane had done it, and when the last proxy; nil: not by the end.
-        var answeredNs: Int64?
-        var inForceNs: Int64?
-        var complaint: String?
-
-        init(_ record: ChangeRecord, from start: Instant) {
-            what = record.plan.title
-            dueNs = (record.due - start).nanoseconds
-            answeredNs = record.answered.map { ($0 - start).nanoseconds }
-            inForceNs = record.inForce.map { ($0 - start).nanoseconds }
-            complaint = record.complaint
-        }
-    }
-
     /// From 1.
     var round: Int
     /// Place in the round's order of arms, from 0.
@@ -76,17 +58,35 @@ struct RawTurn: Encodable {
     /// What the processes used in each measured phase.
     var windows: [Window]
     /// Nil where nothing was changed.
-    var changes: [Change]?
+    var changes: [RawChange]?
 
     init(
         _ record: ArmRecord, _ results: [LoadResult], _ changes: [ChangeRecord],
         from start: Instant
     ) {
-        self.changes = changes.isEmpty ? nil : changes.map { Change($0, from: start) }
+        self.changes = changes.isEmpty ? nil : changes.map { RawChange($0, from: start) }
         round = record.round + 1
         position = record.position
         arm = record.arm
         loads = results
         windows = record.samples.map(Window.init)
+    }
+}
+
+/// One change of the mesh; instants are from the start of the first phase.
+struct RawChange: Encodable {
+    var what: String
+    var dueNs: Int64
+    /// When the control plane had done it, and when the last proxy; nil: not by the end.
+    var answeredNs: Int64?
+    var inForceNs: Int64?
+    var complaint: String?
+
+    init(_ record: ChangeRecord, from start: Instant) {
+        what = record.plan.title
+        dueNs = (record.due - start).nanoseconds
+        answeredNs = record.answered.map { ($0 - start).nanoseconds }
+        inForceNs = record.inForce.map { ($0 - start).nanoseconds }
+        complaint = record.complaint
     }
 }

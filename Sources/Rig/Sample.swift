@@ -5,6 +5,7 @@ import Base
 import LoadCore
 import Model
 import Posix
+import Report
 import Stats
 
 /// One arm in one measured phase of one round.
@@ -147,18 +148,7 @@ struct ArmRecord: Sendable {
     var samples: [Sample]
     var seconds: [Second]
     /// What was changed in the mesh, in the order in which it was due.
-    var changes: [Change] = []
-
-    /// One change of the mesh.
-    struct Change: Equatable, Sendable {
-        var what: String
-        /// From the start of the arm's first phase.
-        var offset: Duration
-        /// Until the last proxy had it in force, or until the end; nil: not measured.
-        var latency: Duration?
-        /// By the end; nil: not measured.
-        var isInForce: Bool?
-    }
+    var changes: [RunResult.Change] = []
 
     /// One second of all loads together.
     struct Second: Sendable {

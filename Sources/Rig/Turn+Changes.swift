@@ -2,6 +2,7 @@
 
 import Base
 import Model
+import Report
 
 extension Turn {
     /// What ends and starts the control plane, of which all processes are this thread's.
@@ -25,19 +26,23 @@ extension Turn {
     /// which are of processes, before others of the same instant.
     func course(
         of changes: [ChangeRecord], from start: Instant, until end: Instant
-    ) -> [ArmRecord.Change] {
+    ) -> [RunResult.Change] {
         guard roster.desk != nil else { return [] }
+        // One that could not be made has failed the turn.
         let own = experiment.changes.filter { !$0.isCalled }.map {
-            ArmRecord.Change(what: $0.title, offset: $0.offset)
+            RunResult.Change(
+                arm: arm, round: round + 1, what: $0.title, dueSeconds: $0.offset.seconds,
+                done: true)
         }
         let called = changes.map { change in
-            ArmRecord.Change(
-                what: change.plan.title, offset: change.due - start,
-                latency: change.latency(until: end),
-                isInForce: change.plan.isPushed ? change.inForce != nil : nil)
+            RunResult.Change(
+                arm: arm, round: round + 1, what: change.plan.title,
+                dueSeconds: (change.due - start).seconds, done: change.answered != nil,
+                configPushNs: change.latency(until: end)?.nanoseconds,
+                inForce: change.plan.isPushed ? change.inForce != nil : nil)
         }
         return (own + called).enumerated().sorted {
-            ($0.element.offset, $0.offset) < ($1.element.offset, $1.offset)
+            ($0.element.dueSeconds, $0.offset) < ($1.element.dueSeconds, $1.offset)
         }.map(\.element)
     }
 

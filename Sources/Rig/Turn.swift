@@ -38,7 +38,7 @@ struct Turn {
     let spin: Duration
     var actions: [TurnAction] = []
 
-    private var arm: ArmName { roster.topology.arm }
+    var arm: ArmName { roster.topology.arm }
 
     /// Runs the turn.
     /// - Throws: `.died` if any process ended, `.interrupted` if the user stops the run: what an
