@@ -147,16 +147,24 @@ private func hasChanges(_ repository: String) -> Bool {
             "--no-optional-locks", "-C", repository, "status", "--porcelain",
             "--untracked-files=no",
         ], output: .pipe, errorLog: "/dev/null")
-    guard let git = try? Process(command) else { return false }
+    return firstLine(of: command) != nil
+}
+
+/// The first line that a program writes which is not empty; nil: none within 5 s. It is ended where
+/// it has more to say.
+func firstLine(of command: ProcessCommand) -> String? {
+    guard let process = try? Process(command) else { return nil }
     let deadline = Clock.now() + .seconds(5)
-    while true {
-        // One line is enough to know; git is ended where it has more to say.
-        if let line = try? git.nextLine() { return !line.isEmpty }
-        let left = deadline - Clock.now()
-        // Nothing more comes from a descriptor that is closed: waiting for it would take all of it.
-        guard git.outputDescriptor >= 0, left > .zero else { return false }
-        _ = waitReadable([git.outputDescriptor], for: left)
+    while Clock.now() < deadline {
+        if let line = try? process.nextLine() {
+            if line.isEmpty { continue }
+            return String(decoding: line, as: UTF8.self)
+        }
+        // It is over: nothing would ever be readable.
+        guard process.outputDescriptor >= 0 else { return nil }
+        _ = waitReadable([process.outputDescriptor], for: deadline - Clock.now())
     }
+    return nil
 }
 
 /// The commit that is checked out in the repository around `path`, without asking git, and where

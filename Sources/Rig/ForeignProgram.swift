@@ -5,6 +5,7 @@ import Base
 import Glibc
 import Model
 import Posix
+import Report
 
 /// A program that is not ours, and that a scenario may need.
 enum ForeignProgram: CaseIterable {
@@ -46,9 +47,36 @@ enum ForeignProgram: CaseIterable {
         }
     }
 
+    /// What the report calls it.
+    private var name: String {
+        switch self {
+        case .etcd: "etcd"
+        case .envoy: "Envoy"
+        }
+    }
+
+    /// Which version it is, for the report; nil: it does not say.
+    var fact: RunResult.Fact? {
+        guard let path = try? path(), let version = programVersion(of: path) else { return nil }
+        return .init(group: "program", name: name, value: version)
+    }
+
     private func isFound(_ name: String) -> Bool {
         (try? ProcessCommand.locate(name)) != nil
     }
+}
+
+/// What a program says of its version: the first line, without the words before it. Nil: nothing
+/// within 5 s.
+func programVersion(of program: String) -> String? {
+    let command = ProcessCommand(
+        name: "version", program: program, arguments: ["--version"], output: .pipe,
+        errorLog: "/dev/null")
+    guard let line = firstLine(of: command) else { return nil }
+    // `etcd Version: 3.4.30`, `envoy  version: sha/1.40.0/Clean/RELEASE/BoringSSL`
+    let words = line.split(separator: " ")
+    let word = words.firstIndex { $0.hasSuffix("ersion:") }
+    return (word.map { words[($0 + 1)...] } ?? words[...]).joined(separator: " ")
 }
 
 extension Topology {

@@ -75,7 +75,9 @@ public func run(
         _ = try program.path()
     }
     let started = ClockPair.now()
-    let fingerprint = Fingerprint.take(program: order.program.path, version: order.version)
+    var fingerprint = Fingerprint.take(program: order.program.path, version: order.version)
+    fingerprint.facts += ForeignProgram.allCases.filter(lineup.programs.contains)
+        .compactMap(\.fact)
     let folder = try ResultsFolder(
         parent: order.parent, name: order.experiment.name, moment: started.wall,
         commit: fingerprint.commit)

@@ -65,6 +65,11 @@ import Testing
         for phase in result.phases {
             #expect(phase.outcomes["ok"] ?? 0 == phase.planned, "\(phase.outcomes)")
         }
+        let programs = ["control-plane-ha": "etcd", "envoy-in-the-mesh": "Envoy"]
+        if let program = programs[name] {
+            #expect(result.environment.contains { $0.group == "program" && $0.name == program })
+        }
+        #expect((result.changes ?? []).allSatisfy { $0.done == true }, "\(result.changes ?? [])")
         let pushed = result.expectations.filter { $0.source.contains("config_push") }
         #expect(!pushed.isEmpty)
         let path = try #require(folder(name)) + "/journal.jsonl"

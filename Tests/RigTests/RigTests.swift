@@ -77,6 +77,39 @@ import Testing
     }
 }
 
+@Suite struct FirstLineTests {
+    private func firstLine(_ script: String) -> (line: String?, took: Duration) {
+        let start = Clock.now()
+        let line = Rig.firstLine(
+            of: ProcessCommand(
+                name: "sh", program: "sh", arguments: ["-c", script], output: .pipe,
+                errorLog: "/dev/null"))
+        return (line, Clock.now() - start)
+    }
+
+    @Test func aProgramThatHasEndedIsNotWaitedFor() {
+        let (line, took) = firstLine("true")
+        #expect(line == nil && took < .seconds(4), "\(took.seconds) s")
+    }
+
+    @Test func emptyLinesSayNothing() {
+        #expect(firstLine("echo; echo; echo a b; sleep 60").line == "a b")
+    }
+
+    @Test(arguments: [
+        ("etcd Version: 3.4.30\\nGit SHA: 1", "3.4.30"),
+        ("\\nenvoy  version: sha/1.40.0/Clean\\n", "sha/1.40.0/Clean"), ("1.2.3", "1.2.3"),
+    ])
+    func versionsAreTold(output: String, version: String) throws {
+        let path = FileManager.default.temporaryDirectory.path + "/version-\(UUID())"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try writeFile(Array("#!/bin/sh\nprintf '\(output)'\n".utf8), to: path)
+        unsafe chmod(path, 0o755)
+        #expect(programVersion(of: path) == version)
+        #expect(programVersion(of: path + "-missing") == nil)
+    }
+}
+
 /// The commit that a result names.
 @Suite struct CommitTests {
     private func git(_ words: String, in folder: String) throws {
