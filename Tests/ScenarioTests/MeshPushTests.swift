@@ -45,6 +45,10 @@ import Testing
         #expect(
             try read(#"{"version":1,"snapshot":false,"checks":{"all":true}}"#).checks
                 == MeshFindings(isWhole: true))
+        let unknown = #""checks":{"all":true,"undecided":["endpoints/shop/cart-1"]}}"#
+        #expect(
+            try read(#"{"version":1,"snapshot":false,"# + unknown).checks
+                == MeshFindings(isWhole: true, undecided: [key.name]))
     }
 
     @Test func whatIsNoPushIsRefused() {
@@ -75,6 +79,10 @@ import Testing
             (
                 head + #","checks":{"unhealthy":["endpoints/a/b"],"healthy":["endpoints/a/b"]}}"#,
                 "checks.healthy.0: endpoint a/b stands here already"
+            ),
+            (
+                head + #","checks":{"undecided":["endpoints/a/b"]}}"#,
+                "checks.undecided: without 'all' nothing is said of those not named"
             ),
             (
                 head + #","checks":{"all":true,"healthy":["endpoints/a/b"]}}"#,

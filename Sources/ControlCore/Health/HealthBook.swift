@@ -2,17 +2,31 @@
 // answers. Not in the store: each control plane finds out for itself, and knows nothing after a
 // start.
 //
-//                     `unhealthy` failures in a row
-//     healthy ───────────────────────────────────────► unhealthy
-//        ▲                                                │
-//        └────────────────────────────────────────────────┘
+//     undecided ─────────────────────────────────────────┐
+//         │ `healthy` passes in a row,                   │ `unhealthy` failures in a row
+//         │ or neither for `healthy + unhealthy - 1`     │
+//         ▼                                              ▼
+//      healthy ─────────────────────────────────────► unhealthy
+//         ▲         `unhealthy` failures in a row        │
+//         └──────────────────────────────────────────────┘
 //                     `healthy` passes in a row
 //
-// An endpoint begins as healthy, as whoever declared it says: checks take it out of use. It is
-// checked whatever its declared health.
+// An endpoint is used until it is found unhealthy, as whoever declared it says: checks take it out
+// of use. It is checked whatever its declared health.
 
 public import Base
 public import Model
+
+/// What checks say of an endpoint.
+public enum HealthVerdict: Sendable {
+    /// Too little has been seen yet. Somebody else may know more.
+    case undecided
+    case healthy
+    case unhealthy
+
+    /// Whether it leaves the endpoint in use.
+    public var isWell: Bool { self != .unhealthy }
+}
 
 /// The endpoints of services with health checks.
 public struct HealthBook: ~Copyable {
@@ -35,7 +49,13 @@ public struct HealthBook: ~Copyable {
     /// What is known of an endpoint.
     public struct Record: Equatable, Sendable {
         public var isHealthy = true
-        /// Checks in a row that spoke against `isHealthy`.
+        /// A first verdict has been reached.
+        ///
+        /// Bound: by the time of `healthy + unhealthy - 1` checks. So many may be seen before one
+        /// that has changed once while it was looked at has passed or failed as often in a row as
+        /// is asked for; one that changes more often than that is held to be healthy.
+        public var isDecided = false
+        /// Checks in a row that went as the last one did.
         public var streak = 0
         public var passes: UInt64 = 0
         public var failures: UInt64 = 0
@@ -60,20 +80,18 @@ public struct HealthBook: ~Copyable {
     private var random: SeededRandom
     /// How many endpoints are unhealthy.
     public private(set) var unhealthyCount = 0
-    /// From then on what is found is worth as much as what somebody found before: whatever was
-    /// unhealthy when this began has been seen to be. Nil: no mesh has been looked at.
-    public private(set) var settlesAt: Instant?
-    /// Bound: one service that is asked rarely must not keep what is known of the others from
-    /// counting.
-    private static let settlingMost = Duration.seconds(60)
 
     public init(random: SeededRandom) { self.random = random }
 
     /// How many endpoints are checked.
     public var count: Int { places.count }
 
-    /// Whether checks leave an endpoint in use; those that are not checked they do.
-    public func isWell(_ endpoint: MeshName) -> Bool { self[endpoint]?.isHealthy ?? true }
+    /// What checks say of an endpoint; one that is not checked is healthy.
+    public func verdict(on endpoint: MeshName) -> HealthVerdict {
+        guard let record = self[endpoint] else { return .healthy }
+        if !record.isDecided { return .undecided }
+        return record.isHealthy ? .healthy : .unhealthy
+    }
 
     /// What is known of an endpoint; nil: it is not checked.
     public subscript(_ endpoint: MeshName) -> Record? {
@@ -92,17 +110,15 @@ public struct HealthBook: ~Copyable {
 
     /// The mesh has changed. What has moved, or belongs to another service now, begins anew; what
     /// is only asked differently keeps its health.
-    /// - Returns: endpoints that were unhealthy and are not held to be that any longer.
+    /// - Returns: endpoints of which something else is said than before, and those that begin anew.
     /// - Complexity: that of the endpoints of services with checks.
     @discardableResult
     public mutating func follow(_ mesh: MeshState, now: Instant) -> [MeshName] {
         var changed: [MeshName] = []
         var kept: Set<MeshName> = []
-        var settling = Duration.zero
         for service in mesh.services.values {
             guard let check = service.health else { continue }
             let host = "\(service.name).\(service.namespace).mesh"
-            settling = max(settling, check.slowest)
             for endpoint in mesh.endpoints(of: service.meshName) {
                 let name = endpoint.meshName
                 kept.insert(name)
@@ -113,24 +129,22 @@ public struct HealthBook: ~Copyable {
             }
         }
         for name in places.keys where !kept.contains(name) {
-            if !isWell(name) { changed.append(name) }
+            if verdict(on: name) != .healthy { changed.append(name) }
             remove(name)
         }
-        if settlesAt == nil { settlesAt = now + min(settling, Self.settlingMost) }
         return changed
     }
 
-    /// - Returns: whether an unhealthy endpoint is no longer held to be that.
+    /// - Returns: whether the endpoint begins, or begins anew.
     private mutating func update(_ probe: Probe, _ now: Instant) -> Bool {
         guard let place = places[probe.endpoint], var entry = entries[place] else {
             add(probe, now)
-            return false
+            return true
         }
         guard entry.probe.address == probe.address, entry.probe.host == probe.host else {
-            let wasWell = entry.record.isHealthy
             remove(probe.endpoint)
             add(probe, now)
-            return !wasWell
+            return true
         }
         var next = probe
         next.ticket = entry.probe.ticket
@@ -193,37 +207,35 @@ public struct HealthBook: ~Copyable {
 
     /// A check has ended. One whose endpoint has been removed or moved meanwhile says nothing.
     /// - Parameter failure: why it has failed; nil: it has passed.
-    /// - Returns: whether the endpoint has become healthy or unhealthy by it.
+    /// - Returns: whether something else is said of the endpoint than before.
     @discardableResult
     public mutating func report(_ probe: Probe, failure: String?) -> Bool {
         guard let place = places[probe.endpoint], var entry = entries[place],
             entry.probe.ticket == probe.ticket, entry.isUnderWay
         else { return false }
         entry.isUnderWay = false
-        var record = entry.record
-        record.reason = failure
-        if failure == nil { record.passes += 1 } else { record.failures += 1 }
-        let isAgainst = (failure == nil) != record.isHealthy
-        record.streak = isAgainst ? record.streak + 1 : 0
-        let check = entry.probe.check
-        let threshold = record.isHealthy ? check.unhealthyThreshold : check.healthyThreshold
-        let changes = record.streak >= threshold
-        if changes {
-            record.isHealthy.toggle()
-            record.streak = 0
-            unhealthyCount += record.isHealthy ? -1 : 1
-        }
-        entry.record = record
+        let before = entry.record
+        entry.record.note(failure, entry.probe.check)
         entries[place] = entry
-        return changes
+        let after = entry.record
+        if before.isHealthy != after.isHealthy { unhealthyCount += after.isHealthy ? -1 : 1 }
+        return before.isHealthy != after.isHealthy || before.isDecided != after.isDecided
     }
 }
 
-extension MeshHealthCheck {
-    /// The longest time until an endpoint that fails is seen to be unhealthy: intervals are a tenth
-    /// longer at most.
-    fileprivate var slowest: Duration {
-        let rounds = Double(interval.nanoseconds) * 1.1 * Double(unhealthyThreshold)
-        return .nanoseconds(Int64(rounds)) + timeout
+extension HealthBook.Record {
+    fileprivate mutating func note(_ failure: String?, _ check: MeshHealthCheck) {
+        let passed = failure == nil
+        let isLikeTheLast = passes + failures > 0 && (reason == nil) == passed
+        streak = isLikeTheLast ? streak + 1 : 1
+        reason = failure
+        if passed { passes += 1 } else { failures += 1 }
+        let (passesAsked, failuresAsked) = (check.healthyThreshold, check.unhealthyThreshold)
+        if streak >= (passed ? passesAsked : failuresAsked) {
+            isHealthy = passed
+            isDecided = true
+        } else if passes + failures >= UInt64(passesAsked + failuresAsked - 1) {
+            isDecided = true
+        }
     }
 }

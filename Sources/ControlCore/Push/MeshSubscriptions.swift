@@ -90,11 +90,7 @@ public struct MeshSubscriptions: Sendable {
     private var authorities = ""
     /// How often these have been set.
     private var trust = 0
-    /// Endpoints that are found unhealthy here, with the services of which they were when they were
-    /// found: whom that was told to has to hear of its end. Bound: the endpoints of a mesh.
-    private var unwell: [MeshName: MeshName] = [:]
-    /// There has been time to find out about every endpoint: `unwell` is all.
-    private var hasChecked = false
+    private var findings = PushFindings()
 
     /// No subscribers.
     /// - Parameters:
@@ -181,43 +177,27 @@ public struct MeshSubscriptions: Sendable {
         return [MeshDelivery(proxies: proxies, push: push)]
     }
 
-    /// Checks may have found something else than before.
+    /// Checks say something else than before.
     /// - Parameters:
-    ///   - endpoints: of these, which there need not be any longer.
-    ///   - isWell: whether checks leave one in use.
+    ///   - endpoints: of these, which there need not be any longer, or which have begun anew.
+    ///   - verdict: what they say of one.
     public mutating func take(
-        checksOf endpoints: [MeshName], isWell: (MeshName) -> Bool, _ mesh: MeshState, now: Instant
+        checksOf endpoints: [MeshName], verdict: (MeshName) -> HealthVerdict, _ mesh: MeshState,
+        now: Instant
     ) -> [MeshDelivery] {
         var news: [MeshName: MeshFindings] = [:]
         for endpoint in Set(endpoints).sorted() {
-            let before = unwell[endpoint]
-            let after = isWell(endpoint) ? nil : mesh.endpoints[endpoint]?.serviceName
-            guard before != after else { continue }
-            unwell[endpoint] = after
-            for service in before.map(groups.callers) ?? [] {
-                news[service, default: .init()].healthy.append(endpoint)
-            }
-            for service in after.map(groups.callers) ?? [] {
-                news[service, default: .init()].healthy.removeAll { $0 == endpoint }
-                news[service, default: .init()].unhealthy.append(endpoint)
-            }
+            let (healthy, unhealthy) = findings.take(
+                endpoint, verdict(endpoint), of: mesh.endpoints[endpoint]?.serviceName)
+            let sick = unhealthy.map { Set(groups.callers(of: $0)) } ?? []
+            let well = Set(healthy.flatMap { groups.callers(of: $0) }).subtracting(sick)
+            for service in well { news[service, default: .init()].healthy.append(endpoint) }
+            for service in sick { news[service, default: .init()].unhealthy.append(endpoint) }
         }
         return news.sorted { $0.key < $1.key }.flatMap { service, findings in
             deliver(
                 MeshPush(version: version, isSnapshot: false, checks: findings), to: service, mesh,
                 now)
-        }
-    }
-
-    /// There has been time to check every endpoint: from now on what is not found unhealthy is
-    /// well, whatever somebody else has found before, and everyone is told so.
-    public mutating func settleChecks(_ mesh: MeshState, now: Instant) -> [MeshDelivery] {
-        guard !hasChecked else { return [] }
-        hasChecked = true
-        return groups.groups.sorted { $0.key < $1.key }.flatMap { service, group in
-            deliver(
-                MeshPush(version: version, isSnapshot: false, checks: findings(group.needs)),
-                to: service, mesh, now)
         }
     }
 
@@ -247,22 +227,15 @@ public struct MeshSubscriptions: Sendable {
 
     // MARK: Pushes
 
-    private func snapshot(_ needs: MeshNeeds, _ mesh: MeshState) -> MeshPush {
+    private mutating func snapshot(_ needs: MeshNeeds, _ mesh: MeshState) -> MeshPush {
         MeshPush(
             version: version, isSnapshot: true, authorities: authorities,
-            puts: needs.view(of: mesh), checks: findings(needs))
-    }
-
-    /// All that checks have found of what is needed; nil: nothing is known yet.
-    private func findings(_ needs: MeshNeeds) -> MeshFindings? {
-        let unhealthy = unwell.filter { needs.calls($0.value) }.keys.sorted()
-        guard hasChecked || !unhealthy.isEmpty else { return nil }
-        return MeshFindings(isWhole: hasChecked, unhealthy: unhealthy)
+            puts: needs.view(of: mesh), checks: findings.all(for: needs))
     }
 
     /// What has changed since a version; nil: it is not known, or too much, or more than that may
     /// have changed.
-    private func delta(since held: UInt64, _ needs: MeshNeeds) -> MeshPush? {
+    private mutating func delta(since held: UInt64, _ needs: MeshNeeds) -> MeshPush? {
         guard held <= version, let changes = history.changes(after: held, atMost: limits.resume)
         else { return nil }
         // The needs are the present ones. They are those of then if no change concerns what they
@@ -274,7 +247,7 @@ public struct MeshSubscriptions: Sendable {
         guard isSure else { return nil }
         var push = push(changes, needs) ?? MeshPush(version: version, isSnapshot: false)
         push.authorities = authorities
-        push.checks = findings(needs)
+        push.checks = findings.all(for: needs)
         return push
     }
 

@@ -37,6 +37,9 @@ extension ControlText {
         func keys(_ names: [MeshName]) -> String { list(names.map { MeshKey(.endpoint, $0).path }) }
         var members: [String] = []
         if findings.isWhole { members.append("\"all\":true") }
+        if !findings.undecided.isEmpty {
+            members.append("\"undecided\":\(keys(findings.undecided))")
+        }
         if !findings.unhealthy.isEmpty {
             members.append("\"unhealthy\":\(keys(findings.unhealthy))")
         }

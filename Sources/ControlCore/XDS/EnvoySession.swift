@@ -8,10 +8,11 @@
 // Make before break: clusters come before the routes that use them, with an answer to the question
 // for their endpoints; and a cluster leaves only when the routes that used it have. Of what another
 // control plane has told, or this one before it began anew, only the version is known: then a
-// cluster that leaves does so at once.
+// cluster that leaves does so at once. And where checks have yet to find out about endpoints, Envoy
+// may have been told already that some are unhealthy: it keeps what it has until they have.
 
 public import Base
-import Model
+public import Model
 
 /// One Envoy's subscriptions.
 public struct EnvoySession: Sendable {
@@ -70,6 +71,8 @@ public struct EnvoySession: Sendable {
     }
 
     private var rendering: Result<EnvoyRendering, EnvoyRefusal>
+    /// Services about whose endpoints checks have yet to find out. Bound: `waitMost`.
+    private var awaited: (services: Set<MeshName>, until: Instant)
     /// Bound: `questionsMost`.
     private var subscriptions: [EnvoyQuestion: Subscription] = [:]
     /// What was made of the present mesh. Bound: `questionsMost`.
@@ -88,7 +91,28 @@ public struct EnvoySession: Sendable {
     /// Until what was refused is offered again: what stood in its way may have gone.
     public static let retry = Duration.seconds(5)
 
-    public init(_ rendering: Result<EnvoyRendering, EnvoyRefusal>) { self.rendering = rendering }
+    /// How long an Envoy that has endpoints keeps these until checks have found out about those
+    /// that there are. Bound: what is declared must not be kept from it for as long as checks may
+    /// take, which may be hours.
+    public static let waitMost = Duration.seconds(60)
+
+    /// - Parameter services: those of whose endpoints some are undecided.
+    public init(
+        _ rendering: Result<EnvoyRendering, EnvoyRefusal>, awaiting services: Set<MeshName> = [],
+        now: Instant
+    ) {
+        self.rendering = rendering
+        awaited = (services, now + Self.waitMost)
+    }
+
+    /// Whether checks have yet to find out about endpoints.
+    public var isAwaiting: Bool { !awaited.services.isEmpty }
+
+    /// Checks have found out about all endpoints of these services, or others have been declared:
+    /// that holds, whatever is yet to be found. Nil: of all.
+    public mutating func release(_ services: Set<MeshName>?) {
+        awaited.services.subtract(services ?? awaited.services)
+    }
 
     /// The mesh has changed.
     /// - Parameter stale: what may be other than it was; all else is as it was.
@@ -127,6 +151,7 @@ public struct EnvoySession: Sendable {
         guard let content = content(question), content.version != version,
             mayFollow(content)
         else { return .wait(until: .distantFuture) }
+        if isKept(question, version), now < awaited.until { return .wait(until: awaited.until) }
         var subscription = subscriptions[question, default: Subscription()]
         var count = 0
         if let offered = subscription.offered, offered.version == content.version {
@@ -146,6 +171,12 @@ public struct EnvoySession: Sendable {
         case .listeners, .endpoints, .secrets: break
         }
         return .content(content)
+    }
+
+    /// Whether what Envoy has may say more of who is unhealthy than is known here.
+    private func isKept(_ question: EnvoyQuestion, _ version: String) -> Bool {
+        guard question.type == .endpoints, !version.isEmpty else { return false }
+        return awaited.services.contains { $0.text == question.name }
     }
 
     /// What a question says of what is in force.

@@ -144,6 +144,9 @@ public struct EnvoyViews: Sendable {
         }
         return stale
     }
+
+    /// The services that call one of which there are Envoys.
+    public func callers(of service: MeshName) -> [MeshName] { groups.callers(of: service) }
 }
 
 extension MeshState {

@@ -35,16 +35,21 @@ public struct MeshPush: Equatable, Sendable {
 public struct MeshFindings: Equatable, Sendable {
     /// It is all: whoever is not named is well.
     public var isWhole: Bool
+    /// Where it is all, endpoints of which whoever says it knows too little yet, in order, each
+    /// once: they stay what they are held to be.
+    public var undecided: [MeshName]
     /// Endpoints that are found unhealthy, in order, each once.
     public var unhealthy: [MeshName]
-    /// Endpoints that are so no longer, in the same way; none of `unhealthy`, and none where it is
-    /// all.
+    /// Endpoints that are so no longer, or are not, in the same way; none of `unhealthy`, and none
+    /// where it is all.
     public var healthy: [MeshName]
 
     public init(
-        isWhole: Bool = false, unhealthy: [MeshName] = [], healthy: [MeshName] = []
+        isWhole: Bool = false, undecided: [MeshName] = [], unhealthy: [MeshName] = [],
+        healthy: [MeshName] = []
     ) {
         self.isWhole = isWhole
+        self.undecided = undecided
         self.unhealthy = unhealthy
         self.healthy = healthy
     }
@@ -58,8 +63,8 @@ extension MeshState {
         if push.isSnapshot {
             let known = unwell
             self = MeshState(trustDomain: trustDomain)
-            // Nothing that was declared counts any longer, but what was found stays found: whoever
-            // tells all of the mesh may not have looked yet.
+            // Nothing that was declared counts any longer, but what was found stays found where
+            // whoever tells all of the mesh has not seen enough yet.
             find(MeshFindings(unhealthy: Array(known)))
         }
         for key in push.deletes { remove(key) }

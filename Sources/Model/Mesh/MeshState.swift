@@ -68,7 +68,7 @@ public struct MeshState: Equatable, Sendable {
 
     /// Takes in what checks have found.
     public mutating func find(_ findings: MeshFindings) {
-        if findings.isWhole { unwell = [] }
+        if findings.isWhole { unwell.formIntersection(findings.undecided) }
         unwell.subtract(findings.healthy)
         unwell.formUnion(findings.unhealthy)
     }

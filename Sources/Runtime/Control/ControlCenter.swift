@@ -17,9 +17,9 @@ final class ControlCenter {
     var afterCommit: [() -> Void] = []
     /// Who checks endpoints; nil: nobody does.
     var health: HealthLoop?
-    /// Whether checks leave an endpoint in use. Proxies and Envoys are told what they find, and DNS
-    /// leaves out those that are not well.
-    var isWell: (MeshName) -> Bool = { _ in true }
+    /// What checks say of an endpoint. Proxies and Envoys are told of it, and DNS leaves out those
+    /// that are not well.
+    var verdict: (MeshName) -> HealthVerdict = { _ in .healthy }
     /// What parts count, in Prometheus' text format: goes behind `statistics`.
     var collectors: [() -> String] = []
     /// Told before those what has become of the mesh, where anything has. They may not commit.
@@ -44,6 +44,9 @@ final class ControlCenter {
     }
 
     var mesh: MeshState { plane.mesh }
+
+    /// Whether checks leave an endpoint in use.
+    func isWell(_ endpoint: MeshName) -> Bool { verdict(endpoint).isWell }
 
     /// Changes declarations. Where others have changed something in between, the change is tried
     /// again on what there is then, conditions included.

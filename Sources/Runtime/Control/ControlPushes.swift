@@ -183,16 +183,11 @@ final class ControlPushes: ControlProxies {
         for delivery in deliveries { send(delivery) }
     }
 
-    /// Checks may have found something else of endpoints.
+    /// Checks say something else of endpoints.
     func take(checksOf endpoints: [MeshName]) {
         let deliveries = subscriptions.take(
-            checksOf: endpoints, isWell: center.isWell, center.mesh, now: clock())
+            checksOf: endpoints, verdict: center.verdict, center.mesh, now: clock())
         for delivery in deliveries { send(delivery) }
-    }
-
-    /// There has been time to check every endpoint.
-    func settleChecks() {
-        for delivery in subscriptions.settleChecks(center.mesh, now: clock()) { send(delivery) }
     }
 
     private func send(_ delivery: MeshDelivery) {

@@ -92,8 +92,10 @@ extension ControlOpenAPI {
                 ("address", string), ("health", string), ("dataplane", string),
             ], optional: ["dataplane", "acknowledged_ns", "refused", "address", "health"])
         let checks = record(
-            [("all", boolean), ("unhealthy", list(string)), ("healthy", list(string))],
-            optional: ["all", "unhealthy", "healthy"])
+            [
+                ("all", boolean), ("undecided", list(string)), ("unhealthy", list(string)),
+                ("healthy", list(string)),
+            ], optional: ["all", "undecided", "unhealthy", "healthy"])
         return [
             member("Proxy", proxy),
             member(

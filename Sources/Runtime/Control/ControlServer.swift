@@ -95,7 +95,7 @@ public final class ControlServer: Sendable {
         let center = ControlCenter(store, codec: codec, version: configuration.version)
         let health = HealthLoop(random: Self.random) { center.mesh }
         center.health = health
-        center.isWell = { health.isWell($0) }
+        center.verdict = { health.verdict(on: $0) }
         center.afterCommit.append { health.meshChanged() }
         center.collectors.append { health.prometheus }
         let dns = try Self.dns(configuration.dns, center)
@@ -134,7 +134,6 @@ public final class ControlServer: Sendable {
             pushes.take(checksOf: endpoints)
             envoys.take(checksOf: endpoints, Clock.now())
         }
-        center.health?.onSettled.append { pushes.settleChecks() }
         let handler = ControlHandler(
             center, identity: identity, pushes: pushes, envoys: envoys, token: token,
             trustsCertificates: configuration.tls?.clientCertificate == .required,

@@ -10,11 +10,17 @@ import Posix
 /// Checks the endpoints of a mesh.
 @safe
 final class HealthLoop: ServicePart {
-    /// Checks at once. Bound: each has a descriptor, and some 100 KiB. Where they take longer than
-    /// that allows, they come later than they should.
+    /// Checks under way at once, however many endpoints there are. Bound: each has a descriptor, of
+    /// those that proxies and clients need too, and up to some 100 KiB; a mesh whose endpoints all
+    /// hang must not take the control plane from them. A check that finds no place waits for the
+    /// end of another, one timeout at most, and comes later than an interval after the one before.
     static let limit = 256
     /// The mesh is looked at again so often at most, however often it changes.
     private static let pause = Duration.milliseconds(100)
+    /// How long it may take until those are told that an endpoint is well who were told that it is
+    /// not known: after a start all are found to be in the course of an interval, and each is no
+    /// push of its own.
+    private static let patience = Duration.seconds(1)
     /// Reads of one connection before others have their turn.
     private static let turnBudget = 16
 
@@ -50,14 +56,14 @@ final class HealthLoop: ServicePart {
     // Safety: owned from `init` to `deinit`; views of it live within one call.
     private let memory = UnsafeMutableRawBufferPointer.allocate(
         byteCount: 16 * 1024, alignment: 64)
-    /// What has become healthy or unhealthy in this turn.
+    /// What is said to be something else since `onChange` was called.
     private var changed: [MeshName] = []
-    /// When what is found becomes as good as what others found before; nil: it is.
-    private var settlesAt: Instant?
-    /// Called with the endpoints that have become healthy or unhealthy, at the end of a turn.
+    /// When that is to be told; nil: nothing is.
+    private var tellAt: Instant?
+    /// Called with the endpoints of which something else is said than before, and those that begin
+    /// anew: at the end of the turn in which one becomes healthy or unhealthy, and a moment later
+    /// where all that is new is that some were found to be as they were taken to be.
     var onChange: [([MeshName]) -> Void] = []
-    /// Called once, when there has been time to find out about every endpoint.
-    var onSettled: [() -> Void] = []
 
     init(random: SeededRandom, mesh: @escaping () -> MeshState) {
         self.mesh = mesh
@@ -69,8 +75,8 @@ final class HealthLoop: ServicePart {
         unsafe memory.deallocate()
     }
 
-    /// Whether checks leave an endpoint in use.
-    func isWell(_ endpoint: MeshName) -> Bool { book.isWell(endpoint) }
+    /// What checks say of an endpoint.
+    func verdict(on endpoint: MeshName) -> HealthVerdict { book.verdict(on: endpoint) }
 
     /// What is known of the endpoints that are checked, in the order of their names.
     var records: [(endpoint: MeshName, record: HealthBook.Record)] {
@@ -101,14 +107,15 @@ final class HealthLoop: ServicePart {
     func attach(to reactor: Reactor, now: Instant) throws(SystemError) {
         self.reactor = reactor
         self.now = now
-        lookedAt = now - Self.pause
-        lookAt = now
+        // Before anybody asks: what has not been looked at counts as healthy.
+        follow()
+        tell()
     }
 
     var deadline: Instant? {
         // Without a free place whoever is due waits for the end of another.
         let due = free.isEmpty ? nil : book.deadline
-        return [lookAt, due, timeouts.earliest, settlesAt].compactMap { $0 }.min()
+        return [lookAt, due, timeouts.earliest, tellAt].compactMap { $0 }.min()
     }
 
     func begin(_ now: Instant) { self.now = now }
@@ -127,23 +134,26 @@ final class HealthLoop: ServicePart {
             guard let check = checks[slot] else { continue }
             finish(slot, .failed("no answer within \(check.probe.check.timeout.exactText)"))
         }
-        if let lookAt, lookAt <= now {
-            self.lookAt = nil
-            lookedAt = now
-            let isFirst = book.settlesAt == nil
-            changed += book.follow(mesh(), now: now)
-            if isFirst { settlesAt = book.settlesAt }
-        }
+        if let lookAt, lookAt <= now { follow() }
         while !free.isEmpty, let probe = book.next(now) { start(probe) }
-        if !changed.isEmpty {
-            let endpoints = changed
-            changed = []
-            for tell in onChange { tell(endpoints) }
-        }
-        if let settlesAt, settlesAt <= now {
-            self.settlesAt = nil
-            for tell in onSettled { tell() }
-        }
+        if let tellAt, tellAt <= now { tell() }
+    }
+
+    private func follow() {
+        lookAt = nil
+        lookedAt = now
+        let news = book.follow(mesh(), now: now)
+        guard !news.isEmpty else { return }
+        changed += news
+        tellAt = now
+    }
+
+    private func tell() {
+        tellAt = nil
+        guard !changed.isEmpty else { return }
+        let endpoints = changed
+        changed = []
+        for tell in onChange { tell(endpoints) }
     }
 
     // MARK: Checks
@@ -229,6 +239,10 @@ final class HealthLoop: ServicePart {
         var failure: String?
         if case .failed(let reason) = outcome { failure = reason }
         if failure == nil { passes += 1 } else { failures += 1 }
-        if book.report(probe, failure: failure) { changed.append(probe.endpoint) }
+        let before = book.verdict(on: probe.endpoint)
+        guard book.report(probe, failure: failure) else { return }
+        changed.append(probe.endpoint)
+        let canWait = before == .undecided && book.verdict(on: probe.endpoint) == .healthy
+        tellAt = min(tellAt ?? .distantFuture, canWait ? now + Self.patience : now)
     }
 }

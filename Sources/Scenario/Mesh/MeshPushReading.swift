@@ -89,6 +89,7 @@ struct MeshPushReading {
             guard seen.insert(key).inserted else { throw error(path, "stands here already") }
             switch key {
             case "all": findings.isWhole = try flag(value, path)
+            case "undecided": findings.undecided = try endpoints(value, path, &named)
             case "unhealthy": findings.unhealthy = try endpoints(value, path, &named)
             case "healthy": findings.healthy = try endpoints(value, path, &named)
             default: throw error(path, "unknown key '\(abbreviated(key))'")
@@ -96,6 +97,10 @@ struct MeshPushReading {
         }
         if findings.isWhole, !findings.healthy.isEmpty {
             throw error(["checks", "healthy"], "all that are not named are healthy already")
+        }
+        if !findings.isWhole, !findings.undecided.isEmpty {
+            throw error(
+                ["checks", "undecided"], "without 'all' nothing is said of those not named")
         }
         return findings
     }

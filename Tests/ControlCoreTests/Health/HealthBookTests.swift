@@ -31,12 +31,12 @@ private final class Book {
     var count: Int { book.count }
     var unhealthyCount: Int { book.unhealthyCount }
     var deadline: Instant? { book.deadline }
-    func isWell(_ endpoint: MeshName) -> Bool { book.isWell(endpoint) }
+    func isWell(_ endpoint: MeshName) -> Bool { book.verdict(on: endpoint).isWell }
+    func verdict(on endpoint: MeshName) -> HealthVerdict { book.verdict(on: endpoint) }
     subscript(_ endpoint: MeshName) -> HealthBook.Record? { book[endpoint] }
     func next(_ now: Instant) -> HealthBook.Probe? { book.next(now) }
     @discardableResult
     func follow(_ mesh: MeshState, now: Instant) -> [MeshName] { book.follow(mesh, now: now) }
-    var settlesAt: Instant? { book.settlesAt }
     @discardableResult
     func report(_ probe: HealthBook.Probe, failure: String?) -> Bool {
         book.report(probe, failure: failure)
@@ -98,25 +98,58 @@ private final class Book {
         }
     }
 
-    @Test func allIsFoundByTheTimeThatItSays() throws {
+    /// What is found counts when it has been seen, however long that takes.
+    @Test(arguments: [
+        // Two passes in a row, or three failures.
+        ("pp", "uh"), ("fff", "uus"), ("pfff", "uuus"), ("fpfpp", "uuuhh"), ("ffpp", "uuuh"),
+        // Whoever changes more often is healthy after four.
+        ("pfpff", "uuuhh"), ("fpfpfff", "uuuhhhs"),
+    ])
+    func aVerdictIsWhatHasBeenSeen(steps: String, verdicts: String) throws {
         let book = Book(random: SeededRandom(seed: 4))
-        #expect(book.settlesAt == nil)
-        book.follow(mesh(), now: .zero)
-        // Three times 11 s, and 1 s for the last one's answer.
-        #expect(book.settlesAt == .zero + .seconds(34))
+        #expect(book.verdict(on: name) == .healthy)
+        #expect(book.follow(mesh(), now: .zero) == [name])
         var now = Instant.zero
-        for _ in 0..<3 { _ = try step(book, &now, "refused") }
-        #expect(!book.isWell(name) && now <= .zero + .seconds(33))
-        var rare = check
-        rare.interval = .seconds(300)
-        book.follow(mesh(rare), now: now)
-        #expect(book.settlesAt == .zero + .seconds(34))
-        // Nobody is waited for that is asked once in five minutes, and nobody at all for nobody.
-        let other = Book(random: SeededRandom(seed: 5))
-        let none = Book(random: SeededRandom(seed: 6))
-        other.follow(mesh(rare), now: .zero)
-        none.follow(mesh(nil), now: .zero)
-        #expect(other.settlesAt == .zero + .seconds(60) && none.settlesAt == .zero)
+        #expect(book.verdict(on: name) == .undecided)
+        for (step, letter) in zip(steps, verdicts) {
+            let before = book.verdict(on: name)
+            let changed = try self.step(book, &now, step == "f" ? "refused" : nil)
+            let verdict = book.verdict(on: name)
+            let letters: [HealthVerdict: Character] = [
+                .undecided: "u", .healthy: "h", .unhealthy: "s",
+            ]
+            #expect(letters[verdict] == letter && changed == (verdict != before))
+        }
+    }
+
+    @Test func timeDecidesNothing() throws {
+        let book = Book(random: SeededRandom(seed: 4))
+        book.follow(mesh(), now: .zero)
+        var now = Instant.zero
+        for _ in 0..<2 { _ = try step(book, &now, "refused") }
+        now = try #require(book.deadline)
+        let slow = try #require(book.next(now))
+        // Long after it should have ended.
+        now = now + .seconds(3600)
+        book.follow(mesh(), now: now)
+        #expect(book.verdict(on: name) == .undecided)
+        #expect(book.report(slow, failure: "refused"))
+        #expect(book.verdict(on: name) == .unhealthy)
+        // Whoever comes later is found out about then.
+        var more = mesh()
+        let other = MeshName("cart-2", in: "shop")
+        more.declare(
+            .endpoint(
+                MeshEndpoint("cart-2", in: "shop", service: "cart", address: "127.0.0.1:9002")))
+        #expect(book.follow(more, now: now) == [other])
+        #expect(book.verdict(on: other) == .undecided)
+        // One that moves begins anew, and so does one that nothing was known of.
+        more.declare(
+            .endpoint(
+                MeshEndpoint("cart-2", in: "shop", service: "cart", address: "127.0.0.1:9003")))
+        #expect(book.follow(more, now: now) == [other])
+        #expect(book.follow(mesh(), now: now) == [other])
+        #expect(book.verdict(on: other) == .healthy)
     }
 
     @Test func aCheckUnderWayIsNotMadeTwice() throws {
@@ -178,6 +211,7 @@ private final class Book {
         let book = Book(random: random.split("book"))
         var now = Instant.zero
         var mesh = mesh()
+        book.follow(mesh, now: now)
         /// What every endpoint has answered since it began: passes are true.
         var history: [MeshName: [Bool]] = [:]
         var open: [HealthBook.Probe] = []
@@ -215,6 +249,10 @@ private final class Book {
                 if book.isWell(name) != isWell {
                     return "step \(step): \(name.text) is not \(isWell)"
                 }
+                let isDecided = Self.isDecided(history[name] ?? [])
+                if (book.verdict(on: name) != .undecided) != isDecided {
+                    return "step \(step): \(name.text) is not \(isDecided ? "" : "un")decided"
+                }
             }
             if sick != book.unhealthyCount { return "step \(step): \(sick) are unhealthy" }
         }
@@ -233,5 +271,13 @@ private final class Book {
             }
         }
         return isWell
+    }
+
+    private static func isDecided(_ answers: [Bool]) -> Bool {
+        answers.count >= 4
+            || (0..<answers.count).contains { end in
+                let last = answers[...end]
+                return last.suffix(2) == [true, true] || last.suffix(3) == [false, false, false]
+            }
     }
 }

@@ -61,7 +61,10 @@ private let examples: [MeshPush] = [
         ],
         deletes: [
             .init(.endpoint, .init("cart-1", in: "shop")), .init(.authorization, .init("z")),
-        ], checks: .init(isWhole: true, unhealthy: [.init("cart-1", in: "shop")])),
+        ],
+        checks: .init(
+            isWhole: true, undecided: [.init("till-1", in: "shop")],
+            unhealthy: [.init("cart-1", in: "shop")])),
     MeshPush(
         version: 3, isSnapshot: false,
         checks: .init(unhealthy: [.init("a"), .init("b")], healthy: [.init("c")])),

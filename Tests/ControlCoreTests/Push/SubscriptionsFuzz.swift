@@ -19,8 +19,8 @@ func fuzzSubscriptions(_ budget: FuzzBudget) throws {
     // All ways have been gone.
     let least = budget.steps / 200
     #expect(
-        min(world.deltas, world.snapshots, world.resumes, world.refusals) > least,
-        "\(world.deltas) \(world.snapshots) \(world.resumes) \(world.refusals)")
+        min(world.deltas, world.snapshots, world.resumes, world.refusals, world.heldBack) > least,
+        "\(world.deltas) \(world.snapshots) \(world.resumes) \(world.refusals) \(world.heldBack)")
 }
 
 @Suite struct SubscriptionsFuzzTests {
@@ -35,6 +35,9 @@ private struct Client {
     var held = MeshState()
     /// It has refused something, and waits for everything.
     var isLost = false
+    /// What it was told by another control plane to be unhealthy, of which this one has yet to find
+    /// out.
+    var kept: Set<MeshName> = []
 }
 
 private struct World {
@@ -42,15 +45,16 @@ private struct World {
     private var mesh = MeshState()
     private var version: UInt64 = 5
     private var authorities = ""
-    /// What checks have found, and whether that is all.
+    /// What checks have found, and of whom they have yet to find out.
     private var unwell: Set<MeshName> = []
-    private var hasChecked = false
+    private var undecided: Set<MeshName> = []
     private var clients: [String: Client] = [:]
     private var subscriptions: MeshSubscriptions
     private(set) var deltas = 0
     private(set) var snapshots = 0
     private(set) var resumes = 0
     private(set) var refusals = 0
+    private(set) var heldBack = 0
     private var error: String?
 
     init(seed: UInt64) {
@@ -102,20 +106,31 @@ private struct World {
         }
         version += 1 + UInt64(random.below(2))
         deliver(subscriptions.take(.changes(changes), mesh, version: version, now: now))
-        beginAnew { name in
-            changes.contains { change in
-                change.key == MeshKey(.endpoint, name) && !change.keepsService
-            }
-        }
+        beginAnew(
+            changes.filter { $0.key.kind == .endpoint && !$0.keepsService }.map(\.key.name))
     }
 
-    /// Checks find out anew about endpoints that have gone, or belong to another service now.
-    private mutating func beginAnew(_ isNew: (MeshName) -> Bool) {
-        let names = unwell.filter(isNew)
+    /// Checks find out anew about endpoints that have come or gone, or belong to another service
+    /// now.
+    private mutating func beginAnew(_ names: [MeshName]) {
         unwell.subtract(names)
+        undecided.subtract(names)
+        // Some are not checked at all.
+        for name in names where mesh.endpoints[name] != nil && random.below(3) > 0 {
+            undecided.insert(name)
+        }
+        tell(names)
+    }
+
+    private mutating func tell(_ names: [MeshName]) {
+        for name in clients.keys { clients[name]?.kept.subtract(names) }
+        let (sick, unknown) = (unwell, undecided)
         deliver(
             subscriptions.take(
-                checksOf: names.sorted(), isWell: { _ in true }, mesh, now: now))
+                checksOf: names,
+                verdict: {
+                    unknown.contains($0) ? .undecided : sick.contains($0) ? .unhealthy : .healthy
+                }, mesh, now: now))
     }
 
     private mutating func replace() {
@@ -123,22 +138,18 @@ private struct World {
         mesh = MeshState(declarations)
         version += 1
         deliver(subscriptions.take(.replaced, mesh, version: version, now: now))
-        beginAnew { _ in true }
+        beginAnew(Self.endpoints)
     }
 
     private mutating func check() {
-        if random.below(10) == 0 {
-            hasChecked = true
-            return deliver(subscriptions.settleChecks(mesh, now: now))
-        }
         let names = (0...random.below(2)).map { _ in pick(Self.endpoints) }
-        for name in names where mesh.endpoints[name] != nil {
+            .filter { mesh.endpoints[$0] != nil }
+        for name in names {
+            let wasUnknown = undecided.remove(name) != nil
+            guard !wasUnknown || random.below(2) == 0 else { continue }
             if unwell.remove(name) == nil { unwell.insert(name) }
         }
-        let sick = unwell
-        deliver(
-            subscriptions.take(
-                checksOf: names, isWell: { !sick.contains($0) }, mesh, now: now))
+        tell(names)
     }
 
     /// Another control plane, which knows nothing of what was found and of who has been told what.
@@ -146,9 +157,9 @@ private struct World {
         var limits = MeshSubscriptions.Limits()
         (limits.history, limits.resume) = (60, 40)
         subscriptions = MeshSubscriptions(mesh, version: version, since: version, limits: limits)
-        (unwell, hasChecked) = ([], false)
         _ = subscriptions.setAuthorities(authorities, now: now)
         for name in clients.keys { clients[name]?.isConnected = false }
+        beginAnew(Self.endpoints)
     }
 
     private mutating func rotate() {
@@ -164,6 +175,7 @@ private struct World {
         let push = subscriptions.subscribe(
             name, to: client.service, held: held, mesh, now: now)
         if !push.isSnapshot { resumes += 1 }
+        client.kept = client.held.unwell.intersection(undecided)
         client.take(push)
         clients[name] = client
     }
@@ -188,6 +200,7 @@ private struct World {
         let nonsense = MeshState((0..<5).map { _ in declaration() })
         clients[name]?.held = nonsense
         clients[name]?.isLost = true
+        clients[name]?.kept = []
     }
 
     private mutating func deliver(_ deliveries: [MeshDelivery]) {
@@ -213,13 +226,12 @@ private struct World {
                 return "\(name) has \(client.version ?? 0)"
             }
             var expected = MeshState(needed(by: client.service))
-            let sick = MeshFindings(
-                unhealthy: unwell.filter { expected.endpoints[$0] != nil }.sorted())
-            expected.find(sick)
-            // Until all is known here, what others have found stays.
-            guard client.isLost || hasChecked || expected.unwell.isSubset(of: client.held.unwell)
-            else { return "\(name) was not told who is unhealthy: \(sick.unhealthy)" }
-            if !hasChecked { expected.find(.init(unhealthy: Array(client.held.unwell))) }
+            // Until it is known here, what others have found stays; not of what is needed no more.
+            let kept = client.kept.filter { expected.endpoints[$0] != nil }
+            clients[name]?.kept = kept
+            let found = unwell.filter { expected.endpoints[$0] != nil }
+            expected.find(MeshFindings(unhealthy: found.union(kept).sorted()))
+            heldBack += kept.isEmpty ? 0 : 1
             guard client.isLost || client.held == expected else {
                 return "\(name) of \(client.service.text)\nholds \(client.held.declarations)\n"
                     + "and needs \(expected.declarations)\n"

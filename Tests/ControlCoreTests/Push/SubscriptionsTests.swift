@@ -129,10 +129,13 @@ private struct Told {
         _ = told.declare(endpoint("c-9", of: "c", port: 9))
         #expect(
             told.subscribe("p", "a", held: 1)
-                == .init(version: 4, isSnapshot: false, authorities: "A", puts: [two]))
+                == .init(
+                    version: 4, isSnapshot: false, authorities: "A", puts: [two],
+                    checks: .init(isWhole: true)))
         #expect(
             told.subscribe("p", "a", held: 4)
-                == .init(version: 4, isSnapshot: false, authorities: "A"))
+                == .init(
+                    version: 4, isSnapshot: false, authorities: "A", checks: .init(isWhole: true)))
         _ = told.declare(remove: [two.key])
         // One more than the history has; and one that has not been.
         for held: UInt64? in [1, 6, nil] {

@@ -38,7 +38,9 @@ private struct BenchEnvoy {
     /// Each content that it was given, in order.
     var given: [EnvoyQuestion] = []
 
-    init(_ declarations: [MeshDeclaration]) { session = EnvoySession(rendering(declarations)) }
+    init(_ declarations: [MeshDeclaration]) {
+        session = EnvoySession(rendering(declarations), now: now)
+    }
 
     var isCurrent: Bool {
         var session = session
@@ -277,14 +279,50 @@ private func expectAnswers(_ envoy: inout BenchEnvoy) throws {
         var envoy = BenchEnvoy(mesh)
         try envoy.settle()
         envoy.given = []
-        envoy.session = EnvoySession(rendering(mesh))
+        envoy.session = EnvoySession(rendering(mesh), now: envoy.now)
         try envoy.settle()
         #expect(envoy.given.isEmpty)
         #expect(envoy.isCurrent)
-        envoy.session = EnvoySession(rendering(mesh + service("till", port: 2)))
+        envoy.session = EnvoySession(rendering(mesh + service("till", port: 2)), now: envoy.now)
         try envoy.settle()
         #expect(envoy.used.contains("shop/till"))
         #expect(envoy.isCurrent)
+    }
+
+    /// A control plane that has begun anew takes what it has yet to find out about for well: an
+    /// Envoy that was told more keeps what it has.
+    @Test func endpointsStayUntilTheyAreFoundOutAbout() throws {
+        let cart = MeshName("cart", in: "shop")
+        let question = EnvoyQuestion(.endpoints, cart.text)
+        let sick = service("web") + service("cart", port: 1)
+        let all = sick + service("cart", port: 2).suffix(1)
+        func later(than end: Duration) -> Instant { Instant(nanoseconds: 0) + end }
+        func envoy() throws -> BenchEnvoy {
+            var envoy = BenchEnvoy(sick)
+            try envoy.settle()
+            envoy.given = []
+            envoy.session = EnvoySession(rendering(all), awaiting: [cart], now: envoy.now)
+            try envoy.settle()
+            #expect(envoy.given == [] && !envoy.isCurrent && envoy.session.isAwaiting)
+            return envoy
+        }
+        var found = try envoy()
+        found.session.release([cart])
+        try found.settle()
+        #expect(found.given == [question] && found.isCurrent && !found.session.isAwaiting)
+        // It is not kept for ever,
+        var slow = try envoy()
+        let version = try #require(slow.contents[question]).version
+        let wait = slow.session.answer(question, version: version, isNew: false, now: slow.now)
+        #expect(wait == .wait(until: later(than: EnvoySession.waitMost)))
+        slow.now = later(than: EnvoySession.waitMost)
+        try slow.settle()
+        #expect(slow.given == [question] && slow.isCurrent)
+        // and not from one that has nothing.
+        var new = BenchEnvoy(all)
+        new.session = EnvoySession(rendering(all), awaiting: [cart], now: new.now)
+        try new.settle()
+        #expect(new.given.contains(question) && new.isCurrent)
     }
 
     @Test func authoritiesInForceAreKnown() throws {

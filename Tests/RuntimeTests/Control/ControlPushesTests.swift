@@ -174,7 +174,7 @@ private func endpoint(
             try watch.pushes() == [
                 .init(
                     version: 2, isSnapshot: false, authorities: "PEM\n",
-                    puts: [endpoint("a-2", of: "a", port: 2)])
+                    puts: [endpoint("a-2", of: "a", port: 2)], checks: .init(isWhole: true))
             ])
         // What the store has beside declarations is no change.
         try mesh.center.commit(
@@ -182,7 +182,11 @@ private func endpoint(
         let restarted = try Mesh(mesh.folder)
         let again = try restarted.watch("p", of: "default/a", ",\"held\":2")
         #expect(
-            try again.pushes() == [.init(version: 3, isSnapshot: false, authorities: "PEM\n")])
+            try again.pushes() == [
+                .init(
+                    version: 3, isSnapshot: false, authorities: "PEM\n",
+                    checks: .init(isWhole: true))
+            ])
         let late = try restarted.watch("q", of: "default/a", ",\"held\":1")
         #expect(try late.pushes().first?.isSnapshot == true)
         let future = try restarted.watch("r", of: "default/a", ",\"held\":99")
@@ -210,37 +214,43 @@ private func endpoint(
 
     @Test func whatChecksFindIsPushed() throws {
         let mesh = try Mesh()
-        var sick: Set<MeshName> = []
-        mesh.center.isWell = { !sick.contains($0) }
+        var found: [MeshName: HealthVerdict] = [:]
+        mesh.center.verdict = { found[$0] ?? .healthy }
         try mesh.apply(
             service("a", calls: [.init("b")]), service("b"), service("c"),
-            endpoint("b-1", of: "b", port: 1), endpoint("c-1", of: "c", port: 2))
-        func check(_ name: String, isWell: Bool) {
-            if isWell { sick.remove(MeshName(name)) } else { sick.insert(MeshName(name)) }
+            endpoint("b-1", of: "b", port: 1), endpoint("b-2", of: "b", port: 3),
+            endpoint("c-1", of: "c", port: 2))
+        func check(_ name: String, _ verdict: HealthVerdict) {
+            found[MeshName(name)] = verdict
             mesh.pushes.take(checksOf: [MeshName(name)])
         }
+        let (b1, b2) = (MeshName("b-1"), MeshName("b-2"))
+        for name in ["b-1", "b-2", "c-1"] { check(name, .undecided) }
         let watch = try mesh.watch("p")
-        #expect(try watch.pushes().map(\.checks) == [nil])
+        let unknown = MeshFindings(isWhole: true, undecided: [b1, b2])
+        #expect(try watch.pushes().map(\.checks) == [unknown])
         let version = mesh.center.store.state.revision
-        check("c-1", isWell: false)
+        check("c-1", .unhealthy)
         #expect(try watch.pushes() == [])
-        check("b-1", isWell: false)
+        check("b-1", .unhealthy)
         #expect(
             try watch.pushes() == [
-                .init(
-                    version: version, isSnapshot: false,
-                    checks: .init(unhealthy: [MeshName("b-1")]))
+                .init(version: version, isSnapshot: false, checks: .init(unhealthy: [b1]))
             ])
-        // It has no version: whoever comes back is told it whatever he has, and all of it once it
-        // is known.
+        // It has no version: whoever comes back is told all of it, whatever he has.
         let held = ",\"held\":\(version)"
         let again = try mesh.watch("p", of: "default/a", held)
-        #expect(try again.pushes().map(\.checks) == [.init(unhealthy: [MeshName("b-1")])])
-        mesh.pushes.settleChecks()
-        let all = MeshFindings(isWhole: true, unhealthy: [MeshName("b-1")])
+        let all = MeshFindings(isWhole: true, undecided: [b2], unhealthy: [b1])
         #expect(try again.pushes().map(\.checks) == [all])
-        check("b-1", isWell: true)
-        #expect(try again.pushes().map(\.checks) == [.init(healthy: [MeshName("b-1")])])
+        // Of one that somebody else may have found unhealthy, he has to hear that it is well.
+        check("b-2", .healthy)
+        #expect(try again.pushes().map(\.checks) == [.init(healthy: [b2])])
+        check("b-1", .healthy)
+        #expect(try again.pushes().map(\.checks) == [.init(healthy: [b1])])
+        // What nobody was told to be unknown is no news.
+        check("b-2", .undecided)
+        check("b-2", .healthy)
+        #expect(try again.pushes() == [])
         let last = try mesh.watch("p", of: "default/a", held)
         #expect(
             try last.pushes()
@@ -389,7 +399,7 @@ private func endpoint(
         #expect(listed.sent == version && listed.acknowledged == version && listed.refused == nil)
         #expect(listed.acknowledgedAt == mesh.now.nanoseconds)
         #expect(listed.address == "127.0.0.1:9" && listed.health == "healthy")
-        mesh.center.isWell = { _ in false }
+        mesh.center.verdict = { _ in .unhealthy }
         listed = try #require(
             try Listing.read(mesh.pushes.json(with: [:], ControlPage())).proxies.first)
         #expect(listed.health == "unhealthy")

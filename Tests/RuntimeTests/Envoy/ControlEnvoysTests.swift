@@ -243,32 +243,101 @@ import Testing
         #expect(held.flatMap(\.self).filter { !$0.isOpen }.count == 2)
     }
 
-    @Test func whatChecksFindIsInTheEndpoints() throws {
-        var sick: Set<MeshName> = []
-        api.center.isWell = { !sick.contains($0) }
-        let held = try settled(2)
+    /// The ports of an answer that leads to the two endpoints of `t-0`.
+    private func ports(_ body: [UInt8]) -> [Int] {
+        let text = String(decoding: body, as: UTF8.self)
+        return (1...2).filter { text.contains("\"port_value\":\($0)}") }
+    }
+
+    private func ports(knowing version: String = "") throws -> [Int] {
+        let answer = try ask(of: 0, "endpoints", version, "default/t-0")
+        guard case .whole(200, _, let body) = answer else { return [] }
+        return ports(body)
+    }
+
+    private func putTwo() throws {
         for port in 1...2 {
             try put("endpoint", "e-\(port)", #""service":"t-0","address":"127.0.0.1:\#(port)""#)
         }
-        func addresses() throws -> [Int] {
-            let answer = try ask(of: 0, "endpoints", "", "default/t-0")
-            guard case .whole(200, _, let body) = answer else { return [] }
-            let text = String(decoding: body, as: UTF8.self)
-            return (1...2).filter { text.contains("\"port_value\":\($0)}") }
-        }
-        #expect(try addresses() == [1, 2])
+    }
+
+    @Test func whatChecksFindIsInTheEndpoints() throws {
+        var sick: Set<MeshName> = []
+        api.center.verdict = { sick.contains($0) ? .unhealthy : .healthy }
+        let held = try settled(2)
+        try putTwo()
+        #expect(try ports() == [1, 2])
         let before = try made()
         sick = [MeshName("e-1")]
         api.envoys.take(checksOf: [MeshName("e-1")], api.clock.now)
-        #expect(try addresses() == [2])
+        #expect(try ports() == [2])
         #expect(try made() == before + 1)
         // Where nobody would be left, checks do not count.
         sick = [MeshName("e-1"), MeshName("e-2")]
         api.envoys.take(checksOf: [MeshName("e-2")], api.clock.now)
-        #expect(try addresses() == [1, 2])
+        #expect(try ports() == [1, 2])
         sick = []
         api.envoys.take(checksOf: [MeshName("e-1"), MeshName("e-2")], api.clock.now)
-        #expect(try addresses() == [1, 2])
+        #expect(try ports() == [1, 2])
         #expect(held[1].allSatisfy { $0.isOpen })
+    }
+
+    /// What a control plane says that has just begun, to an Envoy that knows from before that one
+    /// of two endpoints is unhealthy.
+    @Test func whoMayKnowMoreIsNotTold() throws {
+        var found: [MeshName: HealthVerdict] = [:]
+        api.center.verdict = { found[$0] ?? .undecided }
+        func find(_ name: String, _ verdict: HealthVerdict) {
+            found[MeshName(name)] = verdict
+            api.envoys.take(checksOf: [MeshName(name)], api.clock.now)
+        }
+        try declare("t-0")
+        try declare("s-0", ",\"calls\":[\"t-0\"]")
+        try putTwo()
+        func asks(_ version: String) throws -> ServiceWatch? {
+            let answer = try ask(of: 0, "endpoints", version, "default/t-0")
+            guard case .watch(let held) = answer else { return nil }
+            return held
+        }
+        let held = try #require(try asks("of before"))
+        find("e-1", .unhealthy)
+        #expect(held.isOpen)
+        find("e-2", .healthy)
+        #expect(ports(held.word?.body ?? []) == [2])
+    }
+
+    @Test func whatIsDeclaredIsToldWhateverIsYetToBeFound() throws {
+        api.center.verdict = { _ in .undecided }
+        try declare("t-0")
+        try declare("s-0", ",\"calls\":[\"t-0\"]")
+        try putTwo()
+        guard case .watch(let held) = try ask(of: 0, "endpoints", "of before", "default/t-0") else {
+            Issue.record("what is not known is told")
+            return
+        }
+        #expect(try api.ask("DELETE", "/v1/endpoints/default/e-1").status == 200)
+        #expect(ports(held.word?.body ?? []) == [2])
+    }
+
+    /// What checks find has no revision: whoever has all that was declared goes on having it, up to
+    /// whatever the store comes to hold.
+    @Test func findingsLeaveTheRevisionAsItIs() throws {
+        var sick: Set<MeshName> = []
+        api.center.verdict = { sick.contains($0) ? .unhealthy : .healthy }
+        func writeSomethingElse(_ name: String) throws {
+            try api.center.commit(
+                StoreTransaction(changes: [.put(StoreKey("other/\(name)"), value: [1])]))
+        }
+        try declare("t-0")
+        try declare("s-0", ",\"calls\":[\"t-0\"]")
+        try putTwo()
+        // It comes when the store has gone on since the last change of the mesh.
+        try writeSomethingElse("a")
+        _ = try settled(1)
+        sick = [MeshName("e-1")]
+        api.envoys.take(checksOf: [MeshName("e-1")], api.clock.now)
+        try writeSomethingElse("b")
+        let status = try #require(api.envoys.status().values.first)
+        #expect(status.sent == api.store.state.revision && status.acknowledged == status.sent)
     }
 }

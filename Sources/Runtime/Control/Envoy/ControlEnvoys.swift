@@ -31,21 +31,24 @@ final class ControlEnvoys {
         var seen: Instant
         /// When it asked first.
         let since: Instant
-        /// The revision that its session is of.
-        var told: UInt64
+        /// The revision of the last change that concerned it, or that at which it came: what it is
+        /// to have in force. What checks find has no revision, and leaves this as it is.
+        var due: UInt64
+        /// The revision up to which it had everything in force when that was seen last; 0: of none.
+        /// Where this is `due`, it has whatever came after that too.
         var acknowledged: UInt64 = 0
         var acknowledgedAt: Instant?
 
         init(
             _ id: String, _ peer: ControlPeer, _ facts: EnvoyFacts, _ session: EnvoySession,
-            told: UInt64, _ now: Instant
+            due: UInt64, _ now: Instant
         ) {
             self.id = id
             self.peer = peer
             service = facts.service
             self.facts = facts
             self.session = session
-            self.told = told
+            self.due = due
             seen = now
             since = now
         }
@@ -55,7 +58,7 @@ final class ControlEnvoys {
     /// By what their certificates have in common. Bound: `nodesMost`.
     private var nodes: [String: Node] = [:]
     private var views: EnvoyViews
-    /// That of the last change of the mesh; `Node.told` is that of the last that concerned it.
+    /// That of the last change of the mesh, whomever it concerned.
     private var revision: UInt64
     private var bundle = ""
     /// Of Envoys that are here no more.
@@ -145,7 +148,7 @@ final class ControlEnvoys {
                 // It has begun anew, with another bootstrap.
                 node.facts = asked.facts
                 count(node)
-                node.session = EnvoySession(rendering(asked.facts))
+                node.session = session(asked.facts, now)
             }
             return node
         }
@@ -155,14 +158,21 @@ final class ControlEnvoys {
         if let before = nodes[peer.lineage] { forget(before) }
         views.add(peer.lineage, to: asked.facts.service, center.mesh, isWell: center.isWell)
         let node = Node(
-            asked.id, peer, asked.facts, EnvoySession(rendering(asked.facts)),
-            told: center.store.state.revision, now)
+            asked.id, peer, asked.facts, session(asked.facts, now),
+            due: center.store.state.revision, now)
         nodes[peer.lineage] = node
         next = min(next, now + Self.absence)
         return node
     }
 
     // MARK: What there is to tell
+
+    private func session(_ facts: EnvoyFacts, _ now: Instant) -> EnvoySession {
+        let endpoints = views.view(of: facts.service)?.endpoints ?? [:]
+        let undecided = endpoints.values.filter { center.verdict($0.meshName) == .undecided }
+        return EnvoySession(
+            rendering(facts), awaiting: Set(undecided.map(\.serviceName)), now: now)
+    }
 
     private func rendering(_ facts: EnvoyFacts) -> Result<EnvoyRendering, EnvoyRefusal> {
         Result { () throws(EnvoyRefusal) in
@@ -176,26 +186,45 @@ final class ControlEnvoys {
         let stale = views.take(news, center.mesh, isWell: center.isWell)
         let before = revision
         revision = center.store.state.revision
-        renew(stale, before: before, now)
+        renew(stale, now) { node, stale in
+            // What did not concern it, it has.
+            if node.acknowledged == node.due {
+                node.acknowledged = max(node.acknowledged, before)
+            }
+            node.due = revision
+            node.session.release(stale.isAll ? nil : stale.endpoints)
+        }
     }
 
-    /// Checks may have found something else of endpoints.
+    /// Checks say something else of endpoints.
     func take(checksOf endpoints: [MeshName], _ now: Instant) {
-        renew(views.take(checksOf: endpoints, isWell: center.isWell), before: revision, now)
+        renew(views.take(checksOf: endpoints, isWell: center.isWell), now)
+        guard nodes.values.contains(where: { $0.session.isAwaiting }) else { return }
+        let mesh = center.mesh
+        for service in Set(endpoints.compactMap { mesh.endpoints[$0]?.serviceName }) {
+            let isDecided = mesh.endpoints(of: service).allSatisfy {
+                center.verdict($0.meshName) != .undecided
+            }
+            guard isDecided else { continue }
+            for lineage in views.callers(of: service).flatMap({ views.nodes(of: $0) }) {
+                guard let node = nodes[lineage] else { continue }
+                node.session.release([service])
+                put(node, EnvoyStaleness(endpoints: [service]), now)
+            }
+        }
     }
 
     /// Answers who waits for what has changed.
-    /// - Parameter before: the revision of the last change before this.
-    private func renew(_ stale: [MeshName: EnvoyStaleness], before: UInt64, _ now: Instant) {
+    /// - Parameter prepare: called with each Envoy that it concerns before it is told.
+    private func renew(
+        _ stale: [MeshName: EnvoyStaleness], _ now: Instant,
+        prepare: (Node, EnvoyStaleness) -> Void = { _, _ in }
+    ) {
         for (service, stale) in stale {
             for lineage in views.nodes(of: service) {
                 guard let node = nodes[lineage] else { continue }
                 observe(node, now)
-                // What did not concern it, it has.
-                if node.acknowledged == node.told {
-                    node.acknowledged = max(node.acknowledged, before)
-                }
-                node.told = revision
+                prepare(node, stale)
                 node.session.adopt(rendering(node.facts), stale: stale)
                 put(node, stale, now)
             }
@@ -225,8 +254,8 @@ final class ControlEnvoys {
 
     /// Notes what is in force.
     private func observe(_ node: Node, _ now: Instant) {
-        guard node.acknowledged != node.told, node.session.isCurrent() else { return }
-        node.acknowledged = node.told
+        guard node.acknowledged != node.due, node.session.isCurrent() else { return }
+        node.acknowledged = node.due
         node.acknowledgedAt = now
     }
 
@@ -321,7 +350,7 @@ final class ControlEnvoys {
         return nodes.mapValues { node in
             observe(node, node.seen)
             // What came after the last change that concerned it, it has.
-            let acknowledged = node.acknowledged == node.told ? revision : node.acknowledged
+            let acknowledged = node.acknowledged == node.due ? revision : node.acknowledged
             return ConnectedEnvoy(
                 name: node.id, service: node.service, identity: node.peer.identity,
                 peer: "\(node.peer.address)", since: node.since, sent: revision,
