@@ -120,6 +120,8 @@ public struct EnvoyViews: Sendable {
         _ change: MeshChange, _ service: MeshName, _ needs: MeshNeeds, _ isWell: (MeshName) -> Bool
     ) -> Bool {
         guard let after = change.after, needs.includes(after) else {
+            // What is not held is not held to be unhealthy.
+            if change.key.kind == .endpoint { views[service]?.find(change.key.name, isWell: true) }
             return views[service]?.remove(change.key) != nil
         }
         let before = views[service]?.declare(after)
@@ -131,15 +133,19 @@ public struct EnvoyViews: Sendable {
 
     /// Checks may have found something else than before of these endpoints.
     /// - Returns: by service, what its Envoys are to be told anew.
+    /// - Complexity: that of the endpoints, and of the services that call theirs.
     public mutating func take(
-        checksOf endpoints: [MeshName], isWell: (MeshName) -> Bool
+        checksOf endpoints: [MeshName], _ mesh: MeshState, isWell: (MeshName) -> Bool
     ) -> [MeshName: EnvoyStaleness] {
         var stale: [MeshName: EnvoyStaleness] = [:]
-        for (service, view) in views {
-            for name in endpoints where view.unwell.contains(name) == isWell(name) {
-                views[service]?.find(name, isWell: isWell(name))
-                guard let endpoint = view.endpoints[name] else { continue }
-                stale[service, default: .init()].endpoints.insert(endpoint.serviceName)
+        for name in endpoints {
+            // Of what is gone no view has anything: changes come first.
+            guard let called = mesh.endpoints[name]?.serviceName else { continue }
+            let isWell = isWell(name)
+            for service in groups.callers(of: called) {
+                guard views[service]?.unwell.contains(name) == isWell else { continue }
+                views[service]?.find(name, isWell: isWell)
+                stale[service, default: .init()].endpoints.insert(called)
             }
         }
         return stale

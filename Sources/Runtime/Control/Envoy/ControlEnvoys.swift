@@ -198,7 +198,7 @@ final class ControlEnvoys {
 
     /// Checks say something else of endpoints.
     func take(checksOf endpoints: [MeshName], _ now: Instant) {
-        renew(views.take(checksOf: endpoints, isWell: center.isWell), now)
+        renew(views.take(checksOf: endpoints, center.mesh, isWell: center.isWell), now)
         guard nodes.values.contains(where: { $0.session.isAwaiting }) else { return }
         let mesh = center.mesh
         for service in Set(endpoints.compactMap { mesh.endpoints[$0]?.serviceName }) {
