@@ -72,10 +72,14 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var deny: [Rule]
         /// nil: all that is not denied; empty: nothing.
         public var allow: [Rule]?
+        /// Whom the rules do not mean, who may ask for all: a mesh's control plane, which declares
+        /// them, and asks how a service is. Nil: they mean everybody.
+        public var exempt: SPIFFEID?
 
-        public init(deny: [Rule] = [], allow: [Rule]? = nil) {
+        public init(deny: [Rule] = [], allow: [Rule]? = nil, exempt: SPIFFEID? = nil) {
             self.deny = deny
             self.allow = allow
+            self.exempt = exempt
         }
     }
 

@@ -38,6 +38,7 @@ struct Authorizer: ~Copyable {
         var deny: Range<Int>
         /// nil: all that is not denied.
         var allow: Range<Int>?
+        let exempt: SPIFFEID?
     }
 
     /// Whether any listener has rules.
@@ -96,7 +97,7 @@ struct Authorizer: ~Copyable {
             let allow = authorization.allow.map { rules in
                 add(rules.filter { !isTCP || !$0.asksForHTTP }, port: listener.port)
             }
-            return Listener(deny: deny, allow: allow)
+            return Listener(deny: deny, allow: allow, exempt: authorization.exempt)
         }
 
         /// Leaves out those that mean other ports.
@@ -144,6 +145,7 @@ struct Authorizer: ~Copyable {
     ///   nobody.
     func standing(of identity: SPIFFEID?, at listener: Int) -> Standing {
         guard listener < listeners.count, let rules = listeners[listener] else { return .allowed }
+        if let identity, identity == rules.exempt { return .allowed }
         var deny: [Int32] = []
         for i in rules.deny where subjects[i].contains(identity) {
             if self.rules[i].isUnconditional { return .denied }

@@ -246,13 +246,15 @@ import Testing
             .authorization(
                 .init("a", in: "shop", .deny, targets: [.init("*", in: "shop")], rules: [denied])),
             .authorization(.init("b", in: "shop", .allow, targets: [Self.cart], rules: [])))
-        #expect(made.listeners[0].authorization == .init(deny: [denied], allow: nil))
+        // No rule means the control plane, which asks how the service is.
+        let control = try #require(SPIFFEID(rawValue: "spiffe://meshbench.test/control"))
+        #expect(made.listeners[0].authorization == .init(deny: [denied], exempt: control))
         #expect(made.listeners[1].authorization == nil)
         let closed = try Self.make(
             .authorization(
                 .init("a", in: "shop", .allow, targets: [.init("*", in: "*")], rules: [])),
             .authorization(.init("b", in: "shop", .allow, targets: [Self.web], rules: [allowed])))
-        #expect(closed.listeners[0].authorization == .init(allow: [allowed]))
+        #expect(closed.listeners[0].authorization == .init(allow: [allowed], exempt: control))
     }
 
     @Test func aServiceThatIsGoneIsAnError() {

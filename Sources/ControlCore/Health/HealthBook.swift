@@ -41,9 +41,11 @@ public struct HealthBook: ~Copyable {
         public var host: String
         public var check: MeshHealthCheck
         public var speech: MeshService.Speech
-        /// The service takes mutual TLS only, which checks do not speak: they see whether a
-        /// connection can be opened.
-        public var isSecured: Bool
+        /// Whom the endpoint must prove to be where it is asked over mutual TLS; nil: nobody, it
+        /// takes cleartext only.
+        public var identity: SPIFFEID?
+        /// It may be asked in cleartext.
+        public var takesCleartext: Bool
     }
 
     /// What is known of an endpoint.
@@ -119,12 +121,14 @@ public struct HealthBook: ~Copyable {
         for service in mesh.services.values {
             guard let check = service.health else { continue }
             let host = "\(service.name).\(service.namespace).mesh"
+            let identity = service.mtls == .off ? nil : mesh.identity(of: service)
             for endpoint in mesh.endpoints(of: service.meshName) {
                 let name = endpoint.meshName
                 kept.insert(name)
                 let probe = Probe(
                     endpoint: name, ticket: 0, address: endpoint.address, host: host, check: check,
-                    speech: service.speech, isSecured: service.mtls == .strict)
+                    speech: service.speech, identity: identity,
+                    takesCleartext: service.mtls != .strict)
                 if update(probe, now) { changed.append(name) }
             }
         }

@@ -30,13 +30,19 @@ public final class HealthExchange {
     /// Bound: of an answer's head. What stands behind it is not read.
     private static let headBytes = 16 * 1024
 
-    public init(_ probe: HealthBook.Probe) {
-        switch (probe.isSecured ? .tcp : probe.check.probe, probe.speech) {
+    /// - Parameter isSecured: within mutual TLS, which has been opened by then. What takes nothing
+    ///   else, and is not spoken to so, is asked nothing.
+    public init(_ probe: HealthBook.Probe, isSecured: Bool = false) {
+        let isAsked = isSecured || probe.takesCleartext
+        // Whoever speaks TLS for a service is a proxy, and takes HTTP/2; bytes pass as they are.
+        let isHTTP2 = probe.speech == .http2 || isSecured && probe.speech != .tcp
+        let scheme: StaticString = isSecured ? "https" : "http"
+        switch (isAsked ? probe.check.probe : .tcp, isHTTP2) {
         case (.tcp, _):
             speech = .connection
             outcome = .passed
-        case (.http(let path), .http2):
-            speech = .http2(HealthSession(path: path, host: probe.host, service: nil))
+        case (.http(let path), true):
+            speech = .http2(HealthSession(scheme, path: path, host: probe.host, service: nil))
         case (.http(let path), _):
             speech = .http1
             output = Array(
@@ -45,7 +51,8 @@ public final class HealthExchange {
         case (.grpc(let service), _):
             speech = .http2(
                 HealthSession(
-                    path: "/grpc.health.v1.Health/Check", host: probe.host, service: service))
+                    scheme, path: "/grpc.health.v1.Health/Check", host: probe.host, service: service
+                ))
         }
         pull()
     }
@@ -128,7 +135,7 @@ private final class HealthSession: HTTP2Session {
     private static let limit = 16 * 1024
 
     /// - Parameter service: that which gRPC's health protocol is asked for; nil: a GET.
-    init(path: String, host: String, service: String?) {
+    init(_ scheme: StaticString, path: String, host: String, service: String?) {
         isCall = service != nil
         if let service {
             var message = ProtobufWriter()
@@ -147,7 +154,7 @@ private final class HealthSession: HTTP2Session {
             Array(value.utf8).withBytes { fields.add(copying: Bytes(name), $0) }
         }
         add(":method", isCall ? "POST" : "GET")
-        add(":scheme", "http")
+        add(":scheme", "\(scheme)")
         add(":authority", host)
         add(":path", path)
         add("user-agent", "meshbench")

@@ -2,7 +2,7 @@ import Model
 
 // Who may ask for what, as rules of Envoy's filters of role-based access. What one filter denies is
 // denied, so that of `deny` stands before that of `allow`; and one that allows without a policy
-// allows nothing.
+// allows nothing. No rule means the control plane, which asks how a service is.
 
 extension EnvoyRendering {
     /// Filters in order: what each does with those that a policy means, and the policies.
@@ -12,9 +12,15 @@ extension EnvoyRendering {
             .sorted { $0.meshName < $1.meshName }
         var filters: [(action: String, policies: EnvoyValue)] = []
         let denies = policies(all.filter { $0.action == .deny })
-        if denies != [:] { filters.append(("DENY", denies)) }
+        if !denies.isEmpty { filters.append(("DENY", Self.policies(denies))) }
         let allows = all.filter { $0.action == .allow }
-        if !allows.isEmpty { filters.append(("ALLOW", policies(allows))) }
+        if !allows.isEmpty {
+            // No declaration has such a name.
+            let control = EnvoyValue.Member(
+                name: "control",
+                value: ["permissions": [Self.all([])], "principals": [controlPrincipal]])
+            filters.append(("ALLOW", Self.policies(policies(allows) + [control])))
+        }
         return filters
     }
 
@@ -27,7 +33,7 @@ extension EnvoyRendering {
         }
     }
 
-    private func policies(_ authorizations: [MeshAuthorization]) -> EnvoyValue {
+    private func policies(_ authorizations: [MeshAuthorization]) -> [EnvoyValue.Member] {
         var members: [EnvoyValue.Member] = []
         for authorization in authorizations {
             for (index, rule) in authorization.rules.enumerated() {
@@ -42,11 +48,16 @@ extension EnvoyRendering {
                     .init(
                         name: "\(authorization.meshName.text)/\(index)",
                         value: [
-                            "permissions": [Self.all(permissions)], "principals": [principal(rule)],
+                            "permissions": [Self.all(permissions)],
+                            "principals": [principal(rule, authorization.action)],
                         ]))
             }
         }
-        // In the order of their names, as Envoy holds them.
+        return members
+    }
+
+    /// In the order of their names, as Envoy holds them.
+    private static func policies(_ members: [EnvoyValue.Member]) -> EnvoyValue {
         return .object(members.sorted { $0.name < $1.name })
     }
 
@@ -105,8 +116,15 @@ extension EnvoyRendering {
         ["or_rules": ["rules": .list(rules)]]
     }
 
-    private func principal(_ rule: MeshAuthorization.Rule) -> EnvoyValue {
+    private var controlPrincipal: EnvoyValue {
+        Self.client(["exact": .text(SPIFFEID.control(of: view.trustDomain))])
+    }
+
+    private func principal(
+        _ rule: MeshAuthorization.Rule, _ action: MeshAuthorization.Action
+    ) -> EnvoyValue {
         var parts: [EnvoyValue] = []
+        if action == .deny { parts.append(["not_id": controlPrincipal]) }
         if !rule.identities.isEmpty {
             parts.append(["or_ids": ["ids": .list(rule.identities.map(Self.client))]])
         }

@@ -173,11 +173,14 @@ extension ProxyConfiguration {
         let tls = ServerTLS(
             certificate: facts.identity, key: facts.identity, authorities: facts.authorities,
             clientCertificate: .required, minimumVersion: .v13)
+        var authorization = authorization(of: own.meshName, in: mesh)
+        authorization?.exempt = SPIFFEID(
+            rawValue: SPIFFEID.control(of: mesh.trustDomain))
         return Listener(
             name: inboundName, address: address,
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
-            authorization: authorization(of: own.meshName, in: mesh))
+            authorization: authorization)
     }
 
     private static func authorization(

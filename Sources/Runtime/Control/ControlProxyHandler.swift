@@ -67,13 +67,17 @@ final class ControlProxyHandler: ServiceHandler {
         if address.isLoopback { subject.hosts = ["localhost"] }
         subject.addresses = [address.host]
         do throws(TLSError) {
-            var options = TLSServerOptions(
-                identity: try signer.issue(subject, validity: validity),
-                protocols: ["h2", "http/1.1"])
+            let leaf = try signer.issue(subject, validity: validity)
+            var options = TLSServerOptions(identity: leaf, protocols: ["h2", "http/1.1"])
             options.authorities = bundle
             options.asksClient = true
             options.minimum = .v13
             security.context = try TLSContext(server: options)
+            // With the same it asks endpoints how they are.
+            var asking = TLSClientOptions(authorities: bundle, protocols: ["h2"])
+            asking.identity = leaf
+            asking.minimum = .v13
+            center.health?.context = try TLSContext(client: asking)
         } catch {
             throw .init(503, "no certificate for the proxies' listener: \(error)")
         }

@@ -6,6 +6,7 @@ import ControlCore
 import Glibc
 import Model
 import Posix
+import Secure
 
 /// Checks the endpoints of a mesh.
 @safe
@@ -29,18 +30,27 @@ final class HealthLoop: ServicePart {
         let exchange: HealthExchange
         let socket: Int32
         let generation: UInt64
+        /// nil: in cleartext.
+        let tls: TLSSocket?
         var isOpen = false
         var output: [UInt8] = []
 
-        init(_ probe: HealthBook.Probe, _ socket: Int32, generation: UInt64) {
+        init(
+            _ probe: HealthBook.Probe, _ socket: Int32, _ tls: TLSSocket?, generation: UInt64
+        ) {
             self.probe = probe
-            exchange = HealthExchange(probe)
+            exchange = HealthExchange(probe, isSecured: tls != nil)
             self.socket = socket
+            self.tls = tls
             self.generation = generation
         }
     }
 
     private let mesh: () -> MeshState
+    /// What the control plane shows to those that take mutual TLS, and whom it believes: a client's
+    /// side without a name, as each session asks for another. Nil: it has no identity.
+    var context: TLSContext?
+    private let scratch = TLSScratch()
     private var book: HealthBook
     private var reactor: Reactor?
     private var now = Instant.zero
@@ -171,7 +181,7 @@ final class HealthLoop: ServicePart {
         do throws(SystemError) {
             generation = (generation + 1) & 0xFF_FFFF
             let socket = try Socket.connect(to: address)
-            let check = Check(probe, socket, generation: generation)
+            let check = Check(probe, socket, tls(for: probe), generation: generation)
             checks[slot] = check
             timeouts.set(slot, at: now + probe.check.timeout)
             try reactor.add(socket, token: token(check, slot))
@@ -182,6 +192,13 @@ final class HealthLoop: ServicePart {
             }
             finish(slot, .failed("\(error)"))
         }
+    }
+
+    private func tls(for probe: HealthBook.Probe) -> TLSSocket? {
+        guard let context, let identity = probe.identity?.rawValue else { return nil }
+        let session = TLSSession(
+            client: context, endpoint: "\(identity) \(probe.address)", address: identity)
+        return TLSSocket(session, scratch: scratch)
     }
 
     /// Does what can be done without waiting.
@@ -197,26 +214,46 @@ final class HealthLoop: ServicePart {
             }
             check.isOpen = true
         }
+        if let tls = check.tls, !tls.isEstablished {
+            switch tls.handshake(on: check.socket) {
+            case .done: break
+            case .wantsMore: return nil
+            case .failed(let error): return .failed("no mutual TLS: \(error)")
+            }
+        }
         // Bound: an answer of more than that in one turn is read to its end in the next, as its
         // sender goes on, or not at all.
         for _ in 0..<Self.turnBudget {
             if let outcome = check.exchange.outcome { return outcome }
-            guard send(check) else { return .failed("the connection failed") }
-            switch unsafe Socket.receive(check.socket, into: memory) {
+            guard send(check) else { return .failed(Self.cut(check)) }
+            switch receive(check) {
             case .bytes(let count): check.exchange.receive(unsafe Array(memory[..<count]))
             case .wouldBlock: return nil
             case .closed: check.exchange.ended()
-            case .failed: return .failed("the connection failed")
+            case .failed: return .failed(Self.cut(check))
             }
         }
         return check.exchange.outcome
     }
 
+    private static func cut(_ check: Check) -> String {
+        check.tls?.failure.map { "no mutual TLS: \(TLSError($0))" } ?? "the connection failed"
+    }
+
+    private func receive(_ check: Check) -> Transfer {
+        guard let tls = check.tls else { return unsafe Socket.receive(check.socket, into: memory) }
+        return unsafe tls.receive(from: check.socket, into: memory, ended: true)
+    }
+
     /// - Returns: false: the connection has failed.
     private func send(_ check: Check) -> Bool {
         check.output += check.exchange.takeOutput()
+        guard check.tls?.flush(to: check.socket) ?? true else { return false }
         while !check.output.isEmpty {
-            switch check.output.withBytes({ Socket.send(check.socket, $0) }) {
+            let sent = check.output.withBytes { bytes in
+                check.tls?.send(bytes, to: check.socket) ?? Socket.send(check.socket, bytes)
+            }
+            switch sent {
             case .bytes(let count): check.output.removeFirst(count)
             case .wouldBlock: return true
             case .closed, .failed: return false

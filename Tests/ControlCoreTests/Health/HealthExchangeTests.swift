@@ -5,20 +5,29 @@ import Testing
 @testable import ControlCore
 
 private func probe(
-    _ check: MeshHealthCheck.Probe, _ speech: MeshService.Speech = .http1, isSecured: Bool = false
+    _ check: MeshHealthCheck.Probe, _ speech: MeshService.Speech = .http1, isStrict: Bool = false
 ) -> HealthBook.Probe {
     HealthBook.Probe(
         endpoint: MeshName("cart-1", in: "shop"), ticket: 1, address: "127.0.0.1:1",
         host: "cart.shop.mesh", check: MeshHealthCheck(check), speech: speech,
-        isSecured: isSecured)
+        identity: isStrict ? SPIFFEID(rawValue: "spiffe://mesh/ns/shop/sa/cart") : nil,
+        takesCleartext: !isStrict)
 }
 
 @Suite struct HealthExchangeTests {
     @Test func aConnectionSuffices() {
         #expect(HealthExchange(probe(.tcp)).outcome == .passed)
         // What takes mutual TLS only is not asked in cleartext.
-        let secured = HealthExchange(probe(.http(path: "/healthz"), isSecured: true))
-        #expect(secured.outcome == .passed && secured.takeOutput().isEmpty)
+        let strict = probe(.http(path: "/healthz"), isStrict: true)
+        let unasked = HealthExchange(strict)
+        #expect(unasked.outcome == .passed && unasked.takeOutput().isEmpty)
+        // Within TLS a proxy takes HTTP/2, whatever is behind it.
+        let asked = HealthExchange(strict, isSecured: true)
+        #expect(asked.outcome == nil)
+        #expect(asked.takeOutput().starts(with: "PRI * HTTP/2.0\r\n".utf8))
+        let bytes = probe(.http(path: "/healthz"), .tcp, isStrict: true)
+        let passed = HealthExchange(bytes, isSecured: true)
+        #expect(passed.takeOutput().starts(with: "GET /healthz HTTP/1.1\r\n".utf8))
     }
 
     @Test func whatIsAskedOverHTTP1() {

@@ -268,7 +268,8 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
         let table = filters.map { $0["typed_config"]["rules"] }
         #expect(table.prefix(2).map { $0["action"].text } == ["DENY", "ALLOW"])
         let deny = table[0]["policies"]["shop/b/0"]
-        #expect(deny["principals"][0]["any"] == .flag(true))
+        let anybody = deny["principals"][0]["and_ids"]["ids"].items
+        #expect(anybody.map { name(in: $0["not_id"]) } == [control])
         let paths = deny["permissions"][0]["and_rules"]["rules"][0]["or_rules"]["rules"].items
         #expect(
             paths.map { $0["url_path"]["path"]["safe_regex"]["regex"].text } == [
@@ -293,6 +294,16 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
         let open = table[1]["policies"]["shop/a/1"]
         #expect(open["permissions"][0]["any"] == .flag(true))
         #expect(open["principals"][0]["any"] == .flag(true))
+        let asking = table[1]["policies"]["control"]
+        #expect(asking["permissions"][0]["any"] == .flag(true))
+        #expect(asking["principals"].items.map(name) == [control])
+    }
+
+    /// Whoever asks how a service is.
+    private let control = "spiffe://meshbench.test/control"
+
+    private func name(in principal: JSONNode) -> String? {
+        principal["authenticated"]["principal_name"]["exact"].text
     }
 
     @Test func bytesAreAuthorizedByWhatTheyHave() throws {
@@ -310,7 +321,7 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
             Issue.record("no policies")
             return
         }
-        #expect(Array(policies.keys) == ["shop/a/1"])
+        #expect(policies.keys.sorted() == ["control", "shop/a/1"])
     }
 
     /// Bytes may ask for what is denied.
@@ -323,16 +334,20 @@ private func listeners(_ mtls: String, _ speech: String, _ more: String = "") th
         let filters = try listeners("strict", "tcp", rules)[0]["filter_chains"][0]["filters"]
         let policy = filters[0]["typed_config"]["rules"]["policies"]["shop/a/0"]
         #expect(policy["permissions"][0]["any"] == .flag(true))
-        #expect(policy["principals"][0]["and_ids"]["ids"].items.count == 1)
+        #expect(policy["principals"][0]["and_ids"]["ids"].items.count == 2)
     }
 
-    @Test func anAllowWithoutRulesAllowsNothing() throws {
+    @Test func anAllowWithoutRulesAllowsNobodyOfTheMesh() throws {
         let rules = """
             , {kind: authorization, name: a, namespace: shop, action: allow, to: [web]}
             """
         let chain = try listeners("off", "http2", rules)[0]["filter_chains"][0]
         let filters = chain["filters"][0]["typed_config"]["http_filters"].items
         #expect(filters[0]["typed_config"]["rules"]["action"].text == "ALLOW")
-        #expect(filters[0]["typed_config"]["rules"]["policies"] == .object([:]))
+        guard case .object(let policies) = filters[0]["typed_config"]["rules"]["policies"] else {
+            Issue.record("no policies")
+            return
+        }
+        #expect(Array(policies.keys) == ["control"])
     }
 }

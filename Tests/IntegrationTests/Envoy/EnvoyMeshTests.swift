@@ -166,10 +166,33 @@ private func get(
         #expect(
             try envoy.counter("listener.127.0.0.1_\(envoy.inbound.port).ssl.handshake") ?? 0 > 0)
         #expect(throws: (any Error).self) { try get("/", at: envoy.inbound) }
+        // The control plane asks in the same way how it is, whatever others may ask for.
+        try mesh.declare(
+            "authorizations/shop/web",
+            #""kind":"authorization","name":"web","action":"allow","to":["web"],"rules":["#
+                + #"{"identities":["*/sa/cart"]}]"#)
+        try mesh.declare(
+            "authorizations/shop/nobody",
+            #""kind":"authorization","name":"nobody","action":"deny","to":["web"],"rules":["#
+                + #"{"paths":["/healthz"]}]"#)
+        try mesh.declare(
+            "services/shop/web",
+            #""kind":"service","name":"web","health":{"http":"/healthz","interval":"500ms","#
+                + #""timeout":"500ms"}"#)
+        try eventually("the rules are in force") {
+            try get("/healthz", host: "web", at: outbound).status == 403
+        }
+        let before = try passes(mesh)
+        try eventually("it passes its checks") { try passes(mesh) > before + 1 }
         // Who leaves is taken back.
         envoy.agent.send(SIGTERM)
         try eventually("the endpoint is gone") { try mesh.endpoints(of: "web") == 0 }
         #expect(envoy.agent.wait(until: Clock.now() + .seconds(10)) == .exited(0))
+    }
+
+    private func passes(_ mesh: Mesh) throws -> Double {
+        let text = try PrometheusText(mesh.control.ask("GET", "/metrics").text)
+        return text["meshbench_control_checks_passed_total"] ?? 0
     }
 
     @Test func envoyFollowsWhatIsDeclared() throws {

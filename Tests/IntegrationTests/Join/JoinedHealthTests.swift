@@ -53,8 +53,10 @@ import Testing
 
     private static let services = """
         {"kind": "service", "name": "web", "namespace": "shop"},
-        {"kind": "service", "name": "cart", "namespace": "shop", "mtls": "permissive",
-        "health": {"http": "/healthz", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}}
+        {"kind": "service", "name": "cart", "namespace": "shop",
+        "health": {"http": "/healthz", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}},
+        {"kind": "authorization", "name": "carts", "namespace": "shop", "to": ["cart"],
+        "action": "allow", "rules": [{"identities": ["*/sa/web"]}]}
         """
 
     @Test func whoFailsItsChecksGetsNoRequests() throws {
@@ -81,5 +83,27 @@ import Testing
         for size in [100, 200] { try caller.wait(forMoreOf: size) }
         #expect(caller.seen.failures == [])
         #expect(caller.seen.answers.keys.sorted() == [200])
+    }
+
+    /// Checks go the way of requests: over mutual TLS, to whoever proves to be the service.
+    @Test func whoIsNotTheServiceIsUnhealthy() throws {
+        let mesh = try JoinedMesh(Self.services)
+        let app = try App(mesh.scratch.path("sick"), size: 1)
+        let cart = try mesh.join("shop/cart", ["--app", app.address])
+        let inbound = try #require(cart.listeners["inbound"])
+        let check = #""health": {"interval": "100ms", "timeout": "100ms", "unhealthy": 1}"#
+        try mesh.apply(
+            """
+            {"kind": "service", "name": "other", "namespace": "shop", \(check)},
+            {"kind": "endpoint", "name": "cleartext", "namespace": "shop", "service": "other",
+            "address": "\(app.address)"},
+            {"kind": "endpoint", "name": "another", "namespace": "shop", "service": "other",
+            "address": "\(inbound)"}
+            """)
+        for name in ["cleartext", "another"] {
+            try mesh.wait(
+                for: "endpoints/shop/\(name)\",\"healthy\":false", in: "/v1/health")
+        }
+        try mesh.wait(for: "\"reason\":\"no mutual TLS: ", in: "/v1/health")
     }
 }

@@ -63,6 +63,14 @@ import Wire
         #expect(Self.admits(Self.listener(.init(allow: [.init()])), nil))
     }
 
+    @Test func whoIsExemptMayAskForAll() throws {
+        let control = try #require(SPIFFEID(rawValue: "spiffe://mesh.test/control"))
+        let rules = ProxyConfiguration.Authorization(deny: [.init()], allow: [], exempt: control)
+        #expect(Self.admits(Self.listener(rules), control.rawValue))
+        #expect(!Self.admits(Self.listener(rules), Self.web))
+        #expect(!Self.admits(Self.listener(rules), nil))
+    }
+
     @Test func denyWins() {
         let rules = ProxyConfiguration.Authorization(
             deny: [.init(identities: [Self.pattern("*/sa/web")])], allow: [.init()])
