@@ -35,17 +35,19 @@ extension RunResult {
         }
     }
 
-    /// A change over all rounds of an arm, which make it at the same instant.
+    /// A change over all rounds of an arm, which make it at the same instants.
     struct ChangeSummary: Equatable {
         var arm: ArmName
         var what: String
-        var dueSeconds: Double
+        /// When it was due, rising; one value where it was once in each round.
+        var dues: [Double]
+        /// How often it was to be made, in all rounds together.
+        var count = 0
         /// How long it took each time; empty where that is not measured.
         var pushes: [Double] = []
-        /// How often it was not in force by the end.
-        var missing = 0
-        /// How often it was not even made by then.
+        /// How often it was not made by the end, and how often not in force by then.
         var undone = 0
+        var missing = 0
 
         /// Such as `12 ms, longest 40 ms`; nil where that is not measured.
         var push: String? {
@@ -54,26 +56,41 @@ extension RunResult {
             return pushes.count > 1
                 ? "\(Quantity.time.text(middle)), longest \(longest)" : longest
         }
+
+        /// Such as `not in force by the end, 1 of 2`; nil: all is well.
+        var complaint: String? {
+            guard max(undone, missing) > 0 else { return nil }
+            let words = undone > 0 ? "not made by the end" : "not in force by the end"
+            return words + (count > 1 ? ", \(undone > 0 ? undone : missing) of \(count)" : "")
+        }
     }
 
-    /// In the order in which they were due.
-    var changeSummaries: [ChangeSummary] {
+    /// Each instant by itself, in their order.
+    var changeInstants: [ChangeSummary] { changes(by: { "\($0.dueSeconds)" }) }
+
+    /// What was made again and again as one, in the order of their first instants.
+    var changeSummaries: [ChangeSummary] { changes(by: { _ in "" }) }
+
+    private func changes(by part: (Change) -> String) -> [ChangeSummary] {
         var places: [String: Int] = [:]
         var found: [ChangeSummary] = []
+        var dues: [String: Set<Double>] = [:]
         for change in changes ?? [] {
-            let key = "\(change.dueSeconds) \(change.arm.rawValue) \(change.what)"
+            let key = "\(part(change)) \(change.arm.rawValue) \(change.what)"
             let place = places[key] ?? found.count
             if place == found.count {
                 places[key] = place
-                found.append(
-                    .init(arm: change.arm, what: change.what, dueSeconds: change.dueSeconds))
+                found.append(.init(arm: change.arm, what: change.what, dues: []))
             }
+            found[place].count += 1
+            dues[key, default: []].insert(change.dueSeconds)
             if let push = change.configPushNs { found[place].pushes.append(Double(push)) }
             if change.inForce == false { found[place].missing += 1 }
             if change.done == false { found[place].undone += 1 }
         }
+        for (key, place) in places { found[place].dues = (dues[key] ?? []).sorted() }
         return found.enumerated().sorted {
-            ($0.element.dueSeconds, $0.offset) < ($1.element.dueSeconds, $1.offset)
+            ($0.element.dues[0], $0.offset) < ($1.element.dues[0], $1.offset)
         }.map(\.element)
     }
 }

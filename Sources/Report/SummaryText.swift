@@ -18,6 +18,7 @@ extension RunResult {
             writeOverheads(to: &page)
             writeCosts(to: &page)
             writeChanges(to: &page)
+            writeMissingChanges(to: &page)
             writeFits(to: &page)
         } else {
             page.section("No latency or cost is stated")
@@ -143,6 +144,19 @@ extension RunResult {
                     Quantity.time.text(push.meanNs), Quantity.time.text(Double(push.maxNs)),
                 ]
             }, textColumns: 2)
+    }
+
+    /// Where one of them was not made, or is not in force.
+    private func writeMissingChanges(to page: inout TextPage) {
+        let arms = Set(changeSummaries.map(\.arm))
+        let lines = changeSummaries.compactMap { change in
+            change.complaint.map {
+                (arms.count > 1 ? "\(change.arm.rawValue): " : "") + "\(change.what): \($0)"
+            }
+        }
+        guard !lines.isEmpty else { return }
+        page.section("Changes of the mesh that were not there by the end")
+        for line in lines { page.line("  " + line) }
     }
 
     private func writeFits(to page: inout TextPage) {

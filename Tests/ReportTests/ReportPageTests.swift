@@ -181,7 +181,7 @@ struct ReportPageTests {
         var result = SampleVariant.whole.result
         result.changes = [1, 2].flatMap { round -> [RunResult.Change] in
             [
-                .init(arm: .mesh, round: round, what: "kill control", dueSeconds: 4),
+                .init(arm: .mesh, round: round, what: "kill control", dueSeconds: 4, done: true),
                 .init(
                     arm: .mesh, round: round, what: "drain echo/1", dueSeconds: 4,
                     configPushNs: Int64(round) * 10_000_000, inForce: true),
@@ -201,7 +201,7 @@ struct ReportPageTests {
             section.contains("4.0 s: kill control; drain echo/1, in force after 15.0 ms, longest"))
         #expect(section.contains("longest more than 2.00 s"))
         #expect(section.contains(">drain echo/1</th>") && section.contains(">20.0 ms</td>"))
-        #expect(section.contains(">not by the end</td>"))
+        #expect(section.contains(">not in force by the end, 1 of 2</td>"))
         let still = try #require(SampleVariant.whole.result.timelineSection).content.text
         #expect(!still.contains("change"))
         let json = Self.changed.json()
@@ -215,7 +215,7 @@ struct ReportPageTests {
             .init(arm: $0, round: 1, what: "drain echo/1", dueSeconds: 4, configPushNs: 1_000_000)
         }
         let section = try #require(result.timelineSection).content.text
-        #expect(section.ranges(of: ">drain echo/1</").count == 2)
+        #expect(section.ranges(of: ">drain echo/1</td>").count == 2)
         #expect(section.contains("4.0 s: mesh: drain echo/1, in force after 1.00 ms; direct: "))
     }
 
@@ -229,11 +229,63 @@ struct ReportPageTests {
         #expect(section.ranges(of: "class=\"change-line\"").count == 201)
     }
 
+    @Test("What is changed again and again is one row")
+    func changesThatComeAgain() throws {
+        var result = Self.changed
+        result.changes = [1, 2].flatMap { round in
+            (0..<12).map {
+                .init(
+                    arm: .mesh, round: round, what: "drain echo/1", dueSeconds: 2 + Double($0) / 2,
+                    configPushNs: Int64($0 + round) * 1_000_000, inForce: true)
+            }
+        }
+        let section = try #require(result.timelineSection).content.text
+        #expect(section.ranges(of: ">drain echo/1</th>").count == 1)
+        #expect(section.contains(">12 times, 2.0 to 7.5 s</td>"), "\(section)")
+        #expect(section.contains(">7.00 ms</td>") && section.contains(">13.0 ms</td>"))
+    }
+
+    @Test("A change that was never made is told everywhere")
+    func changesThatWereNotMade() throws {
+        var result = Self.changed
+        result.changes = [1, 2].map {
+            .init(
+                arm: .mesh, round: $0, what: "rotate authority", dueSeconds: 4, done: $0 == 1)
+        }
+        let words = "not made by the end, 1 of 2"
+        let section = try #require(result.timelineSection).content.text
+        #expect(section.contains(">\(words)</td>"))
+        #expect(section.contains("4.0 s: rotate authority, \(words)"))
+        #expect(result.summaryText(colour: false).contains("rotate authority: \(words)"))
+    }
+
+    @Test("Names of changes stand on the chart where there is room")
+    func namesOfChanges() throws {
+        let section = try #require(Self.changed.timelineSection).content.text
+        #expect(section.contains(">kill contr") && section.contains("…</text>"))
+        var result = Self.changed
+        result.changes = (0..<100).map {
+            .init(arm: .mesh, round: 1, what: "drain echo/1", dueSeconds: Double($0) / 20)
+        }
+        let narrow = try #require(result.timelineSection).content.text
+        #expect(narrow.ranges(of: ">drain echo/1</text>").count == 1, "the last has the margin")
+    }
+
+    @Test("Of one arm a card says how soon changes were in force")
+    func cardOfChanges() {
+        var result = Self.changed
+        result.overheads = []
+        #expect(result.cards.text.contains("&gt; 2.00 s"))
+        #expect(result.cards.text.contains("1 of 4 changes not by the end"))
+        result.changes = nil
+        #expect(!result.cards.text.contains("changes"))
+    }
+
     @Test("Of many changes the table shows some and says so")
     func manyChanges() throws {
         var result = Self.changed
         result.changes = (0..<50).map {
-            .init(arm: .mesh, round: 1, what: "drain echo/1", dueSeconds: Double($0) / 10)
+            .init(arm: .mesh, round: 1, what: "drain echo/\($0)", dueSeconds: Double($0) / 10)
         }
         let section = try #require(result.timelineSection).content.text
         #expect(section.contains("and 10 more, which are in result.json"))

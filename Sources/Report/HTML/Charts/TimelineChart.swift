@@ -100,10 +100,10 @@ struct TimelineChart {
     private var instants: [(at: Double, changes: [RunResult.ChangeSummary])] {
         var found: [(at: Double, changes: [RunResult.ChangeSummary])] = []
         for change in changes {
-            if found.last?.at == change.dueSeconds {
+            if found.last?.at == change.dues[0] {
                 found[found.count - 1].changes.append(change)
             } else if found.count < Self.shownInstants {
-                found.append((change.dueSeconds, [change]))
+                found.append((change.dues[0], [change]))
             } else {
                 break
             }
@@ -118,19 +118,39 @@ struct TimelineChart {
         }
     }
 
-    /// Below the latencies, with what was changed for whoever points at it.
+    /// Below the latencies: what was changed, where there is room for it, and all of it for whoever
+    /// points at the mark.
     private func changeMarks(_ plot: Plot) -> Markup {
         let isOne = Set(changes.map(\.arm)).count == 1
-        return instants.reduce(into: Markup.none) { drawing, instant in
+        let instants = instants
+        var drawing = Markup.none
+        for (index, instant) in instants.enumerated() {
             let here = instant.changes.map { change in
                 (isOne ? "" : "\(change.arm.rawValue): ") + change.what
                     + (change.push.map { ", in force after \($0)" } ?? "")
+                    + (change.complaint.map { ", \($0)" } ?? "")
+            }
+            let x = plot.placeX(instant.at)
+            let end =
+                index + 1 < instants.count
+                ? plot.placeX(instants[index + 1].at) : plot.right + Self.right
+            // About seven units a letter, beside the marks.
+            let room = Int((end - x - 18) / 7)
+            let name = distinct(instant.changes.map(\.what)).joined(separator: ", ")
+            if room >= Self.leastName || name.count <= room {
+                let shown = name.count > room ? name.prefix(room - 1) + "…" : name[...]
+                drawing += label(
+                    String(shown), x + 8, plot.bottom + 13, anchor: "start", class: "tick")
             }
             drawing += Report.mark(
-                .diamond(5), plot.placeX(instant.at), plot.bottom + 9, class: "change",
+                .diamond(5), x, plot.bottom + 9, class: "change",
                 says: "\(fixed(instant.at, 1)) s: " + here.joined(separator: "; "))
         }
+        return drawing
     }
+
+    /// Of fewer letters nobody could tell what is meant.
+    private static let leastName = 8
 
     private func latency(_ plot: Plot) -> Markup {
         var drawing = plot.verticalAxis(
@@ -264,4 +284,9 @@ struct TimelineChart {
                 + Quantity.time.text(most)
         }.joined(separator: ". ") + "."
     }
+}
+
+private func distinct(_ names: [String]) -> [String] {
+    var seen: Set<String> = []
+    return names.filter { seen.insert($0).inserted }
 }

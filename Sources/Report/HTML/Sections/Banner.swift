@@ -88,7 +88,22 @@ extension RunResult {
             card(
                 "achieved, \(place)", Quantity.rate.text(phase.achievedPerSecond),
                 ["of \(Quantity.rate.text(phase.offeredPerSecond)) offered"]))
-        return cards
+        return cards + changeCards
+    }
+
+    /// How soon the mesh was what it was told to be; none where it was not changed.
+    private var changeCards: [Markup] {
+        let pushed = changeSummaries.filter { !$0.pushes.isEmpty }
+        let pushes = pushed.flatMap(\.pushes)
+        guard let most = pushes.max() else { return [] }
+        let missing = pushed.reduce(0) { $0 + $1.missing }
+        let count = pushes.count == 1 ? "1 change" : "\(grouped(UInt64(pushes.count))) changes"
+        return [
+            card(
+                "in force at all proxies, longest",
+                (missing > 0 ? "> " : "") + Quantity.time.text(most),
+                [missing > 0 ? "\(missing) of \(count) not by the end" : "of \(count) of the mesh"])
+        ]
     }
 
     private func card(_ what: String, _ big: String, _ sub: [String]) -> Markup {

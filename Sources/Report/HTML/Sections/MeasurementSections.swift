@@ -89,7 +89,7 @@ extension RunResult {
     var timelineSection: Section? {
         let data = arms.compactMap { TimelineData(arm: looks[$0.name], timelines: timelines) }
         let chart = TimelineChart(
-            arms: data, measured: Set(phaseNames), changes: changeSummaries
+            arms: data, measured: Set(phaseNames), changes: changeInstants
         ).chart
         guard let chart else { return nil }
         return Section(
@@ -108,20 +108,30 @@ extension RunResult {
                 .init(title: "in force after", isNumber: true),
                 .init(title: "longest", isNumber: true),
             ],
-            caption: "Until the last proxy had it in force, from the instant at which it was due: "
-                + "the median over rounds, and the longest. A dash: that is not measured.")
+            caption: "From the instant at which it was due until the last proxy had it in force: "
+                + "the median over all times and rounds, and the longest. A dash: that is not "
+                + "measured.")
         for change in changes.prefix(shown) {
             let most = change.pushes.max().map { Quantity.time.text($0) } ?? "–"
             table.append(
                 (isOne ? [] : [.init(Markup(change.arm.rawValue))]) + [
-                    .init(Markup(change.what)), .init(Markup(fixed(change.dueSeconds, 1) + " s")),
+                    .init(Markup(change.what)), .init(Markup(times(change.dues))),
                     .init(Markup(median(change.pushes).map { Quantity.time.text($0) } ?? "–")),
-                    .init(Markup(change.missing > 0 ? "not by the end" : most)),
+                    .init(
+                        Markup(change.complaint ?? most),
+                        style: change.complaint == nil ? "" : "bad"),
                 ], isClose: true)
         }
         guard changes.count > shown else { return table.markup }
         let rest = "and \(changes.count - shown) more, which are in result.json"
         return table.markup + element("p", ["class": "note"], Markup(rest))
+    }
+
+    private func times(_ dues: [Double]) -> String {
+        guard let first = dues.first, let last = dues.last, dues.count > 1 else {
+            return dues.first.map { fixed($0, 1) + " s" } ?? "–"
+        }
+        return "\(dues.count) times, \(fixed(first, 1)) to \(fixed(last, 1)) s"
     }
 
     var usageSection: Section? {
