@@ -24,7 +24,7 @@ func fuzzSubscriptions(_ budget: FuzzBudget) throws {
 }
 
 @Suite struct SubscriptionsFuzzTests {
-    @Test func everyoneHoldsWhatHeNeeds() throws { try fuzzSubscriptions(.current(steps: 1000)) }
+    @Test func everyoneHoldsWhatHeNeeds() throws { try fuzzSubscriptions(.current(steps: 2000)) }
 }
 
 private struct Client {
