@@ -36,6 +36,10 @@ private struct Number: SortedElement, Equatable {
                 return seen.count < 300
             }
             #expect(seen == Array(model.keys.filter { $0 >= other }.sorted().prefix(300)))
+            let end = other + random.below(1500)
+            #expect(
+                table.count(from: other) { $0.key < end }
+                    == model.keys.filter { $0 >= other && $0 < end }.count)
         }
         table.checkInvariants()
         #expect(table.count == model.count)

@@ -18,6 +18,15 @@ final class ControlAPI {
         var text: String
         var watch: ServiceWatch?
 
+        /// Itself.
+        /// - Throws: where it is of another status.
+        func expect(_ status: Int) throws -> Answer {
+            guard self.status == status else {
+                throw WireFailure.unexpected("\(self.status): \(text)")
+            }
+            return self
+        }
+
         subscript(_ name: String) -> String? { fields.first { $0.name == name }?.value }
 
         /// What the text says.
@@ -30,6 +39,8 @@ final class ControlAPI {
 
     let folder = MemoryFolder(random: SeededRandom(seed: 1))
     let store: Store<MemoryFolder>
+    /// `store`, as everybody else sees it.
+    let bent: BentStore
     let center: ControlCenter
     let identity: ControlIdentity
     let handler: ControlHandler
@@ -50,7 +61,8 @@ final class ControlAPI {
         life: Duration? = nil
     ) throws {
         store = try Store(in: folder, limits: limits, now: .zero)
-        center = ControlCenter(store, codec: .json, version: "1.2.3")
+        bent = BentStore(store)
+        center = ControlCenter(bent, codec: .json, version: "1.2.3")
         identity = ControlIdentity(
             center, IdentityConfiguration(life: life), clock: { [clock] in clock.nanoseconds })
         envoys = ControlEnvoys(center) { [clock] in clock.now }
@@ -123,6 +135,18 @@ final class ControlAPI {
         case .watch(let watch):
             Answer(status: watch.status, fields: [], text: "", watch: watch)
         }
+    }
+}
+
+extension ControlAPI {
+    typealias Way = @Sendable (ControlAPI) throws -> Answer
+
+    /// One with the service `echo`.
+    static func withEcho(_ limits: StoreLimits = StoreLimits()) throws -> ControlAPI {
+        let api = try ControlAPI(limits)
+        let echo = "{\"kind\":\"service\",\"name\":\"echo\"}"
+        _ = try api.ask("PUT", "/v1/services/default/echo", echo).expect(201)
+        return api
     }
 }
 

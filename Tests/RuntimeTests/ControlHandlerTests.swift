@@ -204,39 +204,6 @@ private func endpoint(_ service: String) -> String {
         }
     }
 
-    /// Every certificate is on one of the pages, and none of them has more than was asked for.
-    @Test func listsComeInPages() throws {
-        struct Answer: Decodable {
-            var certificates: [RecordAnswer]
-            var next: String?
-        }
-        let api = try ControlAPI()
-        #expect(try api.ask("PUT", path, echo).status == 201)
-        for index in 0..<5 {
-            #expect(try api.join(try api.makeToken(), proxy: "p-\(index)").status == 200)
-        }
-        var pages: [[RecordAnswer]] = []
-        var after: String?
-        repeat {
-            let more = after.map { "&after=\($0)" } ?? ""
-            let answer = try api.ask("GET", "/v1/certificates?limit=2\(more)").read(Answer.self)
-            pages.append(answer.certificates)
-            after = answer.next
-        } while after != nil && pages.count < 9
-        #expect(pages.map(\.count) == [2, 2, 1])
-        #expect(
-            try api.ask("GET", "/v1/certificates").read(Answer.self).certificates
-                == pages.flatMap { $0 })
-    }
-
-    @Test func pagesEndBetweenNames() throws {
-        let page = ControlPage(limit: 2, after: "a")
-        let (items, next) = page.cut(["d", "a", "c", "b", "c"]) { $0 }
-        #expect(items == ["b", "c", "c"] && next == "c")
-        let (last, none) = ControlPage(limit: 2, after: "c").cut(["d", "a", "c"]) { $0 }
-        #expect(last == ["d"] && none == nil)
-    }
-
     @Test func whatIsNotThereIsToldOnlyToThoseWhoMayAsk() throws {
         let api = try ControlAPI()
         for (method, target, status) in [

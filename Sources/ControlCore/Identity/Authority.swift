@@ -116,6 +116,7 @@ public struct Authority: Equatable, Sendable {
 
     /// Makes certificates that are issued from now on last so long.
     /// - Returns: whether that is a change.
+    /// - Precondition: `life` is within `lives`.
     public mutating func setLife(_ life: Duration, wall: Int64) -> Bool {
         precondition(Self.lives.contains(life), "a life of \(life.seconds) s")
         let seconds = Self.seconds(life)
@@ -127,6 +128,7 @@ public struct Authority: Equatable, Sendable {
 
     /// Begins to change the issuer. One whose root is trusted already issues at once, and so does
     /// any where the present one has ended.
+    /// - Throws: while another change is under way, and where `next` issues already or has ended.
     public mutating func rotate(to next: Issuer, wall: Int64) throws(RotationRefusal) {
         guard phase == .steady else { throw .inProgress(phase) }
         guard next.digest != issuer.digest else { throw .sameIssuer }

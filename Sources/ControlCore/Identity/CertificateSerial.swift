@@ -6,9 +6,9 @@ import Base
 /// joins. So whoever revokes one revokes what became of it, and nobody has to keep which was
 /// renewed to which. All of it is random but two bits (RFC 5280, 4.1.2.2).
 public struct CertificateSerial: Hashable, Sendable {
+    /// 16 bytes, of which the first 8 are the lineage's.
     public let bytes: [UInt8]
 
-    /// Bytes of all, and of the lineage.
     private static let count = (all: 16, lineage: 8)
 
     /// The first of a lineage.
@@ -44,6 +44,6 @@ public struct CertificateSerial: Hashable, Sendable {
 
     /// In lower-case hexadecimal.
     public var text: String { Hexadecimal.encode(bytes) }
-    /// What it has in common with those before and after it.
+    /// What it has in common with those before and after it: 16 digits.
     public var lineage: String { Hexadecimal.encode(bytes.prefix(Self.count.lineage)) }
 }

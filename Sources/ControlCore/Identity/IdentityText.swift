@@ -39,6 +39,7 @@ public struct IdentityDamage: Error, Equatable, Sendable, CustomStringConvertibl
     public var key: StoreKey
     public var reason: String
 
+    /// - Parameter reason: what is wrong, behind a colon.
     public init(_ key: StoreKey, _ reason: String) {
         self.key = key
         self.reason = reason
@@ -66,6 +67,7 @@ extension Authority {
     }
 
     /// What a value of the store says.
+    /// - Throws: where it is no authority, or one with keys that are of no use.
     public init(storeValue: [UInt8]) throws(IdentityDamage) {
         func damage(_ reason: String) -> IdentityDamage { IdentityDamage(Self.key, reason) }
         guard var lines = StoreLines(storeValue), lines.take("authority") == Self.version,
@@ -75,6 +77,7 @@ extension Authority {
             let longerEnd = lines.takeNumber("longer-end")
         else { throw damage("no authority") }
         var issuers: [Issuer] = []
+        // Bound: a value of the store is of 1 MiB at most, and each issuer takes two lines of it.
         while !lines.isEmpty {
             guard let certificate = lines.takeBytes("certificate"),
                 let key = lines.takeBytes("key")

@@ -77,6 +77,7 @@ public struct JoinToken: Equatable, Sendable {
     }
 
     /// The whole token.
+    /// - Parameter key: that of the mesh (`TokenUse.secretKey`), by which it is proved.
     public func text(key: [UInt8]) -> String {
         let text = Base64.encodeURL(Array(payload.utf8))
         return "\(text).\(Base64.encodeURL(Digest.hmac(Array(text.utf8), key: key)))"
@@ -87,7 +88,10 @@ public struct JoinToken: Equatable, Sendable {
     public static func claims(of text: String) -> JoinToken? { parts(of: text)?.token }
 
     /// What a token of this mesh says.
-    /// - Parameter wall: seconds since 1970.
+    /// - Parameters:
+    ///   - key: that of the mesh, by which it is proved.
+    ///   - wall: seconds since 1970.
+    /// - Throws: `malformed`, `forged` or `expired`.
     public init(verifying text: String, key: [UInt8], wall: Int64) throws(JoinRefusal) {
         guard let (token, payload, mac) = Self.parts(of: text) else { throw .malformed }
         guard Digest.areEqual(Digest.hmac(payload, key: key), mac) else { throw .forged }

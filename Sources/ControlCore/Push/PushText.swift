@@ -66,13 +66,6 @@ public enum ConnectedMember: Sendable {
     /// An Envoy that no member stands beside.
     case envoy(ConnectedEnvoy)
 
-    public var name: String {
-        switch self {
-        case .proxy(let proxy): proxy.name
-        case .envoy(let envoy): envoy.name
-        }
-    }
-
     fileprivate var json: String {
         switch self {
         case .proxy(let proxy): proxy.json

@@ -101,6 +101,26 @@ struct SortedTable<Element: SortedElement>: Sendable {
         }
     }
 
+    /// How many elements `body` holds of, from the first whose key is not below `start` on. It has
+    /// to hold of those up to some element, and of none after it.
+    /// - Complexity: O(number of leaves).
+    func count(from start: Element.Key, while body: (Element) -> Bool) -> Int {
+        guard !leaves.isEmpty else { return 0 }
+        var leaf = leaf(for: start)
+        var place = place(of: start, in: leaf)
+        var count = 0
+        while leaf < leaves.count {
+            let rest = leaves[leaf][place...]
+            guard rest.last.map(body) ?? true else {
+                return count + rest.prefix(while: body).count
+            }
+            count += rest.count
+            leaf += 1
+            place = 0
+        }
+        return count
+    }
+
     /// Calls `body` with each element, in order.
     func forEach<Failure: Error>(_ body: (Element) throws(Failure) -> Void) throws(Failure) {
         for leaf in leaves { for element in leaf { try body(element) } }

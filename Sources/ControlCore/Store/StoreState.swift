@@ -62,6 +62,12 @@ public struct StoreState: Sendable {
         return found
     }
 
+    /// How many keys begin with `prefix`.
+    /// - Complexity: O(number of keys / `SortedTable.leafCapacity`).
+    public func count(prefix: StoreKey) -> Int {
+        contents.entries.count(from: prefix) { $0.key.hasPrefix(prefix) }
+    }
+
     /// What happened after `revision`: whole commits, in order, until they hold about `limit`
     /// changes; at least one if there is any.
     public func events(after revision: UInt64, limit: Int = .max) -> StoreEvents {

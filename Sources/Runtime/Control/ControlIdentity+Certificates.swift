@@ -11,13 +11,40 @@ struct IdentitySweep {
     /// The last key that was looked at, of each kind; nil: from the beginning.
     var records: StoreKey?
     var uses: StoreKey?
-    /// Records that were counted on the way.
-    var count = 0
+    /// When the next step is due.
     var next = Instant(nanoseconds: .min)
 
-    /// Keys of a step, and the time to the next.
+    /// Bound: keys of a kind that a step looks at.
     static let keys = 256
+    /// Bound: those of them that it forgets, so that its transaction stays within the 128
+    /// operations that an etcd takes by itself.
+    static let removals = 48
+    /// Bound: records that a step writes down which could not be before, each a commit that
+    /// everybody waits for. In the time that records are kept for (`CertificateRecord.slack`) they
+    /// come to more than there can be proxies connected.
+    static let notes = 32
+    /// From one step to the next.
     static let pause = Duration.seconds(1)
+
+    /// The next step through one kind of keys.
+    /// - Parameters:
+    ///   - after: the last key that was looked at; becomes that of this step.
+    ///   - hasEnded: whether an entry is of no more use.
+    /// - Returns: the entries that are not.
+    static func step(
+        _ prefix: StoreKey, after: inout StoreKey?, in state: StoreState,
+        _ hasEnded: (StoreEntry) -> Bool
+    ) -> [StoreEntry] {
+        var ended: [StoreEntry] = []
+        let entries = state.entries(prefix: prefix, after: after, limit: keys)
+        for entry in entries {
+            after = entry.key
+            if hasEnded(entry) { ended.append(entry) }
+            if ended.count == removals { return ended }
+        }
+        if entries.count < keys { after = nil }
+        return ended
+    }
 }
 
 extension ControlIdentity {
@@ -88,14 +115,14 @@ extension ControlIdentity {
         let admission = Admission(
             token: token, request: request, proxy: proxy, identity: try identity(of: token.service),
             validity: validity)
-        // The second time where somebody has used the token with another replica meanwhile, which
-        // may have been the same proxy.
-        for _ in 0..<2 {
+        // Again where somebody has used the token with another replica meanwhile, which may have
+        // been the same proxy.
+        for _ in 0..<Self.attempts {
             guard let issued = try admit(admission, authority) else { continue }
             center.statistics.certificates["join", default: 0] += 1
             return issued
         }
-        throw .init(503, "nothing was changed: others always came before")
+        throw Self.outrun
     }
 
     /// Who is to be let in.
@@ -133,21 +160,14 @@ extension ControlIdentity {
                 transaction.changes.append(.put(key, value: use.storeValue))
             }
         }
-        let isNew = center.store.state.entry(record.key) == nil
-        guard recordCount < Self.recordsMost || !isNew else {
-            throw .init(507, "there are \(recordCount) proxies whose certificates are remembered")
+        if center.store.state.entry(record.key) == nil {
+            let count = center.store.state.count(prefix: CertificateRecord.keys)
+            guard count < recordsMost else {
+                throw .init(507, "there are \(count) proxies whose certificates are remembered")
+            }
         }
-        put(record, in: &transaction)
         let issued = try issue(record, admission.request, authority, admission.validity)
-        do throws(ControlRefusal) {
-            try center.commit(transaction)
-        } catch {
-            if case .condition = error { return nil }
-            throw ControlFailure(error)
-        }
-        if isNew { recordCount += 1 }
-        written(record)
-        return issued
+        return try write(record, with: transaction) ? issued : nil
     }
 
     /// What is known of whoever uses a token again with the key that he has used it with: the
@@ -268,36 +288,53 @@ extension ControlIdentity {
         renewals[serial.lineage] = record
         // A proxy whose renewal cannot be noted gets its certificate all the same: better a list
         // that is not complete than a mesh that ends with the store.
-        if isDue { note(record) }
+        if isDue, note(serial.lineage), try self.record(serial.lineage)?.revoked != nil {
+            // By way of another control plane, at this moment.
+            throw .init(403, "the certificate was revoked")
+        }
         center.statistics.certificates["renewal", default: 0] += 1
         return issued
     }
 
-    /// - Returns: whether it is written down.
-    @discardableResult
-    private func note(_ record: CertificateRecord) -> Bool {
-        var transaction = StoreTransaction()
-        put(record, in: &transaction)
-        do throws(ControlRefusal) {
-            try center.commit(transaction)
-            written(record)
-            return true
+    /// Writes down what has become of a lineage.
+    /// - Returns: false: that could not be, and is due later.
+    private func note(_ lineage: String) -> Bool {
+        do throws(ControlFailure) {
+            for _ in 0..<Self.attempts {
+                // Each time as it then is: somebody may have taken it back. What has been forgotten
+                // or cannot be read is not for this to mend.
+                guard let record = try? record(lineage) else {
+                    unwritten.remove(lineage)
+                    return true
+                }
+                if try write(record) { return true }
+            }
         } catch {
-            unwritten.insert(record.serial.lineage)
-            return false
+            // The store takes nothing at present.
         }
+        unwritten.insert(lineage)
+        return false
     }
 
-    /// Only where nobody else has changed it since it was read: he may have taken it back.
-    private func put(_ record: CertificateRecord, in transaction: inout StoreTransaction) {
+    /// Writes a record down, with what else a transaction has.
+    /// - Returns: false: it was not, as somebody has changed it since it was read, or something
+    ///   else that the transaction goes by.
+    private func write(
+        _ record: CertificateRecord, with transaction: StoreTransaction = StoreTransaction()
+    ) throws(ControlFailure) -> Bool {
+        var transaction = transaction
         let revision = center.store.state.entry(record.key)?.modRevision ?? 0
         transaction.conditions.append(.init(record.key, modRevision: revision))
         transaction.changes.append(.put(record.key, value: record.storeValue))
-    }
-
-    private func written(_ record: CertificateRecord) {
+        do throws(ControlRefusal) {
+            try center.commit(transaction)
+        } catch {
+            if case .condition = error { return false }
+            throw ControlFailure(error)
+        }
         renewals[record.serial.lineage] = nil
         unwritten.remove(record.serial.lineage)
+        return true
     }
 
     /// The service that has this identity.
@@ -320,96 +357,87 @@ extension ControlIdentity {
     }
 
     /// A page of what is known of all, in the order of their lineages, and what to ask for next.
+    /// - Complexity: O(items of the page).
     func records(
         _ page: ControlPage
     ) throws(ControlFailure) -> (page: [CertificateRecord], next: String?) {
-        let prefix = CertificateRecord.keys.bytes.count
-        let (entries, next) = page.cut(center.store.state.entries(prefix: CertificateRecord.keys)) {
-            String(decoding: $0.key.bytes.dropFirst(prefix), as: UTF8.self)
-        }
+        let entries = center.store.state.entries(
+            prefix: CertificateRecord.keys, after: CertificateRecord.key(page.after),
+            limit: page.limit + 1)
         var found: [CertificateRecord] = []
-        for entry in entries { found.append(try merged(entry)) }
-        return (found, next)
+        for entry in entries.prefix(page.limit) { found.append(try merged(entry)) }
+        return (found, entries.count > page.limit ? found.last?.serial.lineage : nil)
     }
 
+    /// What an entry of the store says, with what has become of it since.
     func merged(_ entry: StoreEntry) throws(ControlFailure) -> CertificateRecord {
-        var record: CertificateRecord
-        do throws(IdentityDamage) { record = try CertificateRecord(entry) } catch {
+        do throws(IdentityDamage) {
+            let record = try CertificateRecord(entry)
+            return renewals[record.serial.lineage].map { record.merged(with: $0) } ?? record
+        } catch {
             throw .init(503, "\(error)")
         }
-        guard let renewal = renewals[record.serial.lineage], renewal.issued > record.issued else {
-            return record
-        }
-        let revoked = record.revoked
-        record = renewal
-        record.revoked = revoked
-        return record
     }
 
     /// Takes back a certificate, what came before it, and what would come of it.
     func revoke(_ serial: CertificateSerial) throws(ControlFailure) -> CertificateRecord {
-        guard var record = try record(serial.lineage) else {
-            throw .init(404, "there is no certificate \(serial.text)")
-        }
-        guard record.revoked == nil else { return record }
-        record.revoked = wall
         let life = try authority().life
-        record.keptUntil = max(record.keptUntil, wall + life + CertificateRecord.slack)
-        var transaction = StoreTransaction()
-        put(record, in: &transaction)
-        do throws(ControlRefusal) {
-            try center.commit(transaction)
-        } catch {
-            // Nothing that the asker could do otherwise but to ask again.
-            throw .init(503, ControlFailure(error).message)
+        for _ in 0..<Self.attempts {
+            guard var record = try record(serial.lineage) else {
+                throw .init(404, "there is no certificate \(serial.text)")
+            }
+            guard record.revoked == nil else { return record }
+            record.revoked = wall
+            record.keptUntil = max(record.keptUntil, wall + life + CertificateRecord.slack)
+            if try write(record) { return record }
         }
-        written(record)
-        return record
+        throw Self.outrun
+    }
+
+    /// Others have changed the same thing each time that it was tried.
+    private static var outrun: ControlFailure {
+        ControlFailure(.unavailable("nothing was changed: others always came before"))
     }
 
     // MARK: What has ended
 
-    /// Forgets some of what is of no more use.
+    /// Forgets some of what is of no more use, and writes down some of what could not be before.
     func forget(_ now: Instant) {
         guard now >= sweep.next else { return }
         sweep.next = now + IdentitySweep.pause
-        let wall = wall
         let state = center.store.state
-        var ended: [StoreKey] = []
-        let entries = state.entries(
-            prefix: CertificateRecord.keys, after: sweep.records, limit: IdentitySweep.keys)
-        for entry in entries {
-            // What cannot be read is left for somebody to look at.
-            if let record = try? merged(entry), wall > record.keptUntil { ended.append(entry.key) }
+        let wall = wall
+        // What cannot be read is left for somebody to look at.
+        let records = IdentitySweep.step(
+            CertificateRecord.keys, after: &sweep.records, in: state
+        ) { (try? merged($0)).map { wall > $0.keptUntil } ?? false }
+        let uses = IdentitySweep.step(TokenUse.keys, after: &sweep.uses, in: state) {
+            (try? TokenUse($0)).map { wall > $0.notAfter } ?? false
         }
-        let count = ended.count
-        sweep.count += entries.count - count
-        sweep.records = entries.count < IdentitySweep.keys ? nil : entries.last?.key
-        if sweep.records == nil {
-            recordCount = sweep.count
-            sweep.count = 0
-        }
-        let uses = state.entries(
-            prefix: TokenUse.keys, after: sweep.uses, limit: IdentitySweep.keys)
-        for entry in uses {
-            guard let use = try? TokenUse(entry) else { continue }
-            if wall > use.notAfter { ended.append(entry.key) }
-        }
-        sweep.uses = uses.count < IdentitySweep.keys ? nil : uses.last?.key
+        forget(records + uses)
         // Bound: what was not written down is forgotten with the certificate.
         if sweep.records == nil { renewals = renewals.filter { $0.value.notAfter >= wall } }
-        for lineage in unwritten.prefix(IdentitySweep.keys) {
-            // Where it has been forgotten meanwhile, it has ended.
-            if let record = renewals[lineage].flatMap({ _ in try? record(lineage) }) {
-                guard note(record) else { break }
-            } else {
+        for lineage in unwritten.prefix(IdentitySweep.notes) {
+            if renewals[lineage] == nil {
                 unwritten.remove(lineage)
+            } else if !note(lineage) {
+                break
             }
         }
-        guard !ended.isEmpty else { return }
+    }
+
+    /// - Parameter entries: what is of no more use. What another control plane has changed since
+    ///   may be of use again: then all of them are left for the next round.
+    private func forget(_ entries: [StoreEntry]) {
+        guard !entries.isEmpty else { return }
+        let transaction = StoreTransaction(
+            conditions: entries.map { .init($0.key, modRevision: $0.modRevision) },
+            changes: entries.map { .delete($0.key) })
         do throws(ControlRefusal) {
-            try center.commit(StoreTransaction(changes: ended.map { .delete($0) }))
-            recordCount = max(0, recordCount - count)
-        } catch {}
+            try center.commit(transaction)
+        } catch {
+            if case .condition = error { return }
+            center.statistics.identityFailures += 1
+        }
     }
 }

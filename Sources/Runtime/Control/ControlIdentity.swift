@@ -15,9 +15,10 @@ public struct IdentityConfiguration: Sendable {
     /// Who is to issue; nil: whoever the store has, at first an own root.
     public private(set) var issuer: Issuer?
 
-    /// What `life` may be.
+    /// What `life` may be: 5 s to 90 days.
     public static var lives: ClosedRange<Duration> { Authority.lives }
 
+    /// - Precondition: `life` is within `lives`.
     public init(life: Duration? = nil, issuer: Issuer? = nil) {
         self.life = life
         self.issuer = issuer
@@ -25,6 +26,7 @@ public struct IdentityConfiguration: Sendable {
 
     /// Takes the issuer from a file: its certificate, those of whoever vouches for it up to the
     /// root, and its key, in PEM.
+    /// - Throws: where others may read the file, and where nobody would believe what it issues.
     public mutating func readIssuer(_ path: String) throws(TLSFileError) {
         let bytes = try TLSFiles.readSecret(path)
         do throws(TLSError) {
@@ -60,29 +62,34 @@ final class ControlIdentity {
     private var random = SystemRandomNumberGenerator()
     /// The authority and the value that says it; nil before it is needed, and there is none.
     private(set) var known: (authority: Authority, value: [UInt8])?
-    /// That of the authority's issuers.
+    /// Those of the authority's issuers, by their digests. Bound: two.
     private var signers: [String: CertificateAuthority] = [:]
-    /// What has become of certificates since it was written down, by lineage. Bound: records.
+    /// What has become of certificates since it was written down, by lineage. Bound: certificates
+    /// that are valid, one for each lineage; `forget` drops the others.
     var renewals: [String: CertificateRecord] = [:]
-    /// Of these, those that the store would forget too early, and could not be told.
+    /// Of these, those that the store would forget too early, and could not be told. Bound: as
+    /// `renewals`.
     var unwritten: Set<String> = []
     /// The lineage of one who has not acknowledged what is trusted; nil: none is known of.
     private var missing: String?
-    /// Records in the store, as last counted.
-    var recordCount = 0
     /// Where the search for what has ended goes on.
     var sweep = IdentitySweep()
 
-    /// Bound: proxies, dead ones among them, whose certificates are remembered.
-    static let recordsMost = 50_000
+    /// Bound: proxies, dead ones among them, whose certificates are remembered: some 20 MB of the
+    /// store. Another control plane may let one in at the same instant.
+    let recordsMost: Int
+    /// Bound: how often a change is tried that others come before, who have got on each time.
+    static let attempts = 4
     private static let standardLife = Duration.seconds(86_400)
 
+    /// - Parameter clock: CLOCK_REALTIME, nanoseconds.
     init(
-        _ center: ControlCenter, _ configuration: IdentityConfiguration,
+        _ center: ControlCenter, _ configuration: IdentityConfiguration, recordsMost: Int = 50_000,
         clock: @escaping () -> Int64 = Clock.wallNanoseconds
     ) {
         self.center = center
         self.configuration = configuration
+        self.recordsMost = recordsMost
         self.clock = clock
     }
 
@@ -118,6 +125,7 @@ final class ControlIdentity {
     }
 
     /// Makes the authority what the configuration says: how long certificates last, and who issues.
+    /// - Throws: 409 where the issuer cannot be changed now; else as `authority` does.
     func configure() throws(ControlFailure) {
         var authority = try authority()
         var isChanged = false
@@ -190,6 +198,7 @@ final class ControlIdentity {
     }
 
     /// Begins to change the root for a new one.
+    /// - Throws: 409 where it cannot be changed now; else as `authority` does.
     func rotate() throws(ControlFailure) -> Authority {
         var authority = try authority()
         guard configuration.issuer == nil else {

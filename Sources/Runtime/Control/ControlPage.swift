@@ -26,14 +26,13 @@ struct ControlPage: Equatable {
         after = target["after"] ?? ""
     }
 
-    /// The page of a list.
-    /// - Returns: its items, in the order of their names, and what to ask for next; nil: it is the
-    ///   last. Items of one name stay together.
-    func cut<Item>(_ items: [Item], by name: (Item) -> String) -> (page: [Item], next: String?) {
-        let rest = items.map { (name($0), $0) }.filter { $0.0 > after }.sorted { $0.0 < $1.0 }
-        guard rest.count > limit else { return (rest.map(\.1), nil) }
-        let last = rest[limit - 1].0
-        let page = rest.prefix { $0.0 <= last }
-        return (page.map(\.1), page.count < rest.count ? last : nil)
+    /// The page of names that stand in no order, none of them twice. For those of who is connected:
+    /// all of them are looked at for each page.
+    /// - Returns: its names in order, `limit` at most, and what to ask for next; nil: it is the
+    ///   last.
+    func cut(_ names: some Sequence<String>) -> (page: [String], next: String?) {
+        let rest = names.filter { $0 > after }.sorted()
+        let page = Array(rest.prefix(limit))
+        return (page, rest.count > limit ? page.last : nil)
     }
 }

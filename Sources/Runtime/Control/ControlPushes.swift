@@ -262,20 +262,29 @@ final class ControlPushes: ControlProxies {
     /// The answer to `GET /v1/proxies`.
     /// - Parameter envoys: by lineage. What such a member holds is what its Envoy has in force.
     func json(with envoys: [String: ConnectedEnvoy], _ page: ControlPage) -> [UInt8] {
-        var members = watchers.compactMap { name, watcher in
-            subscriptions.subscribers[name].map { subscriber in
-                ConnectedMember.proxy(
-                    ConnectedProxy(
-                        name, identity: watcher.peer.identity, peer: "\(watcher.peer.address)",
-                        endpoint: watcher.endpoint.flatMap { endpoint($0.name) },
-                        subscriber, envoy: envoys[watcher.peer.lineage]))
-            }
+        // Envoys may have the same name, so that alone would not say where a page ends.
+        let alone = Dictionary(
+            uniqueKeysWithValues: envoys.filter { lineages[$0.key] == nil }.map {
+                ("\($0.value.name)!\($0.key)", $0.value)
+            })
+        let (page, next) = page.cut(watchers.keys + Array(alone.keys))
+        let members = page.compactMap { name in
+            alone[name].map(ConnectedMember.envoy) ?? member(name, envoys)
         }
-        for (lineage, envoy) in envoys where lineages[lineage] == nil {
-            members.append(.envoy(envoy))
+        return ControlText.proxies(members, next: next, revision: center.store.state.revision)
+    }
+
+    private func member(
+        _ name: String, _ envoys: [String: ConnectedEnvoy]
+    ) -> ConnectedMember? {
+        guard let watcher = watchers[name], let subscriber = subscriptions.subscribers[name] else {
+            return nil
         }
-        let (proxies, next) = page.cut(members, by: \.name)
-        return ControlText.proxies(proxies, next: next, revision: center.store.state.revision)
+        return .proxy(
+            ConnectedProxy(
+                name, identity: watcher.peer.identity, peer: "\(watcher.peer.address)",
+                endpoint: watcher.endpoint.flatMap { endpoint($0.name) }, subscriber,
+                envoy: envoys[watcher.peer.lineage]))
     }
 
     /// An endpoint with the health that it has in the end.

@@ -1,4 +1,5 @@
 import Base
+import Model
 import Secure
 import Support
 import Testing
@@ -213,5 +214,33 @@ private func setLife(_ authority: inout Authority, _ life: Duration, _ wall: Int
         let (failure, ended) = try run(&random, steps: budget.steps)
         if let failure { Issue.record("\(failure)\n\(budget.rerun("AuthorityFuzz"))") }
         #expect(ended > 10)
+    }
+}
+
+@Suite struct CertificateRecordTests {
+    /// Two control planes have noted renewals of one lineage: the later certificate counts, and
+    /// neither forgets it sooner than the other, nor that it was taken back.
+    @Test func twoRecordsAreOne() throws {
+        var random = SeededRandom(seed: 1)
+        let identity = try #require(
+            SPIFFEID(MeshName("echo"), trustDomain: SPIFFEID.standardTrustDomain))
+        let first = CertificateRecord(
+            service: MeshName("echo"), proxy: "p", identity: identity,
+            serial: CertificateSerial(&random), wall: start, notAfter: start + 10 * day)
+        var later = first
+        _ = later.renew(
+            first.serial.next(&random), identity: identity, wall: start + 5, notAfter: start + day)
+        later.keptUntil = start + 2 * day
+        var revoked = first
+        revoked.revoked = start + 1
+        for (one, two) in [(first, later), (later, first)] {
+            let merged = one.merged(with: two)
+            #expect(merged.serial == later.serial && merged.notAfter == later.notAfter)
+            #expect(merged.keptUntil == first.keptUntil && merged.revoked == nil)
+        }
+        for (one, two) in [(revoked, later), (later, revoked)] {
+            let merged = one.merged(with: two)
+            #expect(merged.serial == later.serial && merged.revoked == start + 1)
+        }
     }
 }

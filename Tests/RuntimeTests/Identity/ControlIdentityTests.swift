@@ -304,6 +304,87 @@ import Testing
         #expect(api.proxies.peers.first?.service == MeshName("echo"))
     }
 
+    /// There is room for exactly as many as there may be, whoever of them has been forgotten.
+    @Test func theBoundOfProxiesIsExact() throws {
+        let identity = ControlIdentity(
+            api.center, IdentityConfiguration(life: .seconds(100)), recordsMost: 4,
+            clock: { [clock = api.clock] in clock.nanoseconds })
+        try identity.configure()
+        func join(_ count: Int) throws {
+            for _ in 0..<count {
+                let token = try identity.makeToken(MeshName("echo"), life: 100, isSingleUse: true)
+                let request = try CertificateRequest.make(commonName: "test").request
+                _ = try identity.join(
+                    token: token.text, csr: String(decoding: request, as: UTF8.self),
+                    proxy: "p", service: nil)
+            }
+        }
+        try join(2)
+        api.clock.pass(100 + CertificateRecord.slack + 1)
+        try join(2)
+        #expect(throws: ControlFailure.self) { try join(1) }
+        identity.forget(api.clock.now)
+        try join(2)
+        #expect(throws: ControlFailure.self) { try join(1) }
+        #expect(try identity.records(ControlPage()).page.count == 4)
+    }
+
+    /// However many have ended at once, a step forgets no more than an etcd takes at once.
+    @Test func whatHasEndedGoesInSteps() throws {
+        var random = SeededRandom(seed: 1)
+        let identity = try #require(
+            SPIFFEID(MeshName("echo"), trustDomain: SPIFFEID.standardTrustDomain))
+        let records = (0..<150).map { _ in
+            CertificateRecord(
+                service: MeshName("echo"), proxy: "p", identity: identity,
+                serial: CertificateSerial(&random), wall: 0, notAfter: 1)
+        }
+        try api.center.commit(
+            StoreTransaction(changes: records.map { .put($0.key, value: $0.storeValue) }))
+        var left: [Int] = []
+        for _ in 0..<4 {
+            api.clock.pass(1)
+            api.identity.forget(api.clock.now)
+            left.append(api.store.state.count(prefix: CertificateRecord.keys))
+        }
+        #expect(left == [102, 54, 6, 0])
+    }
+
+    /// Others change the same record in between: it is tried again, and not without end.
+    @Test func aRevocationIsTriedAgain() throws {
+        let serial = try api.joined().facts.serial
+        api.bent.bend(.conflict)
+        let late = try api.ask("POST", "/v1/certificates/\(serial)/revoke")
+        #expect(late.status == 503 && late["retry-after"] == "1")
+        api.bent.bend(.conflict, count: 3)
+        #expect(try api.ask("POST", "/v1/certificates/\(serial)/revoke").status == 200)
+        #expect(try list().certificates.first?.revoked != nil)
+    }
+
+    @Test func aNoteOfARenewalIsTriedAgain() throws {
+        try api.joined()
+        for _ in 0..<20 {
+            api.clock.pass(50)
+            api.bent.bend(.conflict, count: 1)
+            try api.show(try api.renew().read(IssuedAnswer.self))
+            #expect(api.identity.unwritten.isEmpty)
+        }
+    }
+
+    /// A store that takes nothing is counted, not passed over.
+    @Test func whatCannotBeForgottenIsCounted() throws {
+        try api.joined()
+        api.clock.pass(100 + CertificateRecord.slack + 1)
+        api.folder.failing = ["write"]
+        let before = api.center.statistics.identityFailures
+        api.identity.forget(api.clock.now)
+        #expect(api.center.statistics.identityFailures == before + 1)
+        api.folder.failing = []
+        // The other kind of keys has gone on, so another round is needed.
+        for _ in 0..<2 { try turn(after: 1) }
+        #expect(try list().certificates.isEmpty)
+    }
+
     // MARK: Rotating
 
     @Test func aRotationGoesInTheSafeOrder() throws {

@@ -59,8 +59,7 @@ func makeRequest() throws -> String {
 extension ControlAPI {
     func makeToken(_ more: String = "", service: String = "default/echo") throws -> String {
         let answer = try ask("POST", "/v1/tokens", "{\"service\":\"\(service)\"\(more)}")
-        try #require(answer.status == 201, "\(answer.text)")
-        return try answer.read(TokenAnswer.self).token
+        return try answer.expect(201).read(TokenAnswer.self).token
     }
 
     func join(
@@ -75,8 +74,7 @@ extension ControlAPI {
     /// Joins, and asks from then on with what it got.
     @discardableResult
     func joined() throws -> IssuedAnswer {
-        let answer = try join(try makeToken())
-        try #require(answer.status == 200, "\(answer.text)")
+        let answer = try join(try makeToken()).expect(200)
         return try show(try answer.read(IssuedAnswer.self))
     }
 

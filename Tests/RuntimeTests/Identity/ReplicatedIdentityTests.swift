@@ -68,4 +68,30 @@ private final class Replica {
             }
         }
     }
+
+    /// One has not heard yet that the other has renewed what seems to have ended.
+    @Test func nothingIsForgottenThatOthersHaveRenewed() throws {
+        for seed in 1...8 as ClosedRange<UInt64> {
+            let one = try Replica(etcd, "late\(seed)", seed: seed, clock)
+            let two = try Replica(etcd, "soon\(seed)", seed: seed + 100, clock)
+            _ = try one.center.perform(.put(.service(MeshService("echo")), .init()))
+            let token = try one.identity.makeToken(
+                MeshName("echo"), life: 1000, isSingleUse: false)
+            let issued = try one.identity.join(
+                token: token.text, csr: request(), proxy: "echo-1", service: nil)
+            let facts = try CertificateFacts(issued.chain)
+            two.settle()
+            let peer = try two.identity.peer(facts.names, at: .loopback(port: 1))
+            clock.pass(9000)
+            _ = try two.identity.renew(peer, csr: request())
+            clock.pass(2000)
+            one.identity.forget(.zero)
+            one.settle()
+            two.settle()
+            for replica in [one, two] {
+                let record = try #require(try replica.identity.record(peer.lineage))
+                #expect(record.notAfter >= clock.seconds)
+            }
+        }
+    }
 }
