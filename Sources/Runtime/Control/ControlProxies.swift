@@ -37,13 +37,35 @@ protocol ControlProxies: AnyObject {
     /// rotation of the authority go on before the life of certificates would.
     func hasAcknowledgedTrust(lineage: String) -> Bool
 
-    /// Ends what the proxy of this lineage holds open: it was revoked.
+    /// Ends what the proxy of this lineage holds open, and what it has registered: it was revoked,
+    /// by somebody who waits for that.
     func dismiss(lineage: String)
 
-    /// Ends what those hold open who are no members any more. Looks at an eighth of all at a time,
-    /// or 64.
+    /// Ends what those hold open who are no members any more, and commits nothing: of what they
+    /// have registered nobody hears any more, so it ends by itself. Looks at an eighth of all at a
+    /// time, or 64.
     func sift(_ isMember: (ControlPeer) -> Bool)
 
     /// See `ServiceHandler.turnEnds`.
     func turnEnds(_ now: Instant) -> Instant?
+}
+
+/// Goes round over members, some of them at a time, so that nobody has to wait for all.
+struct MemberSieve {
+    /// Those of this round who are yet to be looked at. Bound: members at its beginning.
+    private var rest: [String] = []
+
+    /// The least of a step.
+    private static let least = 64
+
+    /// Those to be looked at now: an eighth of all, or 64.
+    /// - Parameters:
+    ///   - count: how many members there are.
+    ///   - all: their names, with which another round begins. Asked where the last is at its end.
+    mutating func next(_ count: Int, _ all: () -> [String]) -> ArraySlice<String> {
+        if rest.isEmpty { rest = all() }
+        let step = rest.suffix(max(Self.least, count / 8))
+        rest.removeLast(step.count)
+        return step
+    }
 }

@@ -123,6 +123,7 @@ final class ControlProxyHandler: ServiceHandler {
             // to be told of changes, ends here.
             nextSift = now + Self.pause
             proxies.sift { identity.isMember($0) }
+            envoys?.sift { identity.isMember($0) }
         }
         let pushes = proxies.turnEnds(now) ?? .distantFuture
         let answers = envoys?.turnEnds(now) ?? .distantFuture

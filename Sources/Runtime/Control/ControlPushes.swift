@@ -30,8 +30,8 @@ final class ControlPushes: ControlProxies {
     private var watchers: [String: Watcher] = [:]
     /// The names of proxies by lineage.
     private var lineages: [String: String] = [:]
-    /// The names of those who are yet to be looked at by `sift`.
-    private var sifted: [String] = []
+    /// Names of proxies.
+    private var sieve = MemberSieve()
     private(set) var statistics = PushStatistics()
 
     /// How long an endpoint lasts whose proxy is not heard of: three heartbeats.
@@ -214,13 +214,11 @@ final class ControlPushes: ControlProxies {
     }
 
     func sift(_ isMember: (ControlPeer) -> Bool) {
-        if sifted.isEmpty { sifted = Array(watchers.keys) }
-        let count = max(64, watchers.count / 8)
-        for name in sifted.suffix(count) {
-            guard let peer = watchers[name]?.peer, !isMember(peer) else { continue }
-            dismiss(lineage: peer.lineage)
+        for name in sieve.next(watchers.count, { Array(watchers.keys) }) {
+            guard let watcher = watchers[name], !isMember(watcher.peer) else { continue }
+            watcher.watch.end()
+            drop(name)
         }
-        sifted.removeLast(min(count, sifted.count))
     }
 
     func turnEnds(_ now: Instant) -> Instant? { nil }

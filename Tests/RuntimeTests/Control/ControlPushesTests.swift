@@ -90,6 +90,21 @@ private final class Mesh {
         #expect(watches.map(\.isOpen) == (0..<200).map { $0 != 7 })
         #expect(mesh.pushes.count == 199)
     }
+
+    /// The service's turn waits for no commit of that: what somebody has registered ends by itself
+    /// where nobody hears of him.
+    @Test func whoIsNoMemberAnyMoreIsNoEndpointForLong() throws {
+        let mesh = try Mesh()
+        try mesh.apply(.service(MeshService("a")))
+        let watch = try mesh.watch("p", ",\"address\":\"127.0.0.1:9\"")
+        let revision = mesh.center.store.state.revision
+        mesh.pushes.sift { _ in false }
+        #expect(!watch.isOpen && mesh.center.store.state.revision == revision)
+        let heartbeat = try mesh.status("heartbeat", "{\"proxy\":\"p\"}", .of("default/a", "p"))
+        #expect(heartbeat.0 == 404)
+        mesh.pass(ControlPushes.life)
+        #expect(mesh.center.mesh.endpoints.isEmpty)
+    }
 }
 
 extension ControlPeer {

@@ -155,6 +155,22 @@ import Testing
         #expect(try ask("clusters").status == 403)
     }
 
+    /// Somebody else, with another control plane, has taken the certificate back.
+    @Test func whoIsRevokedElsewhereIsDismissed() throws {
+        let first = try version(try ask("clusters"))
+        let held = try #require(try ask("clusters", first).watch)
+        let names = try #require(api.certificate)
+        let serial = try #require(CertificateSerial(names.serial))
+        var record = try #require(try api.identity.record(serial.lineage))
+        try turn(after: 1)
+        #expect(held.isOpen)
+        record.revoked = api.clock.seconds
+        try api.center.commit(
+            StoreTransaction(changes: [.put(record.key, value: record.storeValue)]))
+        try turn(after: 1)
+        #expect(held.word?.status == 403 && api.envoys.count == 0)
+    }
+
     // MARK: Many of them
 
     /// What `count` Envoys, of services that call one other each, have in force; all their

@@ -58,6 +58,8 @@ final class ControlEnvoys {
     /// By what their certificates have in common. Bound: `nodesMost`.
     private var nodes: [String: Node] = [:]
     private var views: EnvoyViews
+    /// Keys of `nodes`.
+    private var sieve = MemberSieve()
     /// That of the last change of the mesh, whomever it concerned.
     private var revision: UInt64
     private var bundle = ""
@@ -310,6 +312,14 @@ final class ControlEnvoys {
             question.held.answer(403)
         }
         node.questions = []
+    }
+
+    /// See `ControlProxies.sift`.
+    func sift(_ isMember: (ControlPeer) -> Bool) {
+        for lineage in sieve.next(nodes.count, { Array(nodes.keys) }) {
+            guard let peer = nodes[lineage]?.peer, !isMember(peer) else { continue }
+            dismiss(lineage: lineage)
+        }
     }
 
     /// A node that is not in `nodes` any longer.
