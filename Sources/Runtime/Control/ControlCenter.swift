@@ -24,6 +24,8 @@ final class ControlCenter {
     var collectors: [() -> String] = []
     /// Told before those what has become of the mesh, where anything has. They may not commit.
     var afterChange: [(MeshNews) -> Void] = []
+    /// Answers that should not be, as they were logged: see `described`.
+    var noted: Set<String> = []
     /// The revision that those were last told of.
     private var told: UInt64
 
@@ -200,6 +202,10 @@ private final class ControlWriter: ControlStore {
             time = time + (Clock.now() - began)
             return revision
         case .refused(.full(let what)): throw .full("the store is full: \(what)")
+        // It has ended between the grant and this, or before a copy of the store has heard of it:
+        // a moment later there is another, or none.
+        case .refused(.noSuchLease(let lease)):
+            throw .unavailable("nothing was changed: lease \(lease) has just ended")
         case .refused(let refusal): throw .tooLarge("\(refusal)")
         case .conflict(_, let revision):
             hadConflict = true

@@ -24,6 +24,11 @@ struct ControlFailure: Error {
             error.isUnreadable ? "the body cannot be read" : "nothing was changed", error.problems)
     }
 
+    /// Statuses of those `ControlRefusal`s that any commit may meet with, whatever it is of:
+    /// `tooLarge`, `unavailable` and `full`. `condition` is an answer only where somebody has
+    /// asked on one.
+    static let ofCommits = [413, 503, 507]
+
     init(_ refusal: ControlRefusal) {
         switch refusal {
         case .problems(let problems): self.init(422, "nothing was changed", problems)
@@ -47,5 +52,21 @@ struct ControlFailure: Error {
             case .used, .otherService, .noService: 403
             }
         self.init(status, "\(refusal)")
+    }
+}
+
+extension ControlCenter {
+    /// An answer as the description of `operation` has it. What the description lacks is a mistake
+    /// of ours: whoever asks is told so, operators see it counted, and the mesh goes on.
+    func described(_ answer: ServiceAnswer, of operation: ControlOperation) -> ServiceAnswer {
+        let status = answer.status
+        guard !operation.statuses.contains(status) else { return answer }
+        statistics.undescribed += 1
+        // Bound: a line for each status of an operation, however often somebody asks for it.
+        if noted.insert("\(operation.rawValue) \(status)").inserted {
+            standardError("\(operation.rawValue): an answer that is not described: \(status)")
+        }
+        return .json(
+            500, ControlText.error("the control plane has made a mistake, which its log has"))
     }
 }

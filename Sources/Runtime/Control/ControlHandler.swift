@@ -63,10 +63,7 @@ final class ControlHandler: ServiceHandler {
         } catch {
             answer = self.error(error.status, error.message, error.problems, error.fields)
         }
-        if case .whole(let status, _, _) = answer {
-            precondition(operation.statuses.contains(status), "\(operation): \(status)")
-        }
-        return answer
+        return center.described(answer, of: operation)
     }
 
     private func answer(

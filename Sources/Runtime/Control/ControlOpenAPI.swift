@@ -66,8 +66,15 @@ enum ControlOpenAPI {
         }
         let responses = operation.statuses.map { member("\($0)", response(operation, $0)) }
         let other = object([
-            member("description", text("No request of HTTP that the service takes.")),
-            member("content", content("text/plain", "{\"type\":\"string\"}")),
+            member(
+                "description",
+                text("No request of HTTP that the service takes; 500: a mistake of its own.")),
+            member(
+                "content",
+                object([
+                    media("text/plain", "{\"type\":\"string\"}"),
+                    media("application/json", reference("Error")),
+                ])),
         ])
         members.append(member("responses", object(responses + [member("default", other)])))
         return member(operation.method.lowercased(), object(members))
@@ -122,10 +129,9 @@ enum ControlOpenAPI {
     }
 
     private static func response(_ operation: ControlOperation, _ status: Int) -> String {
-        let (type, schema) =
-            status >= 400 ? ("application/json", reference("Error")) : operation.answer
         var members = [member("description", text(meaning(operation, status)))]
-        if status != 204 { members.append(member("content", content(type, schema))) }
+        let body = status >= 400 ? ("application/json", reference("Error")) : operation.answer
+        if let (type, schema) = body { members.append(member("content", content(type, schema))) }
         if status < 300, operation.hasTag {
             let tag = "{\"etag\":{\"schema\":{\"type\":\"string\"}}}"
             members.append(member("headers", tag))
@@ -183,6 +189,9 @@ enum ControlOpenAPI {
         object([member("$ref", text("#/components/schemas/\(schema)"))])
     }
     private static func content(_ type: String, _ schema: String) -> String {
-        object([member(type, object([member("schema", schema)]))])
+        object([media(type, schema)])
+    }
+    private static func media(_ type: String, _ schema: String) -> String {
+        member(type, object([member("schema", schema)]))
     }
 }

@@ -98,31 +98,42 @@ enum ControlOperation: String, CaseIterable {
         }
     }
 
+    /// Whether it may fail of a commit: of what is asked, or of the authority, which is made where
+    /// it is needed first.
+    var commits: Bool {
+        switch self {
+        case .putDeclaration, .deleteDeclaration, .apply, .createToken, .listCertificates,
+            .revokeCertificate, .rotateAuthority, .join, .watchPushes:
+            true
+        default: false
+        }
+    }
+
     /// Whatever it is answered with, but for what is no request of HTTP that the service takes.
     var statuses: [Int] {
         let own =
             switch self {
-            case .listDeclarations: [200]
+            case .listDeclarations, .listCertificates, .listProxies: [200]
             case .getDeclaration: [200, 404, 500]
-            case .putDeclaration: [200, 201, 412, 413, 422, 503, 507]
-            case .deleteDeclaration: [200, 404, 412, 422, 503]
-            case .apply: [200, 409, 413, 422, 503, 507]
+            case .putDeclaration: [200, 201, 412, 422]
+            case .deleteDeclaration: [200, 404, 412, 422]
+            case .apply: [200, 409, 422]
             case .watch: [200, 410]
             case .ready: [200, 503]
             case .health, .status, .openAPI, .metrics, .live: [200]
-            case .createToken: [201, 404, 503, 507]
-            case .listCertificates: [200, 503, 507]
-            case .revokeCertificate: [200, 404, 503]
-            case .rotateAuthority: [200, 409, 503, 507]
-            case .listProxies: [200]
+            case .createToken: [201, 404]
+            case .revokeCertificate: [200, 404]
+            case .rotateAuthority: [200, 409]
             case .drainProxy: [200, 404, 409, 503]
+            case .join: [200, 401, 403]
             case .authorities: [200, 503]
-            case .join: [200, 401, 403, 503, 507]
             case .renewCertificate: [200, 403, 503]
-            case .watchPushes: [200, 403, 409, 422, 503, 507]
+            case .watchPushes: [200, 403, 409, 422]
             case .acknowledgePush, .heartbeat, .leave: [204, 403, 404, 503]
             }
-        return ([400] + (proof == .none ? [] : [401]) + own).sorted()
+        let shared =
+            [400] + (proof == .none ? [] : [401]) + (commits ? ControlFailure.ofCommits : [])
+        return (shared + own).sorted()
     }
 
     /// The operations at a path of a listener; empty: there is nothing.

@@ -133,16 +133,22 @@ final class ControlProxyHandler: ServiceHandler {
     // MARK: Requests
 
     func respond(to request: ServiceRequest) -> ServiceAnswer {
-        let answer: ServiceAnswer
+        let answer = answer { () throws(ControlFailure) in try route(request) }
+        center.statistics.proxyAnswers[answer.status, default: 0] += 1
+        return answer
+    }
+
+    /// What comes of it, or what it fails of.
+    private func answer(
+        _ body: () throws(ControlFailure) -> ServiceAnswer
+    ) -> ServiceAnswer {
         do throws(ControlFailure) {
-            answer = try route(request)
+            return try body()
         } catch {
-            answer = .json(
+            return .json(
                 error.status, ControlText.error(error.message, error.problems),
                 fields: error.fields)
         }
-        center.statistics.proxyAnswers[answer.status, default: 0] += 1
-        return answer
     }
 
     private func route(_ request: ServiceRequest) throws(ControlFailure) -> ServiceAnswer {
@@ -153,15 +159,10 @@ final class ControlProxyHandler: ServiceHandler {
             if let parameter = request.target.query.first {
                 throw .init(400, "unknown parameter '\(parameter.name)'")
             }
-            do throws(ControlFailure) {
-                let answer = try answer(operation, request)
-                precondition(
-                    operation.statuses.contains(answer.status), "\(operation): \(answer.status)")
-                return answer
-            } catch {
-                precondition(operation.statuses.contains(error.status), "\(operation): \(error)")
-                throw error
+            let answer = answer { () throws(ControlFailure) in
+                try self.answer(operation, request)
             }
+            return center.described(answer, of: operation)
         }
         if let kind = Self.discovery(segments), let envoys {
             let peer = try peer(request)

@@ -234,8 +234,9 @@ extension ControlOperation {
     var takesConditions: Bool { self == .putDeclaration || self == .deleteDeclaration }
     var hasTag: Bool { self == .putDeclaration || self == .getDeclaration }
 
-    /// The type and schema of what it is answered with where nothing is wrong.
-    var answer: (String, String) {
+    /// The type and schema of what it is answered with where nothing is wrong; nil: 204 says it
+    /// all.
+    var answer: (String, String)? {
         func json(_ schema: String) -> (String, String) {
             ("application/json", "{\"$ref\":\"#/components/schemas/\(schema)\"}")
         }
@@ -259,8 +260,7 @@ extension ControlOperation {
         case .join, .renewCertificate: return json("Issued")
         case .watchPushes:
             return ("application/jsonl", "{\"$ref\":\"#/components/schemas/Push\"}")
-        // Without a body.
-        case .acknowledgePush, .heartbeat, .leave: return json("ProxyName")
+        case .acknowledgePush, .heartbeat, .leave: return nil
         case .metrics, .live, .ready: return ("text/plain", "{\"type\":\"string\"}")
         }
     }

@@ -19,6 +19,8 @@ struct ControlStatistics {
     var proxyAnswers: [Int: UInt64] = [:]
     /// Certificates that were issued, by what for: `join`, `renewal`, `control`.
     var certificates: [String: UInt64] = [:]
+    /// Answers with a status that the API's description does not have, which are mistakes of ours.
+    var undescribed: UInt64 = 0
     /// Requests to join that were refused.
     var joinRefusals: UInt64 = 0
     /// Steps of the authority, and renewals of the listener's certificate, that failed.
@@ -62,6 +64,7 @@ struct ControlStatistics {
         for (status, count) in proxyAnswers.sorted(by: { $0.key < $1.key }) {
             value("proxy_answers_total{status=\"\(status)\"}", count)
         }
+        single("undescribed_answers_total", "counter", undescribed)
         type("certificates_issued_total", "counter")
         for (reason, count) in certificates.sorted(by: { $0.key < $1.key }) {
             value("certificates_issued_total{for=\"\(reason)\"}", count)

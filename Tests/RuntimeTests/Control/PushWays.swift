@@ -22,8 +22,7 @@ extension ControlAPI {
     /// A proxy that watches.
     fileprivate func watching() throws {
         try member()
-        let answer = try watch(",\"address\":\"127.0.0.1:9\"")
-        try #require(answer.status == 200, "\(answer.text)")
+        _ = try watch(",\"address\":\"127.0.0.1:9\"").expect(200)
     }
 
     /// Makes what is kept of the proxy's certificate unreadable.
@@ -74,7 +73,7 @@ let pushWays: [String: [Int: @Sendable (ControlAPI) throws -> ControlAPI.Answer]
     "watchPushes": [
         200: { api in
             try api.member()
-            return try api.watch()
+            return try api.watch(",\"address\":\"127.0.0.1:9\"")
         },
         400: { api in
             try api.member()
@@ -97,6 +96,11 @@ let pushWays: [String: [Int: @Sendable (ControlAPI) throws -> ControlAPI.Answer]
                 now: .zero)
             _ = api.pushes.respond(to: request, .watchPushes, from: .of("default/b", "echo-1"))
             return try api.watch()
+        },
+        413: { api in
+            try api.member()
+            api.bent.bend(.refusal(.elsewhere("too many operations")))
+            return try api.watch(",\"address\":\"127.0.0.1:9\"")
         },
         422: { api in
             try api.member()
