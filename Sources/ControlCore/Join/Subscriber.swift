@@ -25,6 +25,8 @@ public struct Subscriber: Sendable {
     private struct Membership: Equatable {
         /// When to ask for the next.
         var renewal: Instant
+        /// Before when none is asked for, whatever the reason.
+        var earliest = Instant.zero
         var expiry: Instant
     }
 
@@ -38,10 +40,12 @@ public struct Subscriber: Sendable {
     /// the owner's.
     public private(set) var view: ProxyView
     private var trusts: Bool
-    /// There are authorities that may do where the token's are not the server's.
+    /// Besides the token's authorities, which are asked for first, some are held of before. They
+    /// are gone by where nobody has the token's: a token may be older than they are.
     private let hasOthers: Bool
     private var membership: Membership?
-    /// A watch was refused, and a new certificate was asked for on that account: once only.
+    /// A watch was refused to the certificate, and a new one was asked for on that account: once
+    /// only.
     private var hasRenewedToWatch = false
     /// It has an address at which it takes requests.
     private var registers: Bool
@@ -51,7 +55,10 @@ public struct Subscriber: Sendable {
     public private(set) var server: Int
     /// Connections that have failed, or did not last, one after another.
     private var attempts = 0
+    /// Renewals that were refused, one after another.
     private var renewals = 0
+    /// Requests to be let in that were refused for good, one after another.
+    private var refusals = 0
     /// Calls under way, with when their answers are due. Bound: one of each kind.
     private var calls: [SubscriberCall: Instant] = [:]
     /// What is to be acknowledged once the acknowledgement under way is answered.
@@ -71,7 +78,8 @@ public struct Subscriber: Sendable {
     /// - Parameters:
     ///   - servers: how many there are, 1 or more.
     ///   - trusts: the mesh's authorities are known.
-    ///   - hasOthers: if not, some are known all the same, which may be those of the past.
+    ///   - hasOthers: where `trusts` is false: some are held of before, to go by where nobody has
+    ///     those that the token names.
     ///   - membership: of a certificate that there is: when to renew it, and when it ends.
     ///   - canJoin: there is a token.
     ///   - registers: it takes requests already.
@@ -268,17 +276,20 @@ public struct Subscriber: Sendable {
         let isFirst = finish(.join, now)
         guard isFirst || finish(.certificate, now) else { return }
         // Bound: with whatever clocks, a proxy asks for no more than one in such a time.
+        let earliest = now + limits.renewalLeast
         membership = Membership(
-            renewal: max(renewal, now + limits.renewalLeast), expiry: expiry)
+            renewal: max(renewal, earliest), earliest: earliest, expiry: expiry)
         renewals = 0
+        refusals = 0
         // A watch that was refused to the one before is begun with this one.
         if isFirst || watching == nil { reconnect(now) }
     }
 
-    /// The certificate's end is nearer than it seemed: a clock has jumped.
+    /// Another certificate is wanted as soon as one may be asked for: a clock has jumped, and the
+    /// end is nearer than it seemed, or the certificate is of another identity.
     public mutating func renewSoon(_ now: Instant) {
         guard let membership else { return }
-        self.membership?.renewal = min(membership.renewal, now)
+        self.membership?.renewal = min(membership.renewal, max(now, membership.earliest))
     }
 
     /// The watch has begun.
@@ -311,9 +322,8 @@ public struct Subscriber: Sendable {
     }
 
     /// A call was answered that it will not be done.
-    /// - Parameter isFinal: it is this proxy that is refused, and it would be again.
     public mutating func refused(
-        _ call: SubscriberCall, _ reason: String, isFinal: Bool, _ now: Instant
+        _ call: SubscriberCall, _ reason: String, _ refusal: SubscriberRefusal, _ now: Instant
     ) {
         guard finish(call, now) else { return }
         let reason = "\(call.title): \(reason)"
@@ -322,19 +332,22 @@ public struct Subscriber: Sendable {
             guard watching != nil else { return lose(reason, now) }
             // The one that there is still holds.
             trouble = reason
-            membership?.renewal = now + limits.renewal.delay(renewals, &random)
+            let next = now + limits.renewal.delay(renewals, &random)
+            membership?.renewal = next
+            membership?.earliest = next
             renewals += 1
-        case .authorities where isFinal && hasOthers && !trusts:
+        case .authorities where refusal != .passing && hasOthers && !trusts:
             trusts = true
             lose(reason, now)
         case .authorities, .join:
-            if isFinal, view.isEmpty {
+            if refusal != .passing { refusals += 1 }
+            if refusal != .passing, view.isEmpty, refusals >= max(limits.refusals, servers) {
                 commands += [.disconnect, .giveUp(reason)]
                 phase = .ended
             } else {
                 lose(reason, now)
             }
-        case .watch where isFinal && !hasRenewedToWatch:
+        case .watch where refusal == .forbidden && !hasRenewedToWatch:
             // The certificate may be of what the service was called before.
             hasRenewedToWatch = true
             trouble = reason

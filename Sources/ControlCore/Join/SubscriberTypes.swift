@@ -21,6 +21,16 @@ public enum SubscriberCall: Hashable, Sendable {
     case leave
 }
 
+/// What a refusal says of another attempt.
+public enum SubscriberRefusal: Equatable, Sendable {
+    /// It is of the moment.
+    case passing
+    /// The same would be refused again, as far as whoever was asked knows.
+    case lasting
+    /// Likewise, for who asks: his certificate or his token.
+    case forbidden
+}
+
 /// How a connection is secured.
 public enum SubscriberTrust: Equatable, Sendable {
     /// Anybody is believed: only for `authorities`, whose answer proves itself.
@@ -68,6 +78,10 @@ public struct SubscriberLimits: Equatable, Sendable {
     public var renewalLeast = Duration.seconds(1)
     /// Before a renewal is asked for again.
     public var renewal = FullJitter(base: .milliseconds(500), cap: .seconds(30))
+    /// How often a proxy that has nothing to serve is told that the mesh does not let it in, before
+    /// it believes that: at least once by each server, as one of those that share a store may not
+    /// have heard yet of what the token is for. With one server, 0.4 s on average.
+    public var refusals = 3
     /// A watch that has lived so long was a success: attempts count from 0 again.
     public var stable = Duration.seconds(3)
     /// For the end of the registration.

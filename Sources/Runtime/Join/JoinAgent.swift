@@ -340,7 +340,7 @@ final class JoinAgent: CallOwner {
             if subscriber.isWatching, case .watch = call {
                 lost("the watch has ended: \(reason)")
             } else {
-                subscriber.refused(call, reason, isFinal: false, now)
+                subscriber.refused(call, reason, .passing, now)
             }
         }
         carryOut()
@@ -374,7 +374,7 @@ extension JoinAgent {
             }
             calls[lastNumber] = call
         } catch {
-            subscriber.refused(call, error.reason, isFinal: error.isFinal, now)
+            subscriber.refused(call, error.reason, error.refusal, now)
         }
     }
 
@@ -423,10 +423,8 @@ extension JoinAgent {
 
     private func answered(_ call: SubscriberCall, _ status: Int, _ body: [UInt8]) {
         guard (200..<300).contains(status) else {
-            // 408 and 429 are of the moment (RFC 9110, 15.5.9; RFC 6585, 4).
-            let isFinal = (400..<500).contains(status) && status != 408 && status != 429
             return subscriber.refused(
-                call, JoinText.refusal(status: status, body), isFinal: isFinal, now)
+                call, JoinText.refusal(status: status, body), Self.refusal(status), now)
         }
         do throws(JoinFailure) {
             switch call {
@@ -439,7 +437,18 @@ extension JoinAgent {
             case .ack, .heartbeat, .leave, .watch: subscriber.answered(call, now)
             }
         } catch {
-            subscriber.refused(call, error.reason, isFinal: error.isFinal, now)
+            subscriber.refused(call, error.reason, error.refusal, now)
+        }
+    }
+
+    /// What a status that is none of success says of another attempt.
+    static func refusal(_ status: Int) -> SubscriberRefusal {
+        switch status {
+        case 403: .forbidden
+        // Of the moment (RFC 9110, 15.5.9; RFC 6585, 4).
+        case 408, 429: .passing
+        case 400..<500: .lasting
+        default: .passing
         }
     }
 

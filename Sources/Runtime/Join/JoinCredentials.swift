@@ -10,12 +10,12 @@ import Secure
 /// Why something was not done, for people.
 struct JoinFailure: Error {
     var reason: String
-    /// It would not be done another time either.
-    var isFinal: Bool
+    /// What it says of another attempt.
+    var refusal: SubscriberRefusal
 
-    init(_ reason: String, isFinal: Bool = false) {
+    init(_ reason: String, _ refusal: SubscriberRefusal = .passing) {
         self.reason = reason
-        self.isFinal = isFinal
+        self.refusal = refusal
     }
 }
 
@@ -103,7 +103,7 @@ struct JoinCredentials {
         let trusted = found.filter { named.contains($0.digest) }
         guard !trusted.isEmpty else {
             throw JoinFailure(
-                "none of the server's authorities is one that the token names", isFinal: true)
+                "none of the server's authorities is one that the token names", .lasting)
         }
         _ = take(authorities: trusted.flatMap(\.text))
     }

@@ -133,21 +133,52 @@ import Testing
             puts: names.map { .service(MeshService($0)) })
     }
 
-    /// A proxy that is refused for what it is says so, and does not go on asking.
-    @Test(arguments: [(true, true), (false, false)])
-    func refusals(isFinal: Bool, givesUp: Bool) {
-        var subscriber = Subscriber(
-            servers: 1, view: ProxyView(trustDomain: "mesh.test"), trusts: true, membership: nil,
-            canJoin: true, registers: false, now: .zero, random: SeededRandom(seed: 1))
-        subscriber.tick(.zero)
-        subscriber.connected(.zero)
-        #expect(subscriber.take() == [.connect(server: 0, .authorities), .call(.join)])
-        subscriber.refused(.join, "403: used", isFinal: isFinal, .zero)
-        let reason = "the request to join: 403: used"
-        #expect(
-            subscriber.take()
-                == (givesUp ? [.disconnect, .giveUp(reason)] : [.disconnect]))
-        #expect((subscriber.deadline == .distantFuture) == givesUp)
+    private static func stranger(servers: Int = 1) -> Subscriber {
+        Subscriber(
+            servers: servers, view: ProxyView(trustDomain: "mesh.test"), trusts: true,
+            membership: nil, canJoin: true, registers: false, now: .zero,
+            random: SeededRandom(seed: 1))
+    }
+
+    /// Lets it try to join once more, which is refused.
+    private static func refuse(
+        _ subscriber: inout Subscriber, _ refusal: SubscriberRefusal
+    ) -> (server: Int, said: [SubscriberCommand]) {
+        let now = subscriber.deadline
+        subscriber.tick(now)
+        subscriber.connected(now)
+        let server = subscriber.server
+        #expect(subscriber.take() == [.connect(server: server, .authorities), .call(.join)])
+        subscriber.refused(.join, "403: used", refusal, now)
+        return (server, subscriber.take())
+    }
+
+    /// A proxy that is refused for what it is says so, and does not go on asking; but each server
+    /// has to have said it, and more than once where there are few: one that lags behind the others
+    /// does not know yet what a token is for.
+    @Test(arguments: [1, 2, 3, 6])
+    func refusals(servers: Int) {
+        var subscriber = Self.stranger(servers: servers)
+        let most = max(servers, 3)
+        var asked: Set<Int> = []
+        for attempt in 1...most {
+            let (server, said) = Self.refuse(&subscriber, .forbidden)
+            asked.insert(server)
+            let reason = "the request to join: 403: used"
+            #expect(said == (attempt < most ? [.disconnect] : [.disconnect, .giveUp(reason)]))
+        }
+        #expect(asked.count == servers && subscriber.deadline == .distantFuture)
+    }
+
+    /// What is of the moment is asked for until it is there.
+    @Test func whatIsOfTheMomentIsNoRefusal() {
+        var subscriber = Self.stranger()
+        for _ in 0..<100 {
+            #expect(Self.refuse(&subscriber, .passing).said == [.disconnect])
+        }
+        for _ in 0..<2 { _ = Self.refuse(&subscriber, .lasting) }
+        #expect(subscriber.deadline < .distantFuture)
+        #expect(Self.refuse(&subscriber, .lasting).said.count == 2)
     }
 
     /// One that has something to serve does not give up, whatever it is told.
@@ -157,10 +188,9 @@ import Testing
         var subscriber = Subscriber(
             servers: 1, view: view, trusts: true, membership: nil, canJoin: true,
             registers: false, now: .zero, random: SeededRandom(seed: 1))
-        subscriber.tick(.zero)
-        subscriber.connected(.zero)
-        subscriber.refused(.join, "403", isFinal: true, .zero)
-        #expect(subscriber.take().last == .disconnect)
+        for _ in 0..<9 {
+            #expect(Self.refuse(&subscriber, .forbidden).said == [.disconnect])
+        }
         #expect(subscriber.deadline < .distantFuture)
     }
 
@@ -213,7 +243,7 @@ import Testing
         subscriber.tick(due)
         #expect(subscriber.take().contains(.call(.certificate)))
         subscriber.answered(.heartbeat, due)
-        subscriber.refused(.certificate, "503", isFinal: false, due)
+        subscriber.refused(.certificate, "503", .passing, due)
         #expect(subscriber.take() == [] && subscriber.isWatching)
         subscriber.tick(due + .milliseconds(500))
         #expect(subscriber.take() == [.call(.certificate)])
@@ -226,6 +256,41 @@ import Testing
         subscriber.renewSoon(.zero + .seconds(1))
         subscriber.tick(.zero + .seconds(1))
         #expect(subscriber.take() == [.call(.certificate)])
+    }
+
+    /// Whatever makes a renewal urgent, and however often: none is asked for sooner than there may
+    /// be one, nor before the wait after a refusal is over.
+    @Test func hasteHasItsBounds() {
+        var subscriber = Self.watching()
+        /// - Returns: how often a certificate is asked for within a second.
+        func hasten(from start: Instant, _ answer: (inout Subscriber, Instant) -> Void) -> Int {
+            var asked = 0
+            for step in 0..<1000 {
+                let now = start + .milliseconds(Int64(step))
+                subscriber.renewSoon(now)
+                subscriber.tick(now)
+                for command in subscriber.take() {
+                    guard case .call(let call) = command else { continue }
+                    if call == .certificate {
+                        asked += 1
+                        answer(&subscriber, now)
+                    } else {
+                        subscriber.answered(call, now)
+                    }
+                }
+            }
+            return asked
+        }
+        let life = Duration.seconds(1000)
+        let granted = hasten(from: .zero) { subscriber, now in
+            subscriber.certified(renewal: now + life, expiry: now + life, now)
+        }
+        #expect(granted == 1)
+        // Waits of 0.25 s, 0.5 s, 1 s and more on average.
+        let refused = hasten(from: .zero + .seconds(1)) { subscriber, now in
+            subscriber.refused(.certificate, "503", .passing, now)
+        }
+        #expect((1...12).contains(refused))
     }
 
     /// A clock that is ahead makes every certificate look as if it had ended. They are asked for
@@ -257,22 +322,34 @@ import Testing
         subscriber.connected(.zero)
         let watch = SubscriberCall.watch(held: nil, registers: false)
         #expect(subscriber.take().last == .call(watch))
-        subscriber.refused(watch, "403", isFinal: true, .zero)
+        subscriber.refused(watch, "403", .forbidden, .zero)
         #expect(subscriber.take() == [.call(.certificate)])
         subscriber.certified(
             renewal: .zero + .seconds(500), expiry: .zero + .seconds(1000), .zero)
         #expect(subscriber.take() == [.disconnect, .connect(server: 0, .mutual)])
         subscriber.connected(.zero)
         #expect(subscriber.take() == [.call(watch)])
-        subscriber.refused(watch, "403", isFinal: true, .zero)
+        subscriber.refused(watch, "403", .forbidden, .zero)
         #expect(subscriber.take() == [.disconnect])
         // A refusal of the certificate is one of the watch.
         var other = Self.member()
         other.tick(.zero)
         other.connected(.zero)
-        other.refused(watch, "403", isFinal: true, .zero)
-        other.refused(.certificate, "403", isFinal: true, .zero)
+        other.refused(watch, "403", .forbidden, .zero)
+        other.refused(.certificate, "403", .forbidden, .zero)
         #expect(other.take().last == .disconnect)
+    }
+
+    /// Another certificate changes nothing where it is something else that is refused.
+    @Test(arguments: [SubscriberRefusal.lasting, .passing])
+    func aWatchThatIsRefusedForAnotherReasonIsLeft(refusal: SubscriberRefusal) {
+        var subscriber = Self.member()
+        subscriber.tick(.zero)
+        subscriber.connected(.zero)
+        _ = subscriber.take()
+        subscriber.refused(.watch(held: nil, registers: false), "409", refusal, .zero)
+        #expect(subscriber.take() == [.disconnect])
+        #expect(subscriber.deadline < .distantFuture)
     }
 
     /// A token may name newer roots than those that were kept, or older ones.
@@ -294,7 +371,7 @@ import Testing
         #expect(newer.take() == [.disconnect, .connect(server: 0, .authorities)])
         var older = start()
         _ = older.take()
-        older.refused(.authorities, "none that the token names", isFinal: true, .zero)
+        older.refused(.authorities, "none that the token names", .lasting, .zero)
         #expect(older.take() == [.disconnect])
         older.tick(older.deadline)
         #expect(older.take() == [.connect(server: 0, .authorities)])
@@ -305,7 +382,7 @@ import Testing
         var subscriber = Self.watching()
         subscriber.tick(.zero + .seconds(3))
         #expect(subscriber.take() == [.call(.heartbeat)])
-        subscriber.refused(.heartbeat, "404", isFinal: true, .zero + .seconds(3))
+        subscriber.refused(.heartbeat, "404", .lasting, .zero + .seconds(3))
         #expect(subscriber.take() == [.disconnect] && !subscriber.isWatching)
     }
 

@@ -57,7 +57,9 @@ import Testing
             try credentials.install(answer, wall: Self.wall + 15)
             Issue.record("it was taken")
         } catch {
-            #expect(error.reason.contains("5 s ago by this machine's clock") && !error.isFinal)
+            #expect(
+                error.reason.contains("5 s ago by this machine's clock")
+                    && error.refusal == .passing)
         }
         let second = try credentials.signingRequest()
         let again = try CertificateRequest(verifying: Array(second.utf8))
@@ -76,5 +78,17 @@ import Testing
         #expect(isNewer(Self.token(new)) && isNewer(Self.token(old, new)))
         #expect(!isNewer(Self.token(old)) && !isNewer(nil))
         #expect(!isNewer(Self.token(new), wall: Self.wall + 3600))
+    }
+
+    /// Only who is refused for what he is asks for another certificate, and what is of the moment
+    /// is asked for again.
+    @Test(
+        arguments: [
+            (400, .lasting), (401, .lasting), (403, .forbidden), (404, .lasting), (408, .passing),
+            (409, .lasting), (413, .lasting), (422, .lasting), (429, .passing), (500, .passing),
+            (503, .passing), (507, .passing), (302, .passing),
+        ] as [(Int, SubscriberRefusal)])
+    func whatAStatusSaysOfAnotherAttempt(status: Int, refusal: SubscriberRefusal) {
+        #expect(JoinAgent.refusal(status) == refusal)
     }
 }
