@@ -12,10 +12,10 @@ struct OpenedStore {
     let inbox: EtcdInbox?
 
     /// In a store that several share, the token that they share.
-    private static let tokenKey = StoreKey("token")
+    static let tokenKey = StoreKey("token")
     private static let writerFile = "replica"
     /// How long a store that does not take the token is asked at the start.
-    private static let patience = Duration.seconds(10)
+    static let patience = Duration.seconds(10)
 
     init(_ configuration: ControlConfiguration) throws(ControlStartError) {
         let folder: DiskFolder
@@ -30,7 +30,7 @@ struct OpenedStore {
             self.store = store
             inbox = client.inbox
             do throws(ControlTokenError) {
-                token = try Self.sharedToken(configuration.data, store)
+                token = try Self.sharedToken(configuration.data, store, .system)
             } catch {
                 throw .token(error)
             }
@@ -80,22 +80,33 @@ struct OpenedStore {
         }
     }
 
+    /// How a start waits.
+    struct Waiting {
+        /// CLOCK_MONOTONIC.
+        var now: () -> Instant
+        var sleep: (Duration) -> Void
+
+        static var system: Waiting {
+            Waiting(now: Clock.now) { Clock.sleep(until: Clock.now() + $0) }
+        }
+    }
+
     /// The token of the folder, or else the one that others have put into the store. Whoever is
     /// first makes it.
-    private static func sharedToken(
-        _ folder: String, _ store: any MeshStore
+    static func sharedToken(
+        _ folder: String, _ store: any MeshStore, _ waiting: Waiting
     ) throws(ControlTokenError) -> ControlToken {
         if let found = try ControlToken.found(folder: folder) {
-            share(found, store)
+            share(found, store, waiting.now())
             return found
         }
         // Of several that begin at once one is first, and the others hear of it a moment later.
-        let deadline = Clock.now() + patience
+        let deadline = waiting.now() + patience
         var random = SeededRandom(seed: .random(in: 0...UInt64.max))
-        while store.state.entry(tokenKey) == nil, Clock.now() < deadline {
-            share(.random(), store)
+        while store.state.entry(tokenKey) == nil, waiting.now() < deadline {
+            share(.random(), store, waiting.now())
             if store.state.entry(tokenKey) != nil { break }
-            Clock.sleep(until: Clock.now() + .milliseconds(Int64(20 + random.below(80))))
+            waiting.sleep(.milliseconds(Int64(20 + random.below(80))))
             store.advance()
         }
         guard let entry = store.state.entry(tokenKey),
@@ -108,7 +119,7 @@ struct OpenedStore {
     }
 
     /// Puts a token into the store, if there is none.
-    private static func share(_ token: ControlToken, _ store: any MeshStore) {
+    private static func share(_ token: ControlToken, _ store: any MeshStore, _ now: Instant) {
         guard store.state.entry(tokenKey) == nil else { return }
         let transaction = StoreTransaction(
             conditions: [.init(tokenKey, modRevision: 0)],
@@ -116,7 +127,7 @@ struct OpenedStore {
         // Where somebody else was faster, or the store does not take it now, what stands there
         // counts.
         do throws(StoreFault) {
-            _ = try store.commit(.transaction(transaction), now: Clock.now())
+            _ = try store.commit(.transaction(transaction), now: now)
         } catch {}
     }
 }

@@ -124,6 +124,80 @@ import Testing
         _ = (cart, db)
     }
 
+    /// Those outside have to show a certificate of the authority that the gateway was given, and
+    /// rules go by whom it names. At SIGHUP both files are read again, and the mesh goes on.
+    @Test func aGatewayAsksWhoIsOutside() throws {
+        let mesh = try JoinedMesh(
+            Self.services + """
+                ,
+                {"kind": "service", "name": "edge", "namespace": "shop", "calls": ["cart"]},
+                {"kind": "route", "name": "cart", "namespace": "shop", "hosts": ["localhost"],
+                "matches": [{"prefix": "/"}], "to": ["cart"]},
+                {"kind": "authorization", "name": "edge", "namespace": "shop", "action": "allow",
+                "to": ["edge"], "rules": [{"identities": ["spiffe://test/client"]}]}
+                """)
+        let app = try RunningApp("--listen", "127.0.0.1:0", "--size", "100B")
+        let cart = try mesh.join("shop/cart", app: app)
+        let files = try CertificateFolder()
+        try files.issue("other", uris: ["spiffe://test/other"])
+        let strangers = try CertificateFolder("another authority")
+        let given = try Scratch()
+        func give(_ name: String, of folder: CertificateFolder) throws {
+            try Data(contentsOf: URL(filePath: folder.path(name)))
+                .write(to: URL(filePath: given.path(name)))
+        }
+        for name in ["server.pem", "server.key", "authority.pem"] { try give(name, of: files) }
+        let edge = try mesh.join(
+            "shop/edge",
+            [
+                "--gateway", "--tls-cert", given.path("server.pem"), "--tls-key",
+                given.path("server.key"), "--client-ca", given.path("authority.pem"),
+            ])
+        let address = try #require(edge.listeners["inbound"])
+        /// The status that somebody from outside gets; "000": he is let in no further than his
+        /// handshake.
+        func status(
+            _ folder: CertificateFolder?, _ name: String = "client",
+            trusting authority: CertificateFolder
+        ) throws -> String? {
+            let own = folder.map {
+                ["--cert", $0.path("\(name).pem"), "--key", $0.path("\(name).key")]
+            }
+            return try Program.run(
+                "curl",
+                [
+                    "-s", "-m", "20", "--cacert", authority.authority, "-H", "host: localhost",
+                    "-o", "/dev/null", "-w", "%{http_code}", "https://localhost:\(address.port)/",
+                ] + (own ?? [])
+            ).lines.first
+        }
+        try waitUntil { () throws -> (Bool, String) in
+            let status = try status(files, trusting: files) ?? ""
+            return (status == "200", status)
+        }
+        #expect(try status(files, "other", trusting: files) == "403")
+        #expect(try status(nil, trusting: files) == "000")
+        #expect(try status(strangers, trusting: files) == "000")
+        // A key that does not fit: all stays as it was.
+        try give("server.key", of: strangers)
+        edge.process.send(SIGHUP)
+        try edge.waitForError("configuration not reloaded")
+        #expect(try status(files, trusting: files) == "200")
+        // Another authority, for either side, in the same files.
+        for name in ["server.pem", "authority.pem"] { try give(name, of: strangers) }
+        edge.process.send(SIGHUP)
+        try waitUntil { () throws -> (Bool, String) in
+            let status = try status(strangers, trusting: strangers) ?? ""
+            return (status == "200", status)
+        }
+        #expect(try status(files, trusting: strangers) == "000")
+        // What the mesh says from then on is taken as before.
+        try mesh.delete("routes/shop/cart")
+        try mesh.wait(forAllOf: [edge.name])
+        #expect(try status(strangers, trusting: strangers) == "404")
+        _ = cart
+    }
+
     @Test func aTCPServiceThatBecomesAnotherIsRefused() throws {
         let mesh = try JoinedMesh(Self.services)
         let web = try mesh.join("shop/web", waysToDB)
