@@ -65,7 +65,7 @@ public struct EnvoyBootstrap: Equatable, Sendable {
     }
 
     private var control: EnvoyValue {
-        let names = EnvoyRendering.identities("spiffe://\(trustDomain)/control")
+        let names = EnvoyRendering.identities(SPIFFEID.control(of: trustDomain))
         let security: EnvoyValue = [
             "tls_params": [
                 "tls_minimum_protocol_version": "TLSv1_3",

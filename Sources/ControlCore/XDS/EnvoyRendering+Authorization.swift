@@ -131,7 +131,8 @@ extension EnvoyRendering {
         if !rule.namespaces.isEmpty {
             // As `SPIFFEID.namespace` has it. A label needs no quoting.
             let ids = rule.namespaces.map { namespace -> EnvoyValue in
-                Self.client(["safe_regex": ["regex": .text("spiffe://[^/]+/ns/\(namespace)/.+")]])
+                let pattern = "\(SPIFFEID.scheme)[^/]+/ns/\(namespace)/.+"
+                return Self.client(["safe_regex": ["regex": .text(pattern)]])
             }
             parts.append(["or_ids": ["ids": .list(ids)]])
         }

@@ -222,7 +222,7 @@ private struct MeshCheck {
     /// Whether a pattern that can mean this mesh's services only means none of them.
     private func isUnknown(_ pattern: IdentityPattern) -> Bool {
         let prefix = pattern.prefix
-        guard prefix.hasPrefix("spiffe://\(state.trustDomain)/") else { return false }
+        guard prefix.hasPrefix("\(SPIFFEID.scheme)\(state.trustDomain)/") else { return false }
         // The first identity that is not before the prefix is the first that can begin with it.
         var low = 0
         var high = identities.count
