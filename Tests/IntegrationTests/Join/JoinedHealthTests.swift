@@ -22,6 +22,8 @@ import Testing
                 import http.server, os
                 class Handler(http.server.BaseHTTPRequestHandler):
                     protocol_version = "HTTP/1.1"
+                    # Head and body at once: the second would wait for what acknowledges the first.
+                    wbufsize = -1
                     def do_GET(self):
                         fails = self.path == "/healthz" and os.path.exists("\(file)")
                         self.send_response(503 if fails else 200)
@@ -54,7 +56,7 @@ import Testing
     private static let services = """
         {"kind": "service", "name": "web", "namespace": "shop"},
         {"kind": "service", "name": "cart", "namespace": "shop",
-        "health": {"http": "/healthz", "interval": "500ms", "timeout": "500ms", "unhealthy": 2}},
+        "health": {"http": "/healthz", "interval": "200ms", "timeout": "200ms", "unhealthy": 2}},
         {"kind": "authorization", "name": "carts", "namespace": "shop", "to": ["cart"],
         "action": "allow", "rules": [{"identities": ["*/sa/web"]}]}
         """
@@ -74,6 +76,12 @@ import Testing
         try apps[0].fails(true)
         try caller.wait(forNoneOf: 100)
         try mesh.wait(for: "\"health\":\"unhealthy\"", in: "/v1/proxies")
+        // A control plane that begins anew knows nothing, and takes nothing back of what was known.
+        let before = caller.seen.sizes[100]
+        mesh.kill()
+        try mesh.restart()
+        try mesh.wait(for: "\"healthy\":false", in: "/v1/health")
+        #expect(caller.seen.sizes[100] == before)
         // When all fail, checks do not count.
         try apps[1].fails(true)
         for size in [100, 200] { try caller.wait(forMoreOf: size) }

@@ -2,6 +2,7 @@
 
 import Base
 import ControlCore
+import Model
 import Posix
 import Support
 import Synchronization
@@ -232,5 +233,34 @@ import Testing
         #expect(throws: ServiceClientError.Cause.self) {
             _ = try server.connect(until: Clock.now() + .seconds(10))
         }
+    }
+}
+
+/// An etcd that is asked over TLS.
+@Suite struct EtcdTrustTests {
+    /// Whoever has no certificate of the authority's is not believed, and the reason is said.
+    @Test func somebodyElsesEtcdIsNotBelieved() throws {
+        let scratch = try Scratch()
+        let (own, other) = (try CertificateFolder(), try CertificateFolder("another"))
+        let etcd = try RunningEtcd(folder: scratch.root, certificates: own)
+        func store(
+            _ authority: String, patience: Duration
+        ) throws(StoreFault) -> EtcdStore? {
+            let tls = ClientTLS(
+                authorities: authority, certificate: own.path("client.pem"),
+                key: own.path("client.key"))
+            guard
+                let client = try? EtcdClient(
+                    EtcdConfiguration(servers: etcd.servers, tls: tls))
+            else { return nil }
+            return try EtcdStore(
+                client, writer: EtcdWriter(id: "one", nonce: 1), patience: patience)
+        }
+        // It is there and answers: nothing else is in the way.
+        #expect(try store(own.authority, patience: .seconds(10)) != nil)
+        let fault = #expect(throws: StoreFault.self) {
+            _ = try store(other.authority, patience: .milliseconds(500))
+        }
+        #expect(fault.map { "\($0)" }?.contains("certificate") == true)
     }
 }
