@@ -219,7 +219,11 @@ import Testing
             ("/api", ["-H", "x-other: 1"], 200), ("/api/x", ["-d", "body", "-X", "GET"], 200),
             ("/", ["-d", "body"], 403),
         ] as [(String, [String], Int)] {
-            #expect(try status(path, more) == expected, "\(path) \(more)")
+            let told = try status(path, more)
+            #expect(try proxy.nextLogLine().status == expected, "\(path) \(more)")
+            // curl 7.88 forgets an answer over HTTP/2 that comes before it has sent its body.
+            let forgets = expected == 403 && more.first == "-d" && version == ["--http2"]
+            #expect(told == expected || forgets && told == 0, "\(path) \(more): \(told ?? -1)")
         }
     }
 
