@@ -35,7 +35,7 @@ final class BentStore: MeshStore {
         return try base.commit(request, now: now)
     }
 
-    func refresh(lease: UInt64, now: Instant) -> Duration? { base.refresh(lease: lease, now: now) }
+    func refresh(lease: UInt64, now: Instant) -> Bool { base.refresh(lease: lease, now: now) }
 
     func expire(now: Instant, limit: Int) throws(StoreFault) -> Int {
         try base.expire(now: now, limit: limit)

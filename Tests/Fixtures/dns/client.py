@@ -159,9 +159,9 @@ def silent(tcp):
 def flooded():
     """More questions than may be under way at once: those beyond are told at once.
 
-    A socket drops what it has no room for, and a busy server reads late. So each few questions are
-    followed by one that is answered at once, and its answer is waited for: it comes when all before
-    it have been read.
+    A socket drops what it has no room for, and a busy server reads late. So each hundred questions
+    are followed by one that is answered at once, and its answer is waited for: it comes when all
+    before it have been read.
     """
     last = 999
     wires = [
@@ -174,7 +174,7 @@ def flooded():
         codes = {}
         for place, wire in enumerate(wires):
             udp.send(wire)
-            if place % 30 < 29:
+            if place % 100 < 99:
                 continue
             udp.send(mark)
             answer = dns.message.from_wire(udp.recv(65535))
