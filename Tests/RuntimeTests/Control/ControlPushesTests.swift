@@ -12,122 +12,6 @@ import Testing
 
 @testable import Runtime
 
-/// A control plane with nobody but proxies.
-private final class Mesh {
-    let folder: MemoryFolder
-    let center: ControlCenter
-    let pushes: ControlPushes
-    private let clock = FakeClock()
-
-    var now: Instant {
-        get { clock.now }
-        set { clock.now = newValue }
-    }
-
-    init(_ folder: MemoryFolder = MemoryFolder(random: SeededRandom(seed: 1))) throws {
-        self.folder = folder
-        center = ControlCenter(
-            try Store(in: folder, now: .zero), codec: .json, version: "1")
-        pushes = ControlPushes(center, clock: { [clock] in clock.now })
-        pushes.trust("PEM\n")
-    }
-
-    func apply(_ declarations: MeshDeclaration..., prune: Bool = false) throws {
-        _ = try center.perform(.apply(MeshBody(declarations), prune: prune))
-    }
-
-    func ask(_ name: String, _ body: String, _ peer: ControlPeer) throws -> ServiceAnswer {
-        let request = ServiceRequest(
-            method: "POST", target: try #require(ServiceTarget("/v1/proxy/\(name)")), fields: [],
-            body: Array(body.utf8), peer: ServicePeer(address: .loopback(port: 1), isSecure: true),
-            speech: .http2, now: now)
-        return pushes.respond(
-            to: request,
-            try #require(ControlOperation.at(["v1", "proxy", name], on: .proxies).first),
-            from: peer)
-    }
-
-    /// The status, and what an error says.
-    func status(_ name: String, _ body: String, _ peer: ControlPeer) throws -> (Int, String) {
-        switch try ask(name, body, peer) {
-        case .whole(let status, _, let body): (status, String(decoding: body, as: UTF8.self))
-        case .watch: (200, "a watch")
-        }
-    }
-
-    func watch(
-        _ proxy: String, of service: String = "default/a", _ more: String = "",
-        _ peer: ControlPeer? = nil
-    ) throws -> ServiceWatch {
-        let body = "{\"proxy\":\"\(proxy)\",\"service\":\"\(service)\"\(more)}"
-        guard case .watch(let watch) = try ask("watch", body, peer ?? .of(service, proxy)) else {
-            throw SystemError("no watch", code: 0)
-        }
-        return watch
-    }
-
-    /// Lets time pass, with the service's turns.
-    func pass(_ time: Duration) {
-        now = now + time
-        _ = center.turn(now)
-    }
-}
-
-@Suite struct ControlSiftTests {
-    /// Whoever is no member any more is told nothing further, though he asks for nothing.
-    @Test func watchesEndWithMembership() throws {
-        let mesh = try Mesh()
-        try mesh.apply(.service(MeshService("a")))
-        let watches = try (0..<200).map { try mesh.watch("a-\($0)") }
-        var looks: [String: Int] = [:]
-        for _ in 0..<4 {
-            mesh.pushes.sift { peer in
-                looks[peer.lineage, default: 0] += 1
-                return peer.lineage != "a-7"
-            }
-        }
-        #expect(looks.count == 200 && looks.values.allSatisfy { $0 == 1 })
-        #expect(watches.map(\.isOpen) == (0..<200).map { $0 != 7 })
-        #expect(mesh.pushes.count == 199)
-    }
-
-    /// The service's turn waits for no commit of that: what somebody has registered ends by itself
-    /// where nobody hears of him.
-    @Test func whoIsNoMemberAnyMoreIsNoEndpointForLong() throws {
-        let mesh = try Mesh()
-        try mesh.apply(.service(MeshService("a")))
-        let watch = try mesh.watch("p", ",\"address\":\"127.0.0.1:9\"")
-        let revision = mesh.center.store.state.revision
-        mesh.pushes.sift { _ in false }
-        #expect(!watch.isOpen && mesh.center.store.state.revision == revision)
-        let heartbeat = try mesh.status("heartbeat", "{\"proxy\":\"p\"}", .of("default/a", "p"))
-        #expect(heartbeat.0 == 404)
-        mesh.pass(ControlPushes.life)
-        #expect(mesh.center.mesh.endpoints.isEmpty)
-    }
-}
-
-extension ControlPeer {
-    /// A certificate of the service's proxy.
-    static func of(_ service: String, _ proxy: String, lineage: String? = nil) -> ControlPeer {
-        let parts = service.split(separator: "/").map(String.init)
-        let name = MeshName(parts[1], in: parts[0])
-        let identity = SPIFFEID(name, trustDomain: SPIFFEID.standardTrustDomain)
-        return ControlPeer(
-            identity: identity ?? .control, serial: "1", lineage: lineage ?? proxy, notAfter: 0,
-            service: name, proxy: proxy, address: .loopback(port: 1))
-    }
-}
-
-extension SPIFFEID {
-    fileprivate static var control: SPIFFEID {
-        guard let id = SPIFFEID(rawValue: "spiffe://meshbench.test/control") else {
-            preconditionFailure("no id")
-        }
-        return id
-    }
-}
-
 extension ServiceWatch {
     /// What waits for the client, which takes it.
     fileprivate func pushes() throws -> [MeshPush] {
@@ -156,7 +40,7 @@ private func endpoint(
 
 @Suite struct ControlPushesTests {
     @Test func aWatchBeginsWithEverythingAndGoesOnWithChanges() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(
             service("a", calls: [.init("b")]), service("b"), service("c"),
             endpoint("b-1", of: "b", port: 1), endpoint("c-1", of: "c", port: 2))
@@ -180,7 +64,7 @@ private func endpoint(
     }
 
     @Test func whoComesBackIsToldWhatChanged() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"), endpoint("a-1", of: "a", port: 1))
         _ = try mesh.watch("p")
         try mesh.apply(endpoint("a-2", of: "a", port: 2))
@@ -194,7 +78,7 @@ private func endpoint(
         // What the store has beside declarations is no change.
         try mesh.center.commit(
             StoreTransaction(changes: [.put(StoreKey("other/x"), value: [1])]))
-        let restarted = try Mesh(mesh.folder)
+        let restarted = try PushedMesh(mesh.folder)
         let again = try restarted.watch("p", of: "default/a", ",\"held\":2")
         #expect(
             try again.pushes() == [
@@ -211,7 +95,7 @@ private func endpoint(
     /// Whatever somebody has put into the store, what is pushed can be read: it is what the mesh
     /// has.
     @Test func whatCannotBeReadIsNotPushed() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"), service("b"), endpoint("b-1", of: "b", port: 1))
         try mesh.center.commit(
             StoreTransaction(changes: [
@@ -228,7 +112,7 @@ private func endpoint(
     }
 
     @Test func whatChecksFindIsPushed() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         var found: [MeshName: HealthVerdict] = [:]
         mesh.center.verdict = { found[$0] ?? .healthy }
         try mesh.apply(
@@ -277,7 +161,7 @@ private func endpoint(
     }
 
     @Test func registeredEndpointsLiveAsLongAsTheyAreHeardOf() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let watch = try mesh.watch(
             "p", of: "default/a", ",\"address\":\"127.0.0.1:9\",\"zone\":\"z\",\"weight\":3")
@@ -308,7 +192,7 @@ private func endpoint(
 
     /// What cannot be registered leaves nothing behind.
     @Test func refusedRegistrationsLeaveNoLease() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let endpoint = MeshEndpoint("p", service: "nobody", address: "127.0.0.1:9")
         #expect(throws: ControlRefusal.self) {
@@ -322,14 +206,14 @@ private func endpoint(
 
     /// Coming back writes nothing, and a process that is started again takes its address over.
     @Test func registrationsAreTakenOver() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let more = ",\"address\":\"127.0.0.1:9\""
         _ = try mesh.watch("p", of: "default/a", more)
         let revision = mesh.center.store.state.revision
         _ = try mesh.watch("p", of: "default/a", more)
         #expect(mesh.center.store.state.revision == revision)
-        let restarted = try Mesh(mesh.folder)
+        let restarted = try PushedMesh(mesh.folder)
         _ = try restarted.watch("p", of: "default/a", more)
         #expect(restarted.center.store.state.revision == revision)
         _ = try restarted.watch("q", of: "default/a", more)
@@ -342,7 +226,7 @@ private func endpoint(
     }
 
     @Test func drainingLastsUntilItIsUndone() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let more = ",\"address\":\"127.0.0.1:9\""
         _ = try mesh.watch("p", of: "default/a", more)
@@ -360,7 +244,7 @@ private func endpoint(
     }
 
     @Test func nobodySpeaksForOthers() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"), service("b"))
         _ = try mesh.watch("p")
         let a = ControlPeer.of("default/a", "p")
@@ -401,7 +285,7 @@ private func endpoint(
     }
 
     @Test func operatorsSeeWhoIsToldWhat() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let watch = try mesh.watch("p", of: "default/a", ",\"address\":\"127.0.0.1:9\"")
         let peer = ControlPeer.of("default/a", "p")
@@ -445,7 +329,7 @@ private func endpoint(
 
     /// What one proxy refuses, again and again, is nobody else's matter.
     @Test func aProxyThatRefusesEverythingIsAlone() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let bad = try mesh.watch("p")
         let good = try mesh.watch("q")
@@ -467,7 +351,7 @@ private func endpoint(
     }
 
     @Test func revokedProxiesAreSentAway() throws {
-        let mesh = try Mesh()
+        let mesh = try PushedMesh()
         try mesh.apply(service("a"))
         let watch = try mesh.watch("p", of: "default/a", ",\"address\":\"127.0.0.1:9\"")
         let other = try mesh.watch("q", of: "default/a", ",\"address\":\"127.0.0.1:10\"")
