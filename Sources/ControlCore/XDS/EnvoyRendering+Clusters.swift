@@ -19,7 +19,8 @@ extension EnvoyRendering {
     private func cluster(_ service: MeshService) throws(EnvoyRefusal) -> EnvoyValue {
         let name = service.meshName
         let policy = view.policy(for: name)
-        let isSecure = service.mtls != .off
+        // What has been announced is not done yet, as reference proxies have it (`ModeChanges`).
+        let isSecure = (service.mtls != .off) != (changes[name] == .announced)
         // Whoever speaks TLS for a service is a proxy, and these share connections.
         let isHTTP2 = isSecure || service.speech == .http2
         let cluster: EnvoyValue = .typed(

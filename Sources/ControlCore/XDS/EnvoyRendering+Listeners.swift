@@ -34,7 +34,8 @@ extension EnvoyRendering {
         ]
         let clear: EnvoyValue = ["name": "cleartext", "filters": filters]
         let listener = Self.listener(Self.inboundName, address)
-        switch own.mtls {
+        // Between two ways it takes both.
+        switch changes[own.meshName] == nil ? own.mtls : .permissive {
         case .strict: return listener.with("filter_chains", [secured])
         case .off: return listener.with("filter_chains", [clear])
         case .permissive:

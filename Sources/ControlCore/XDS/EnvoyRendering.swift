@@ -12,6 +12,8 @@ public struct EnvoyRendering: Sendable {
     let own: MeshService
     /// PEM: the authorities to be trusted.
     let authorities: String
+    /// Services that are between two ways of being spoken to.
+    let changes: [MeshName: MeshModeChange]
 
     static let inboundName = "inbound"
     static let outboundName = "outbound"
@@ -33,10 +35,14 @@ public struct EnvoyRendering: Sendable {
     static let requestTimeout = Duration.seconds(15)
     static let streamIdle = Duration.seconds(300)
 
-    /// - Parameter view: what a proxy of the service needs of the mesh, or all of it.
+    /// - Parameters:
+    ///   - view: what a proxy of the service needs of the mesh, or all of it.
+    ///   - changes: services that are between two ways of being spoken to, whether it needs them or
+    ///     not.
     /// - Throws: where the service is not declared.
     public init(
-        _ facts: EnvoyFacts, view: MeshState, authorities: String
+        _ facts: EnvoyFacts, view: MeshState, authorities: String,
+        changes: [MeshName: MeshModeChange] = [:]
     ) throws(EnvoyRefusal) {
         guard let own = view.services[facts.service] else {
             throw EnvoyRefusal("there is no service \(facts.service.text)")
@@ -45,6 +51,7 @@ public struct EnvoyRendering: Sendable {
         self.view = view
         self.own = own
         self.authorities = authorities
+        self.changes = changes
     }
 
     /// The subscription that there is of a kind but endpoints, of which each cluster has one.

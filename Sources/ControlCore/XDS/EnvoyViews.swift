@@ -86,6 +86,16 @@ public struct EnvoyViews: Sendable {
 
     // MARK: Changes
 
+    /// What a step of a service from one way of being spoken to to the other makes others.
+    public func staleness(ofMode service: MeshName) -> [MeshName: EnvoyStaleness] {
+        var stale: [MeshName: EnvoyStaleness] = [:]
+        for caller in groups.callers(of: service) {
+            stale[caller] = EnvoyStaleness(types: [.clusters])
+        }
+        if groups[service] != nil { stale[service, default: .init()].types.insert(.listeners) }
+        return stale
+    }
+
     /// The mesh has changed.
     /// - Returns: by service, what its Envoys are to be told anew.
     public mutating func take(

@@ -41,6 +41,28 @@ import Testing
         #expect(changes.underWay(at(112)) == [Self.cart: .announced])
     }
 
+    /// Whether one service is looked at or all of them.
+    @Test func oneIsFollowedAsAllAre() {
+        var random = SeededRandom(seed: 5)
+        var (one, all) = (ModeChanges(), ModeChanges())
+        var mesh = MeshState()
+        var second: Int64 = 0
+        for _ in 0..<2000 {
+            second += Int64(random.below(4))
+            let name = MeshName("s\(random.below(3))")
+            if random.below(8) == 0 {
+                mesh.remove(MeshKey(.service, name))
+            } else {
+                let modes = MeshService.MutualTLS.allCases
+                let mode = modes[random.below(modes.count)]
+                mesh.declare(.service(MeshService(name.name, mtls: mode)))
+            }
+            one.follow(name, mesh.services[name], at(second))
+            all.follow(mesh, at(second))
+            #expect(one == all)
+        }
+    }
+
     @Test func aChangeIsTakenBack() {
         var changes = ModeChanges()
         changes.follow(mesh(.strict), at(0))

@@ -117,6 +117,15 @@ private final class RunningEnvoy {
         return line.flatMap { Int($0.dropFirst(name.count + 2)) }
     }
 
+    /// Its listeners as they are in force, without those that it drains.
+    func listeners() throws -> String {
+        let text = try get("/config_dump?resource=dynamic_listeners", at: admin).text
+        // Each has its states in order, and the one that is drained comes last.
+        let listeners = text.components(separatedBy: "\"active_state\"").dropFirst()
+        try #require(!listeners.isEmpty, "\(text)")
+        return listeners.map { $0.components(separatedBy: "\"draining_state\"")[0] }.joined()
+    }
+
     /// What it said last.
     var tail: String {
         let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
@@ -188,6 +197,37 @@ private func get(
         envoy.agent.send(SIGTERM)
         try eventually("the endpoint is gone") { try mesh.endpoints(of: "web") == 0 }
         #expect(envoy.agent.wait(until: Clock.now() + .seconds(10)) == .exited(0))
+    }
+
+    /// Envoys and reference proxies hear of it at different instants, and wait for one another.
+    @Test func theModeChangesWithoutAFailedRequest() throws {
+        let mesh = try Mesh()
+        let (web, cart) = (
+            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0")
+        )
+        let proxy = try RunningProxy([
+            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
+            "\(cart.address)",
+        ])
+        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
+        let outbound = try #require(proxy.listeners["outbound"])
+        try eventually("both serve: \(envoy.tail)") {
+            (try? get("/", host: "cart", at: envoy.outbound).status) == 200
+                && (try? get("/", host: "web", at: outbound).status) == 200
+        }
+        for name in ["web", "cart"] {
+            try mesh.declare(
+                "services/shop/\(name)", #""kind":"service","name":"\#(name)","mtls":"off""#)
+        }
+        try eventually(within: .seconds(60), "there is no TLS any more: \(envoy.tail)") {
+            #expect(try get("/", host: "cart", at: envoy.outbound).status == 200)
+            #expect(try get("/", host: "web", at: outbound).status == 200)
+            return try !envoy.listeners().contains("DownstreamTlsContext")
+        }
+        let text = try get("/config_dump?resource=dynamic_active_clusters", at: envoy.admin).text
+        #expect(text.contains("shop/cart") && !text.contains("UpstreamTlsContext"))
+        #expect(try get("/", at: envoy.inbound).status == 200)
+        #expect(try get("/", host: "cart", at: envoy.outbound).status == 200)
     }
 
     private func passes(_ mesh: Mesh) throws -> Double {

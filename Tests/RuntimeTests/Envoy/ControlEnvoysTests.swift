@@ -73,6 +73,44 @@ import Testing
         #expect(all.map(\.isOpen) == [false, true, true])
     }
 
+    /// Servers take both ways before clients change, and until they have.
+    @Test func aModeIsToldInTheStepsOfOtherProxies() throws {
+        let facts =
+            #"{"identity_file":"/x","app":"127.0.0.1:1","inbound":"127.0.0.1:2","#
+            + #""outbound":"127.0.0.1:3"}"#
+        func ask(_ kind: String, _ version: String = "") throws -> ControlAPI.Answer {
+            try self.ask(kind, version, facts: facts)
+        }
+        func said(_ held: ServiceWatch) -> String {
+            String(decoding: held.word?.body ?? [], as: UTF8.self)
+        }
+        let clusters = try #require(try ask("clusters", try version(try ask("clusters"))).watch)
+        let strict = try ask("listeners")
+        let listeners = try #require(try ask("listeners", try version(strict)).watch)
+        try declare("echo", ",\"mtls\":\"off\"")
+        try turn()
+        #expect(clusters.isOpen && !strict.text.contains("raw_buffer"))
+        #expect(said(listeners).contains("raw_buffer"))
+        #expect(said(listeners).contains("DownstreamTlsContext"))
+        let both = try #require(try ask("listeners", try version(try ask("listeners"))).watch)
+        try turn(after: 5)
+        #expect(both.isOpen && said(clusters).contains("default/echo"))
+        #expect(!said(clusters).contains("UpstreamTlsContext"))
+        try turn(after: 5)
+        #expect(said(both).contains("inbound") && !said(both).contains("DownstreamTlsContext"))
+        // And back.
+        let clear = try ask("clusters")
+        let again = try #require(try ask("clusters", try version(clear)).watch)
+        try declare("echo")
+        try turn(after: 4)
+        #expect(again.isOpen)
+        #expect(try ask("listeners").text.contains("raw_buffer"))
+        try turn(after: 1)
+        #expect(said(again).contains("UpstreamTlsContext"))
+        try turn(after: 5)
+        #expect(try !ask("listeners").text.contains("raw_buffer"))
+    }
+
     @Test func anEndpointReachesWhoAsksForItsCluster() throws {
         let question = "default/echo"
         let first = try version(try ask("endpoints", names: question))

@@ -63,6 +63,9 @@ final class ControlEnvoys {
     /// That of the last change of the mesh, whomever it concerned.
     private var revision: UInt64
     private var bundle = ""
+    private var modes = ModeChanges()
+    /// How far services have come from one way of being spoken to to the other, as Envoys are told.
+    private var modesTold: [MeshName: MeshModeChange] = [:]
     /// Of Envoys that are here no more.
     private var refusalsBefore = 0
     private var madeBefore = 0
@@ -83,6 +86,7 @@ final class ControlEnvoys {
         self.center = center
         views = EnvoyViews(center.mesh)
         revision = center.store.state.revision
+        modes.follow(center.mesh, clock())
         center.afterChange.append { [weak self] news in self?.adopt(news, clock()) }
     }
 
@@ -179,13 +183,16 @@ final class ControlEnvoys {
     private func rendering(_ facts: EnvoyFacts) -> Result<EnvoyRendering, EnvoyRefusal> {
         Result { () throws(EnvoyRefusal) in
             try EnvoyRendering(
-                facts, view: views.view(of: facts.service) ?? MeshState(), authorities: bundle)
+                facts, view: views.view(of: facts.service) ?? MeshState(), authorities: bundle,
+                changes: modesTold)
         }
     }
 
     /// The mesh has changed.
     private func adopt(_ news: MeshNews, _ now: Instant) {
         let stale = views.take(news, center.mesh, isWell: center.isWell)
+        // Before anything of it is told.
+        followModes(news, now)
         let before = revision
         revision = center.store.state.revision
         renew(stale, now) { node, stale in
@@ -196,6 +203,29 @@ final class ControlEnvoys {
             node.due = revision
             node.session.release(stale.isAll ? nil : stale.endpoints)
         }
+    }
+
+    /// A change of `mtls` to or from `off` is told in the steps that reference proxies take.
+    private func followModes(_ news: MeshNews, _ now: Instant) {
+        if case .changes(let changes) = news {
+            for change in changes where change.key.kind == .service {
+                let name = change.key.name
+                modes.follow(name, center.mesh.services[name], now)
+            }
+        } else {
+            modes.follow(center.mesh, now)
+        }
+        modesTold = modes.underWay(now)
+        if let step = modes.deadline(after: now) { next = min(next, step) }
+    }
+
+    /// Tells the next steps of those changes.
+    private func advanceModes(_ now: Instant) {
+        let before = modesTold
+        modesTold = modes.underWay(now)
+        let moved = before.filter { modesTold[$0.key] != $0.value }.keys
+        for service in moved { renew(views.staleness(ofMode: service), now) }
+        if let step = modes.deadline(after: now) { next = min(next, step) }
     }
 
     /// Checks say something else of endpoints.
@@ -265,6 +295,7 @@ final class ControlEnvoys {
     func turnEnds(_ now: Instant) -> Instant? {
         guard now >= next else { return next }
         next = .distantFuture
+        advanceModes(now)
         for (lineage, node) in nodes {
             if node.questions.contains(where: { $0.retry <= now }) { put(node, .all, now) }
             for question in node.questions where question.deadline <= now {
