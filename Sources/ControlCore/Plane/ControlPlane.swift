@@ -67,15 +67,28 @@ public struct ControlPlane: Sendable {
                 for change in commit.changes where !isOwn(change) { take(change, commit.revision) }
             }
         } else {
+            let before = mesh
             mesh = MeshState()
             news = .replaced
             own = 0
             damaged = [:]
             read(store)
+            for key in damaged.keys.compactMap(MeshKey.init) {
+                if let declaration = before[key] { mesh.declare(declaration) }
+            }
             lastChange = store.revision
         }
         followed = store.revision
         replacements = store.replacements
+    }
+
+    /// An authorization that cannot be read, and of which nothing is known from before; nil: there
+    /// is none. Whoever was told of the mesh without it would let in whom it keeps out.
+    public var missingAuthorization: ControlDamage? {
+        damaged.values.filter { damage in
+            guard let key = MeshKey(damage.key), key.kind == .authorization else { return false }
+            return mesh[key] == nil
+        }.min { $0.key < $1.key }
     }
 
     /// What has become of the mesh since this was last asked, whoever has changed it.
@@ -225,12 +238,13 @@ public struct ControlPlane: Sendable {
         _ endpoint: MeshEndpoint, _ store: some ControlStore
     ) throws(ControlRefusal) -> (put: MeshDeclaration, deletes: [MeshKey]) {
         var endpoint = endpoint
-        if let before = mesh.endpoints[endpoint.meshName] {
-            guard leaseOf(endpoint.key, store) != 0 else {
-                throw .problems([
-                    .init(key: endpoint.key, "it is declared, and no process can register it")
-                ])
-            }
+        let before = mesh.endpoints[endpoint.meshName]
+        if before != nil || isDamaged(endpoint.key), leaseOf(endpoint.key, store) == 0 {
+            throw .problems([
+                .init(key: endpoint.key, "it is declared, and no process can register it")
+            ])
+        }
+        if let before {
             if before.serviceName == endpoint.serviceName, before.address == endpoint.address {
                 endpoint.health = before.health
             }

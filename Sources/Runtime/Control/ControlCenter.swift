@@ -47,6 +47,15 @@ final class ControlCenter {
 
     var mesh: MeshState { plane.mesh }
 
+    /// Before anybody is told of the mesh who may know it from before, or from somebody else.
+    /// - Throws: where an authorization is missing in it.
+    func checkCanTell() throws(ControlFailure) {
+        guard let missing = plane.missingAuthorization else { return }
+        throw .init(
+            503, "\(missing): nobody is told of the mesh without it",
+            fields: [ServiceField("retry-after", "1")])
+    }
+
     /// Whether checks leave an endpoint in use.
     func isWell(_ endpoint: MeshName) -> Bool { verdict(endpoint).isWell }
 

@@ -200,6 +200,10 @@ extension ControlIdentity {
         guard let identity = center.mesh.identity(of: service) else {
             throw .init(403, "the service \(name.text) has no identity that can be written")
         }
+        // The mesh refuses that as well, but not where others write to the store.
+        guard identity.rawValue != SPIFFEID.control(of: center.mesh.trustDomain) else {
+            throw .init(403, "the service \(name.text) has the control plane's identity")
+        }
         return identity
     }
 

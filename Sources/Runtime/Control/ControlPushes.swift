@@ -90,6 +90,7 @@ final class ControlPushes: ControlProxies {
     ) throws(ControlFailure) -> ServiceWatch {
         let body = try ControlBody.read(request.body, as: WatchBody.self)
         let service = try service(body, peer)
+        try center.checkCanTell()
         if let other = subscriptions.subscribers[body.proxy], other.service != service {
             throw .init(409, "a proxy of \(other.service.text) has the name '\(body.proxy)'")
         }

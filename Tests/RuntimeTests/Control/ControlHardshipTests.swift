@@ -119,4 +119,43 @@ import Testing
         #expect(try api.ask("GET", other).status == 404)
         #expect(try api.ask("GET", "/metrics").text.contains("declarations_damaged 0\n"))
     }
+
+    /// Nobody is told of a mesh without it, and where it was known it goes on to hold.
+    @Test func anAuthorizationThatCannotBeReadIsNotLeftOut() throws {
+        let path = "/v1/authorizations/default/z"
+        let body = #"{"proxy":"echo-1","service":"default/echo"}"#
+        let envoy =
+            #"{"version_info":"","node":{"id":"echo-1","metadata":{"meshbench":{"#
+            + #""identity_file":"/x","outbound":"127.0.0.1:1"}}}}"#
+        try api.putBehind(path, "{kind: authorization, name: z, to: [echo], newer: 1}")
+        for (target, body) in [("/v1/proxy/watch", body), ("/v3/discovery:listeners", envoy)] {
+            let answer = try api.askProxies("POST", target, body)
+            #expect(answer.status == 503 && answer.text.contains("newer"), "\(answer.text)")
+        }
+        let rule = #"{"kind":"authorization","name":"z","to":["echo"],"action":"allow"}"#
+        #expect(try api.ask("PUT", path, rule).status == 200)
+        #expect(try api.askProxies("POST", "/v1/proxy/watch", body).watch != nil)
+        // It is known from now on.
+        try api.putBehind(path, "{")
+        #expect(api.center.mesh.authorizations.count == 1)
+        #expect(try api.askProxies("POST", "/v1/proxy/watch", body).watch != nil)
+    }
+
+    @Test func whatIsDeclaredAndCannotBeReadIsNobodysToRegister() throws {
+        try api.putBehind("/v1/endpoints/default/echo-1", "{")
+        let answer = try api.askProxies(
+            "POST", "/v1/proxy/watch",
+            #"{"proxy":"echo-1","service":"default/echo","address":"127.0.0.1:9"}"#)
+        #expect(answer.status == 422 && answer.text.contains("no process can register it"))
+    }
+
+    @Test func nobodyGetsTheControlPlanesIdentity() throws {
+        let token = try api.makeToken()
+        try api.putBehind(
+            "/v1/services/default/echo",
+            "{kind: service, name: echo, identity: 'spiffe://meshbench.test/control'}")
+        let answer = try api.join(token, proxy: "p")
+        #expect(answer.status == 403, "\(answer.text)")
+        #expect(answer.text.contains("the control plane's identity"), "\(answer.text)")
+    }
 }

@@ -103,6 +103,7 @@ final class ControlEnvoys {
             throw .init(403, "nothing is known of what the certificate's owner joined as")
         }
         let asked = try EnvoyRequest(type, request.body, service: service)
+        try center.checkCanTell()
         guard peer.proxy == nil || peer.proxy == asked.id else {
             throw .init(
                 403, "the node is '\(asked.id)', and the certificate of '\(peer.proxy ?? "")'")
