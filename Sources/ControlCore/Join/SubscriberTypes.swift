@@ -79,8 +79,9 @@ public struct SubscriberLimits: Equatable, Sendable {
     /// Before a renewal is asked for again.
     public var renewal = FullJitter(base: .milliseconds(500), cap: .seconds(30))
     /// How often a proxy that has nothing to serve is told that the mesh does not let it in, before
-    /// it believes that: at least once by each server, as one of those that share a store may not
-    /// have heard yet of what the token is for. With one server, 0.4 s on average.
+    /// it believes that: as often as there are servers, which are asked in turn, as one of those
+    /// that share a store may not have heard yet of what the token is for. With one server, 0.4 s
+    /// on average.
     public var refusals = 3
     /// A watch that has lived so long was a success: attempts count from 0 again.
     public var stable = Duration.seconds(3)
