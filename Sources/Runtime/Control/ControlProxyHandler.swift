@@ -116,6 +116,9 @@ final class ControlProxyHandler: ServiceHandler {
                 identity.forget(now)
             } catch {
                 center.statistics.identityFailures += 1
+                // Nobody believes it any more. That says nothing of endpoints: they are asked as by
+                // a control plane that has no identity.
+                if let shown, identity.wall > shown.notAfter { center.health?.context = nil }
             }
         }
         if now >= nextSift {

@@ -142,6 +142,31 @@ private func get(
     return try connection.readAnswer()
 }
 
+/// An Envoy of web and a reference proxy of cart, which call each other. All end with it.
+private final class Pair {
+    let mesh: Mesh
+    let envoy: RunningEnvoy
+    /// Where cart's process calls others.
+    let outbound: SocketAddress
+    private let apps: [RunningApp]
+    private let proxy: RunningProxy
+
+    init(_ mesh: Mesh) throws {
+        self.mesh = mesh
+        apps = try (0..<2).map { _ in try RunningApp("--listen", "127.0.0.1:0") }
+        proxy = try RunningProxy([
+            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
+            "\(apps[1].address)",
+        ])
+        envoy = try RunningEnvoy(mesh, "shop/web", app: apps[0].address)
+        outbound = try #require(proxy.listeners["outbound"])
+        try eventually("both serve: \(envoy.tail)") {
+            (try? get("/", host: "cart", at: envoy.outbound).status) == 200
+                && (try? get("/", host: "web", at: outbound).status) == 200
+        }
+    }
+}
+
 @Suite(.serialized) struct EnvoyMeshTests {
     @Test func envoyAndReferenceProxiesExchangeRequests() throws {
         let mesh = try Mesh()
@@ -201,20 +226,8 @@ private func get(
 
     /// Envoys and reference proxies hear of it at different instants, and wait for one another.
     @Test func theModeChangesWithoutAFailedRequest() throws {
-        let mesh = try Mesh()
-        let (web, cart) = (
-            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0")
-        )
-        let proxy = try RunningProxy([
-            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
-            "\(cart.address)",
-        ])
-        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
-        let outbound = try #require(proxy.listeners["outbound"])
-        try eventually("both serve: \(envoy.tail)") {
-            (try? get("/", host: "cart", at: envoy.outbound).status) == 200
-                && (try? get("/", host: "web", at: outbound).status) == 200
-        }
+        let pair = try Pair(Mesh())
+        let (mesh, envoy, outbound) = (pair.mesh, pair.envoy, pair.outbound)
         for name in ["web", "cart"] {
             try mesh.declare(
                 "services/shop/\(name)", #""kind":"service","name":"\#(name)","mtls":"off""#)
@@ -381,20 +394,8 @@ private func get(
 
     /// Certificates of seconds, under requests.
     @Test func envoyTakesRenewedCertificatesOver() throws {
-        let mesh = try Mesh(["--certificate-life", "6s"])
-        let (web, cart) = (
-            try RunningApp("--listen", "127.0.0.1:0"), try RunningApp("--listen", "127.0.0.1:0")
-        )
-        let proxy = try RunningProxy([
-            "--join", "\(mesh.proxies)", "--token-file", try mesh.token("shop/cart"), "--app",
-            "\(cart.address)",
-        ])
-        let envoy = try RunningEnvoy(mesh, "shop/web", app: web.address)
-        let outbound = try #require(proxy.listeners["outbound"])
-        try eventually("both serve: \(envoy.tail)") {
-            (try? get("/", host: "cart", at: envoy.outbound).status) == 200
-                && (try? get("/", host: "web", at: outbound).status) == 200
-        }
+        let pair = try Pair(Mesh(["--certificate-life", "6s"]))
+        let (envoy, outbound) = (pair.envoy, pair.outbound)
         let file = "\(envoy.folder)/envoy-identity.json"
         let first = try String(contentsOfFile: file, encoding: .utf8)
         // Until the first certificate has ended for sure.

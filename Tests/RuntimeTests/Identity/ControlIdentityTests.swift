@@ -371,6 +371,19 @@ import Testing
         }
     }
 
+    /// An identity that nobody believes any more says nothing of endpoints.
+    @Test func checksGoOnWithoutAnIdentity() throws {
+        let health = HealthLoop(random: SeededRandom(seed: 1)) { [api] in api.center.mesh }
+        api.center.health = health
+        try api.joined()
+        #expect(health.context != nil)
+        try api.center.commit(StoreTransaction(changes: [.put(Authority.key, value: [0xFF])]))
+        try turn(after: 1)
+        #expect(health.context != nil)
+        try turn(after: 1_000_000)
+        #expect(health.context == nil)
+    }
+
     /// A store that takes nothing is counted, not passed over.
     @Test func whatCannotBeForgottenIsCounted() throws {
         try api.joined()

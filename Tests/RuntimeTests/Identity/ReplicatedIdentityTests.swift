@@ -40,17 +40,22 @@ private final class Replica {
         String(decoding: try CertificateRequest.make(commonName: "test").request, as: UTF8.self)
     }
 
+    /// A proxy of a service gets its certificate.
+    private func joined(_ replica: Replica) throws -> CertificateFacts {
+        _ = try replica.center.perform(.put(.service(MeshService("echo")), .init()))
+        let token = try replica.identity.makeToken(
+            MeshName("echo"), life: 1000, isSingleUse: false)
+        let issued = try replica.identity.join(
+            token: token.text, csr: request(), proxy: "echo-1", service: nil)
+        return try CertificateFacts(issued.chain)
+    }
+
     /// A renewal is noted at one while the certificate is revoked at the other.
     @Test func revocationsAreNotUndone() throws {
         for seed in 1...8 as ClosedRange<UInt64> {
             let one = try Replica(etcd, "one\(seed)", seed: seed, clock)
             let two = try Replica(etcd, "two\(seed)", seed: seed + 100, clock)
-            _ = try one.center.perform(.put(.service(MeshService("echo")), .init()))
-            let token = try one.identity.makeToken(
-                MeshName("echo"), life: 1000, isSingleUse: false)
-            let issued = try one.identity.join(
-                token: token.text, csr: request(), proxy: "echo-1", service: nil)
-            let facts = try CertificateFacts(issued.chain)
+            let facts = try joined(one)
             two.settle()
             let peer = try one.identity.peer(facts.names, at: .loopback(port: 1))
             let serial = try #require(CertificateSerial(peer.serial))
@@ -74,12 +79,7 @@ private final class Replica {
         for seed in 1...8 as ClosedRange<UInt64> {
             let one = try Replica(etcd, "late\(seed)", seed: seed, clock)
             let two = try Replica(etcd, "soon\(seed)", seed: seed + 100, clock)
-            _ = try one.center.perform(.put(.service(MeshService("echo")), .init()))
-            let token = try one.identity.makeToken(
-                MeshName("echo"), life: 1000, isSingleUse: false)
-            let issued = try one.identity.join(
-                token: token.text, csr: request(), proxy: "echo-1", service: nil)
-            let facts = try CertificateFacts(issued.chain)
+            let facts = try joined(one)
             two.settle()
             let peer = try two.identity.peer(facts.names, at: .loopback(port: 1))
             clock.pass(9000)
