@@ -65,6 +65,28 @@ public enum ResponseFlag: String, Codable, CaseIterable, Sendable {
     /// Denied by the listener's rules of authorization (403). Envoy has the flag for its external
     /// service of authorization, and none for rules of its own.
     case UAEX
+    /// Turned away by a rate limit (429).
+    case RL
+    /// The service of rate limits has failed, and its failure denies (500).
+    case RLSE
+    /// Aborted by a fault that was injected.
+    case FI
+    /// Delayed by a fault that was injected.
+    case DI
+    /// No retry is left, and the last attempt has failed too.
+    case URX
+    /// The upstream has reset the stream (503 if nothing was sent yet).
+    case UR
+    /// Reset from here (503).
+    case LR
+    /// The client has reset its stream.
+    case DR
+    /// It took longer than a request may take in all.
+    case DT
+    /// A header that must hold a number, or is not to be had from this client, does not (400).
+    case IH
+    /// It took longer than a stream may be open.
+    case UMSDR
 
     /// The position in `allCases`, for tables of counters indexed by flag.
     public var index: Int { Self.allCases.firstIndex(of: self) ?? 0 }

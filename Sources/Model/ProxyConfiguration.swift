@@ -17,6 +17,10 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     public var headers: HeaderPolicy
     /// Protocols that a connection may change to, in lower case; others are not asked for.
     public var upgrades: [String]
+    /// The proxy's own zone; nil: nobody knows.
+    public var zone: String?
+    /// Held against each request in their order.
+    public var faults: [FaultRule] = []
 
     /// `host:port`, the host a numeric IPv4 or bracketed IPv6 address. Port 0: any free one.
     public typealias SocketAddressText = String
@@ -96,6 +100,12 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var shares: [Share]
         /// In place of the cluster's `requestTimeout`.
         public var timeout: Duration?
+        /// In place of the cluster's `retry`.
+        public var retry: RetryPolicy?
+        /// Whose limits of the cluster's breaker its requests are held against.
+        public var priority = Priority.standard
+        /// A request takes a token of each that means it.
+        public var rateLimits: [RateLimitPolicy] = []
 
         public init(
             hosts: [String] = [], path: PathMatch = .prefix("/"), methods: [String] = [],
@@ -173,6 +183,15 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var maxConnections: Int
         /// Requests that may wait for a connection, in each worker.
         public var maxPending: Int
+        public var balance = BalancePolicy()
+        /// nil: endpoints are not ejected. Not with `accrual`.
+        public var outlier: OutlierPolicy?
+        /// nil: endpoints are not left out as Linkerd leaves them out.
+        public var accrual: AccrualPolicy?
+        /// nil: requests are sent once.
+        public var retry: RetryPolicy?
+        /// nil: none is turned away for the failures of others.
+        public var admission: AdmissionPolicy?
 
         public init(
             name: String, endpoints: [Endpoint], speech: Speech = .http1,
@@ -197,6 +216,14 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var address: SocketAddressText
         /// Its share of requests against the cluster's other endpoints, 1 to 1,000,000.
         public var weight: Int
+        /// Where it runs; nil: nobody knows.
+        public var zone: String?
+        /// Endpoints of a level serve when those of the levels before do not suffice; 0 to 127.
+        public var level = 0
+        /// What subsets are chosen by.
+        public var labels: [String: String] = [:]
+        /// Whether active checks have found it well.
+        public var isHealthy = true
 
         public init(_ address: SocketAddressText, weight: Int = 1) {
             self.address = address

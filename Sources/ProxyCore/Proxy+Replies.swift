@@ -132,6 +132,17 @@ extension ResponseFlag {
         case .SI: "SI"
         case .OM: "OM"
         case .UAEX: "UAEX"
+        case .RL: "RL"
+        case .RLSE: "RLSE"
+        case .FI: "FI"
+        case .DI: "DI"
+        case .URX: "URX"
+        case .UR: "UR"
+        case .LR: "LR"
+        case .DR: "DR"
+        case .DT: "DT"
+        case .IH: "IH"
+        case .UMSDR: "UMSDR"
         }
     }
 }
