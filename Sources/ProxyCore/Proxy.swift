@@ -46,6 +46,7 @@ public final class Proxy {
     /// is not why.
     var failedCode: HTTP2Code?
     public let counters = Counters()
+    let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
 
@@ -82,8 +83,14 @@ public final class Proxy {
     static let interimLimit = 16
 
     /// A worker's proxy.
-    /// - Parameter random: for request identifiers.
-    public init(_ configuration: ProxyConfiguration, random: SeededRandom) {
+    /// - Parameters:
+    ///   - random: for request identifiers, and whatever is drawn.
+    ///   - commons: what the workers of the proxy share.
+    public init(
+        _ configuration: ProxyConfiguration, random: SeededRandom,
+        commons: ProxyCommons = ProxyCommons()
+    ) {
+        self.commons = commons
         let slots = configuration.limits.connections
         self.configuration = configuration
         self.random = random

@@ -1,5 +1,3 @@
-public import Base
-
 /// Something done to requests on purpose.
 ///
 /// Whether a request is meant is a function of `seed`, `name`, the request's `x-request-id` and, at

@@ -115,11 +115,12 @@ public final class ProxyServer {
     }
 
     private let running: RunningWorkers
+    private let commons = ProxyCommons()
 
     private func startWorker(_ listeners: [Int32]) throws(SystemError) {
         let mailbox = try Mailbox()
         let configuration = bound(self.configuration)
-        let contexts = self.contexts
+        let (contexts, commons) = (self.contexts, self.commons)
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
         let (clients, pipes) = (clientsPerWorker, pipesPerWorker)
@@ -128,7 +129,7 @@ public final class ProxyServer {
             do throws(SystemError) {
                 let worker = try ProxyWorker(
                     configuration, contexts: contexts, listeners: listeners, clients: clients,
-                    pipes: pipes, mailbox: mailbox, seed: seed)
+                    pipes: pipes, mailbox: mailbox, commons: commons, seed: seed)
                 worker.run()
                 running.ended(error: nil)
             } catch {

@@ -64,11 +64,12 @@ final class ProxyWorker {
     ///   - pipes: how many bodies may pass through the kernel at once; more are copied.
     init(
         _ configuration: ProxyConfiguration, contexts: ProxyContexts, listeners: [Int32],
-        clients: Int, pipes: Int, mailbox: Mailbox, seed: UInt64
+        clients: Int, pipes: Int, mailbox: Mailbox, commons: ProxyCommons, seed: UInt64
     ) throws(SystemError) {
         now = Clock.now()
         nextTrim = now + .seconds(1)
-        proxy = Proxy(configuration, random: SeededRandom(seed: seed))
+        proxy = Proxy(
+            configuration, random: SeededRandom(seed: seed), commons: commons)
         proxy.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
         reactor = try Reactor()
         self.mailbox = mailbox
