@@ -41,7 +41,8 @@ public struct OutlierPolicy: Codable, Equatable, Sendable {
     public var consecutiveGateway: Consecutive
     /// Failures to connect, timeouts and resets in a row; only with `splitsLocalOrigin`.
     public var consecutiveLocal: Consecutive
-    /// Ejects below mean − threshold·(population standard deviation) of the endpoints' success rates.
+    /// Ejects below mean − threshold·(population standard deviation) of the endpoints' rates of
+    /// success.
     public var successRate: Statistical
     /// Ejects from this percentage of failures.
     public var failurePercentage: Statistical

@@ -88,8 +88,8 @@ public struct RetryPolicy: Codable, Equatable, Sendable {
 
     /// What all of a cluster's retries together may come to.
     public enum Budget: Codable, Equatable, Sendable {
-        /// Retries in flight: `percent` of the requests in flight and waiting, or `least`, whichever
-        /// is more; in place of the breaker's `retries`.
+        /// Retries in flight: `percent` of the requests in flight and waiting, or `least`,
+        /// whichever is more; in place of the breaker's `retries`.
         ///
         /// Source: Envoy, `CircuitBreakers.Thresholds.RetryBudget`.
         case concurrency(percent: Double, least: Int)
