@@ -53,4 +53,8 @@ void mb_set_thread_name(const char *name);
 // How late the kernel may wake the calling thread, to bundle wake-ups; 0: the default, 50 µs.
 int mb_set_timer_slack(uint64_t nanoseconds);
 
+// Unmaps what is mapped of the program's code and constants, and of its libraries', until it is
+// used again.
+void mb_release_program(void);
+
 #endif

@@ -157,6 +157,7 @@ public final class ProxyServer {
                 ProxyAdmin.limits, handler: ProxyAdmin(self), on: reactor, listener: listener,
                 security: ServiceSecurity(), now: Clock.now())
         }
+        ProgramMemory.release()
         while true {
             let deadline = [admin?.deadline, companion?.deadline].compactMap { $0 }.min()
             let count = reactor.wait(until: deadline, now: Clock.now())

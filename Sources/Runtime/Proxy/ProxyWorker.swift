@@ -98,6 +98,7 @@ final class ProxyWorker {
 
     /// Serves until drained.
     func run() {
+        ProgramMemory.release()
         while true {
             let ready = reactor.wait(until: postponed.isEmpty ? wakeInstant : now, now: now)
             now = Clock.now()
