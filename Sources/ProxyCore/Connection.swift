@@ -18,6 +18,9 @@ enum Stage: UInt8, BitwiseCopyable {
     case awaitingRequest
     /// Downstream: a request that waits for an upstream connection to become free.
     case pending
+    /// Downstream: a request that waits between two filters, until an instant or until it is told
+    /// to go on (`Routing/Proxy+Filters.swift`).
+    case waiting
     /// Downstream: accepted, and not yet secured (`Proxy+Handshake.swift`).
     case handshaking
     /// Upstream: the connection is being opened; its request waits in the output queue.
@@ -236,6 +239,12 @@ struct Exchange: BitwiseCopyable {
     /// Until when a gRPC client waits, wherever its request stands.
     var deadline = Instant.distantFuture
     var cluster: Int32 = -1
+    /// The place of its route in the configuration; -1: none, or one that is gone.
+    var route: Int32 = -1
+    /// Filters that it has met, and does not meet again.
+    var passed = FilterSet()
+    /// Until when it waits at most, in `Stage.waiting`.
+    var wakes = Instant.zero
     /// The client's connection may serve another request afterwards.
     var keepAlive = true
     var minorVersion: UInt8 = 1

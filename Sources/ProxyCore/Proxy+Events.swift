@@ -95,7 +95,7 @@ extension Proxy {
         case .pooled, .lingering: return true
         // Answers to what it says must have somewhere to go.
         case .session: return roomInBuffer && !connection.output.isFull
-        case .pending, .connecting, .handshaking, .finishing: return false
+        case .pending, .waiting, .connecting, .handshaking, .finishing: return false
         }
     }
 
@@ -184,7 +184,8 @@ extension Proxy {
             unpool(slot)
             close(slot)
         case (.upstream, .exchange): responseEnded(slot, failed: true, now: now)
-        case (.downstream, .exchange), (.downstream, .pending): abandon(slot, now: now)
+        case (.downstream, .exchange), (.downstream, .pending), (.downstream, .waiting):
+            abandon(slot, now: now)
         case (.downstream, .tunnel):
             closeTunnel(slot, flag: .DC, detail: "client_reset", now: now)
         case (.upstream, .tunnel):

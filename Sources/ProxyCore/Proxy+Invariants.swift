@@ -60,7 +60,8 @@ extension Proxy {
         case (.downstream, .exchange), (_, .tunnel), (.upstream, .exchange):
             precondition(connection.peer != nil, "half an exchange")
         case (.downstream, .awaitingRequest), (.downstream, .pending), (.downstream, .finishing),
-            (.downstream, .handshaking), (.downstream, .lingering), (.upstream, .pooled):
+            (.downstream, .waiting), (.downstream, .handshaking), (.downstream, .lingering),
+            (.upstream, .pooled):
             precondition(connection.peer == nil, "a peer in \(connection.stage)")
         case (.upstream, .connecting): break
         case (_, .session), (.upstream, .finishing):
@@ -75,11 +76,14 @@ extension Proxy {
             precondition(connection.input < 0, "a pooled connection holds a buffer")
             precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
         }
-        if connection.stage == .pending || connection.stage == .exchange, connection.peer == nil {
+        if connection.stage == .waiting {
+            precondition(deadlines.deadline(of: slot) != nil, "it would wait for ever")
+        }
+        if [.pending, .waiting, .exchange].contains(connection.stage), connection.peer == nil {
             precondition(
                 connection.hasReceived
                     || !connection.isStream && (connection.hasInput || connection.forwards),
-                "a pending request without its head")
+                "a request that waits without its head")
         }
     }
 

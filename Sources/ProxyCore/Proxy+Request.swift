@@ -105,13 +105,14 @@ extension Proxy {
     }
 
     /// A whole head is there, in `self.head`: finds out where it goes and sends it there.
-    private func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
+    func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
         var exchange = Exchange()
         let isRerouted = connections[slot].isRerouted
         if isRerouted {
             connections[slot].isRerouted = false
             exchange.started = connections[slot].exchange.started
             exchange.requestEnded = connections[slot].exchange.requestEnded
+            exchange.passed = connections[slot].exchange.passed
         } else {
             counters.add(.requestsTotal)
             exchange.started = now
@@ -145,6 +146,7 @@ extension Proxy {
         guard !connections[owner].isLeaving || !isBarred(owner) else {
             return reply(slot, status: 403, flag: .UAEX, detail: Self.barredDetail, now: now)
         }
+        guard passesListenerLimits(slot, bytes, now: now) else { return }
         guard admits(slot, bytes, again: isRerouted) else {
             return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
         }
@@ -154,10 +156,8 @@ extension Proxy {
         }
         connections[slot].exchange.timeout = match.timeout
         connections[slot].exchange.cluster = match.cluster
-        guard match.cluster >= 0 else {
-            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
-        }
-        forward(slot, bytes, cluster: Int(match.cluster), now: now)
+        connections[slot].exchange.route = match.route
+        goOn(slot, bytes, now: now)
     }
 
     /// Where the request in hand goes; nil: no route holds.
@@ -217,7 +217,7 @@ extension Proxy {
             || method == "OPTIONS" || method == "TRACE"
     }
 
-    private func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+    func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
         if upstreams.clusters[cluster].isHTTP2 {
             return forwardStream(slot, bytes, cluster: cluster, now: now)
         }

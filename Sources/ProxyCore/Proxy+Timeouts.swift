@@ -35,6 +35,8 @@ extension Proxy {
         case (.downstream, .pending):
             let deadline = connection.exchange.deadline
             return requestDeadline(connection).map { min($0, deadline) } ?? deadline
+        case (.downstream, .waiting):
+            return min(connection.exchange.wakes, connection.exchange.deadline)
         case (.downstream, .exchange):
             let idle = min(
                 lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline)
@@ -109,6 +111,7 @@ extension Proxy {
             if !connection.isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false
             reply(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
+        case (.downstream, .waiting): wake(slot, now: now)
         case (.downstream, .exchange):
             if connection.exchange.deadline <= now {
                 abort(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)

@@ -358,6 +358,10 @@ public final class Proxy {
         for c in upstreams.clusters.indices {
             while let slot = popPending(c) { waiting.append(slot) }
         }
+        // Those between two filters wait on, and are routed anew when they go on.
+        for slot in 0..<touchedSlots where connections[slot].stage == .waiting {
+            connections[slot].isRerouted = true
+        }
         let oldNames = upstreams.clusterNames
         upstreams.adopt(new)
         renumberClusters(oldNames)

@@ -33,6 +33,8 @@ struct Router: ~Copyable {
         /// The place in the configuration's clusters; -1: none that exists is named.
         var cluster: Int32
         var timeout: Duration
+        /// The place in the configuration's routes; -1: it is a listener's own.
+        var route: Int32 = -1
     }
 
     private let patterns: Patterns
@@ -101,7 +103,8 @@ struct Router: ~Copyable {
                 weights += share.weight
                 shares.append(
                     Share(
-                        match: clusters.match(share.cluster, timeout: route.timeout),
+                        match: clusters.match(
+                            share.cluster, timeout: route.timeout, route: rules.count),
                         weights: weights))
             }
             precondition(weights > 0, "a route without a cluster")
@@ -196,10 +199,11 @@ struct ClusterPlaces {
 
     /// What becomes of requests that go there.
     /// - Parameter timeout: in place of the cluster's own.
-    func match(_ name: String, timeout: Duration? = nil) -> Router.Match {
+    func match(_ name: String, timeout: Duration? = nil, route: Int = -1) -> Router.Match {
         let place = places[name]
         let own = place.flatMap { configuration.clusters[$0].requestTimeout }
         return Router.Match(
-            cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request)
+            cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request,
+            route: Int32(route))
     }
 }

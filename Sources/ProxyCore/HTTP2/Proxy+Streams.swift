@@ -152,7 +152,7 @@ extension Proxy {
     func streamData(_ slot: Int, _ bytes: Bytes) {
         connections[slot].active = turn
         switch connections[slot].stage {
-        case .exchange, .tunnel, .pending: break
+        case .exchange, .tunnel, .pending, .waiting: break
         case .awaitingRequest where connections[slot].hasReceived: break
         default: return session(of: slot).consume(connections[slot].stream, bytes.count)
         }
@@ -222,7 +222,7 @@ extension Proxy {
         guard connections[slot].role != .free else { return }
         let connection = connections[slot]
         switch (connection.role, connection.stage) {
-        case (.downstream, .exchange), (.downstream, .pending):
+        case (.downstream, .exchange), (.downstream, .pending), (.downstream, .waiting):
             counters.add(.streamsCancelled)
             abandon(slot, now: turn)
         // In order: what has come is still passed on, and then the end.
