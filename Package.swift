@@ -59,18 +59,19 @@ let package = Package(
         module("Secure", ["Base", "COpenSSL"]),
         module("Posix", ["Base", "CShims"]),
         // 3
+        module("Fault", ["Base", "Model"]),
         module("Scenario", ["Base", "Model", "CYAML"]),
         module("Report", ["Base", "Model", "Stats", "CZlib"]),
         // 4: the cores. None touches a socket, none imports another.
-        module("ProxyCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
+        module("ProxyCore", ["Base", "Model", "Fault", "Stats", "Wire", "Secure"]),
         module("LoadCore", ["Base", "Model", "Stats", "Wire", "Secure"]),
         module("ControlCore", ["Base", "Model", "Wire", "Secure"]),
         // 5
         module(
             "Runtime",
             [
-                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
-                "ControlCore",
+                "Base", "Model", "Fault", "Stats", "Wire", "Secure", "Posix", "ProxyCore",
+                "LoadCore", "ControlCore",
             ]),
         // 6
         module(
@@ -99,15 +100,16 @@ let package = Package(
         tests("PosixTests", ["Base", "Posix"]),
         tests("ScenarioTests", ["Base", "Model", "Scenario"]),
         tests("ReportTests", ["Base", "Model", "Stats", "Report"]),
-        tests("ProxyCoreTests", ["Base", "Model", "Wire", "Secure", "ProxyCore"]),
+        tests("FaultTests", ["Base", "Model", "Fault"]),
+        tests("ProxyCoreTests", ["Base", "Model", "Fault", "Wire", "Secure", "ProxyCore"]),
         tests("LoadCoreTests", ["Base", "Model", "Stats", "Wire", "LoadCore"]),
         tests(
             "ControlCoreTests", ["Base", "Model", "Wire", "Secure", "Scenario", "ControlCore"]),
         tests(
             "RuntimeTests",
             [
-                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
-                "ControlCore", "Scenario", "Runtime",
+                "Base", "Model", "Fault", "Stats", "Wire", "Secure", "Posix", "ProxyCore",
+                "LoadCore", "ControlCore", "Scenario", "Runtime",
             ]),
         tests(
             "RigTests",

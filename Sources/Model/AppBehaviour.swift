@@ -1,32 +1,5 @@
 public import Base
 
-/// A distribution given by percentiles: the inverse distribution function through these points,
-/// straight between them on a logarithmic scale of duration, flat outside them.
-public struct DelayDistribution: Codable, Equatable, Sendable {
-    public struct Point: Codable, Equatable, Sendable {
-        /// 0 to 1.
-        public var quantile: Double
-        public var delay: Duration
-
-        public init(quantile: Double, delay: Duration) {
-            self.quantile = quantile
-            self.delay = delay
-        }
-    }
-
-    /// In rising order of quantile, with delays that do not fall. One point: a fixed delay. None:
-    /// no delay.
-    public var points: [Point]
-
-    public init(points: [Point]) { self.points = points }
-
-    public static let none = DelayDistribution(points: [])
-
-    public static func fixed(_ delay: Duration) -> DelayDistribution {
-        .init(points: [.init(quantile: 0.5, delay: delay)])
-    }
-}
-
 /// What the built-in workload answers.
 public struct AppBehaviour: Codable, Equatable, Sendable {
     /// Bytes in the answer's body.
@@ -40,6 +13,8 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
     public var chunked: Bool
     /// Names of services called before answering, one after another.
     public var calls: [String]
+    /// How many requests are worked on at once in the whole process; nil: all that come.
+    public var capacity: AppCapacity?
 
     public struct StatusShare: Codable, Equatable, Sendable {
         public var status: Int
@@ -54,7 +29,8 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
 
     public init(
         size: Int = 1024, delay: DelayDistribution = .none, burn: Duration = .zero,
-        statuses: [StatusShare] = [], chunked: Bool = false, calls: [String] = []
+        statuses: [StatusShare] = [], chunked: Bool = false, calls: [String] = [],
+        capacity: AppCapacity? = nil
     ) {
         self.size = size
         self.delay = delay
@@ -62,5 +38,30 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
         self.statuses = statuses
         self.chunked = chunked
         self.calls = calls
+        self.capacity = capacity
+    }
+}
+
+/// How many requests a process of the workload works on at once: the servers and the places of
+/// M/M/c/K, where c is `concurrency` and K `concurrency` + `queue`.
+public struct AppCapacity: Codable, Equatable, Sendable {
+    /// 1 to 100,000.
+    public var concurrency: Int
+    /// Requests that wait for their turn, first come first served, 0 to 100,000; one more is
+    /// answered 503.
+    public var queue: Int
+
+    /// Either's bound.
+    public static let most = 100_000
+
+    public init(concurrency: Int, queue: Int) {
+        self.concurrency = concurrency
+        self.queue = queue
+    }
+
+    /// What is wrong with it, for people; nil: nothing.
+    public var problem: String? {
+        guard (1...Self.most).contains(concurrency) else { return "concurrency: 1 to \(Self.most)" }
+        return (0...Self.most).contains(queue) ? nil : "queue: 0 to \(Self.most)"
     }
 }

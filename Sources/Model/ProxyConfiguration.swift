@@ -19,8 +19,10 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     public var upgrades: [String]
     /// The proxy's own zone; nil: nobody knows.
     public var zone: String?
-    /// Held against each request in their order.
+    /// Held against each request in their order, beside those of leases (docs/FAULTS.md).
     public var faults: [FaultRule] = []
+    /// The file with a line for each thing that a fault does; nil: none.
+    public var ledger: String?
 
     /// `host:port`, the host a numeric IPv4 or bracketed IPv6 address. Port 0: any free one.
     public typealias SocketAddressText = String

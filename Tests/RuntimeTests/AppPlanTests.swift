@@ -1,4 +1,5 @@
 import Base
+import Fault
 import Glibc
 import Model
 import Runtime

@@ -21,19 +21,21 @@ struct Layer {
         "Wire": Layer(level: 2, mayImport: ["Base", "CNghttp2"]),
         "Secure": Layer(level: 2, mayImport: ["Base", "COpenSSL"]),
         "Posix": Layer(level: 2, mayImport: ["Base", "CShims"]),
+        "Fault": Layer(level: 3, mayImport: ["Base", "Model"]),
         "Scenario": Layer(
             level: 3, mayImport: ["Base", "Model", "CYAML"], system: ["FoundationEssentials"]),
         "Report": Layer(
             level: 3, mayImport: ["Base", "Model", "Stats", "CZlib"],
             system: ["FoundationEssentials"]),
-        "ProxyCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
+        "ProxyCore": Layer(
+            level: 4, mayImport: ["Base", "Model", "Fault", "Stats", "Wire", "Secure"]),
         "LoadCore": Layer(level: 4, mayImport: ["Base", "Model", "Stats", "Wire", "Secure"]),
         "ControlCore": Layer(level: 4, mayImport: ["Base", "Model", "Wire", "Secure"]),
         "Runtime": Layer(
             level: 5,
             mayImport: [
-                "Base", "Model", "Stats", "Wire", "Secure", "Posix", "ProxyCore", "LoadCore",
-                "ControlCore",
+                "Base", "Model", "Fault", "Stats", "Wire", "Secure", "Posix", "ProxyCore",
+                "LoadCore", "ControlCore",
             ],
             system: ["FoundationEssentials"]),
         "Rig": Layer(

@@ -54,11 +54,13 @@ public struct SidecarFacts: Equatable, Sendable {
     public var authorities: String
     public var admin: String?
     public var accessLog: String?
+    public var ledger: String?
     public var workers: Int
 
     public init(
         service: MeshName, _ place: Place, tcp: [TCPListener] = [], identity: String,
-        authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1
+        authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1,
+        ledger: String? = nil
     ) {
         self.service = service
         self.place = place
@@ -67,6 +69,7 @@ public struct SidecarFacts: Equatable, Sendable {
         self.authorities = authorities
         self.admin = admin
         self.accessLog = accessLog
+        self.ledger = ledger
         self.workers = workers
     }
 }
@@ -161,6 +164,7 @@ extension ProxyConfiguration {
             listeners: listeners,
             routes: Self.routes(named, of: own, in: mesh), clusters: clusters,
             admin: facts.admin, accessLog: facts.accessLog, workers: facts.workers)
+        ledger = facts.ledger
     }
 
     // MARK: Requests to the service

@@ -28,11 +28,17 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
     public var workers: Int
     /// The seed from which delays and statuses are drawn.
     public var seed: UInt64
+    /// Where faults are held: `host:port`, numeric and of loopback; nil: nowhere.
+    public var control: String?
+    /// Files with a line for each thing that a fault does, and for each request; nil: none.
+    public var ledger: String?
+    public var requestLog: String?
 
     public init(
         name: String = "app", listen: String, speech: Speech = .http, tls: ServerTLS? = nil,
         behaviour: AppBehaviour = .init(),
-        calls: [String: [String]] = [:], dns: String? = nil, workers: Int = 1, seed: UInt64 = 1
+        calls: [String: [String]] = [:], dns: String? = nil, workers: Int = 1, seed: UInt64 = 1,
+        control: String? = nil, ledger: String? = nil, requestLog: String? = nil
     ) {
         self.name = name
         self.listen = listen
@@ -43,10 +49,14 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
         self.dns = dns
         self.workers = workers
         self.seed = seed
+        self.control = control
+        self.ledger = ledger
+        self.requestLog = requestLog
     }
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, tls, behaviour, calls, dns, workers, seed
+        case name, listen, tls, behaviour, calls, dns, workers, seed, control, ledger
+        case requestLog
         case speech = "protocol"
     }
 
@@ -62,6 +72,9 @@ public struct AppConfiguration: Codable, Equatable, Sendable {
         dns = try fields.decodeIfPresent(String.self, forKey: .dns)
         workers = try fields.decodeIfPresent(Int.self, forKey: .workers) ?? 1
         seed = try fields.decodeIfPresent(UInt64.self, forKey: .seed) ?? 1
+        control = try fields.decodeIfPresent(String.self, forKey: .control)
+        ledger = try fields.decodeIfPresent(String.self, forKey: .ledger)
+        requestLog = try fields.decodeIfPresent(String.self, forKey: .requestLog)
     }
 }
 

@@ -2,6 +2,7 @@
 // number, before a byte of the answer is written. No sockets, no clock.
 
 public import Base
+import Fault
 public import Model
 public import Wire
 

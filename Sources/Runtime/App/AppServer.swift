@@ -110,14 +110,7 @@ public final class AppServer {
             behaviour.statuses.allSatisfy { (0...1).contains($0.share) }
                 && behaviour.statuses.reduce(0) { $0 + $1.share } <= 1 + 1e-9,
             "status: shares from 0 to 1 that sum to at most 1")
-        let points = behaviour.delay.points
-        try check(
-            points.allSatisfy {
-                (0...1).contains($0.quantile) && $0.delay >= .zero && $0.delay <= .seconds(3600)
-            }, "delay: quantiles from 0 to 1, delays from 0 to 1h")
-        try check(
-            zip(points, points.dropFirst()).allSatisfy {
-                $0.quantile < $1.quantile && $0.delay <= $1.delay
-            }, "delay: quantiles rise, and delays do not fall")
+        if let text = behaviour.delay.problem { throw .configuration("delay: \(text)") }
+        if let text = behaviour.capacity?.problem { throw .configuration("capacity: \(text)") }
     }
 }

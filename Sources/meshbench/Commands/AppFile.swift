@@ -66,10 +66,20 @@ struct AppFile {
             "authorities": .value, "clientCertificate": .value, "clientNames": .value,
             "minimumVersion": .value,
         ]),
-        "workers": .value, "seed": .value, "calls": .map, "dns": .value,
+        "workers": .value, "seed": .value, "calls": .map, "dns": .value, "control": .value,
+        "ledger": .value, "requestLog": .value,
         "behaviour": .object([
             "size": .value, "burn": duration, "chunked": .value, "calls": .value,
-            "delay": .object(["points": .list(.object(["quantile": .value, "delay": duration]))]),
+            "delay": .object([
+                "points": .list(.object(["quantile": .value, "delay": duration])),
+                "law": .object([
+                    "exponential": .object(["mean": duration]),
+                    "uniform": .object(["least": duration, "most": duration]),
+                    "normal": .object(["mean": duration, "deviation": duration]),
+                    "pareto": .object(["least": duration, "shape": .value]),
+                ]),
+            ]),
+            "capacity": .object(["concurrency": .value, "queue": .value]),
             "statuses": .list(.object(["status": .value, "share": .value])),
         ]),
     ])
