@@ -204,6 +204,11 @@ struct Connection: BitwiseCopyable {
     /// Bytes of the answer have come; where it is a session's, any bytes.
     var answered = false
     var requestBytesSent = 0
+    /// An attempt is being made on it, or on this stream, since `attempted`.
+    var isAttempt = false
+    /// What the attempt has been answered is told.
+    var isJudged = false
+    var attempted = Instant.zero
 
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
     var hasInput: Bool { input >= 0 && inputEnd > inputStart }
@@ -274,4 +279,6 @@ struct Exchange: BitwiseCopyable {
     var note: Int32 = -1
     var noteLength: UInt32 = 0
     var endpoint: Int32 = -1
+    /// Which endpoint it asks for.
+    var wish = HostWish()
 }

@@ -48,14 +48,17 @@ extension Proxy {
         if limits.connections >= limits.maxConnections, !closePooled(of: cluster) {
             return waitToForward(slot, cluster: cluster, now: now)
         }
-        guard let endpoint = upstreams.takeTurn(cluster), let upstream = open(endpoint, now: now)
-        else {
+        guard let endpoint = chooseHost(slot, cluster, now: now) else {
+            return refuseForwarding(slot, .UH, "no_healthy_upstream", now: now)
+        }
+        guard let upstream = open(endpoint, now: now) else {
             return refuseForwarding(slot, .OM, "too_many_connections", now: now)
         }
         connections[slot].stage = .tunnel
         connections[slot].peerPlusOne = Int32(upstream + 1)
         connections[slot].exchange.endpoint = connections[upstream].endpoint
         connections[upstream].peerPlusOne = Int32(slot + 1)
+        beginAttempt(upstream, now: now)
         for side in [slot, upstream] {
             connections[side].body.kind = .untilClose
             connections[side].since = now
@@ -103,6 +106,7 @@ extension Proxy {
     /// The upstream of a tunnel is connected: what has waited for it goes out.
     func tunnelConnected(_ upstream: Int, _ client: Int, now: Instant) {
         connections[upstream].stage = .tunnel
+        attemptAnswered(upstream, status: 200, now: now)
         if !connections[upstream].output.isEmpty {
             askFlush(upstream)
         } else if connections[upstream].endAfterOutput {

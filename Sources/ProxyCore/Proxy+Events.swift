@@ -220,10 +220,12 @@ extension Proxy {
             }
             connections[slot].stage = .session
             session(of: slot).heard = now
+            attemptsConnected(on: slot)
             mark(session(of: slot))
             arm(slot)
             return askRead(slot)
         }
+        attemptConnected(slot)
         if let client = connections[slot].peer, connections[client].stage == .tunnel {
             return tunnelConnected(slot, client, now: now)
         }

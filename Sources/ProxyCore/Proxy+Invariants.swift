@@ -135,9 +135,14 @@ extension Proxy {
     private func checkLists() {
         var listed = 0
         var perEndpoint = [Int32](repeating: 0, count: upstreams.endpoints.count)
+        var attempts = perEndpoint
         var waiting = 0
         for slot in 0..<touchedSlots {
             let connection = connections[slot]
+            if connection.role == .upstream, connection.isAttempt {
+                precondition(connection.peer != nil, "an attempt for nobody")
+                attempts[Int(connection.endpoint)] += 1
+            }
             if connection.role == .upstream, !connection.isStream {
                 perEndpoint[Int(connection.endpoint)] += 1
                 if connection.stage == .pooled || connection.isPooled { waiting += 1 }
@@ -146,6 +151,7 @@ extension Proxy {
         }
         for (i, endpoint) in upstreams.endpoints.enumerated() {
             precondition(endpoint.connections == perEndpoint[i], "endpoint \(i) miscounted")
+            precondition(endpoint.attempts == attempts[i], "endpoint \(i) has lost attempts")
             listed += check(endpoint.pooled) {
                 ($0.stage == .pooled || $0.isPooled) && $0.endpoint == Int32(i)
             }

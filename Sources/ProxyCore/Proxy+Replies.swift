@@ -82,6 +82,7 @@ extension Proxy {
             truncatedSilently =
                 connections[upstream].body.kind == .untilClose
                 || connections[upstream].body.kind == .unchunking
+            endAttempt(upstream, AttemptResult(flag), now: now)
             discardUpstream(upstream, now: now)
         } else {
             truncatedSilently = false

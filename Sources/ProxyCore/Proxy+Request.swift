@@ -221,7 +221,7 @@ extension Proxy {
         if upstreams.clusters[cluster].isHTTP2 {
             return forwardStream(slot, bytes, cluster: cluster, now: now)
         }
-        guard let endpoint = upstreams.takeTurn(cluster) else {
+        guard let endpoint = chooseHost(slot, cluster, now: now) else {
             return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
         }
         if let upstream = popPooled(endpoint) {
@@ -310,6 +310,7 @@ extension Proxy {
         connections[upstream].body = BodyProgress()
         connections[upstream].since = now
         connections[upstream].active = now
+        beginAttempt(upstream, now: now)
         if connections[slot].body.kind == .chunked, connections[upstream].isStream {
             connections[slot].body.kind = .unchunking
         } else if connections[slot].body.kind == .stream, !connections[upstream].isStream,

@@ -98,6 +98,7 @@ extension Proxy {
         }
         consumeHead(slot, head.length)
         guard switches else { return true }
+        attemptAnswered(slot, status: 101, now: now)
         connections[client].exchange.status = 101
         connections[client].exchange.headSent = true
         beginTunnel(client, slot, now: now)
@@ -114,6 +115,7 @@ extension Proxy {
         if exchange.isConnect, (200..<300).contains(head.status) {
             return grantConnect(slot, client, bytes, now: now)
         }
+        attemptAnswered(slot, status: head.status, now: now)
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
@@ -151,6 +153,7 @@ extension Proxy {
         }
         connections[client].exchange.status = UInt16(head.status)
         connections[client].exchange.headSent = true
+        attemptAnswered(slot, status: head.status, now: now)
         counters.add(Counter.of(status: head.status))
         consumeHead(slot, head.length)
         askFlush(client)
@@ -299,7 +302,7 @@ extension Proxy {
         connections[slot].peerPlusOne = 0
         connections[client].peerPlusOne = 0
         closeUpstream(slot, reset: true, servesPending: false, now: now)
-        guard cluster >= 0, let endpoint = upstreams.takeTurn(cluster),
+        guard cluster >= 0, let endpoint = chooseHost(client, cluster, now: now),
             let fresh = open(endpoint, now: now)
         else {
             pool.give(segment.buffer)
@@ -313,12 +316,14 @@ extension Proxy {
         connections[client].peerPlusOne = Int32(fresh + 1)
         connections[client].exchange.retried = true
         connections[client].exchange.endpoint = connections[fresh].endpoint
+        beginAttempt(fresh, now: now)
     }
 
     /// The answer is complete: both connections go on to what comes next.
     private func finish(_ slot: Int, _ client: Int, now: Instant) {
         logExchange(client, flag: nil, detail: "", now: now)
         counters.add(.requestsCompleted)
+        endAttempt(slot, .answered, now: now)
         let requestComplete = connections[client].body.isComplete
         connections[client].peerPlusOne = 0
         connections[slot].peerPlusOne = 0

@@ -82,6 +82,7 @@ extension Proxy {
 
     /// Acts on every deadline that has passed.
     public func expire(now: Instant) {
+        if let due = upstreams.nextDeadline, due <= now { upstreams.expire(now: now, &random) }
         while let slot = deadlines.popExpired(now) {
             guard let due = due(slot) else { continue }
             if due > now { deadlines.set(slot, at: due) } else { giveUp(slot, now: now) }

@@ -229,7 +229,10 @@ public final class Proxy {
     public func address(ofEndpoint endpoint: Int) -> String { upstreams.addresses[endpoint] }
 
     /// The earliest instant at which `expire` has something to do; nil: never.
-    public var nextDeadline: Instant? { deadlines.earliest }
+    public var nextDeadline: Instant? {
+        guard let due = upstreams.nextDeadline else { return deadlines.earliest }
+        return min(due, deadlines.earliest ?? due)
+    }
 
     /// How long requests in flight may take to end after `drain`.
     public var drainTime: Duration { configuration.timeouts.drain }
@@ -274,6 +277,7 @@ public final class Proxy {
     /// Frees the slot and has the connection closed.
     func close(_ slot: Int, reset: Bool = false) {
         precondition(connections[slot].role != .free, "a connection was closed twice")
+        endAttempt(slot, .cancelled, now: connections[slot].active)
         if connections[slot].session >= 0, connections[slot].isStream { detach(slot) }
         releaseInput(slot)
         connections[slot].output.clear(to: pool)

@@ -19,6 +19,8 @@ struct Endpoint: BitwiseCopyable {
     var pooled = ConnectionList()
     /// Connections in any stage.
     var connections: Int32 = 0
+    /// Attempts that are being made at it.
+    var attempts: Int32 = 0
     /// The configuration no longer has it: its connections close when they become free.
     var removed = false
 }
@@ -181,6 +183,44 @@ struct Upstreams {
         return turns[Int(limits.firstTurn)..<Int(limits.firstTurn + limits.turnCount)]
             .contains { endpoints[Int($0.endpoint)].pooled.first >= 0 }
     }
+
+    /// The endpoint that a request goes to; nil: there is none for it.
+    mutating func select(
+        _ cluster: Int, _ wish: HostWish, now: Instant, _ random: inout SeededRandom
+    ) -> Int? {
+        var left = wish.redraws
+        while let endpoint = takeTurn(cluster) {
+            guard left > 0, wish.avoided.contains(endpoint) else { return endpoint }
+            left -= 1
+        }
+        return nil
+    }
+
+    /// An attempt at the endpoint has begun.
+    mutating func began(_ endpoint: Int, now: Instant) { endpoints[endpoint].attempts += 1 }
+
+    /// An attempt has a connection to the endpoint that is open.
+    mutating func connected(_ endpoint: Int) {}
+
+    /// The head of an answer has come.
+    /// - Parameter status: of HTTP; what gRPC says in a head is made one.
+    mutating func answered(
+        _ endpoint: Int, status: Int, latency: Duration, now: Instant,
+        _ random: inout SeededRandom
+    ) {}
+
+    /// An attempt at the endpoint is over.
+    mutating func ended(
+        _ endpoint: Int, _ result: AttemptResult, now: Instant, _ random: inout SeededRandom
+    ) {
+        endpoints[endpoint].attempts -= 1
+    }
+
+    /// The earliest instant at which `expire` has something to do; nil: never.
+    var nextDeadline: Instant? { nil }
+
+    /// Acts on what is due: endpoints are judged, and come back.
+    mutating func expire(now: Instant, _ random: inout SeededRandom) {}
 
     /// The endpoint whose turn it is; nil: the cluster has none.
     mutating func takeTurn(_ cluster: Int) -> Int? {

@@ -78,6 +78,7 @@ extension Proxy {
             connections[client].hasTail = true
             connections[slot].hasTrailers = false
         }
+        endAttempt(slot, .reset, now: now)
         connections[slot].peerPlusOne = 0
         connections[client].peerPlusOne = 0
         connections[client].stage = .awaitingRequest

@@ -7,7 +7,7 @@ import Wire
 extension Proxy {
     /// Sends the request as a stream, on a connection that has room.
     func forwardStream(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
-        guard let endpoint = upstreams.takeTurn(cluster) else {
+        guard let endpoint = chooseHost(slot, cluster, now: now) else {
             return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
         }
         if let carrier = firstPooled(endpoint) {

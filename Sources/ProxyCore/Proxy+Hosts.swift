@@ -1,0 +1,73 @@
+// Attempts at endpoints, as the choice of endpoints sees them. An attempt begins when a request is
+// paired with an upstream connection or stream, and ends with that pair:
+//
+//     chooseHost ─▶ beginAttempt ─▶ attemptConnected ─▶ attemptAnswered ─▶ endAttempt
+//                        │                                                     ▲
+//                        └── whatever happens: `close` ends what nobody ended ─┘
+//
+// Whoever ends one knows best how: the first that says so is heard.
+
+import Base
+import Model
+import Wire
+
+extension Proxy {
+    /// The endpoint that the request of a client goes to now; nil: there is none for it.
+    func chooseHost(_ slot: Int, _ cluster: Int, now: Instant) -> Int? {
+        upstreams.select(cluster, connections[slot].exchange.wish, now: now, &random)
+    }
+
+    /// A request has been paired with `upstream`.
+    func beginAttempt(_ upstream: Int, now: Instant) {
+        guard !connections[upstream].isAttempt else { return }
+        connections[upstream].isAttempt = true
+        connections[upstream].attempted = now
+        upstreams.began(Int(connections[upstream].endpoint), now: now)
+        let carrier = connections[upstream].isStream ? Int(connections[upstream].carrier) : upstream
+        if connections[carrier].stage != .connecting { attemptConnected(upstream) }
+    }
+
+    /// The attempt has a connection that is open.
+    func attemptConnected(_ upstream: Int) {
+        guard connections[upstream].isAttempt else { return }
+        upstreams.connected(Int(connections[upstream].endpoint))
+    }
+
+    /// Attempts that wait for a connection have one.
+    func attemptsConnected(on carrier: Int) {
+        guard connections[carrier].session >= 0 else { return attemptConnected(carrier) }
+        for stream in session(of: carrier).streams { attemptConnected(Int(stream)) }
+    }
+
+    /// The head of a final answer has come.
+    func attemptAnswered(_ upstream: Int, status: Int, now: Instant) {
+        guard connections[upstream].isAttempt, !connections[upstream].isJudged else { return }
+        connections[upstream].isJudged = true
+        upstreams.answered(
+            Int(connections[upstream].endpoint), status: status,
+            latency: now - connections[upstream].attempted, now: now, &random)
+    }
+
+    /// The attempt is over; without effect where it was over before, or there is none.
+    func endAttempt(_ upstream: Int, _ result: AttemptResult, now: Instant) {
+        guard connections[upstream].isAttempt else { return }
+        connections[upstream].isAttempt = false
+        var result = result
+        if case .timedOut = result, connections[upstream].isJudged { result = .cancelled }
+        connections[upstream].isJudged = false
+        upstreams.ended(Int(connections[upstream].endpoint), result, now: now, &random)
+    }
+}
+
+extension AttemptResult {
+    /// What an exchange that ends early with that flag says of its endpoint.
+    init(_ flag: ResponseFlag?) {
+        self =
+            switch flag {
+            case .UF: .connectFailed
+            case .UC, .UR, .UPE: .reset
+            case .UT: .timedOut
+            default: .cancelled
+            }
+    }
+}
