@@ -2,6 +2,8 @@
 indirect enum JSON: Equatable, Sendable {
     case string(String)
     case integer(Int)
+    /// Finite; written as whole numbers are where it is one.
+    case number(Double)
     case boolean(Bool)
     case array([JSON])
     case object([Member])
@@ -23,6 +25,8 @@ indirect enum JSON: Equatable, Sendable {
         switch self {
         case .string(let text): Self.quote(text)
         case .integer(let number): "\(number)"
+        case .number(let number):
+            Int(exactly: number).map { "\($0)" } ?? "\(number)"
         case .boolean(let value): "\(value)"
         case .array(let items): "[\(items.map(\.text).joined(separator: ", "))]"
         case .object(let members):
@@ -40,7 +44,7 @@ indirect enum JSON: Equatable, Sendable {
     private func writeCanonical(to bytes: inout [UInt8]) {
         switch self {
         case .string(let text): Self.write(quoted: text, to: &bytes)
-        case .integer, .boolean: bytes += text.utf8
+        case .integer, .number, .boolean: bytes += text.utf8
         case .array(let items):
             bytes.append(UInt8(ascii: "["))
             for (index, item) in items.enumerated() {

@@ -59,6 +59,11 @@ extension Outline {
                 type("integer"), .init("minimum", .integer(range.lowerBound)),
                 .init("maximum", .integer(range.upperBound)),
             ])
+        case .number(let range):
+            orVariable([
+                type("number"), .init("minimum", .number(range.lowerBound)),
+                .init("maximum", .number(range.upperBound)),
+            ])
         case .boolean: orVariable([type("boolean")])
         case .quantity(let quantity):
             .object([type("string"), .init("$ref", .string("#/$defs/\(quantity.rawValue)"))])
@@ -126,6 +131,9 @@ extension Node {
         switch content {
         case .scalar(let scalar):
             if let number = Int(scalar.text) { return .integer(number) }
+            if scalar.isPlain, scalar.text.contains("."), let number = Double(scalar.text) {
+                return .number(number)
+            }
             if let flag = Bool(scalar.text) { return .boolean(flag) }
             return .string(scalar.text)
         case .sequence(let items): return .array(items.map(\.json))

@@ -6,6 +6,7 @@ indirect enum Outline: Sendable {
     /// Any text; where there is a pattern (a regular expression of ECMA-262), it matches in full.
     case text(pattern: String?)
     case integer(ClosedRange<Int>)
+    case number(ClosedRange<Double>)
     case boolean
     case quantity(Quantity)
     case choice([String])

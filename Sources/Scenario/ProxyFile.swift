@@ -124,6 +124,7 @@ extension ProxyConfiguration {
         ]
         if let admin { members.append(.init("admin", .string(admin))) }
         if let accessLog { members.append(.init("access_log", .string(accessLog))) }
+        if let zone { members.append(.init("zone", .string(zone))) }
         members += [
             .init("workers", .integer(workers)), .init("limits", limits.json),
             .init("timeouts", timeouts.json), .init("headers", headers.json),
@@ -207,20 +208,13 @@ extension ProxyConfiguration.Route {
             .init("clusters", .array(shares.map(\.json))),
         ]
         if let timeout { members.append(.init("timeout", timeout.json)) }
-        return .object(members)
+        return .object(members + policyMembers)
     }
 }
 
 extension ProxyConfiguration.Share {
     fileprivate var json: JSON {
         .object([.init("cluster", .string(cluster)), .init("weight", .integer(weight))])
-    }
-}
-
-extension ProxyConfiguration.Endpoint {
-    fileprivate var json: JSON {
-        guard weight != 1 else { return .string(address) }
-        return .object([.init("address", .string(address)), .init("weight", .integer(weight))])
     }
 }
 
@@ -238,7 +232,7 @@ extension ProxyConfiguration.Cluster {
             .init("max_connections", .integer(maxConnections)),
             .init("max_pending", .integer(maxPending)),
         ]
-        return .object(members)
+        return .object(members + policyMembers)
     }
 }
 

@@ -54,6 +54,8 @@ extension Outline {
         case .text: "text"
         case .integer(let range):
             range.upperBound == .max ? "whole number" : "\(range.lowerBound) to \(range.upperBound)"
+        case .number(let range):
+            "\(decimal(range.lowerBound, digits: 4)) to \(decimal(range.upperBound))"
         case .boolean: "`true`, `false`"
         case .quantity(let quantity): quantity == .percent ? "share" : quantity.rawValue
         case .choice(let words): words.map { "`\($0)`" }.joined(separator: ", ")

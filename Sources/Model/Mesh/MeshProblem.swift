@@ -100,7 +100,7 @@ extension MeshProblems {
         within(step, span, range, \.exactText)
     }
 
-    private mutating func within<Value: Comparable>(
+    mutating func within<Value: Comparable>(
         _ step: String?, _ value: Value, _ range: ClosedRange<Value>, _ text: (Value) -> String
     ) {
         guard !range.contains(value) else { return }
