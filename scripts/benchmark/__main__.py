@@ -3,13 +3,14 @@ import argparse
 import signal
 import sys
 
-from . import allocations, control, http2, identity, load, memory, pair, profile, proxy, tcp, tls
+from . import allocations, control, http2, identity, load, memory, pair, policies, profile
+from . import proxy, tcp, tls
 from .options import add_shared
 from .processes import Failure
 
 BENCHMARKS = {"proxy": proxy, "memory": memory, "allocations": allocations, "load": load,
               "profile": profile, "pair": pair, "http2": http2, "tcp": tcp, "tls": tls,
-              "identity": identity, "control": control}
+              "identity": identity, "control": control, "policies": policies}
 USAGE = 64
 
 

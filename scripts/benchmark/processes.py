@@ -104,7 +104,7 @@ class Workplace:
                           f"{output}{last_words(process)}")
         return output
 
-    def wait_listening(self, process, port, seconds=20):
+    def wait_listening(self, process, port, seconds=20, host="127.0.0.1"):
         """Until `port` accepts. Returns the instant at which it did, of time.perf_counter."""
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -112,7 +112,7 @@ class Workplace:
                 raise Failure(f"exit code {process.returncode} at once: {command_line(process)}\n"
                               f"{last_words(process)}")
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                if probe.connect_ex((host, port)) == 0:
                     return time.perf_counter()
             time.sleep(0.0002)
         raise Failure(f"nothing listens on {port} after {seconds} s: {command_line(process)}\n"
