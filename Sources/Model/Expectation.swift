@@ -11,6 +11,11 @@ public struct Expectation: Codable, Equatable, Sendable {
     public var right: Term
     /// For `=`: the greatest distance that still counts as equal, in the unit of the left side.
     public var tolerance: Tolerance?
+    /// For `=` without a tolerance, which is with theory: how far the interval that the sample
+    /// allows may reach to either side for the sample to decide; nil: `Expectation.standardNeed`.
+    public var need: Tolerance?
+    /// What the scenario calls it; nil: nothing.
+    public var name: String?
     /// The phase; nil: every measured phase, taken together.
     public var phase: String?
     /// The arm; nil: the one that `[ArmName].subject` tells.
@@ -18,8 +23,10 @@ public struct Expectation: Codable, Equatable, Sendable {
 
     public init(
         source: String, left: Term, comparison: Comparison, right: Term, tolerance: Tolerance?,
-        phase: String?, arm: ArmName?
+        need: Tolerance? = nil, phase: String?, arm: ArmName?, name: String? = nil
     ) {
+        self.need = need
+        self.name = name
         self.source = source
         self.left = left
         self.comparison = comparison
@@ -43,6 +50,16 @@ public struct Expectation: Codable, Equatable, Sendable {
         /// A share of the right side: `± 5%`.
         case relative(Double)
     }
+
+    /// Whether the interval that the sample allows around what theory says decides.
+    public var isByTheory: Bool { comparison == .equal && tolerance == nil && right.isTheory }
+
+    /// How far that interval may reach where nothing is said: a quarter of the value, of a share a
+    /// quarter of what it or the rest is, but no less than one percentage point.
+    public static func standardNeed(_ value: Double, _ unit: Unit) -> Double {
+        unit == .share
+            ? max(0.01, min(value, 1 - value) / 4) : value.magnitude / 4
+    }
 }
 
 /// A value that an expectation compares.
@@ -54,12 +71,8 @@ public indirect enum Term: Codable, Equatable, Sendable {
     case difference(Term, Term)
     case product(Term, Term)
     case quotient(Term, Term)
-    /// `erlang_b(servers = 10, load = 20)`: the share of arrivals that find every server taken,
-    /// where `load` is arrivals per mean service time (erlangs). Both are plain numbers; `servers`
-    /// is whole.
-    ///
-    /// Source: Erlang 1917; Stats has the recursion.
-    case erlangB(servers: Term, load: Term)
+    /// A function of theory and its arguments, one for each of its parameters.
+    case theory(Theory, [Term])
 
     /// The unit of the value. Terms that were parsed have passed the check that makes this so.
     public var unit: Unit {
@@ -69,7 +82,7 @@ public indirect enum Term: Codable, Equatable, Sendable {
         case .sum(let a, _), .difference(let a, _): a.unit
         case .product(let a, let b): a.unit.isDimensionless ? b.unit : a.unit
         case .quotient(let a, let b): a.unit == b.unit ? .one : a.unit
-        case .erlangB: .share
+        case .theory(let theory, _): theory.unit
         }
     }
 
@@ -79,8 +92,9 @@ public indirect enum Term: Codable, Equatable, Sendable {
         case .literal: []
         case .metric(let metric): [metric]
         case .sum(let a, let b), .difference(let a, let b), .product(let a, let b),
-            .quotient(let a, let b), .erlangB(let a, let b):
+            .quotient(let a, let b):
             a.metrics + b.metrics
+        case .theory(_, let arguments): arguments.flatMap(\.metrics)
         }
     }
 }

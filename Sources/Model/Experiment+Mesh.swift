@@ -41,8 +41,9 @@ extension Experiment {
                         service, hosts: [service], destinations: [.init(MeshName(service))]))
             }
         }
-        return all + carried(in: arm).map(MeshDeclaration.policy)
-            + authorizations.map(MeshDeclaration.authorization)
+        all += carried(in: arm).map(MeshDeclaration.policy)
+        all += authorizations.map(MeshDeclaration.authorization)
+        return all.map { $0.scaled(by: mesh.timeScale) }
     }
 
     /// The policies of the scenario, and one for what they leave open: a proxy must not give up

@@ -23,9 +23,10 @@ extension Experiment {
         phases.reduce(.zero) { $0 + $1.duration }
     }
 
-    /// How long all phases of all arms take in so many rounds, without starting and stopping.
+    /// How long all phases of all arms and controls take in so many rounds, without starting and
+    /// stopping.
     public func duration(rounds: Int) -> Duration {
-        armDuration * Int64(rounds * arms.count)
+        armDuration * Int64(rounds * (arms.count + controls.count))
     }
 
     /// Requests that all loads together plan for one phase of one arm of one round; nil where a

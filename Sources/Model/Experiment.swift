@@ -22,6 +22,10 @@ public struct Experiment: Codable, Equatable, Sendable {
     /// What is changed in every arm with a control plane, in the order of their offsets.
     public var changes: [ChangePlan]
     public var expectations: [Expectation]
+    /// Numbers of the features (`MeshFeature`) that it proves, each once.
+    public var proves: [Int]
+    /// What must not hold without what it is about.
+    public var controls: [NegativeControl]
     /// What an expectation that could not be decided does to the exit code.
     public var onInconclusive: OnInconclusive
     public var limits: ValidityLimits
@@ -38,8 +42,8 @@ public struct Experiment: Codable, Equatable, Sendable {
         name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
         loads: [LoadPlan], policies: [MeshPolicy] = [], authorizations: [MeshAuthorization] = [],
         arms: [ArmPlan], rounds: RoundsPlan, phases: [PhasePlan], changes: [ChangePlan] = [],
-        expectations: [Expectation], onInconclusive: OnInconclusive = .warn,
-        limits: ValidityLimits
+        expectations: [Expectation], proves: [Int] = [], controls: [NegativeControl] = [],
+        onInconclusive: OnInconclusive = .warn, limits: ValidityLimits
     ) {
         self.name = name
         self.about = about
@@ -54,6 +58,8 @@ public struct Experiment: Codable, Equatable, Sendable {
         self.phases = phases
         self.changes = changes
         self.expectations = expectations
+        self.controls = controls
+        self.proves = proves
         self.onInconclusive = onInconclusive
         self.limits = limits
     }
@@ -81,11 +87,14 @@ public struct MeshPlan: Codable, Equatable, Sendable {
     public var hop: HopPlan
     /// The control plane that proxies join; nil: each has a file, which does not change.
     public var control: ControlPlan?
+    /// How long the mesh's own times are of what is said: 0.1 is a tenth. Above 0, at most 1.
+    public var timeScale: Double
 
     public init(
         dataplane: DataPlane, mode: Mode, workers: Int, hop: HopPlan = .init(),
-        control: ControlPlan? = nil
+        control: ControlPlan? = nil, timeScale: Double = 1
     ) {
+        self.timeScale = timeScale
         self.hop = hop
         self.control = control
         self.dataplane = dataplane

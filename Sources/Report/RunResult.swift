@@ -36,9 +36,13 @@ public struct RunResult: Codable, Equatable, Sendable {
     /// Where several rates were measured.
     public var fits: [CostFit]
     public var timelines: [Timeline]
+    /// How long the mesh's own times were of what its policies say; nil: as long.
+    public var timeScale: Double?
     /// Of meshes with a control plane; nil where nothing was changed.
     public var changes: [Change]?
     public var expectations: [ExpectationResult]
+    /// Of scenarios with a control; nil of others.
+    public var controls: [Control]?
     public var validity: Validity
     public var verdict: Verdict
     public var exit: Exit
@@ -334,6 +338,8 @@ public struct RunResult: Codable, Equatable, Sendable {
     }
 
     public struct ExpectationResult: Codable, Equatable, Sendable {
+        /// What the scenario calls it; nil: nothing.
+        public var name: String?
         /// As written.
         public var source: String
         public var verdict: Verdict
@@ -350,8 +356,10 @@ public struct RunResult: Codable, Equatable, Sendable {
 
         public init(
             source: String, verdict: Verdict, observed: String, expected: String,
-            interval: String? = nil, confidence: Double? = nil, samples: UInt64, reason: String
+            interval: String? = nil, confidence: Double? = nil, samples: UInt64, reason: String,
+            name: String? = nil
         ) {
+            self.name = name
             self.source = source
             self.verdict = verdict
             self.observed = observed
@@ -424,7 +432,8 @@ public struct RunResult: Codable, Equatable, Sendable {
         phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], steps: [Overhead],
         fits: [CostFit],
         timelines: [Timeline], changes: [Change]? = nil, expectations: [ExpectationResult],
-        validity: Validity, verdict: Verdict, exit: Exit
+        controls: [Control]? = nil, timeScale: Double? = nil, validity: Validity, verdict: Verdict,
+        exit: Exit
     ) {
         self.schema = schema
         self.scenario = scenario
@@ -444,6 +453,8 @@ public struct RunResult: Codable, Equatable, Sendable {
         self.timelines = timelines
         self.changes = changes
         self.expectations = expectations
+        self.controls = controls
+        self.timeScale = timeScale
         self.validity = validity
         self.verdict = verdict
         self.exit = exit

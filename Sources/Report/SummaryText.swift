@@ -27,6 +27,7 @@ extension RunResult {
                     + "result.json, for finding out what went wrong.", indent: 2)
         }
         writeExpectations(to: &page)
+        writeControls(to: &page)
         return page.text
     }
 
@@ -179,7 +180,7 @@ extension RunResult {
         page.section("Expectations")
         for expectation in expectations {
             page.item(
-                TextPage.mark(expectation.verdict), expectation.source,
+                TextPage.mark(expectation.verdict), expectation.titledSource,
                 verdict: expectation.verdict)
             guard validity.valid && expectation.verdict != .invalid else {
                 page.paragraph(

@@ -24,8 +24,11 @@ struct Evaluation {
     let arms: [ArmName]
     let minTailSamples: Int
     let random: SeededRandom
+    /// Whether requests come at random, so that how many there are varies.
+    var isPoisson = true
 
     func judge(_ expectation: Expectation) -> Judgement {
+        if expectation.isByTheory { return judgeByTheory(expectation) }
         let left = statistic(expectation.left, expectation)
         let right = statistic(expectation.right, expectation)
         let label = random.split(expectation.source)
@@ -37,7 +40,7 @@ struct Evaluation {
         var result = RunResult.ExpectationResult(
             source: expectation.source, verdict: .inconclusive, observed: "none",
             expected: rule.text(limit: limit, unit: unit), interval: nil, samples: left.samples,
-            reason: "")
+            reason: "", name: expectation.name)
         if let problem = left.problem ?? right.problem {
             result.reason = problem
             return Judgement(result: result, isOpen: true)
@@ -69,11 +72,7 @@ struct Evaluation {
         return Judgement(result: result, isOpen: isOpen)
     }
 
-    // Bound: the recursion takes one step for each server and resample. More servers than any
-    // breaker has.
-    private static let mostServers = 100_000.0
-
-    private func statistic(_ term: Term, _ expectation: Expectation) -> Statistic {
+    func statistic(_ term: Term, _ expectation: Expectation) -> Statistic {
         switch term {
         case .literal(let value, _): .constant(value)
         case .metric(let metric): statistic(metric, expectation)
@@ -85,11 +84,10 @@ struct Evaluation {
             statistic(a, expectation).combined(with: statistic(b, expectation), *)
         case .quotient(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), /)
-        case .erlangB(let servers, let load):
-            statistic(servers, expectation).combined(with: statistic(load, expectation)) {
-                // What was measured may be no number; a load below zero is none either.
-                $0 >= 0 && $0 <= Self.mostServers && $1.isFinite && $1 >= 0
-                    ? Queueing.erlangB(servers: Int($0.rounded()), load: $1) : .nan
+        case .theory(let theory, let arguments):
+            // What was measured may be no number, or none that the function takes.
+            arguments.map { statistic($0, expectation) }.joined {
+                theory.prediction($0, isPoisson: isPoisson)?.value ?? .nan
             }
         }
     }

@@ -29,7 +29,8 @@ struct Findings {
         evaluation = Evaluation(
             samples: samples.filter { used.contains($0.round) }, rounds: used,
             arms: experiment.armNames, minTailSamples: experiment.limits.minTailSamples,
-            random: SeededRandom(seed: experiment.seed).split("bootstrap"))
+            random: SeededRandom(seed: experiment.seed).split("bootstrap"),
+            isPoisson: experiment.loads.contains { $0.arrivals == .poisson })
     }
 
     var measured: [PhasePlan] { experiment.phases.filter(\.measure) }
@@ -38,28 +39,30 @@ struct Findings {
     /// The samples of each arm in each measured phase.
     var pools: [(arm: ArmName, phase: String, pool: Pool)] {
         measured.flatMap { phase in
-            experiment.armNames.map { ($0, phase.name, evaluation.pool($0, phase.name)) }
+            experiment.turnNames.map { ($0, phase.name, evaluation.pool($0, phase.name)) }
         }
     }
 
     /// Every expectation held against the samples.
     var judgements: [Judgement] {
-        experiment.expectations.map { expectation in
-            guard trust.validity.valid else {
-                return Judgement(
-                    result: .init(
-                        source: expectation.source, verdict: .invalid, observed: "not stated",
-                        expected: expectation.source, samples: 0,
-                        reason: "the measurement is invalid"), isOpen: true)
-            }
-            return evaluation.judge(expectation)
+        experiment.expectations.map { judgement(of: $0) }
+    }
+
+    func judgement(of expectation: Expectation) -> Judgement {
+        guard trust.validity.valid else {
+            return Judgement(
+                result: .init(
+                    source: expectation.source, verdict: .invalid, observed: "not stated",
+                    expected: expectation.source, samples: 0,
+                    reason: "the measurement is invalid", name: expectation.name), isOpen: true)
         }
+        return evaluation.judge(expectation)
     }
 
     // MARK: Per arm and phase
 
     var phases: [RunResult.PhaseResult] {
-        measured.flatMap { phase in experiment.armNames.map { phaseResult($0, phase) } }
+        measured.flatMap { phase in experiment.turnNames.map { phaseResult($0, phase) } }
     }
 
     private func phaseResult(_ arm: ArmName, _ phase: PhasePlan) -> RunResult.PhaseResult {

@@ -7,19 +7,25 @@ import Posix
 
 /// The arms of an experiment, ready to take turns.
 struct Lineup {
-    let experiment: Experiment
+    /// What each arm is run of: that of a control is another than that of the others.
+    let experiments: [ArmName: Experiment]
     let topologies: [ArmName: Topology]
     /// For each load, by name, the threads of its generator, the same in all arms: a thread needs a
     /// connection to each address, and the arms differ in these.
     let threads: [String: Int]
 
     init(_ experiment: Experiment) throws(RigError) {
-        self.experiment = experiment
+        var experiments: [ArmName: Experiment] = [:]
         var topologies: [ArmName: Topology] = [:]
-        for arm in experiment.arms {
+        let plans =
+            experiment.arms.map { ($0, experiment) }
+            + experiment.controls.map { ($0.arm, $0.experiment) }
+        for (arm, experiment) in plans {
             topologies[arm.name] = try Topology(arm, of: experiment)
+            experiments[arm.name] = experiment
         }
         self.topologies = topologies
+        self.experiments = experiments
         var threads: [String: Int] = [:]
         for topology in topologies.values {
             for load in topology.loads {
@@ -53,7 +59,9 @@ struct Lineup {
         of arm: ArmName, round: Int, position: Int, in place: Workplace, _ progress: Progress,
         spin: Duration
     ) throws(RigError) -> ArmRecord {
-        guard let topology = topologies[arm] else { preconditionFailure("an arm not laid out") }
+        guard let topology = topologies[arm], let experiment = experiments[arm] else {
+            preconditionFailure("an arm not laid out")
+        }
         var attempt = 1
         while true {
             let roster = try Roster(topology, in: place)

@@ -152,6 +152,17 @@ struct Statistic {
     private static let resamples = 2_000
 }
 
+extension [Statistic] {
+    /// Joins several statistics of the same rounds.
+    func joined(_ join: @escaping ([Double]) -> Double) -> Statistic {
+        let values = map(\.value)
+        return Statistic(
+            value: { rounds in join(values.map { $0(rounds) }) },
+            samples: map(\.samples).filter { $0 > 0 }.min() ?? 0,
+            problem: compactMap(\.problem).first)
+    }
+}
+
 /// The samples of one arm in chosen phases, round by round.
 struct Pool {
     /// For each round its samples; the same rounds for all arms.

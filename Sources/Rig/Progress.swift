@@ -41,7 +41,7 @@ public final class Progress {
     func begin(_ experiment: Experiment) {
         rounds = experiment.rounds
         armDuration = experiment.armDuration
-        armCount = experiment.arms.count
+        armCount = experiment.turnNames.count
     }
 
     func finishTurn() { turnsDone += 1 }

@@ -11,6 +11,7 @@ extension ResultsFolder {
         try write(result.summaryCSV(), to: "summary.csv")
         try write(result.roundsCSV(), to: "rounds.csv")
         try write(result.reportHTML(), to: "report.html")
+        try write(result.junitXML(), to: "junit.xml")
         try writeHistograms(findings)
         try writeLogs(findings, started: started)
         try removeScratch()

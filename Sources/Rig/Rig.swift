@@ -151,7 +151,7 @@ private func measure(
     do throws(RigError) {
         for round in 0..<experiment.rounds.max {
             var turns: [ArmRecord] = []
-            for (position, arm) in experiment.order(ofRound: round).enumerated() {
+            for (position, arm) in experiment.turns(ofRound: round).enumerated() {
                 turns.append(
                     try lineup.turn(
                         of: arm.name, round: round, position: position, in: place, progress,
@@ -208,6 +208,7 @@ struct Pacing {
         defer { seen = counted }
         // Between the looks no expectation is looked at, settled as it may seem: see `looks`.
         guard counted > seen, experiment.rounds.looks.contains(counted) else { return false }
-        return !findings.judgements.contains(where: \.isOpen)
+        return !(findings.judgements + findings.teeth.flatMap(\.judgements)).contains(
+            where: \.isOpen)
     }
 }

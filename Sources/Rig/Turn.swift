@@ -54,7 +54,7 @@ struct Turn {
         var conductor: Conductor?
         defer { conductor?.stop() }
         if let desk = roster.desk {
-            conductor = try Conductor(desk, experiment.changes, from: start)
+            conductor = try Conductor(desk, experiment.scaledChanges, from: start)
         }
         let readings = try follow(timeline, sessions)
         let changes = try conductor?.finish() ?? []

@@ -177,7 +177,7 @@ struct Trust {
     init(_ samples: [Sample], rounds: [Int], experiment: Experiment, warnings: [String]) {
         self.init(
             samples, rounds: rounds, limits: experiment.limits, needed: experiment.rounds.min,
-            arms: experiment.armNames, phases: experiment.phases.filter(\.measure).map(\.name),
+            arms: experiment.turnNames, phases: experiment.phases.filter(\.measure).map(\.name),
             warnings: warnings)
     }
 

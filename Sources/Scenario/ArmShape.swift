@@ -98,7 +98,7 @@ extension Form where Value == Int {
 
 extension Form where Value == String {
     /// Short: it stands in every line of every table.
-    fileprivate static let armName = word(
+    static let armName = word(
         "a name of lower-case letters, digits and hyphens, at most 20,", pattern: "[a-z0-9-]+",
         atMost: 20, isName)
 }
@@ -122,6 +122,6 @@ extension MeshDraft {
             hop: HopPlan(
                 speech: hop.speech?.value ?? .http2, security: hopSecurity.value,
                 connections: hop.connections?.value),
-            control: dataplane == .none ? nil : control.value)
+            control: dataplane == .none ? nil : control.value, timeScale: timeScale.value)
     }
 }

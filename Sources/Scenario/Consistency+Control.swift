@@ -64,6 +64,12 @@ extension Consistency {
 
     /// Nobody would be told.
     private func checkUncontrolled(_ decoding: inout Decoding) {
+        let scale = draft.mesh.timeScale
+        if scale.value != 1, scale.place.source != .standard {
+            decoding.report(
+                scale.place,
+                "only declarations have times to scale: mesh: {control: true}")
+        }
         let changes = draft.phases.value.flatMap(\.changes).map(\.place)
         let rules = draft.policies.map(\.node.place) + draft.authorizations.map(\.node.place)
         let advice =

@@ -23,6 +23,7 @@ struct Consistency {
         refuseDuplicates(draft.services.map(\.name), "a service", &decoding)
         refuseDuplicates(draft.loads.map(\.name), "a load", &decoding)
         refuseDuplicates(draft.phases.value.map(\.name), "a phase", &decoding)
+        refuseDuplicates(draft.expectations.map(\.name), "an expectation", &decoding)
         checkTargets(&decoding)
         checkCycles(&decoding)
         checkArms(&decoding)
@@ -84,7 +85,7 @@ struct Consistency {
             decoding.report(draft.phases.place, "no phase is measured: one needs measure: true")
         }
         let arm = phases.reduce(Duration.zero) { $0 + $1.duration }
-        let round = arm * Int64(max(draft.arms.value.count, 1))
+        let round = arm * Int64(max(draft.arms.value.count + draft.controls.count, 1))
         if round > Bounds.roundDuration {
             decoding.report(
                 draft.phases.place,

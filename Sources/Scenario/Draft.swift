@@ -19,6 +19,8 @@ struct ScenarioDraft: Sendable {
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
     var phases = Placed<[PhaseDraft]>([], .nowhere)
     var expectations: [ExpectationDraft] = []
+    var controls: [NegativeControlDraft] = []
+    var proves: [Placed<Int>] = []
     var onInconclusive = Experiment.OnInconclusive.warn
     var limits = ValidityLimits(
         minAchieved: 0, maxLagP99: .zero, maxGeneratorCPU: 0, maxMachineCPU: 0, maxSteal: 0,
@@ -32,6 +34,7 @@ struct MeshDraft: Sendable {
     var hop = HopDraft()
     var hopSecurity = Placed(HopPlan.Security.strict, .nowhere)
     var control = Placed<ControlPlan?>(nil, .nowhere)
+    var timeScale = Placed(1.0, .nowhere)
 }
 
 struct ServiceDraft: Sendable {
@@ -74,6 +77,8 @@ struct PhaseDraft: Sendable {
 
 /// A line of `expect`, not yet parsed: what it may name is known only when the rest has been read.
 struct ExpectationDraft: Sendable {
+    /// Nil where it has none.
+    var name: Placed<String>?
     var node: Node
     var text: String
 }

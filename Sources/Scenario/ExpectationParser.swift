@@ -1,8 +1,9 @@
 // The language of `expect` (docs/SCENARIOS.md, "Expectations"):
 //
-//     expectation = sum comparison sum [tolerance] ["during" phase] ["on" arm]
+//     expectation = sum comparison sum [tolerance | need] ["during" phase] ["on" arm]
 //     comparison  = "<" | "<=" | ">" | ">=" | "="
 //     tolerance   = ("±" | "+-") number-with-unit
+//     need        = "within" number-with-unit
 //     sum         = product { ("+" | "-") product }
 //     product     = factor { ("*" | "/") factor }
 //     factor      = ["-"] number-with-unit | function "(" arguments ")" | "(" sum ")"
@@ -65,17 +66,18 @@ struct ExpectationParser {
         let right = try sum()
         try requireComparable(left, right)
         let tolerance = try self.tolerance(comparison, left, right)
+        let need = try self.need(comparison, left, right, isExact: tolerance == nil)
         let phase = try self.phase()
         let arm = try self.arm()
         guard scanner.isAtEnd() else {
-            let words = ["during", "on", "±"]
+            let words = ["during", "on", "±", "within"]
             throw unexpected("'during', 'on' or the end of the line", known: words)
         }
         let metrics = left.term.metrics + right.term.metrics
         try check(metrics, arm, at: left.offset)
         return Expectation(
             source: text, left: left.term, comparison: comparison, right: right.term,
-            tolerance: tolerance, phase: phase, arm: arm?.arm)
+            tolerance: tolerance, need: need, phase: phase, arm: arm?.arm)
     }
 
     private mutating func comparison() throws(ExpectationError) -> Expectation.Comparison {
@@ -91,7 +93,7 @@ struct ExpectationParser {
         _ comparison: Expectation.Comparison, _ left: PlacedTerm, _ right: PlacedTerm
     ) throws(ExpectationError) -> Expectation.Tolerance? {
         guard let sign = scanner.symbol(["±", "+/-", "+-"]) else {
-            if comparison == .equal, !isCertainty(right.term) {
+            if comparison == .equal, !isCertainty(right.term), !right.term.isTheory {
                 throw .init(
                     message: "'=' needs a tolerance, as in ± 5%: no measured value is exact",
                     offset: scanner.offset)
@@ -101,6 +103,27 @@ struct ExpectationParser {
         guard comparison == .equal else {
             throw .init(message: "a tolerance goes with '=' only", offset: sign.offset)
         }
+        return try distance(of: left)
+    }
+
+    /// How far the interval of what theory says may reach.
+    private mutating func need(
+        _ comparison: Expectation.Comparison, _ left: PlacedTerm, _ right: PlacedTerm, isExact: Bool
+    ) throws(ExpectationError) -> Expectation.Tolerance? {
+        let offset = scanner.start()
+        guard takes("within") else { return nil }
+        guard comparison == .equal, isExact, right.term.isTheory else {
+            throw .init(
+                message: "'within' goes with '=' and theory, such as erlang_b(…), without a ±",
+                offset: offset)
+        }
+        return try distance(of: left)
+    }
+
+    /// A distance from the right side, in the unit of the left one or as a share of the right.
+    private mutating func distance(
+        of left: PlacedTerm
+    ) throws(ExpectationError) -> Expectation.Tolerance {
         let start = scanner.start()
         guard let number = scanner.number() else { throw unexpected("a number with its unit") }
         let unit = scanner.unit()
@@ -120,7 +143,9 @@ struct ExpectationParser {
                 let message = "a tolerance of \(term.unit.noun) on \(left.unit.noun)"
                 throw .init(message: message, offset: start)
             }
-            guard case .literal(let distance, _) = term else { return nil }
+            guard case .literal(let distance, _) = term else {
+                preconditionFailure("a number that is none")
+            }
             return .absolute(distance)
         }
     }

@@ -105,7 +105,7 @@ extension ExpectationParser {
         return all.filter { $0.name != "m" } + [("m", 0.001, .cores), ("cores", 1, .cores)]
     }()
 
-    private mutating func require(_ symbol: String) throws(ExpectationError) {
+    mutating func require(_ symbol: String) throws(ExpectationError) {
         guard scanner.symbol([symbol]) != nil else { throw unexpected("'\(symbol)'") }
     }
 }
@@ -113,15 +113,16 @@ extension ExpectationParser {
 // MARK: - Functions
 
 extension ExpectationParser {
-    private static let functions = [
-        "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
-        "memory", "overhead", "step", "erlang_b",
-    ]
+    private static let functions =
+        [
+            "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
+            "memory", "overhead", "step",
+        ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
         _ word: ExpectationScanner.Piece
     ) throws(ExpectationError) -> Term {
-        if word.text == "erlang_b" { return try erlangB() }
+        if let theory = Theory(rawValue: word.text) { return try self.theory(theory) }
         return .metric(try metric(word))
     }
 
@@ -212,41 +213,6 @@ extension ExpectationParser {
             }
             return .shareOfStatus(status)
         }
-    }
-
-    private mutating func erlangB() throws(ExpectationError) -> Term {
-        try require("(")
-        let servers = try argument("servers")
-        try require(",")
-        let load = try argument("load")
-        try require(")")
-        if case .literal(let count, .one) = servers.term,
-            count < 1 || count > 100_000 || count != count.rounded()
-        {
-            throw .init(
-                message: "servers is a whole number from 1 to 100000", offset: servers.offset)
-        }
-        if case .literal(let load, .one) = load.term, load < 0 {
-            throw .init(message: "the load cannot be negative", offset: scanner.offset)
-        }
-        return .erlangB(servers: servers.term, load: load.term)
-    }
-
-    private mutating func argument(_ name: String) throws(ExpectationError) -> PlacedTerm {
-        guard let word = scanner.word() else { throw unexpected("'\(name) ='", known: [name]) }
-        guard word.text == name else {
-            let hint = suggestion(for: word.text, in: [name])
-            throw .init(
-                message: "'\(name) =' is expected, not '\(abbreviated(word.text))'\(hint)",
-                offset: word.offset)
-        }
-        try require("=")
-        let value = try sum()
-        guard value.unit.isDimensionless else {
-            throw .init(
-                message: "\(name) is a plain number, not \(value.unit.noun)", offset: value.offset)
-        }
-        return value
     }
 
     /// A word that is a case of `Value`.

@@ -97,6 +97,16 @@ extension Form where Value == Duration {
 }
 
 extension Form where Value == Double {
+    /// A factor: digits, with a point among them or not.
+    static func factor(_ range: ClosedRange<Double>) -> Form {
+        scalar(.number(range), "a number") { text throws(FormError) in
+            guard text.utf8.allSatisfy({ $0 == UInt8(ascii: ".") || (48...57).contains($0) }),
+                text.utf8.count <= 18, let number = Double(text)
+            else { throw FormError("a number is needed, not '\(abbreviated(text))'") }
+            return try within(range, number, shown: text) { decimal($0) }
+        }
+    }
+
     /// Per second.
     static func rate(_ range: ClosedRange<Double>) -> Form {
         quantity(.rate) { text throws(FormError) in

@@ -82,6 +82,7 @@ extension Outline {
             ])
         case .shape(let keys): shapeSchema(keys)
         case .either(let forms): .object([.init("anyOf", .array(forms.map(\.schema)))])
+        case .anything: .object([])
         case .elsewhere(let outline, _): outline.schema
         }
     }

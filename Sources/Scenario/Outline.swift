@@ -16,6 +16,8 @@ indirect enum Outline: Sendable {
     case shape([KeyOutline])
     /// One of several.
     case either([Outline])
+    /// Whatever is meant by a path that is written with it.
+    case anything
     /// What a document of its own has the keys of; the words say which.
     case elsewhere(Outline, String)
 

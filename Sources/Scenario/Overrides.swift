@@ -69,7 +69,7 @@ extension Node {
         return entries.map(\.key)
     }
 
-    fileprivate mutating func set(
+    mutating func set(
         _ path: ArraySlice<String>, to value: Node, place: Place, _ decoding: inout Decoding
     ) {
         guard let step = path.first else { return self = value }

@@ -9,7 +9,7 @@ extension ScenarioFile {
     public var plan: String {
         let sections = [
             headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, changesPlan, roundsPlan,
-            expectationsPlan, warningsPlan,
+            expectationsPlan, controlsPlan, warningsPlan,
         ]
         return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") + "\n" }
             .joined(separator: "\n")
@@ -17,7 +17,11 @@ extension ScenarioFile {
 
     private var headline: [String] {
         let about = experiment.about.isEmpty ? "" : ": \(experiment.about)"
+        let proven = MeshFeature.all.filter { experiment.proves.contains($0.number) }
         return ["\(experiment.name)\(about)", "seed \(experiment.seed), scenario \(hash)"]
+            + (proven.isEmpty
+                ? []
+                : ["proves " + proven.map { "\($0.number) \($0.title)" }.joined(separator: "; ")])
     }
 
     private var servicesPlan: [String] {
@@ -102,7 +106,7 @@ extension ScenarioFile {
         let rounds = experiment.rounds
         let shown = 6
         var lines = (0..<min(rounds.max, shown)).map { round in
-            let order = experiment.order(ofRound: round).map(\.name.rawValue).joined(
+            let order = experiment.turns(ofRound: round).map(\.name.rawValue).joined(
                 separator: ", ")
             return ["round \(round + 1)", order, round < rounds.min ? "" : "only if undecided"]
         }
@@ -117,7 +121,27 @@ extension ScenarioFile {
 
     private var expectationsPlan: [String] {
         guard !experiment.expectations.isEmpty else { return [] }
-        return ["expectations:"] + experiment.expectations.map { "  \($0.source)" }
+        return ["expectations:"]
+            + experiment.expectations.map { expectation in
+                "  " + (expectation.name.map { "\($0): " } ?? "") + expectation.source
+            }
+    }
+
+    /// What is run again without something, and what must fail then.
+    private var controlsPlan: [String] {
+        guard !experiment.controls.isEmpty else { return [] }
+        return ["controls:"]
+            + rows(
+                experiment.controls.map { control in
+                    let names = control.mustFail.map { index in
+                        experiment.expectations[index].name ?? ""
+                    }
+                    return [
+                        control.arm.name.rawValue,
+                        "\(control.of.rawValue) \(control.changes.joined(separator: ", "))",
+                        "must fail \(names.joined(separator: ", "))",
+                    ]
+                })
     }
 
     private var warningsPlan: [String] {

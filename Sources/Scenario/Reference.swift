@@ -63,6 +63,7 @@ extension Outline {
         case .dictionary(let item, _): "name: \(item.words)"
         case .shape: "mapping"
         case .either(let forms): forms.map(\.words).joined(separator: " or ")
+        case .anything: "any value"
         case .elsewhere(_, let words): words
         }
     }

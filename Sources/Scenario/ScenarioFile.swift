@@ -102,20 +102,25 @@ private func fnv1a(_ text: String) -> String {
 }
 
 /// The experiment that a tree describes; nil where anything is wrong, which has then been reported.
-private func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
+func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
     guard let draft = Shape.scenario.form.decode(root, &decoding) else { return nil }
     let isWhole = decoding.diagnostics.isEmpty
     Consistency(draft: draft, root: root.place, isWhole: isWhole).check(&decoding)
     let expectations = parseExpectations(draft, &decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
-    let experiment = Experiment(
+    var experiment = Experiment(
         name: draft.name, about: draft.about, seed: draft.seed, mesh: draft.mesh.plan,
         services: draft.services.compactMap(\.plan), loads: draft.loads.compactMap(\.plan),
         policies: draft.policies.map(\.value), authorizations: draft.authorizations.map(\.value),
         arms: draft.arms.value.compactMap(\.plan), rounds: draft.rounds.value,
         phases: draft.phases.value.compactMap(\.plan), changes: draft.changes,
-        expectations: expectations, onInconclusive: draft.onInconclusive, limits: draft.limits)
+        expectations: expectations, proves: draft.proves.map(\.value),
+        onInconclusive: draft.onInconclusive, limits: draft.limits)
     MeshConsistency(draft: draft, experiment: experiment, root: root.place).check(&decoding)
+    guard decoding.diagnostics.isEmpty else { return nil }
+    experiment.controls = NegativeControlReading(
+        draft: draft, root: root, experiment: experiment
+    ).read(&decoding)
     return decoding.diagnostics.isEmpty ? experiment : nil
 }
 
@@ -134,7 +139,9 @@ private func parseExpectations(
     var expectations: [Expectation] = []
     for line in draft.expectations {
         do throws(ExpectationError) {
-            expectations.append(try parseExpectation(line.text, in: scope))
+            var expectation = try parseExpectation(line.text, in: scope)
+            expectation.name = line.name?.value
+            expectations.append(expectation)
         } catch {
             decoding.report(line.node.place(ofCharacter: error.offset), error.message)
         }

@@ -58,7 +58,20 @@ extension Shape where Whole == ScenarioDraft {
                     about: "the timeline of each arm in each round"),
                 .init(
                     "expect", \.expectations, list(of: expectation, 0...200), standard: "[]",
-                    about: "what must hold, one line each"),
+                    about: "what must hold, one line each, or `NAME: LINE`"),
+                .init(
+                    "control", \.controls, .negativeControls,
+                    about:
+                        """
+                        the same run again with a protection off, in which expectations must \
+                        fail: one, or a list
+                        """
+                ),
+                .init(
+                    "proves", \.proves, list(of: Form<Int>.feature.placed, 0...50),
+                    standard: "[]",
+                    about:
+                        "features that it is a proof of, by name or number in docs/SEMANTICS.md"),
                 .init(
                     "on_inconclusive", \.onInconclusive, .choice, standard: "warn",
                     about:
@@ -76,8 +89,33 @@ extension Shape where Whole == ScenarioDraft {
     }
 
     private static var expectation: Form<ExpectationDraft> {
-        Form<String>.text(atMost: Limits.expectationCharacters).map { text, node, _ in
-            ExpectationDraft(node: node, text: text)
+        let line = Form<String>.text(atMost: Limits.expectationCharacters).map { text, node, _ in
+            ExpectationDraft(node: node, text: text) as ExpectationDraft?
+        }
+        let named = dictionary(of: line, atMost: 1, keyPattern: "[a-z0-9-]+") { name in
+            isName(name) && name.utf8.count <= 64
+                ? nil : "a name of lower-case letters, digits and hyphens is needed"
+        }.map { entries, node, decoding -> ExpectationDraft? in
+            guard let entry = entries.first else { return nil }
+            var draft = entry.value
+            draft.name = entry.key
+            return draft
+        }
+        return .either(scalar: line, mapping: named)
+    }
+}
+
+extension Form where Value == Int {
+    /// A feature of docs/SEMANTICS.md, by its name or its number.
+    fileprivate static var feature: Form {
+        let names = MeshFeature.all.map(\.name)
+        return scalar(.choice(names), "the name of a feature") { text throws(FormError) in
+            let found = MeshFeature.all.first { $0.name == text || "\($0.number)" == text }
+            if let found { return found.number }
+            let hint = suggestion(for: text, in: names)
+            throw FormError(
+                "unknown feature '\(abbreviated(text))'"
+                    + (hint.isEmpty ? " (docs/SEMANTICS.md lists them)" : hint))
         }
     }
 }
@@ -117,6 +155,16 @@ extension Shape where Whole == MeshDraft {
                         """
                         whether proxies join a control plane, which can change what they do; \
                         without it (`false`) each has a file
+                        """
+                ),
+                .init(
+                    "time_scale", \.timeScale, Form<Double>.factor(0.01...1).placed,
+                    standard: "1",
+                    about:
+                        """
+                        how long the mesh's own times are of what is said (ejections, sweeps, \
+                        checks, windows, slow starts; not those of requests), not with \
+                        `control: false`: 0.1 makes an ejection of 30s one of 3s
                         """
                 ),
             ])

@@ -9,8 +9,17 @@ extension Experiment {
     public var warnings: [String] {
         [
             unsupportedPercentiles, shortPhases, missingWarmUp, closedLoopResponse, fewRounds,
-            pastSaturation, unlikeClients,
+            pastSaturation, unlikeClients, scaledTime,
         ].flatMap(\.self)
+    }
+
+    /// Whoever reads of ejections must know that they were shorter than it says.
+    private var scaledTime: [String] {
+        guard mesh.timeScale != 1 else { return [] }
+        return [
+            "the mesh's own times are \(decimal(mesh.timeScale)) of what its policies say "
+                + "(mesh.time_scale): ejections, sweeps, checks, windows and slow starts"
+        ]
     }
 
     /// A percentile needs samples beyond it.

@@ -6,6 +6,7 @@ import Model
 /// line here.
 let commands: [Command] = [
     .run,
+    .conform,
     .selftest,
     .load,
     .validate,

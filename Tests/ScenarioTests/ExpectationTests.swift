@@ -115,6 +115,52 @@ import Testing
                 == .erlangB(servers: .literal(10, .one), load: .literal(20, .one)))
     }
 
+    @Test(
+        arguments: [
+            (
+                "share(flag = UO) = mmck(servers = 10, capacity = 20, load = 9)", .mmck,
+                [.literal(10, .one), .literal(20, .one), .literal(9, .one)]
+            ),
+            ("share(flag = FI) = binomial(10%)", .binomial, [.literal(0.1, .share)]),
+            (
+                "share(status = 429) = token_bucket(200/s, 100/s, 100, duration = 10s)",
+                .tokenBucket,
+                [
+                    .literal(200, .rate), .literal(100, .rate), .literal(100, .one),
+                    .literal(10e9, .time), .literal(0, .time),
+                ]
+            ),
+            (
+                "share(outcome = ok) = retry_success(n = 2, p = 30%)", .retrySuccess,
+                [.literal(0.3, .share), .literal(2, .one)]
+            ),
+            (
+                "rate(achieved) / rate(offered) = retry_attempts(0.3, 2)", .retryAttempts,
+                [.literal(0.3, .one), .literal(2, .one)]
+            ),
+            (
+                "rate(achieved) / rate(offered) = ejection_errors(5, 20s, base = 3s)",
+                .ejectionErrors,
+                [
+                    .literal(5, .one), .literal(20e9, .time), .literal(1, .one),
+                    .literal(3e9, .time), .literal(300e9, .time), .literal(10e9, .time),
+                ]
+            ),
+        ] as [(String, Theory, [Term])])
+    func theory(line: String, theory: Theory, arguments: [Term]) throws {
+        let expectation = try parse(line)
+        #expect(expectation.right == .theory(theory, arguments))
+        #expect(expectation.tolerance == nil)
+        #expect(expectation.isByTheory)
+    }
+
+    @Test func aNeedIsOfTheInterval() throws {
+        let line = "share(flag = UO) = 1 * erlang_b(10, 20) within 2pp during base-1"
+        #expect(try parse(line).need == .absolute(0.02))
+        #expect(try parse(line).phase == "base-1")
+        #expect(try parse("share(flag = UO) = binomial(5%) within 10%").need == .relative(0.1))
+    }
+
     /// Columns count from the beginning of the line.
     @Test(
         arguments: [
@@ -244,11 +290,35 @@ import Testing
             ),
             (
                 "share(flag = UO) = erlang_b(serves = 1, load = 2) ± 1pp",
-                "29: 'servers =' is expected, not 'serves'; did you mean 'servers'?"
+                "29: 'servers =', 'load =' is expected, not 'serves'; did you mean 'servers'?"
             ),
             (
                 "share(flag = UO) = erlang_b(servers = 5ms, load = 2) ± 1pp",
                 "39: servers is a plain number, not a time"
+            ),
+            ("share(flag = UO) = binomial(110%)", "29: p is a share from 0% to 100%"),
+            ("share(flag = UO) = binomial()", "29: 'p =' is missing in binomial(…)"),
+            ("share(flag = UO) = binomial(1%, 2%)", "33: ')' is expected, not '2'"),
+            ("share(flag = UO) = binomial(1%, p = 2%)", "33: p is there twice"),
+            (
+                "share(flag = UO) = mmck(servers = 10, capacity = 5, load = 9)",
+                "35: the capacity counts those in service too: it is no less than servers"
+            ),
+            (
+                "share(flag = UO) = token_bucket(200, 100/s, 10, 10s)",
+                "33: rate is a rate, not a plain number"
+            ),
+            (
+                "share(flag = UO) = erlang_bee(servers = 1, load = 2)",
+                "20: unknown function 'erlang_bee'; did you mean 'erlang_b'?"
+            ),
+            (
+                "share(flag = UO) < erlang_b(1, 2) within 1pp",
+                "35: 'within' goes with '=' and theory, such as erlang_b(…), without a ±"
+            ),
+            (
+                "share(flag = UO) = 3% ± 1pp within 1pp",
+                "29: 'within' goes with '=' and theory, such as erlang_b(…), without a ±"
             ),
             ("p99(response) < 5..5ms", "17: '5..5' is no number"),
             ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),

@@ -65,7 +65,7 @@ func links(of file: SourceText) -> [(line: Int, target: String)] {
 }
 
 /// Lines outside of fenced and indented code, with their numbers from 1.
-private func prose(of file: SourceText) -> [(line: Int, text: Substring)] {
+func prose(of file: SourceText) -> [(line: Int, text: Substring)] {
     var isFenced = false
     var found: [(line: Int, text: Substring)] = []
     for (index, line) in file.lines.enumerated() {

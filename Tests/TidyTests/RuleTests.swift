@@ -155,6 +155,23 @@ private func source(_ text: String, path: String = "Sources/ProxyCore/X.swift") 
     }
 
     @Test(arguments: [
+        ("open", 0), ("scenario `one`", 0), ("`ATests.OneTests`, open: more", 0), ("", 1),
+        ("scenario `two`", 1), ("`ATests.TwoTests`", 1), ("`OneTests`", 1),
+        ("scenario `one`, `BTests.OneTests`", 1),
+    ])
+    func proofs(cell: String, violations: Int) {
+        let page = source("# S\n\n| 1 | `a` | A | x | 1 | `k` | \(cell) |\n", path: "docs/S.md")
+        let files = [
+            page, source("name: one\n", path: "scenarios/resilience/one.yaml"),
+            source("struct OneTests {}\n", path: "Tests/ATests/One.swift"),
+        ]
+        let tree = [String: SourceText](uniqueKeysWithValues: files.map { ($0.path, $0) })
+        #expect(semanticsRows(page).count == 1)
+        let found = semanticsViolations(page, in: tree)
+        #expect(found.count == violations, "\(found)")
+    }
+
+    @Test(arguments: [
         ("results/.gitkeep", false), ("results/quickstart/result.json", true),
         (".build/release/meshbench", true), ("scripts/__pycache__/a.pyc", true),
         ("Sources/CShims/shims.o", true), ("Tests/Fixtures/report.html", false),

@@ -73,6 +73,12 @@ import Testing
             pages.flatMap { linkViolations($0, in: tree.files, folders: tree.folders) })
     }
 
+    @Test func whatTheSemanticsNameIsThere() throws {
+        let page = try #require(tree.files["docs/SEMANTICS.md"])
+        #expect(semanticsRows(page).count > 30)
+        expectNone(semanticsViolations(page, in: tree.files))
+    }
+
     @Test(.enabled(if: Tree.isClone, "an archive has no list of tracked files"))
     func nothingGeneratedIsTracked() throws {
         let tracked = try #require(Tree.tracked(), "git ls-files failed")

@@ -10,7 +10,8 @@ extension RunResult {
     /// Well-formed XML as well as HTML. Fetches nothing: its content security policy forbids it.
     public func reportHTML() -> String {
         let sections: [Section?] = [
-            expectationSection, overheadSection, stepSection, latencySection, timelineSection,
+            expectationSection, controlSection, overheadSection, stepSection, latencySection,
+            timelineSection,
             usageSection,
             fitSection, roundsSection, validitySection, outcomeSection, environmentSection,
             configurationSection, commandSection,

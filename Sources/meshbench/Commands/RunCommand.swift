@@ -97,7 +97,14 @@ private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder
     }
     if let seed = try arguments.integer(.seed, in: 0...Int.max) { overrides.append("seed=\(seed)") }
     if let arms = arguments.value(.arms) { overrides.append("arms=[\(arms)]") }
-    let path = arguments.positionals[0]
+    return try runOrder(
+        arguments.positionals[0], overrides: overrides, out: arguments.value(.out))
+}
+
+/// A run of the scenario in a file.
+func runOrder(
+    _ path: String, overrides: [String], out: String?
+) throws(CommandFailure) -> RunOrder {
     let scenario: ScenarioFile
     do throws(ScenarioError) {
         scenario = try ScenarioFile(path: path, overrides: overrides)
@@ -113,13 +120,13 @@ private func runOrder(_ arguments: Arguments) throws(CommandFailure) -> RunOrder
         resolved: scenario.resolved, hash: scenario.hash,
         configuration: scenario.settings.map(fact),
         warnings: scenario.experiment.warnings.map { "\($0)" },
-        command: commandLine(path, overrides, out: arguments.value(.out)),
-        parent: arguments.value(.out) ?? "results", program: program, version: programVersion,
+        command: commandLine(path, overrides, out: out), parent: out ?? "results",
+        program: program, version: programVersion,
         spin: RunOrder.standardSpin)
 }
 
 /// Writes to standard output. What nobody reads is not worth an error.
-private func put(_ bytes: [UInt8]) {
+func put(_ bytes: [UInt8]) {
     var sent = 0
     while sent < bytes.count {
         let count = unsafe bytes.withUnsafeBytes {

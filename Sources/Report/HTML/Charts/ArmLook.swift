@@ -46,5 +46,5 @@ struct ArmLook {
 }
 
 extension RunResult {
-    var looks: ArmLooks { ArmLooks(arms.map(\.name)) }
+    var looks: ArmLooks { ArmLooks(arms.map(\.name) + (controls ?? []).map(\.arm)) }
 }

@@ -12,7 +12,7 @@ extension RunResult {
         ])
         for expectation in expectations {
             let isJudged = validity.valid && expectation.verdict != .invalid
-            let source = element("span", ["class": "source"], Markup(expectation.source))
+            let source = element("span", ["class": "source"], Markup(expectation.titledSource))
             let verdict = validity.valid ? expectation.verdict : .invalid
             let reason =
                 expectation.reason.isEmpty

@@ -1,0 +1,103 @@
+// A mesh whose own timers run faster. Ejections last half a minute and more where nobody is in a
+// hurry; a test is. What waits for itself is shortened: sweeps, ejections, waits of breakers,
+// windows over which something is counted, checks, slow starts. What a request can notice stays as
+// it is said: its timeouts, backoffs and rate limits.
+
+import Base
+
+extension OutlierPolicy {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> OutlierPolicy {
+        var policy = self
+        policy.interval = interval.scaled(by: factor)
+        policy.baseEjection = baseEjection.scaled(by: factor)
+        policy.mostEjection = mostEjection.scaled(by: factor)
+        policy.jitter = jitter.scaled(by: factor)
+        return policy
+    }
+}
+
+extension AccrualPolicy {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> AccrualPolicy {
+        var policy = self
+        policy.leastWait = leastWait.scaled(by: factor)
+        policy.mostWait = mostWait.scaled(by: factor)
+        return policy
+    }
+}
+
+extension AdmissionPolicy {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> AdmissionPolicy {
+        var policy = self
+        policy.window = window.scaled(by: factor)
+        return policy
+    }
+}
+
+extension BalancePolicy {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> BalancePolicy {
+        var policy = self
+        policy.decay = decay.scaled(by: factor)
+        policy.slowStart = slowStart.scaled(by: factor)
+        return policy
+    }
+}
+
+extension RetryPolicy {
+    /// With the mesh's own times that many times as long: the window of a budget by time.
+    public func scaled(by factor: Double) -> RetryPolicy {
+        var policy = self
+        if case .rate(let percent, let window, let least)? = budget {
+            policy.budget = .rate(
+                percent: percent, window: window.scaled(by: factor), leastPerSecond: least)
+        }
+        return policy
+    }
+}
+
+extension MeshHealthCheck {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> MeshHealthCheck {
+        var check = self
+        check.interval = interval.scaled(by: factor)
+        check.timeout = timeout.scaled(by: factor)
+        return check
+    }
+}
+
+extension MeshDeclaration {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> MeshDeclaration {
+        guard factor != 1 else { return self }
+        switch self {
+        case .service(var service):
+            service.health = service.health?.scaled(by: factor)
+            return .service(service)
+        default: return self
+        }
+    }
+}
+
+extension Experiment {
+    /// The changes as they are made: what they declare has the mesh's own times scaled, as all that
+    /// is declared has.
+    public var scaledChanges: [ChangePlan] {
+        changes.map { change in
+            guard case .apply(let declarations) = change.action else { return change }
+            return ChangePlan(
+                offset: change.offset,
+                action: .apply(declarations.map { $0.scaled(by: mesh.timeScale) }))
+        }
+    }
+}
+
+extension Duration {
+    /// That many times as long; a span of time stays one, however short.
+    func scaled(by factor: Double) -> Duration {
+        guard self > .zero else { return self }
+        return .nanoseconds(max(1, Int64((Double(nanoseconds) * factor).rounded())))
+    }
+}

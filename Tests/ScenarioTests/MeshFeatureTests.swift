@@ -1,0 +1,42 @@
+import Model
+import Scenario
+import Testing
+
+/// Features by number and name: the table of docs/SEMANTICS.md and what `proves` takes.
+@Suite struct MeshFeatureTests {
+    @Test func theTableIsThatOfTheDocument() throws {
+        let rows = try packageText("docs/SEMANTICS.md").split(separator: "\n").compactMap {
+            line -> [String]? in
+            let cells = line.split(separator: "|").map { cell in
+                cell.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed()
+            }.map { String($0) }
+            return cells.count == 7 && Int(cells[0]) != nil ? cells : nil
+        }
+        #expect(rows.map { $0[0] } == MeshFeature.all.map { "\($0.number)" })
+        #expect(rows.map { $0[1] } == MeshFeature.all.map { "`\($0.name)`" })
+        #expect(rows.map { $0[2] } == MeshFeature.all.map(\.title))
+    }
+
+    @Test func numbersAndNamesAreTheirOwn() {
+        let all = MeshFeature.all
+        #expect(all.map(\.number) == Array(1...all.count))
+        #expect(Set(all.map(\.name)).count == all.count)
+        for feature in all {
+            #expect(feature.name.utf8.allSatisfy { $0 == 45 || (48...57).contains($0) || $0 > 96 })
+        }
+    }
+
+    @Test func aScenarioNamesThemByEither() throws {
+        let file = try scenario(minimal + "proves: [breaker-requests, 25]\n")
+        #expect(file.experiment.proves == [1, 25])
+        #expect(file.plan.contains("proves 1 Breaker: requests; 25 Rate limit: local"))
+        #expect(
+            errors(minimal + "proves: [braker-requests]\n") == [
+                "11:10: unknown feature 'braker-requests'; did you mean 'breaker-requests'?"
+            ])
+        #expect(
+            errors(minimal + "proves: [77]\n") == [
+                "11:10: unknown feature '77' (docs/SEMANTICS.md lists them)"
+            ])
+    }
+}
