@@ -124,6 +124,8 @@ public struct LoadResult: Codable, Sendable {
         public var completed: UInt64
         /// Requests that ended in this second in any outcome but ok.
         public var errors: UInt64
+        /// Complete answers that are no errors.
+        public var good: UInt64
         /// Of the requests that ended in this second; see `PhaseTally.response`.
         public var response: Histogram
 
@@ -133,6 +135,7 @@ public struct LoadResult: Codable, Sendable {
             planned = 0
             completed = 0
             errors = 0
+            good = 0
             response = Histogram()
         }
 
@@ -141,6 +144,7 @@ public struct LoadResult: Codable, Sendable {
             planned += other.planned
             completed += other.completed
             errors += other.errors
+            good += other.good
             response.merge(other.response)
             response = response.compacted()
         }

@@ -95,6 +95,7 @@ struct Recorder: ~Copyable {
         second.planned = 0
         second.completed = 0
         second.errors = 0
+        second.good = 0
         secondUsed = false
     }
 
@@ -155,7 +156,7 @@ struct Recorder: ~Copyable {
         phases[phase].response.record(response.recordable)
         phases[phase].service.record(service.recordable)
         second.completed &+= 1
-        if answer.isError { second.errors &+= 1 }
+        if answer.isError { second.errors &+= 1 } else { second.good &+= 1 }
         secondResponse.record(response.recordable)
         secondUsed = true
     }

@@ -16,7 +16,8 @@ public struct Expectation: Codable, Equatable, Sendable {
     public var need: Tolerance?
     /// What the scenario calls it; nil: nothing.
     public var name: String?
-    /// The phase; nil: every measured phase, taken together.
+    /// The phase; nil: every measured phase, taken together. Of times the phase that they are
+    /// after.
     public var phase: String?
     /// The arm; nil: the one that `[ArmName].subject` tells.
     public var arm: ArmName?
@@ -168,6 +169,23 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     case cpu(ProcessGroup)
     /// `memory(proxies)`: proportional set size, bytes.
     case memory(ProcessGroup)
+    /// `count(status = 503)`: as many requests of a round, the mean of the rounds.
+    case count(Metric)
+    /// `rate(goodput)`: requests per second that ended in `ok`.
+    case goodput
+    /// `requests(echo)`, `requests(echo/1)`: those that came to the workload, each attempt by
+    /// itself; the mean of the rounds.
+    case requests(service: String, replica: Int?)
+    /// `retries(echo)`: those of them that are no first attempts.
+    case retries(service: String)
+    /// `concurrency(echo)`: the most that one replica has had at once since its start.
+    case concurrency(service: String)
+    /// `counter(pending_overflow_total, load-main)`: what the proxies counted, of one service or
+    /// all; the mean of the rounds.
+    case counter(String, service: String?)
+    /// `time_to(goodput >= 99% of base)`: from the end of the phase that the expectation is after
+    /// to where that share of what `base` had is reached and held.
+    case timeTo(share: Double, of: String)
     /// `overhead(x)`: x on the arm less x on the baseline.
     case overhead(Metric)
     /// `step(x)`: x on the arm less x on the arm listed before it.
@@ -176,8 +194,9 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// The unit of the value.
     public var unit: Unit {
         switch self {
-        case .percentile, .mean: .time
-        case .achievedRate, .offeredRate: .rate
+        case .percentile, .mean, .timeTo: .time
+        case .count, .requests, .retries, .concurrency, .counter: .one
+        case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores
         case .memory: .bytes
@@ -191,6 +210,24 @@ public indirect enum Metric: Codable, Equatable, Sendable {
         case .percentile(_, let kind), .mean(let kind): kind
         case .overhead(let metric), .step(let metric): metric.latency
         default: nil
+        }
+    }
+
+    /// Whether it is of what processes count themselves.
+    public var needsEvidence: Bool {
+        switch self {
+        case .requests, .retries, .concurrency, .counter: true
+        case .overhead(let metric), .step(let metric): metric.needsEvidence
+        default: false
+        }
+    }
+
+    /// Whether it is of the time after a phase.
+    public var isOfTime: Bool {
+        switch self {
+        case .timeTo: true
+        case .overhead(let metric), .step(let metric): metric.isOfTime
+        default: false
         }
     }
 

@@ -65,6 +65,15 @@ public struct Experiment: Codable, Equatable, Sendable {
     }
 }
 
+extension Experiment {
+    /// Whether an expectation is of what processes count themselves.
+    public var needsEvidence: Bool {
+        expectations.contains {
+            ($0.left.metrics + $0.right.metrics).contains(where: \.needsEvidence)
+        }
+    }
+}
+
 /// The mesh under test.
 public struct MeshPlan: Codable, Equatable, Sendable {
     public enum DataPlane: String, Codable, CaseIterable, Sendable {

@@ -20,6 +20,9 @@ extension RunResult {
 }
 
 extension RunResult.ExpectationResult {
+    /// Whether what was expected does not stand in the line.
+    var isByTheory: Bool { expected.contains(" by theory") }
+
     /// The line behind its name.
     var titledSource: String { name.map { "\($0): \(source)" } ?? source }
 }

@@ -111,7 +111,7 @@ extension RunResult {
 
     private func writeCosts(to page: inout TextPage) {
         // With one arm that has proxies their names say enough.
-        let isOne = arms.count { $0.via == .mesh } < 2
+        let isOne = arms.count { $0.via == .mesh } + (controls ?? []).count < 2
         let rows = phases.flatMap { phase in
             phase.processes.filter { $0.group == .proxies }.map { process in
                 [phase.phase] + (isOne ? [] : [phase.arm.rawValue]) + [
@@ -196,6 +196,7 @@ extension RunResult {
                 finding += " (\(interval)\(confidence))"
             }
             finding += ", \(counted(expectation.samples, "sample"))"
+            if expectation.isByTheory { finding += "; expected \(expectation.expected)" }
             if !expectation.reason.isEmpty { finding += ": " + expectation.reason }
             page.paragraph(finding, indent: 6)
         }

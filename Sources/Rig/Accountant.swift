@@ -15,6 +15,8 @@ struct Reading {
     var endedWorkers: [String: Int]
     var machine: MachineUsage?
     var clocks: ClockPair
+    /// What the processes counted by then, by their names; empty where nobody asks.
+    var evidence: [String: EvidenceReading] = [:]
 }
 
 /// The processes whose use is charged to an arm, and how they are read.

@@ -26,6 +26,8 @@ struct Evaluation {
     let random: SeededRandom
     /// Whether requests come at random, so that how many there are varies.
     var isPoisson = true
+    /// The course of the arms, for what happens after a phase.
+    var courses: [Course] = []
 
     func judge(_ expectation: Expectation) -> Judgement {
         if expectation.isByTheory { return judgeByTheory(expectation) }
@@ -102,6 +104,8 @@ struct Evaluation {
             return difference(of: inner, arm, less: arms.baseline, during: phase)
         case .step(let inner):
             return difference(of: inner, arm, less: arms.predecessor(of: arm), during: phase)
+        case .timeTo(let share, let base):
+            return timeTo(share, of: base, after: phase, arm)
         default: return pool(arm, phase).statistic(metric)
         }
     }

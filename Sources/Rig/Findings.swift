@@ -30,7 +30,8 @@ struct Findings {
             samples: samples.filter { used.contains($0.round) }, rounds: used,
             arms: experiment.armNames, minTailSamples: experiment.limits.minTailSamples,
             random: SeededRandom(seed: experiment.seed).split("bootstrap"),
-            isPoisson: experiment.loads.contains { $0.arrivals == .poisson })
+            isPoisson: experiment.loads.contains { $0.arrivals == .poisson },
+            courses: records.map { Course($0, experiment.phases) })
     }
 
     var measured: [PhasePlan] { experiment.phases.filter(\.measure) }

@@ -214,6 +214,30 @@ struct Pool {
             return ratio(
                 sums { $0.proportionalBytes(of: group).map(Double.init) ?? .nan }, sums { _ in 1 },
                 samples: windows)
+        case .count(let part):
+            let shares = statistic(part)
+            let planned = ratio(
+                sums { Double($0.tally.planned) }, sums(ofRounds: 1), samples: shares.samples)
+            return shares.combined(with: planned, *)
+        case .goodput:
+            return perSecond { Double($0.tally.outcomes[Outcome.ok.rawValue] ?? 0) }
+        case .requests(let service, let replica):
+            // Of one replica the sample is that of all: each request goes to it or not.
+            let all = rounds.joined().reduce(0.0) {
+                $0 + ($1.ofWorkloads("requests", service) ?? 0)
+            }
+            return counted(all) { $0.ofWorkloads("requests", service, replica: replica) }
+        case .retries(let service):
+            return counted { $0.ofWorkloads("retries", service) }
+        case .concurrency(let service):
+            let peaks = rounds.map { samples in
+                samples.compactMap { $0.peak("concurrency", service) }.max() ?? .nan
+            }
+            return Statistic(
+                value: { rounds in rounds.map { peaks[$0] }.max() ?? .nan },
+                samples: windows, problem: windows == 0 ? "nothing was recorded" : nil)
+        case .counter(let name, let service): return counted { $0.ofProxies(name, service) }
+        case .timeTo: preconditionFailure("a time is no value of a phase")
         case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }
     }
@@ -231,6 +255,18 @@ struct Pool {
     /// For each round the sum over its samples.
     func sums(_ part: (Sample) -> Double) -> [Double] {
         rounds.map { $0.reduce(0) { $0 + part($1) } }
+    }
+
+    /// Of each round the same.
+    private func sums(ofRounds value: Double) -> [Double] { rounds.map { _ in value } }
+
+    /// A count of each round, the mean of the rounds.
+    /// - Parameter samples: what it rests on; nil: the requests of the load.
+    private func counted(_ samples: Double? = nil, _ part: (Sample) -> Double?) -> Statistic {
+        let planned = all.reduce(0) { $0 + $1.tally.planned }
+        return ratio(
+            sums { part($0) ?? .nan }, sums(ofRounds: 1),
+            samples: samples.map { UInt64($0) } ?? planned)
     }
 
     /// What values rest on that are read at the ends of a window and not counted by request: an

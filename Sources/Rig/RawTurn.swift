@@ -37,8 +37,11 @@ struct RawTurn: Encodable {
         var machineSteal: Double?
         var machineThrottled: Double?
         var processes: [Process]
+        /// Nil where nobody asked.
+        var evidence: [Evidence]?
 
         init(_ sample: Sample) {
+            evidence = sample.evidence.isEmpty ? nil : sample.evidence
             phase = sample.phase
             windowNs = sample.window.nanoseconds
             machineBusy = sample.machine?.busy

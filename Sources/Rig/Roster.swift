@@ -173,6 +173,7 @@ final class Roster {
                 let told = try announcement(line, of: role)
                 role.addresses = told.listeners ?? [:]
                 role.bootstrap = told.bootstrap
+                role.admin = told.admin
                 break
             }
             try role.checkStarted()

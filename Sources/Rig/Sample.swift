@@ -30,6 +30,8 @@ struct Sample: Sendable {
     var clockStepped: Bool
     /// Workers of `command` services that were there at the start of the window and not at its end.
     var lostWorkers: [String]
+    /// What the processes counted; empty where no expectation asks for it.
+    var evidence: [Evidence] = []
     /// Of the offered schedules of all loads.
     var scheduleHash: String
 
@@ -159,5 +161,7 @@ struct ArmRecord: Sendable {
         var completed: UInt64
         var errors: UInt64
         var response: Histogram
+        /// Answers that came in it and are no errors.
+        var good: UInt64 = 0
     }
 }

@@ -40,6 +40,10 @@ extension Turn {
                     },
                     clockStepped: ClockPair.stepped(from: start.clocks, to: end.clocks),
                     lostWorkers: accounts.lostWorkers(from: start, to: end),
+                    evidence: roster.evidenceSources.compactMap {
+                        $0.evidence(
+                            from: start.evidence[$0.process], to: end.evidence[$0.process])
+                    },
                     scheduleHash: results.map(\.scheduleHash).joined(separator: "-")))
         }
         return ArmRecord(
@@ -60,7 +64,8 @@ extension Turn {
             }
             return ArmRecord.Second(
                 phase: sum.phase, offset: sum.offset, planned: sum.planned,
-                completed: sum.completed, errors: sum.errors, response: sum.response)
+                completed: sum.completed, errors: sum.errors, response: sum.response,
+                good: sum.good)
         }
     }
 }

@@ -158,13 +158,23 @@ struct Turn {
                     report(timeline, sessions)
                 }
             }
-            readings.append(timeline.isRead[index] ? try accountant.read() : nil)
+            readings.append(timeline.isRead[index] ? try read(&accountant) : nil)
             accountant.refresh()
             if index < experiment.phases.count {
                 place.journal.note("phase", ["name": experiment.phases[index].name])
             }
         }
         return readings
+    }
+
+    /// Everything at this instant; what is asked of the processes comes last, as it takes time.
+    private func read(_ accountant: inout Accountant) throws(RigError) -> Reading {
+        var reading = try accountant.read()
+        guard experiment.needsEvidence else { return reading }
+        for source in roster.evidenceSources {
+            reading.evidence[source.process] = source.reading()
+        }
+        return reading
     }
 
     private func watch(_ sessions: [LoadSession], until deadline: Instant) throws(RigError) {

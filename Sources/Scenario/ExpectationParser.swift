@@ -19,6 +19,9 @@ struct ExpectationScope {
     var phases: [String]
     var measuredPhases: Set<String>
     var arms: [ArmName]
+    /// Services with their replicas; whoever else is a service of the mesh has none.
+    var services: [String: Int] = [:]
+    var loads: [String] = []
 }
 
 /// Why a line is no expectation, and at which character (from 0).
@@ -51,7 +54,7 @@ struct PlacedTerm {
 struct ExpectationParser {
     var scanner: ExpectationScanner
     private let text: String
-    private let scope: ExpectationScope
+    let scope: ExpectationScope
     private var depth = 0
 
     fileprivate init(_ text: String, _ scope: ExpectationScope) {
@@ -67,10 +70,11 @@ struct ExpectationParser {
         try requireComparable(left, right)
         let tolerance = try self.tolerance(comparison, left, right)
         let need = try self.need(comparison, left, right, isExact: tolerance == nil)
-        let phase = try self.phase()
+        let isTime = (left.term.metrics + right.term.metrics).contains(where: \.isOfTime)
+        let phase = isTime ? try self.phaseBefore() : try self.phase()
         let arm = try self.arm()
         guard scanner.isAtEnd() else {
-            let words = ["during", "on", "±", "within"]
+            let words = ["during", "after", "on", "±", "within"]
             throw unexpected("'during', 'on' or the end of the line", known: words)
         }
         let metrics = left.term.metrics + right.term.metrics
@@ -158,16 +162,33 @@ struct ExpectationParser {
 
     private mutating func phase() throws(ExpectationError) -> String? {
         guard takes("during") else { return nil }
-        guard let name = scanner.name() else { throw unexpected("the name of a phase") }
-        guard scope.phases.contains(name.text) else {
-            let hint = suggestion(for: name.text, in: scope.phases)
-            throw .init(message: "unknown phase '\(name.text)'\(hint)", offset: name.offset)
-        }
+        let name = try phaseName()
         guard scope.measuredPhases.contains(name.text) else {
             let message = "the phase '\(name.text)' is not measured (measure: false)"
             throw .init(message: message, offset: name.offset)
         }
         return name.text
+    }
+
+    /// The phase that a time is counted from the end of.
+    private mutating func phaseBefore() throws(ExpectationError) -> String {
+        guard takes("after") else { throw unexpected("'after' and the name of a phase") }
+        let name = try phaseName()
+        guard name.text != scope.phases.last else {
+            throw .init(
+                message: "nothing comes after '\(name.text)', the last phase", offset: name.offset)
+        }
+        return name.text
+    }
+
+    /// The name of a phase, measured or not.
+    mutating func phaseName() throws(ExpectationError) -> ExpectationScanner.Piece {
+        guard let name = scanner.name() else { throw unexpected("the name of a phase") }
+        guard scope.phases.contains(name.text) else {
+            let hint = suggestion(for: name.text, in: scope.phases)
+            throw .init(message: "unknown phase '\(name.text)'\(hint)", offset: name.offset)
+        }
+        return name
     }
 
     private mutating func arm() throws(ExpectationError) -> (arm: ArmName, offset: Int)? {
@@ -185,7 +206,7 @@ struct ExpectationParser {
     private var armList: String { scope.arms.map(\.rawValue).joined(separator: ", ") }
 
     /// Takes the word if it stands next.
-    private mutating func takes(_ word: String) -> Bool {
+    mutating func takes(_ word: String) -> Bool {
         var ahead = scanner
         guard ahead.word()?.text == word else { return false }
         scanner = ahead

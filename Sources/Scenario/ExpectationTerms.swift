@@ -116,7 +116,8 @@ extension ExpectationParser {
     private static let functions =
         [
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
-            "memory", "overhead", "step",
+            "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
+            "counter", "time_to",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -161,6 +162,10 @@ extension ExpectationParser {
         case "cpu_per_1000rps": return .cpuPer1000(try choice())
         case "cpu": return .cpu(try choice())
         case "memory": return .memory(try choice())
+        case "count": return .count(try share())
+        case "requests", "retries", "concurrency", "counter":
+            return try evidence(word.text)
+        case "time_to": return try timeTo()
         case "overhead": return .overhead(try compared(word.text))
         case "step": return .step(try compared(word.text))
         default:
@@ -188,9 +193,14 @@ extension ExpectationParser {
         enum Which: String, CaseIterable {
             case achieved
             case offered
+            case goodput
         }
         let which: Which = try choice()
-        return which == .achieved ? .achievedRate : .offeredRate
+        switch which {
+        case .achieved: return .achievedRate
+        case .offered: return .offeredRate
+        case .goodput: return .goodput
+        }
     }
 
     private mutating func share() throws(ExpectationError) -> Metric {
@@ -216,7 +226,7 @@ extension ExpectationParser {
     }
 
     /// A word that is a case of `Value`.
-    private mutating func choice<Value: RawRepresentable & CaseIterable>() throws(ExpectationError)
+    mutating func choice<Value: RawRepresentable & CaseIterable>() throws(ExpectationError)
         -> Value where Value.RawValue == String
     {
         let known = Value.allCases.map(\.rawValue)

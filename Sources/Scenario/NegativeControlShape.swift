@@ -204,7 +204,7 @@ struct NegativeControlReading {
         for path in control.without.reversed() {
             changed.remove(steps(path.value)[...], path, &decoding)
         }
-        changed.drop(["control", "expect", "proves"])
+        changed.drop(["control", "proves"])
         return decoding.diagnostics.count == before ? changed : nil
     }
 

@@ -135,7 +135,11 @@ private func parseExpectations(
         arms.count == draft.arms.value.count
     else { return [] }
     let measured = phases.filter(\.measure).compactMap(\.name?.value)
-    let scope = ExpectationScope(phases: names, measuredPhases: Set(measured), arms: arms)
+    var scope = ExpectationScope(phases: names, measuredPhases: Set(measured), arms: arms)
+    for service in draft.services {
+        if let name = service.name?.value { scope.services[name] = service.replicas }
+    }
+    scope.loads = draft.loads.compactMap(\.name?.value)
     var expectations: [Expectation] = []
     for line in draft.expectations {
         do throws(ExpectationError) {

@@ -161,6 +161,30 @@ import Testing
         #expect(try parse("share(flag = UO) = binomial(5%) within 10%").need == .relative(0.1))
     }
 
+    @Test(
+        arguments: [
+            ("count(status = 500) < 30", .count(.shareOfStatus(500))),
+            ("rate(goodput) > 10/s", .goodput),
+            ("requests(echo) > 5", .requests(service: "echo", replica: nil)),
+            ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
+            ("retries(echo) < 5", .retries(service: "echo")),
+            ("concurrency(echo) <= 10", .concurrency(service: "echo")),
+            ("counter(requests_total) > 1", .counter("requests_total", service: nil)),
+            (
+                "counter(requests_total, load-main) > 1",
+                .counter("requests_total", service: "load-main")
+            ),
+            (
+                "time_to(goodput >= 99% of base-1) < 5s after warm-1",
+                .timeTo(share: 0.99, of: "base-1")
+            ),
+        ] as [(String, Metric)])
+    func evidence(line: String, metric: Metric) throws {
+        let expectation = try parse(line)
+        #expect(expectation.left == .metric(metric))
+        if metric.isOfTime { #expect(expectation.phase == "warm-1") }
+    }
+
     /// Columns count from the beginning of the line.
     @Test(
         arguments: [
@@ -320,6 +344,25 @@ import Testing
                 "share(flag = UO) = 3% ± 1pp within 1pp",
                 "29: 'within' goes with '=' and theory, such as erlang_b(…), without a ±"
             ),
+            ("requests(ecko) > 1", "10: unknown service 'ecko'; did you mean 'echo'?"),
+            ("requests(echo/1) > 1", "16: a replica of 'echo' from 0 to 0 is expected, not ')'"),
+            (
+                "counter(requests_total, main) > 1",
+                "25: unknown service 'main'"
+            ),
+            (
+                "time_to(goodput >= 99% of base-1) < 5s during base-1",
+                "40: 'after' and the name of a phase is expected, not 'during'"
+            ),
+            (
+                "time_to(goodput >= 99% of base-1) < 5s after base-1",
+                "46: nothing comes after 'base-1', the last phase"
+            ),
+            (
+                "time_to(goodput >= 99 of base-1) < 5s after warm-1",
+                "20: a share such as 99% is needed"
+            ),
+            ("time_to(latency >= 99% of base-1) < 5s", "9: 'goodput' is expected, not 'latency'"),
             ("p99(response) < 5..5ms", "17: '5..5' is no number"),
             ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
         ] as [(String, String)])

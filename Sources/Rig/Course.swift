@@ -1,0 +1,76 @@
+// How an arm went on after something had ended: the time until it was again as good as before.
+
+import Base
+import Model
+import Stats
+
+/// One arm in one round, second by second.
+struct Course {
+    var round: Int
+    var arm: ArmName
+    var seconds: [ArmRecord.Second]
+    private let phases: [PhasePlan]
+
+    init(_ record: ArmRecord, _ phases: [PhasePlan]) {
+        round = record.round
+        arm = record.arm
+        seconds = record.seconds
+        self.phases = phases
+    }
+
+    /// So many seconds together must be good again: one may be so by chance.
+    private static let window = 3
+
+    /// Seconds from the end of a phase to the first second that is good again, with those behind
+    /// it; where there is none, to the end: it took that long at least. Nil where `base` had
+    /// nothing good.
+    ///
+    /// Good is the share of the requests due in three seconds that was answered in them without
+    /// error, held against the share of the whole of `base`: the number of requests varies, and
+    /// says nothing.
+    func seconds(to share: Double, of base: String, after phase: String) -> Double? {
+        let goal = goodness(seconds.filter { $0.phase == base })
+        guard let goal, goal > 0, let end = end(of: phase) else { return nil }
+        let rest = seconds.filter { $0.offset >= end - 1e-6 && $0.offset < whole - 1e-6 }
+        for place in rest.indices where place + Self.window <= rest.count {
+            let good = goodness(Array(rest[place..<place + Self.window]))
+            if let good, good >= share * goal { return rest[place].offset - end }
+        }
+        return whole - end
+    }
+
+    private func goodness(_ seconds: [ArmRecord.Second]) -> Double? {
+        let planned = seconds.reduce(0) { $0 + $1.planned }
+        guard planned > 0 else { return nil }
+        return Double(seconds.reduce(0) { $0 + $1.good }) / Double(planned)
+    }
+
+    private var whole: Double { phases.reduce(0) { $0 + $1.duration.seconds } }
+
+    private func end(of phase: String) -> Double? {
+        var end = 0.0
+        for plan in phases {
+            end += plan.duration.seconds
+            if plan.name == phase { return end }
+        }
+        return nil
+    }
+}
+
+extension Evaluation {
+    /// The mean of the rounds, in nanoseconds.
+    func timeTo(_ share: Double, of base: String, after phase: String?, _ arm: ArmName)
+        -> Statistic
+    {
+        guard let phase else { preconditionFailure("a time after nothing") }
+        let times = rounds.map { round in
+            courses.first { $0.round == round && $0.arm == arm }?
+                .seconds(to: share, of: base, after: phase) ?? .nan
+        }
+        return Statistic(
+            value: { rounds in
+                rounds.reduce(0) { $0 + times[$1] } / Double(max(rounds.count, 1)) * 1e9
+            }, samples: UInt64(times.count),
+            problem: times.isEmpty ? "nothing was recorded" : nil)
+    }
+}

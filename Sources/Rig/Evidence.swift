@@ -1,0 +1,167 @@
+// What the mesh and its workloads themselves say, beside what the load saw: counters of processes,
+// read at the borders of measured phases. They are read only where an expectation asks for them, so
+// that nothing is asked of a proxy whose cost is being measured.
+//
+// A source is a process, the path of its counters, and a reader of what it answers; whoever counts
+// something new has to add nothing here.
+
+import Base
+import FoundationEssentials
+import Model
+import Posix
+import Runtime
+
+/// Counters of one process at one instant, by name.
+struct EvidenceReading: Equatable {
+    /// What only grows; a name may have labels behind it, as in Prometheus' format.
+    var counts: [String: Double] = [:]
+    /// The highest that something has been since the start.
+    var peaks: [String: Double] = [:]
+}
+
+/// What one process counted in one phase.
+struct Evidence: Equatable, Encodable, Sendable {
+    var process: String
+    /// The service whose process or proxy it is; of a load's proxy that of the load.
+    var service: String
+    var group: ProcessGroup
+    /// How much each has grown.
+    var counts: [String: Double]
+    /// Since the start of the process, not of the phase.
+    var peaks: [String: Double]
+
+    /// The sum of all counters of a name, whatever their labels; nil where there is none.
+    func count(_ name: String) -> Double? {
+        let found = counts.filter { $0.key == name || $0.key.hasPrefix(name + "{") }
+        return found.isEmpty ? nil : found.values.reduce(0, +)
+    }
+}
+
+/// A process that can be asked.
+struct EvidenceSource {
+    /// Long for a process of this machine; what does not answer by then has none.
+    private static let patience = Duration.milliseconds(500)
+
+    let process: String
+    let service: String
+    let group: ProcessGroup
+    private let address: String
+    private let path: String
+    private let read: ([UInt8]) -> EvidenceReading?
+
+    /// Nil of what has no counters, or says nowhere where they are.
+    init?(_ role: Role) {
+        process = role.node.name
+        group = role.node.group
+        switch role.node.kind {
+        case .application:
+            guard let address = role.addresses[""] else { return nil }
+            self.address = address
+            service = String(role.node.name.split(separator: "/")[0])
+            path = "/app/stats"
+            read = EvidenceReading.init(application:)
+        case .joined(let joined):
+            guard let address = role.admin else { return nil }
+            self.address = address
+            service = joined.service.name
+            path = "/stats"
+            read = EvidenceReading.init(proxy:)
+        case .proxy, .agent, .envoy, .command, .control, .generator: return nil
+        }
+    }
+
+    /// Nil where it does not answer, or nothing that is understood.
+    func reading() -> EvidenceReading? {
+        var limits = ServiceClientLimits()
+        limits.connect = Self.patience
+        limits.answer = Self.patience
+        guard let client = try? ServiceClient(address, limits: limits),
+            let reply = try? client.ask(ServiceCall("GET", path)), reply.status == 200
+        else { return nil }
+        return read(reply.body)
+    }
+
+    /// What it counted between two readings; nil where one of them is missing, or it was another
+    /// process by then.
+    func evidence(from start: EvidenceReading?, to end: EvidenceReading?) -> Evidence? {
+        guard let start, let end else { return nil }
+        let grown = end.counts.map { ($0.key, $0.value - (start.counts[$0.key] ?? 0)) }
+        guard grown.allSatisfy({ $0.1 >= 0 }) else { return nil }
+        return Evidence(
+            process: process, service: service, group: group,
+            counts: Dictionary(uniqueKeysWithValues: grown),
+            peaks: end.peaks)
+    }
+}
+
+extension EvidenceReading {
+    /// What the built-in workload says of itself.
+    init?(application body: [UInt8]) {
+        struct Answer: Decodable {
+            struct Concurrency: Decodable { var max: Double }
+            var requests: Double
+            var concurrency: Concurrency
+            var attempts: [String: Double]
+            var status: [String: Double]
+        }
+        guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
+            return nil
+        }
+        counts["requests"] = answer.requests
+        counts["retries"] = answer.attempts.reduce(0) { $0 + ($1.key == "1" ? 0 : $1.value) }
+        for (status, count) in answer.status { counts["answers{status=\"\(status)\"}"] = count }
+        peaks["concurrency"] = answer.concurrency.max
+    }
+
+    /// Prometheus' text format, of which counters are taken; without the prefix that all have.
+    init?(proxy body: [UInt8]) {
+        let prefix = "meshbench_proxy_"
+        var isCounter = false
+        for line in String(decoding: body, as: UTF8.self).split(separator: "\n") {
+            if line.hasPrefix("#") {
+                if line.hasPrefix("# TYPE") { isCounter = line.hasSuffix(" counter") }
+                continue
+            }
+            guard isCounter, let blank = line.lastIndex(of: " "),
+                let value = Double(line[line.index(after: blank)...]), value.isFinite
+            else { continue }
+            let name = line[..<blank]
+            counts[String(name.hasPrefix(prefix) ? name.dropFirst(prefix.count) : name)] = value
+        }
+        if counts.isEmpty { return nil }
+    }
+}
+
+extension Roster {
+    /// Whoever can be asked, in the order of their names.
+    var evidenceSources: [EvidenceSource] { roles.compactMap(EvidenceSource.init) }
+}
+
+extension Sample {
+    /// The sum of a counter over the workloads of a service, or one replica of it; nil where one of
+    /// them could not be read.
+    func ofWorkloads(_ name: String, _ service: String, replica: Int? = nil) -> Double? {
+        let own = evidence.filter { $0.group == .apps && $0.service == service }
+        let chosen =
+            replica.map { number in
+                own.filter { $0.process == "\(service)/\(number)" }
+            } ?? own
+        guard !chosen.isEmpty else { return nil }
+        return chosen.reduce(0) { $0 + ($1.count(name) ?? 0) }
+    }
+
+    /// The sum of a counter over the proxies, or those of one service; nil where none has it.
+    func ofProxies(_ name: String, _ service: String?) -> Double? {
+        let counts = evidence.filter {
+            $0.group == .proxies && (service == nil || $0.service == service)
+        }.compactMap { $0.count(name) }
+        return counts.isEmpty ? nil : counts.reduce(0, +)
+    }
+
+    /// The highest of the workloads of a service.
+    func peak(_ name: String, _ service: String) -> Double? {
+        evidence.filter { $0.group == .apps && $0.service == service }.compactMap {
+            $0.peaks[name]
+        }.max()
+    }
+}

@@ -1,0 +1,171 @@
+import Base
+import Model
+import Report
+import Stats
+import Testing
+
+@testable import Rig
+
+/// What processes count themselves, and how a run goes on after a phase.
+@Suite struct EvidenceTests {
+    @Test func aWorkloadTellsRequestsAttemptsAndHowManyAtOnce() throws {
+        let body = """
+            {"name":"echo/0","requests":12,"refused":0,"concurrency":{"now":1,"max":7},\
+            "attempts":{"1":8,"2":3,"3":1},"status":{"200":10,"503":2},\
+            "grpc":{"cancelled":0,"status":{}}}
+
+            """
+        let reading = try #require(EvidenceReading(application: Array(body.utf8)))
+        #expect(reading.counts["requests"] == 12)
+        #expect(reading.counts["retries"] == 4)
+        #expect(reading.counts["answers{status=\"503\"}"] == 2)
+        #expect(reading.peaks["concurrency"] == 7)
+        #expect(EvidenceReading(application: Array("no".utf8)) == nil)
+    }
+
+    @Test func aProxyTellsItsCounters() throws {
+        let body = """
+            # TYPE meshbench_proxy_requests_total counter
+            meshbench_proxy_requests_total 120
+            # TYPE meshbench_proxy_upstream_connections gauge
+            meshbench_proxy_upstream_connections 3
+            # TYPE meshbench_proxy_response_flags_total counter
+            meshbench_proxy_response_flags_total{flag="UO"} 5
+            meshbench_proxy_response_flags_total{flag="UH"} 1
+
+            """
+        let reading = try #require(EvidenceReading(proxy: Array(body.utf8)))
+        #expect(
+            reading.counts == [
+                "requests_total": 120, "response_flags_total{flag=\"UO\"}": 5,
+                "response_flags_total{flag=\"UH\"}": 1,
+            ])
+        let evidence = Evidence(
+            process: "client-proxy", service: "load-main", group: .proxies,
+            counts: reading.counts, peaks: [:])
+        #expect(evidence.count("response_flags_total") == 6)
+        #expect(evidence.count("response_flags") == nil, "a name is whole")
+        #expect(EvidenceReading(proxy: Array("# nothing".utf8)) == nil)
+    }
+
+    /// Two rounds of two replicas and a proxy.
+    private var evaluation: Evaluation {
+        let samples = (0..<2).map { round -> Sample in
+            var sample = Made.sample(round: round)
+            let factor = Double(round + 1)
+            sample.evidence =
+                [(0, 100.0), (1, 300)].map { replica, requests in
+                    Evidence(
+                        process: "echo/\(replica)", service: "echo", group: .apps,
+                        counts: ["requests": requests * factor, "retries": 10],
+                        peaks: ["concurrency": factor + Double(replica)])
+                } + [
+                    Evidence(
+                        process: "client-proxy", service: "load-main", group: .proxies,
+                        counts: ["pending_overflow_total": 40], peaks: [:])
+                ]
+            return sample
+        }
+        return Evaluation(
+            samples: samples, rounds: [0, 1], arms: [.mesh], minTailSamples: 10,
+            random: SeededRandom(seed: 1))
+    }
+
+    @Test(
+        arguments: [
+            (.requests(service: "echo", replica: nil), 600),
+            (.requests(service: "echo", replica: 1), 450), (.retries(service: "echo"), 20),
+            (.concurrency(service: "echo"), 3),
+            (.counter("pending_overflow_total", service: nil), 40),
+            (.counter("pending_overflow_total", service: "load-main"), 40),
+            (.count(.shareOfStatus(200)), 10_000),
+        ] as [(Metric, Double)])
+    func countsAreThoseOfARound(metric: Metric, value: Double) {
+        let statistic = evaluation.pool(.mesh, nil).statistic(metric)
+        #expect(statistic.problem == nil)
+        #expect(abs(statistic.value([0, 1]) - value) < 1e-9, "\(statistic.value([0, 1]))")
+    }
+
+    @Test(
+        arguments: [
+            .requests(service: "front", replica: nil), .counter("no_such_total", service: nil),
+            .counter("pending_overflow_total", service: "echo"), .concurrency(service: "front"),
+        ] as [Metric])
+    func whatNobodyCountsIsNoZero(metric: Metric) {
+        #expect(evaluation.pool(.mesh, nil).statistic(metric).value([0, 1]).isNaN)
+    }
+
+    /// The share of one replica, held against what each request by itself would give.
+    @Test func theSharesOfReplicasAreByTheory() {
+        func verdict(_ share: Double) -> RunResult.Verdict {
+            evaluation.judge(
+                Expectation(
+                    source: "\(share)",
+                    left: .quotient(
+                        .metric(.requests(service: "echo", replica: 1)),
+                        .metric(.requests(service: "echo", replica: nil))),
+                    comparison: .equal, right: .theory(.binomial, [.literal(share, .share)]),
+                    tolerance: nil, phase: nil, arm: nil)
+            ).result.verdict
+        }
+        #expect(verdict(0.75) == .pass)
+        #expect(verdict(0.6) == .fail)
+    }
+
+    // MARK: The course of a run
+
+    /// 3 s of base, 2 s of hurt, 8 s of heal at 100/s, of which so many are good in each.
+    private func course(_ good: [UInt64]) -> Course {
+        let phases = [("base", 3), ("hurt", 2), ("heal", 8)].map {
+            PhasePlan(name: $0.0, duration: .seconds(Int64($0.1)), measure: true, rate: nil)
+        }
+        let names = phases.flatMap { phase in
+            Array(repeating: phase.name, count: Int(phase.duration.seconds))
+        }
+        let seconds = zip(names, good).enumerated().map { index, second in
+            ArmRecord.Second(
+                phase: second.0, offset: Double(index), planned: 100, completed: 100, errors: 0,
+                response: Histogram(), good: second.1)
+        }
+        var record = Made.record(Made.sample())
+        record.seconds = seconds
+        return Course(record, phases)
+    }
+
+    @Test(
+        arguments: [
+            ([100, 100, 100, 20, 20, 100, 100, 100, 100, 100, 100, 100, 100], 0),
+            ([100, 100, 100, 20, 20, 40, 90, 100, 100, 100, 100, 100, 100], 2),
+            // One good second is none.
+            ([100, 100, 100, 20, 20, 100, 20, 20, 20, 100, 100, 100, 100], 4),
+            ([100, 100, 100, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20], 8),
+            // As good as before, which was not all.
+            ([80, 80, 80, 20, 20, 80, 80, 80, 80, 80, 80, 80, 80], 0),
+        ] as [([UInt64], Double)])
+    func aRunIsGoodAgainWhenItStaysSo(good: [UInt64], seconds: Double) {
+        #expect(course(good).seconds(to: 0.99, of: "base", after: "hurt") == seconds)
+    }
+
+    @Test func whatWasNeverGoodHasNoTime() {
+        let none = course([UInt64](repeating: 0, count: 13))
+        #expect(none.seconds(to: 0.99, of: "base", after: "hurt") == nil)
+        #expect(none.seconds(to: 0.99, of: "absent", after: "hurt") == nil)
+    }
+
+    @Test func theTimeIsTheMeanOfTheRounds() {
+        let slow = course([100, 100, 100, 20, 20, 40, 90, 100, 100, 100, 100, 100, 100])
+        var evaluation = evaluation
+        evaluation.courses = [0, 1].map { round in
+            var course = slow
+            course.round = round
+            return course
+        }
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "time", left: .metric(.timeTo(share: 0.99, of: "base")),
+                comparison: .less, right: .literal(2.5e9, .time), tolerance: nil, phase: "hurt",
+                arm: nil))
+        #expect(judgement.result.verdict == .pass)
+        #expect(judgement.result.observed == "2 s" || judgement.result.observed == "2.00 s")
+    }
+}
