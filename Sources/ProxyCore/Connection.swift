@@ -208,6 +208,8 @@ struct Connection: BitwiseCopyable {
     var isAttempt = false
     /// What the attempt has been answered is told.
     var isJudged = false
+    /// By it an endpoint is tried again.
+    var isProbe = false
     var attempted = Instant.zero
 
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }

@@ -36,13 +36,14 @@ extension Proxy {
         guard cluster >= 0 else {
             return refuseForwarding(slot, .NC, "cluster_not_found", now: now)
         }
+        noteWish(slot, Bytes(""), cluster)
         forwardBytes(slot, cluster: cluster, now: now)
     }
 
     /// Pairs the client with a fresh connection to its cluster, or has it wait for one.
     func forwardBytes(_ slot: Int, cluster: Int, now: Instant) {
         let limits = upstreams.clusters[cluster]
-        guard limits.turnCount > 0 else {
+        guard limits.endpointCount > 0 else {
             return refuseForwarding(slot, .UH, "no_endpoint", now: now)
         }
         if limits.connections >= limits.maxConnections, !closePooled(of: cluster) {

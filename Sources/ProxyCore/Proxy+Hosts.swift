@@ -12,9 +12,31 @@ import Model
 import Wire
 
 extension Proxy {
+    /// Notes what the request in hand asks of its endpoint.
+    func noteWish(_ slot: Int, _ bytes: Bytes, _ cluster: Int) {
+        guard upstreams.clusters[cluster].readsRequests else { return }
+        let client = client(of: slot)
+        connections[slot].exchange.wish =
+            connections[slot].forwards
+            ? upstreams.wishPlans[cluster].wish(client: client)
+            : upstreams.wishPlans[cluster].wish(head, bytes, client: client)
+    }
+
+    /// The status by which an answer's head is judged.
+    func judgedStatus(_ client: Int, _ bytes: Bytes) -> Int {
+        connections[client].exchange.isGRPC ? GRPCVerdict.status(head, bytes) : head.status
+    }
+
     /// The endpoint that the request of a client goes to now; nil: there is none for it.
     func chooseHost(_ slot: Int, _ cluster: Int, now: Instant) -> Int? {
         upstreams.select(cluster, connections[slot].exchange.wish, now: now, &random)
+    }
+
+    /// There is no endpoint for the request.
+    func replyWithoutHost(_ slot: Int, _ cluster: Int, now: Instant) {
+        let isEmpty = upstreams.clusters[cluster].endpointCount == 0
+        let detail: StaticString = isEmpty ? "no_endpoint" : "no_healthy_upstream"
+        reply(slot, status: 503, flag: .UH, detail: detail, now: now)
     }
 
     /// A request has been paired with `upstream`.
@@ -22,7 +44,8 @@ extension Proxy {
         guard !connections[upstream].isAttempt else { return }
         connections[upstream].isAttempt = true
         connections[upstream].attempted = now
-        upstreams.began(Int(connections[upstream].endpoint), now: now)
+        connections[upstream].isProbe =
+            upstreams.began(Int(connections[upstream].endpoint), now: now)
         let carrier = connections[upstream].isStream ? Int(connections[upstream].carrier) : upstream
         if connections[carrier].stage != .connecting { attemptConnected(upstream) }
     }
@@ -55,7 +78,9 @@ extension Proxy {
         var result = result
         if case .timedOut = result, connections[upstream].isJudged { result = .cancelled }
         connections[upstream].isJudged = false
-        upstreams.ended(Int(connections[upstream].endpoint), result, now: now, &random)
+        upstreams.ended(
+            Int(connections[upstream].endpoint), result, wasProbe: connections[upstream].isProbe,
+            latency: now - connections[upstream].attempted, now: now, &random)
     }
 }
 

@@ -222,7 +222,7 @@ extension Proxy {
             return forwardStream(slot, bytes, cluster: cluster, now: now)
         }
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
-            return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
+            return replyWithoutHost(slot, cluster, now: now)
         }
         if let upstream = popPooled(endpoint) {
             return send(slot, bytes, on: upstream, now: now)
@@ -230,7 +230,9 @@ extension Proxy {
         let limits = upstreams.clusters[cluster]
         if limits.connections >= limits.maxConnections {
             // Another endpoint of the cluster may have one free.
-            if let other = upstreams.takePooled(cluster), let upstream = popPooled(other) {
+            if let other = upstreams.takePooled(cluster, connections[slot].exchange.wish),
+                let upstream = popPooled(other)
+            {
                 return send(slot, bytes, on: upstream, now: now)
             }
             return wait(slot, cluster: cluster, now: now)

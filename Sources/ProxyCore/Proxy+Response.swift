@@ -115,7 +115,7 @@ extension Proxy {
         if exchange.isConnect, (200..<300).contains(head.status) {
             return grantConnect(slot, client, bytes, now: now)
         }
-        attemptAnswered(slot, status: head.status, now: now)
+        attemptAnswered(slot, status: judgedStatus(client, bytes), now: now)
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.

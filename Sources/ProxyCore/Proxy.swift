@@ -98,7 +98,7 @@ public final class Proxy {
         router = Router(configuration)
         authorizer = Authorizer(
             configuration, longestPath: configuration.limits.targetBytes)
-        upstreams = Upstreams(configuration)
+        upstreams = Upstreams(configuration, commons)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
         let limits = Self.headLimits(configuration.limits)
@@ -120,6 +120,7 @@ public final class Proxy {
     }
 
     deinit {
+        upstreams.leave()
         connections.deallocate()
         effects.deallocate()
         clients.deallocate()
@@ -367,7 +368,7 @@ public final class Proxy {
             connections[slot].isRerouted = true
         }
         let oldNames = upstreams.clusterNames
-        upstreams.adopt(new)
+        upstreams.adopt(new, now: now)
         renumberClusters(oldNames)
         log.adopt(enabled: new.accessLog != nil)
         for e in upstreams.endpoints.indices where upstreams.endpoints[e].removed {

@@ -8,7 +8,13 @@ import Synchronization
 /// Things in it are found by name while a configuration is adopted, and kept at hand from then on:
 /// the request path meets no lock, only atomics.
 public final class ProxyCommons: Sendable {
+    /// What is known of endpoints, by cluster and policy.
+    let boards = Shelf<HostBoard>()
+
     public init() {}
+
+    /// What is known of endpoints, cluster by cluster. For whoever is asked, not for requests.
+    public var hostBoards: [HostBoard] { boards.items.sorted { $0.cluster < $1.cluster } }
 }
 
 /// Things of one kind by name. One is the same for all who ask as long as anybody holds it.
@@ -20,6 +26,9 @@ final class Shelf<Item: AnyObject & Sendable>: Sendable {
     private let places = Mutex<[String: Place]>([:])
 
     init() {}
+
+    /// All that somebody holds.
+    var items: [Item] { places.withLock { $0.values.compactMap(\.item) } }
 
     /// The thing of that name; `make` makes it where nobody holds one.
     func item(_ name: String, _ make: () -> Item) -> Item {

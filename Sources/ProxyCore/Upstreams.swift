@@ -19,27 +19,32 @@ struct Endpoint: BitwiseCopyable {
     var pooled = ConnectionList()
     /// Connections in any stage.
     var connections: Int32 = 0
-    /// Attempts that are being made at it.
+    /// Attempts of this worker that are being made at it.
     var attempts: Int32 = 0
+    /// Links among the endpoints of its cluster with connections in the pool.
+    var nextPooled: Int32 = -1
+    var previousPooled: Int32 = -1
     /// The configuration no longer has it: its connections close when they become free.
     var removed = false
-}
+    /// As active checks have found it.
+    var isHealthy = true
+    /// When it came, or came to be well; `zero`: it was there at the start.
+    var joined = Instant.zero
+    /// For `peakEWMA`.
+    var latency = PeakLatency()
+    /// What the workers know of it together; nil: its cluster has nothing to share.
+    var marks: HostMarks?
 
-/// One endpoint's place among those that a cluster takes in turn.
-struct Turn: BitwiseCopyable {
-    var endpoint: Int32
-    var weight: Int32
-    /// What it is owed, in weights. Bound: the sum of the cluster's weights, either way.
-    var due: Int64 = 0
+    /// Attempts that are being made at it, by all workers where they count them together.
+    var active: Int { marks?.active ?? Int(attempts) }
+
+    /// Whether requests have not shown that it is to be left out.
+    var isAvailable: Bool { marks?.isAvailable ?? true }
 }
 
 struct Cluster: BitwiseCopyable {
-    /// Places in `Upstreams.turns`.
-    var firstTurn: Int32 = 0
-    var turnCount: Int32 = 0
-    var nextTurn: Int32 = 0
-    /// The sum of its turns' weights; 0: all are equal.
-    var weights: Int64 = 0
+    /// Places of its endpoints: an address may stand in it twice.
+    var endpointCount: Int32 = 0
     var connections: Int32 = 0
     var maxConnections: Int32 = 0
     var maxPending: Int32 = 0
@@ -54,37 +59,60 @@ struct Cluster: BitwiseCopyable {
     /// Waiting requests are being served: one that ends at once frees a connection and leads back
     /// here, and the call in hand goes on with it.
     var isServing = false
+    /// Endpoints with connections in the pool, through `Endpoint.nextPooled`.
+    var firstPooled: Int32 = -1
+    var lastPooled: Int32 = -1
+    /// Which endpoint is next depends on what a request says.
+    var readsRequests = false
+    /// When something has to be done about an endpoint.
+    var rules = HostRules()
+    /// What to look at of its board; nil: it has none.
+    var line: BoardLine?
+    /// For `peakEWMA`; nil: another algorithm.
+    var latencies: HostTerms?
+    /// How long the slowest endpoint has taken of late.
+    var slowest = PeakLatency()
 }
 
 /// The endpoint table of one worker.
 struct Upstreams {
-    private(set) var clusters: [Cluster] = []
-    /// Cluster by cluster, in their order.
-    private var turns: [Turn] = []
-    private(set) var endpoints: [Endpoint] = []
+    var clusters: [Cluster] = []
+    var endpoints: [Endpoint] = []
     private(set) var addresses: [String] = []
     private(set) var clusterNames: [String] = []
+    /// Which endpoint of each cluster is next, and what of requests that depends on.
+    var balancers: [Balancer] = []
+    private(set) var wishPlans: [WishPlan] = []
+    /// What the workers share, by cluster, and by endpoint that stands on it.
+    private(set) var boards: [HostBoard?] = []
+    private(set) var standsOn: [HostBoard?] = []
     /// What is spoken with each cluster, and how its connections are secured.
     private var manners: [String] = []
+    private let commons: ProxyCommons
+    /// The earliest instant at which `expire` has something to do; nil: never.
+    var nextDeadline: Instant?
 
-    init(_ configuration: ProxyConfiguration) { adopt(configuration) }
+    init(_ configuration: ProxyConfiguration, _ commons: ProxyCommons = ProxyCommons()) {
+        self.commons = commons
+        // Endpoints that are there from the start have not just come.
+        adopt(configuration, now: .zero)
+    }
 
     /// Takes over a new configuration; endpoints that stay keep their connections.
-    mutating func adopt(_ configuration: ProxyConfiguration) {
+    mutating func adopt(_ configuration: ProxyConfiguration, now: Instant) {
         let old = endpoints.indices.map(key(of:))
-        let (oldTurns, oldClusters) = (turns, clusters)
-        let oldPlaces = Dictionary(
-            clusterNames.enumerated().map { ($1, $0) }, uniquingKeysWith: min)
+        let oldBalancers = Dictionary(
+            zip(clusterNames, balancers), uniquingKeysWith: { first, _ in first })
+        let wasHealthy = endpoints.map(\.isHealthy)
         var numbers: [String: Int32] = [:]
         for (i, key) in old.enumerated() {
             endpoints[i].removed = true
             endpoints[i].cluster = -1
             if let key { numbers[key] = Int32(i) }
         }
-        clusters = []
         clusterNames = configuration.clusters.map(\.name)
+        wishPlans = configuration.clusters.map { WishPlan($0.balance) }
         manners = configuration.clusters.map(Self.manner)
-        turns = []
         // All that stay are claimed before the first new one looks for a number nobody has.
         for (c, plan) in configuration.clusters.enumerated() {
             for endpoint in plan.endpoints {
@@ -98,52 +126,90 @@ struct Upstreams {
         var unused = endpoints.indices.filter {
             endpoints[$0].removed && endpoints[$0].connections == 0
         }
+        var made: [Cluster] = []
+        balancers = []
+        boards = []
         for (c, plan) in configuration.clusters.enumerated() {
-            var cluster = Cluster()
-            cluster.firstTurn = Int32(turns.count)
-            cluster.turnCount = Int32(plan.endpoints.count)
-            cluster.maxConnections = Int32(plan.maxConnections)
-            cluster.maxPending = Int32(plan.maxPending)
-            cluster.connectTimeout = plan.connectTimeout
-            cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
-            cluster.isHTTP2 = plan.speech == .http2
-            cluster.isSecured = plan.tls != nil
+            var cluster = Self.cluster(plan, configuration)
+            let board = board(plan)
+            cluster.line = board?.line
+            boards.append(board)
+            var places: [Int32] = []
             for endpoint in plan.endpoints {
-                let address = endpoint.address
-                // An address that stands twice in a cluster has two turns and is one endpoint.
-                let key = Self.key(plan.name, manners[c], address)
-                let number = numbers[key] ?? makeEndpoint(address, &unused)
+                // An address that stands twice in a cluster has two places and is one endpoint.
+                let key = Self.key(plan.name, manners[c], endpoint.address)
+                let number = numbers[key] ?? makeEndpoint(endpoint.address, &unused, now: now)
                 numbers[key] = number
-                endpoints[Int(number)].cluster = Int32(c)
-                endpoints[Int(number)].removed = false
-                turns.append(Turn(endpoint: number, weight: Int32(endpoint.weight)))
+                places.append(number)
+                let i = Int(number)
+                endpoints[i].cluster = Int32(c)
+                endpoints[i].removed = false
+                endpoints[i].isHealthy = endpoint.isHealthy
+                if endpoint.isHealthy, i < wasHealthy.count, !wasHealthy[i] {
+                    endpoints[i].joined = now
+                }
             }
-            let weights = plan.endpoints.map(\.weight)
-            if weights.contains(where: { $0 != weights[0] }) {
-                cluster.weights = weights.reduce(0) { $0 + Int64($1) }
+            let hosts = Self.hosts(plan, places, zone: configuration.zone)
+            let panics = plan.accrual == nil || plan.outlier != nil
+            if let old = oldBalancers[plan.name], old.isFor(plan.balance, hosts, panics: panics) {
+                balancers.append(old)
+            } else {
+                balancers.append(Balancer(plan.balance, hosts, panics: panics))
             }
-            if let old = oldPlaces[plan.name].map({ oldClusters[$0] }) {
-                keepTurns(of: &cluster, old, oldTurns)
-            }
-            clusters.append(cluster)
+            made.append(cluster)
         }
-        // Counted by endpoint, not by turn.
-        for endpoint in endpoints where endpoint.cluster >= 0 {
-            clusters[Int(endpoint.cluster)].connections += endpoint.connections
+        clusters = made
+        countAnew()
+        takeStands(now: now)
+    }
+
+    private static func cluster(
+        _ plan: ProxyConfiguration.Cluster, _ configuration: ProxyConfiguration
+    ) -> Cluster {
+        var cluster = Cluster()
+        cluster.endpointCount = Int32(plan.endpoints.count)
+        cluster.maxConnections = Int32(plan.maxConnections)
+        cluster.maxPending = Int32(plan.maxPending)
+        cluster.connectTimeout = plan.connectTimeout
+        cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
+        cluster.isHTTP2 = plan.speech == .http2
+        cluster.isSecured = plan.tls != nil
+        cluster.rules = HostRules(plan)
+        cluster.readsRequests = !WishPlan(plan.balance).isEmpty
+        if plan.balance.algorithm == .peakEWMA {
+            cluster.latencies = HostTerms(plan.balance, now: .zero)
+        }
+        return cluster
+    }
+
+    /// The endpoints of a cluster as its balancer knows them.
+    private static func hosts(
+        _ plan: ProxyConfiguration.Cluster, _ numbers: [Int32], zone: String?
+    ) -> [BalancerHost] {
+        // Two levels for each: the proxy's own zone comes before the others of the same level.
+        let levels = plan.endpoints.map { endpoint in
+            let isNear = !plan.balance.prefersZone || zone == nil || endpoint.zone == zone
+            return endpoint.level * 2 + (isNear ? 0 : 1)
+        }
+        let order = Set(levels).sorted()
+        let ranks = Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1, $0) })
+        return plan.endpoints.enumerated().map { i, endpoint in
+            BalancerHost(
+                endpoint: numbers[i], weight: endpoint.weight, address: endpoint.address,
+                level: ranks[levels[i]] ?? 0, isHealthy: endpoint.isHealthy,
+                subsets: SubsetKeys.all(of: endpoint.labels, plan.balance.subsets))
         }
     }
 
-    /// Goes on where the cluster's turn was: with configurations that follow each other quickly the
-    /// first endpoints would else get all.
-    private mutating func keepTurns(of cluster: inout Cluster, _ old: Cluster, _ oldTurns: [Turn]) {
-        if cluster.turnCount > 0 { cluster.nextTurn = old.nextTurn % cluster.turnCount }
-        guard cluster.weights > 0, old.weights > 0 else { return }
-        let before = oldTurns[Int(old.firstTurn)..<Int(old.firstTurn + old.turnCount)]
-        let due = Dictionary(before.map { ($0.endpoint, $0.due) }, uniquingKeysWith: max)
-        for i in Int(cluster.firstTurn)..<turns.count {
-            let kept = due[turns[i].endpoint] ?? 0
-            // What was a small part of the old weights may be more than all of the new.
-            turns[i].due = max(-cluster.weights, min(cluster.weights, kept))
+    /// Counts and lists that follow from endpoints.
+    private mutating func countAnew() {
+        for i in endpoints.indices {
+            endpoints[i].nextPooled = -1
+            endpoints[i].previousPooled = -1
+            // Counted by endpoint, not by place.
+            guard endpoints[i].cluster >= 0 else { continue }
+            clusters[Int(endpoints[i].cluster)].connections += endpoints[i].connections
+            if endpoints[i].pooled.count > 0 { linkPooled(i) }
         }
     }
 
@@ -164,107 +230,82 @@ struct Upstreams {
         "\(cluster.speech) \(cluster.tls.map { "\($0)" } ?? "")"
     }
 
-    private mutating func makeEndpoint(_ address: String, _ unused: inout [Int]) -> Int32 {
+    private mutating func makeEndpoint(
+        _ address: String, _ unused: inout [Int], now: Instant
+    ) -> Int32 {
+        var endpoint = Endpoint()
+        endpoint.joined = now
         if let number = unused.popLast() {
-            endpoints[number] = Endpoint()
+            leaveStand(number)
+            endpoints[number] = endpoint
             addresses[number] = address
             return Int32(number)
         }
-        endpoints.append(Endpoint())
+        endpoints.append(endpoint)
         addresses.append(address)
+        standsOn.append(nil)
         return Int32(endpoints.count - 1)
     }
 
-    /// Whether a request of the cluster's can go on: there is a free connection, or one may be
-    /// opened.
-    func canServe(_ cluster: Int) -> Bool {
-        let limits = clusters[cluster]
-        if limits.connections < limits.maxConnections { return true }
-        return turns[Int(limits.firstTurn)..<Int(limits.firstTurn + limits.turnCount)]
-            .contains { endpoints[Int($0.endpoint)].pooled.first >= 0 }
-    }
+    // MARK: What workers share
 
-    /// The endpoint that a request goes to; nil: there is none for it.
-    mutating func select(
-        _ cluster: Int, _ wish: HostWish, now: Instant, _ random: inout SeededRandom
-    ) -> Int? {
-        var left = wish.redraws
-        while let endpoint = takeTurn(cluster) {
-            guard left > 0, wish.avoided.contains(endpoint) else { return endpoint }
-            left -= 1
+    private func board(_ plan: ProxyConfiguration.Cluster) -> HostBoard? {
+        guard HostRules(plan).isShared else { return nil }
+        let policies = [plan.outlier.map { "\($0)" }, plan.accrual.map { "\($0)" }]
+        // Under another policy nothing is known yet, as with Envoy.
+        let name = "\(plan.name) \(policies)"
+        return commons.boards.item(name) {
+            HostBoard(cluster: plan.name, outlier: plan.outlier, accrual: plan.accrual)
         }
-        return nil
     }
 
-    /// An attempt at the endpoint has begun.
-    mutating func began(_ endpoint: Int, now: Instant) { endpoints[endpoint].attempts += 1 }
-
-    /// An attempt has a connection to the endpoint that is open.
-    mutating func connected(_ endpoint: Int) {}
-
-    /// The head of an answer has come.
-    /// - Parameter status: of HTTP; what gRPC says in a head is made one.
-    mutating func answered(
-        _ endpoint: Int, status: Int, latency: Duration, now: Instant,
-        _ random: inout SeededRandom
-    ) {}
-
-    /// An attempt at the endpoint is over.
-    mutating func ended(
-        _ endpoint: Int, _ result: AttemptResult, now: Instant, _ random: inout SeededRandom
-    ) {
-        endpoints[endpoint].attempts -= 1
-    }
-
-    /// The earliest instant at which `expire` has something to do; nil: never.
-    var nextDeadline: Instant? { nil }
-
-    /// Acts on what is due: endpoints are judged, and come back.
-    mutating func expire(now: Instant, _ random: inout SeededRandom) {}
-
-    /// The endpoint whose turn it is; nil: the cluster has none.
-    mutating func takeTurn(_ cluster: Int) -> Int? {
-        let count = clusters[cluster].turnCount
-        guard count > 0 else { return nil }
-        guard clusters[cluster].weights == 0 else { return takeWeightedTurn(cluster) }
-        let turn = clusters[cluster].nextTurn
-        clusters[cluster].nextTurn = turn + 1 < count ? turn + 1 : 0
-        return Int(turns[Int(clusters[cluster].firstTurn + turn)].endpoint)
-    }
-
-    /// Smooth weighted round robin: each request brings every endpoint its weight nearer to its
-    /// turn, and whose turn it is falls back by the sum. So turns of one endpoint are spread, where
-    /// weights 5, 1, 1 give a a b a c a a.
-    ///
-    /// Source: nginx, `ngx_http_upstream_get_peer`.
-    /// - Complexity: O(endpoints of the cluster).
-    private mutating func takeWeightedTurn(_ cluster: Int) -> Int {
-        let first = Int(clusters[cluster].firstTurn)
-        var best = first
-        for i in first..<first + Int(clusters[cluster].turnCount) {
-            turns[i].due += Int64(turns[i].weight)
-            if turns[i].due > turns[best].due { best = i }
+    private mutating func takeStands(now: Instant) {
+        nextDeadline = nil
+        for i in endpoints.indices {
+            let cluster = Int(endpoints[i].cluster)
+            let board = cluster >= 0 ? boards[cluster] : nil
+            if let board, board === standsOn[i] {
+                board.check(addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
+                continue
+            }
+            leaveStand(i)
+            guard let board else { continue }
+            let marks = board.join(addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
+            marks.countAttempt(Int(endpoints[i].attempts))
+            endpoints[i].marks = marks
+            standsOn[i] = board
         }
-        turns[best].due -= clusters[cluster].weights
-        return Int(turns[best].endpoint)
+        settleDeadline()
     }
 
-    /// The next endpoint, in the order of turns, that has a connection in its pool; nil: none has.
-    mutating func takePooled(_ cluster: Int) -> Int? {
-        let limits = clusters[cluster]
-        var turn = limits.nextTurn
-        for _ in 0..<limits.turnCount {
-            let endpoint = Int(turns[Int(limits.firstTurn + turn)].endpoint)
-            turn = turn + 1 < limits.turnCount ? turn + 1 : 0
-            guard endpoints[endpoint].pooled.first >= 0 else { continue }
-            clusters[cluster].nextTurn = turn
-            return endpoint
-        }
-        return nil
+    private mutating func leaveStand(_ i: Int) {
+        endpoints[i].marks?.countAttempt(-Int(endpoints[i].attempts))
+        endpoints[i].marks = nil
+        standsOn[i]?.leave(addresses[i])
+        standsOn[i] = nil
     }
+
+    /// The worker ends: nobody shall wait for what it knows.
+    mutating func leave() {
+        for i in endpoints.indices { leaveStand(i) }
+    }
+
+    mutating func settleDeadline() {
+        nextDeadline = nil
+        for cluster in clusters {
+            if let due = cluster.line?.deadline { nextDeadline = min(nextDeadline ?? due, due) }
+        }
+    }
+
+    // MARK: Tables
 
     mutating func withEndpoint<R>(_ i: Int, _ body: (inout Endpoint) -> R) -> R {
-        body(&endpoints[i])
+        let before = endpoints[i].pooled.count
+        let result = body(&endpoints[i])
+        let after = endpoints[i].pooled.count
+        if before == 0, after > 0 { linkPooled(i) }
+        if before > 0, after == 0 { unlinkPooled(i) }
+        return result
     }
 
     mutating func withCluster<R>(_ i: Int, _ body: (inout Cluster) -> R) -> R { body(&clusters[i]) }
@@ -274,5 +315,37 @@ struct Upstreams {
         endpoints[endpoint].connections += change
         let cluster = Int(endpoints[endpoint].cluster)
         if cluster >= 0 { clusters[cluster].connections += change }
+    }
+
+    mutating func linkPooled(_ i: Int) {
+        let cluster = Int(endpoints[i].cluster)
+        guard cluster >= 0 else { return }
+        let last = clusters[cluster].lastPooled
+        endpoints[i].previousPooled = last
+        endpoints[i].nextPooled = -1
+        if last >= 0 {
+            endpoints[Int(last)].nextPooled = Int32(i)
+        } else {
+            clusters[cluster].firstPooled = Int32(i)
+        }
+        clusters[cluster].lastPooled = Int32(i)
+    }
+
+    mutating func unlinkPooled(_ i: Int) {
+        let cluster = Int(endpoints[i].cluster)
+        guard cluster >= 0 else { return }
+        let (previous, next) = (endpoints[i].previousPooled, endpoints[i].nextPooled)
+        if previous >= 0 {
+            endpoints[Int(previous)].nextPooled = next
+        } else {
+            clusters[cluster].firstPooled = next
+        }
+        if next >= 0 {
+            endpoints[Int(next)].previousPooled = previous
+        } else {
+            clusters[cluster].lastPooled = previous
+        }
+        endpoints[i].nextPooled = -1
+        endpoints[i].previousPooled = -1
     }
 }

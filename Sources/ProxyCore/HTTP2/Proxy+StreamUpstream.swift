@@ -8,14 +8,16 @@ extension Proxy {
     /// Sends the request as a stream, on a connection that has room.
     func forwardStream(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
-            return reply(slot, status: 503, flag: .UH, detail: "no_endpoint", now: now)
+            return replyWithoutHost(slot, cluster, now: now)
         }
         if let carrier = firstPooled(endpoint) {
             return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
         }
         let limits = upstreams.clusters[cluster]
         guard limits.connections < limits.maxConnections else {
-            if let other = upstreams.takePooled(cluster), let carrier = firstPooled(other) {
+            if let other = upstreams.takePooled(cluster, connections[slot].exchange.wish),
+                let carrier = firstPooled(other)
+            {
                 return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
             }
             return wait(slot, cluster: cluster, now: now)

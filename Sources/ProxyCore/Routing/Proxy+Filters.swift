@@ -38,6 +38,7 @@ extension Proxy {
         guard cluster >= 0 else {
             return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
         }
+        noteWish(slot, bytes, Int(cluster))
         forward(slot, bytes, cluster: Int(cluster), now: now)
     }
 

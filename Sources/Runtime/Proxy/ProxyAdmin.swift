@@ -28,12 +28,15 @@ final class ProxyAdmin: ServiceHandler {
                 status: 200,
                 fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
                 body: Array(
-                    (ProxyStatistics(server.counters).prometheus + server.companionStatistics)
+                    (ProxyStatistics(server.counters).prometheus
+                        + ProxyStatistics.hosts(server.hostBoards) + server.companionStatistics)
                         .utf8))
         case "/ready":
             return server.draining ? .text(503, "draining") : .text(200, "ready")
         case "/config": return .json(200, Array(JSONText.of(server.configuration).utf8))
-        default: return .text(404, "there are /stats, /ready and /config")
+        case "/events":
+            return .json(200, Array(JSONText.of(ProxyHostEvents(server.hostBoards)).utf8))
+        default: return .text(404, "there are /stats, /ready, /config and /events")
         }
     }
 }

@@ -185,6 +185,9 @@ public final class ProxyServer {
     /// The workers' counters.
     var counters: [Counters] { mailboxes.compactMap(\.counters) }
 
+    /// What the workers know of endpoints.
+    var hostBoards: [HostBoard] { commons.hostBoards }
+
     private(set) var draining = false
 
     /// Lets no more requests in; those in flight end, and then the workers.

@@ -1,0 +1,147 @@
+// Which endpoint is chosen, and what attempts at it show. Nothing here allocates but when endpoints
+// become available or cease to be.
+
+import Base
+import Model
+
+extension Upstreams {
+    // MARK: Choice
+
+    /// The endpoint that a request goes to; nil: there is none for it.
+    mutating func select(
+        _ cluster: Int, _ wish: HostWish, now: Instant, _ random: inout SeededRandom
+    ) -> Int? {
+        let version = clusters[cluster].line?.version ?? 1
+        return balancers[cluster].select(
+            wish, version: version, now: now, &endpoints, &random)
+    }
+
+    /// Whether a request of the cluster's can go on: there is a free connection, or one may be
+    /// opened.
+    func canServe(_ cluster: Int) -> Bool {
+        let limits = clusters[cluster]
+        return limits.connections < limits.maxConnections || limits.firstPooled >= 0
+    }
+
+    /// An endpoint with a connection in its pool that may serve such a request; nil: there is none.
+    /// - Complexity: O(1) but for endpoints that may not.
+    mutating func takePooled(_ cluster: Int, _ wish: HostWish = HostWish()) -> Int? {
+        var next = clusters[cluster].firstPooled
+        while next >= 0 {
+            let endpoint = Int(next)
+            if balancers[cluster].admits(endpoint, wish, endpoints) {
+                // The others have their turn first.
+                unlinkPooled(endpoint)
+                linkPooled(endpoint)
+                return endpoint
+            }
+            next = endpoints[endpoint].nextPooled
+        }
+        return nil
+    }
+
+    // MARK: Attempts
+
+    /// An attempt at the endpoint has begun.
+    /// - Returns: whether it is the one by which the endpoint is tried again.
+    mutating func began(_ endpoint: Int, now: Instant) -> Bool {
+        endpoints[endpoint].attempts += 1
+        guard let marks = endpoints[endpoint].marks else { return false }
+        let cluster = Int(endpoints[endpoint].cluster)
+        let rules = clusters[cluster].rules
+        if rules.countsAttempts { marks.countAttempt(1) }
+        if rules.judges, clusters[cluster].line?.deadline == nil {
+            standsOn[endpoint]?.arm(now: now)
+            noteDeadline(cluster)
+        }
+        guard rules.accrual > 0, marks.isDoubted else { return false }
+        return standsOn[endpoint]?.took(marks, now: now) ?? false
+    }
+
+    /// An attempt has a connection to the endpoint that is open.
+    mutating func connected(_ endpoint: Int) {
+        guard let marks = endpoints[endpoint].marks else { return }
+        marks.countConnected(clusters[Int(endpoints[endpoint].cluster)].rules)
+    }
+
+    /// The head of an answer has come.
+    /// - Parameter status: of HTTP; what gRPC says in a head is made one.
+    mutating func answered(
+        _ endpoint: Int, status: Int, latency: Duration, now: Instant,
+        _ random: inout SeededRandom
+    ) {
+        let cluster = Int(endpoints[endpoint].cluster)
+        guard let marks = endpoints[endpoint].marks else { return }
+        let rules = clusters[cluster].rules
+        if rules.countsAttempts {
+            noteLatency(endpoint, cluster, latency, isFailure: status >= 500 || status == 429, now)
+        }
+        act(on: marks.count(status: status, rules), endpoint, marks, now: now, &random)
+    }
+
+    /// An attempt at the endpoint is over.
+    /// - Parameter wasProbe: what `began` said of it.
+    mutating func ended(
+        _ endpoint: Int, _ result: AttemptResult, wasProbe: Bool, latency: Duration, now: Instant,
+        _ random: inout SeededRandom
+    ) {
+        endpoints[endpoint].attempts -= 1
+        guard let marks = endpoints[endpoint].marks else { return }
+        let cluster = Int(endpoints[endpoint].cluster)
+        let rules = clusters[cluster].rules
+        if rules.countsAttempts { marks.countAttempt(-1) }
+        switch result {
+        case .answered: return
+        case .cancelled:
+            if wasProbe { standsOn[endpoint]?.gaveUp(marks) }
+        case .connectFailed, .reset, .timedOut:
+            if rules.countsAttempts {
+                noteLatency(endpoint, cluster, latency, isFailure: true, now)
+            }
+            act(on: marks.count(result, rules), endpoint, marks, now: now, &random)
+        }
+    }
+
+    private mutating func act(
+        on found: HostFindings, _ endpoint: Int, _ marks: HostMarks, now: Instant,
+        _ random: inout SeededRandom
+    ) {
+        guard !found.isEmpty else { return }
+        standsOn[endpoint]?.act(on: found, marks, now: now, &random)
+        noteDeadline(Int(endpoints[endpoint].cluster))
+    }
+
+    /// An endpoint that fails fast is taken to be no faster than one of which nothing is known, and
+    /// than the slowest of its cluster: it would else draw the requests of all.
+    private mutating func noteLatency(
+        _ endpoint: Int, _ cluster: Int, _ latency: Duration, isFailure: Bool, _ now: Instant
+    ) {
+        guard let terms = clusters[cluster].latencies else { return }
+        let (standard, decay) = (terms.standardLatency, terms.decay)
+        var latency = latency
+        if isFailure {
+            let slowest = clusters[cluster].slowest.value(standard, decay, now: now)
+            latency = max(latency, standard, Duration(nanoseconds: Int64(slowest)))
+        } else {
+            clusters[cluster].slowest.note(latency, standard, decay, now: now)
+        }
+        endpoints[endpoint].latency.note(latency, standard, decay, now: now)
+    }
+
+    // MARK: Time
+
+    private mutating func noteDeadline(_ cluster: Int) {
+        guard let due = clusters[cluster].line?.deadline else { return }
+        nextDeadline = min(nextDeadline ?? due, due)
+    }
+
+    /// Acts on what is due: endpoints are judged, and come back.
+    mutating func expire(now: Instant, _ random: inout SeededRandom) {
+        for board in boards {
+            if let board, let due = board.line.deadline, due <= now {
+                board.expire(now: now, &random)
+            }
+        }
+        settleDeadline()
+    }
+}
