@@ -97,7 +97,7 @@ extension Shape where Whole == ProxyDraft {
                     isRequired: true, about: "groups of endpoints that serve the same"),
                 .init(
                     "admin", \.configuration.admin, Form<String>.address.optional,
-                    about: "where `/stats`, `/ready` and `/config` are served; absent: nowhere"),
+                    about: "where `/stats`, `/ready`, `/config`, `/events` are; absent: nowhere"),
                 .init(
                     "access_log", \.configuration.accessLog, Form<String>.text().optional,
                     about: "a file for one line of JSON a request, `-` for standard output"),
@@ -248,7 +248,7 @@ extension Shape where Whole == ClusterDraft {
                     about: "what routes, logs and counters call it"),
                 .init(
                     "endpoints", \.cluster.endpoints,
-                    list(of: Form<ProxyConfiguration.Endpoint>.endpoint, 0...1000),
+                    list(of: Form<ProxyConfiguration.Endpoint>.endpoint, 0...65_536),
                     isRequired: true,
                     about: "addresses, or addresses with their weights, taken in turn"),
                 .init(
