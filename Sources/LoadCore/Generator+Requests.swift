@@ -21,10 +21,13 @@ extension Generator {
         if free >= 0 {
             // Whoever waits came first; with one waiting no slot is free.
             return dispatch(
-                Int(free), intended: intended, takenUp: now, phase: phase, waited: false)
+                Int(free), intended: intended, takenUp: now, phase: phase, waited: false,
+                number: UInt64(request.number))
         }
         recorder.lag(now - intended, phase: phase)
-        let waiting = WaitingRequest(intended: intended, takenUp: now, phase: Int32(phase))
+        let waiting = WaitingRequest(
+            intended: intended, takenUp: now, phase: Int32(phase),
+            number: UInt32(truncatingIfNeeded: request.number))
         guard targets[target].waiting.append(waiting) else {
             return drop(intended, phase: phase, at: now)
         }
@@ -33,7 +36,8 @@ extension Generator {
 
     /// Puts a request into a free slot.
     private mutating func dispatch(
-        _ slot: Int, intended: Instant, takenUp: Instant, phase: Int, waited: Bool
+        _ slot: Int, intended: Instant, takenUp: Instant, phase: Int, waited: Bool,
+        number: UInt64
     ) {
         let (connection, place) = position(slot)
         let target = Int(connections[connection].target)
@@ -45,7 +49,7 @@ extension Generator {
         slots[slot].waited = waited
         slots[slot].isSent = false
         slots[slot].firstByteSeen = false
-        speech.submit(connection, place: place)
+        speech.submit(connection, place: place, number: number)
         connections[connection].phase = Int32(phase)
         connections[connection].busy &+= 1
         connections[connection].carried &+= 1
@@ -62,10 +66,13 @@ extension Generator {
             if let request = targets[target].waiting.popFirst() {
                 dispatch(
                     slot, intended: request.intended, takenUp: request.takenUp,
-                    phase: Int(request.phase), waited: true)
+                    phase: Int(request.phase), waited: true, number: UInt64(request.number))
             } else if sendsAtOnce {
                 recorder.planned(phase: phase)
-                dispatch(slot, intended: now, takenUp: now, phase: phase, waited: false)
+                dispatch(
+                    slot, intended: now, takenUp: now, phase: phase, waited: false,
+                    number: nextNumber)
+                nextNumber &+= threads
             } else {
                 return
             }

@@ -78,6 +78,9 @@ public struct Generator: ~Copyable {
     private let phaseEnds: [Duration]
     /// Closed arrivals: whether a phase sends at all.
     private let phaseSends: [Bool]
+    /// Without a schedule: which request is sent next, and by how many they are apart.
+    var nextNumber: UInt64
+    let threads: UInt64
     /// The phase that the clock is in: the first before the start, the last after the end.
     var phase = 0
     /// When what is still open is given up: set when the run is stopped.
@@ -101,6 +104,8 @@ public struct Generator: ~Copyable {
         let weights = job.targets.map(\.weight)
         let rotation = targetRotation(weights: weights)
         closedLoop = plan.arrivals == .closed
+        nextNumber = UInt64(thread)
+        self.threads = UInt64(threads)
         timeout = plan.timeout
         requestsPerConnection = plan.requestsPerConnection
         let own = plan.connections / threads + (thread < plan.connections % threads ? 1 : 0)

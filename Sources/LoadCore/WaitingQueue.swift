@@ -6,6 +6,7 @@ struct WaitingRequest: BitwiseCopyable {
     /// When it was taken up.
     var takenUp: Instant
     var phase: Int32
+    var number: UInt32
 }
 
 /// Requests that wait for a slot, in the order of their intended instants; bounded.
@@ -15,7 +16,7 @@ struct WaitingQueue: Sendable {
     private(set) var count = 0
 
     init(capacity: Int) {
-        let none = WaitingRequest(intended: .zero, takenUp: .zero, phase: 0)
+        let none = WaitingRequest(intended: .zero, takenUp: .zero, phase: 0, number: 0)
         ring = Slab(count: capacity, repeating: none)
     }
 

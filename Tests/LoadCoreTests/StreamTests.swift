@@ -88,6 +88,8 @@ private final class Link {
     /// What was asked for other than to write.
     var asked: [LoadAction] = []
     private let start: Instant
+    /// The job's.
+    let seed: UInt64
 
     /// A generator that has begun, with a request each millisecond.
     init(
@@ -100,6 +102,7 @@ private final class Link {
         plan.speech = speech
         plan.streams = streams
         let job = testJob(plan)
+        seed = job.seed
         generator = Generator(job: job, thread: 0, messages: LoadMessages(job))
         server = StreamServer(streams: serverStreams)
         start = now
@@ -187,6 +190,7 @@ private final class Link {
             link.server.requests[1]?.fields == [
                 ":method": "GET", ":scheme": "http", ":authority": "echo", ":path": "/",
                 "user-agent": "meshbench",
+                "x-request-id": RequestIdentity.text(seed: link.seed, number: 0),
             ])
         link.server.answer(3, (":status", "204"))
         link.server.answer(1, (":status", "503"), ("x-response-flags", "UH"))
@@ -297,6 +301,7 @@ private final class Link {
                 ":method": "POST", ":scheme": "http", ":authority": "echo",
                 ":path": "/meshbench.Echo/Unary", "user-agent": "meshbench", "te": "trailers",
                 "content-type": "application/grpc", "grpc-timeout": "100000u", "x-a": "b",
+                "x-request-id": RequestIdentity.text(seed: link.seed, number: 0),
             ])
         // Five bytes of prefix; key and length of the payload.
         #expect(request.body == 5 + 3 + 300 && request.hasEnded)

@@ -30,6 +30,7 @@ extension LoadJob {
         default: break
         }
         var text = head(plan.request.method, to: target)
+        if numbersRequests { text += "x-request-id: \(firstIdentity)\r\n" }
         if saysLength { text += "content-length: \(plan.request.bodySize)\r\n" }
         return Array((text + "\r\n").utf8) + body
     }
@@ -69,6 +70,7 @@ extension LoadJob {
         for header in request.headers where header.name.lowercased() != "host" {
             fields.append((header.name, header.value))
         }
+        if numbersRequests { fields.append(("x-request-id", firstIdentity)) }
         let bytes = fields.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
         let list = FieldList(capacity: fields.count, made: bytes)
         for field in fields {
@@ -77,8 +79,20 @@ extension LoadJob {
             }
         }
         precondition(!list.overflowed, "a list that does not hold its own fields")
+        // No two requests have the same: the tables of HPACK are kept free of it.
+        if numbersRequests { list.leaveUnindexed(list.count - 1) }
         return list
     }
+
+    /// Whether each request says by what it is known. The plan may say so for all of them.
+    var numbersRequests: Bool {
+        switch plan.speech {
+        case .http1, .http2, .grpc: !sets("x-request-id")
+        case .websocket, .websocketHTTP2, .tcp: false
+        }
+    }
+
+    private var firstIdentity: String { RequestIdentity.text(seed: seed, number: 0) }
 
     private func sets(_ name: String) -> Bool {
         plan.request.headers.contains { $0.name.lowercased() == name }

@@ -68,6 +68,8 @@ struct Speech: ~Copyable {
     let places: Int
     let kind: LoadPlan.Speech
     let messages: LoadMessages
+    /// The same of requests that say which they are; nil: they do not.
+    private let numbered: NumberedMessages?
     let lines: Slab<Line>
     var http1: AnswerReader
     /// HTTP/2, and gRPC and WebSockets over it; nil: something else is spoken.
@@ -79,6 +81,7 @@ struct Speech: ~Copyable {
         kind = job.plan.speech
         places = job.plan.streams
         self.messages = messages
+        numbered = NumberedMessages(job, messages)
         lines = Slab(count: connections, repeating: Line())
         http2 = Self.streams(of: job, connections: connections, messages: messages)
         let isHead = job.plan.speech == .http1 && job.plan.request.method == "HEAD"
@@ -129,10 +132,12 @@ struct Speech: ~Copyable {
     /// - Precondition: the connection is ready, and the place is not taken. Where answers come in
     ///   order, places are taken in turn: that is how slots become free.
     @inline(__always)
-    mutating func submit(_ connection: Int, place: Int) {
-        if let http2 { return http2.submit(connection, place: place) }
+    /// - Parameter number: which request it is.
+    mutating func submit(_ connection: Int, place: Int, number: UInt64) {
+        if let http2 { return http2.submit(connection, place: place, number: number) }
         precondition(place == lines[connection].end(of: places), "a place out of turn")
         lines[connection].submitted &+= 1
+        lines[connection].number = number
     }
 
     /// Nobody waits for the answer to the request in this place any more.
@@ -153,7 +158,10 @@ struct Speech: ~Copyable {
         let message = messages[Int(line.target)]
         let begins = line.begun == line.sent
         if begins { lines[connection].begun &+= 1 }
-        return Output(bytes: message[line.written..<message.count], begun: begins ? 1 : 0)
+        let bytes =
+            numbered?.message(Int(line.target), number: line.number, count: message.count)
+            ?? message
+        return Output(bytes: bytes[line.written..<bytes.count], begun: begins ? 1 : 0)
     }
 
     /// The place of a request that begins in the last `output`.
@@ -308,6 +316,9 @@ struct Line: BitwiseCopyable {
     var written = 0
     /// Whether a byte of the answer to the oldest has come.
     var answerBegan = false
+    /// Which request the last is that was submitted; of HTTP/1.1, which has one at a time, the only
+    /// one.
+    var number: UInt64 = 0
     /// Of HTTP.
     var answer = AnswerState()
     /// Of TCP: bytes of the length that have come, and bytes of the answer to come.

@@ -14,6 +14,8 @@ final class StreamSpeech {
     let messages: LoadMessages
     /// Of the requests to each target.
     let fields: [FieldList]
+    /// Whether the last of them says which request it is.
+    private let numbersRequests: Bool
     var sessions: [StreamSession?]
     let lines: Slab<StreamLine>
     let requests: Slab<StreamRequest>
@@ -42,6 +44,7 @@ final class StreamSpeech {
         places = job.plan.streams
         self.messages = messages
         fields = job.targets.map { job.requestFields(for: $0) }
+        numbersRequests = job.numbersRequests
         sessions = Array(repeating: nil, count: connections)
         lines = Slab(count: connections, repeating: StreamLine())
         requests = Slab(count: connections * places, repeating: StreamRequest())
@@ -71,9 +74,13 @@ final class StreamSpeech {
     /// Requests that the connection may carry at once, once it is ready.
     func usable(_ connection: Int) -> Int { Int(lines[connection].usable) }
 
-    func submit(_ connection: Int, place: Int) {
+    func submit(_ connection: Int, place: Int, number: UInt64) {
         if webSockets != nil { return sendMessage(connection, place) }
         let target = Int(lines[connection].target)
+        if numbersRequests {
+            fields[target].overwrite(
+                fields[target].count - 1, hex: number, digits: RequestIdentity.digits)
+        }
         let stream = sessions[connection]?.submitRequest(
             fields[target], tag: place, hasBody: messages[target].count > 0)
         guard let stream else { preconditionFailure("a request where none is taken") }

@@ -44,7 +44,11 @@ extension HeadWriter {
             case .maxForwards where maxForwards != nil: continue
             case .webSocketKey where passesUpgrade: continue
             case .grpcTimeout where timeLeft != nil: continue
-            case .requestID: hasID = true
+            case .requestID:
+                hasID = true
+                fields.add(bytes[field.nameRange], bytes[field.valueRange])
+                if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
+                continue
             default: break
             }
             fields.add(bytes[field.nameRange], bytes[field.valueRange])
@@ -62,7 +66,10 @@ extension HeadWriter {
                 out.append(client)
             }
         }
-        if policy.requestID, !hasID { fields.add("x-request-id") { writeID(&random, to: &$0) } }
+        if policy.requestID, !hasID {
+            fields.add("x-request-id") { writeID(&random, to: &$0) }
+            if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
+        }
         listVia(head, cameByHTTP2: cameByHTTP2, to: fields)
         if head.acceptsTrailers(bytes) { fields.add("te", "trailers") }
     }

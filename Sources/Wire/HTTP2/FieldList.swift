@@ -72,6 +72,24 @@ public final class FieldList {
         if !overflowed { add(copies[0], copies[1]) }
     }
 
+    /// Writes a number over the last digits of a value, which is kept here (`add(copying:)`).
+    /// - Parameter index: the field's place in the list.
+    public func overwrite(_ index: Int, hex number: UInt64, digits: Int) {
+        precondition(index < count, "a field that is not there")
+        let length = unsafe Int(fields[index].valuelen)
+        precondition(digits <= length, "more digits than the value has")
+        let start = unsafe fields[index].value + (length - digits)
+        var out = unsafe ByteWriter(UnsafeMutableRawBufferPointer(start: start, count: digits))
+        out.append(hex: number, digits: digits)
+    }
+
+    /// Keeps a field out of the tables that the two sides compress by: its value is never the same
+    /// again, and would only push others out.
+    public func leaveUnindexed(_ index: Int) {
+        precondition(index < count, "a field that is not there")
+        unsafe fields[index].flags = UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue)
+    }
+
     /// Appends the fields of `name: value` lines, each ended by CR LF, which have been checked;
     /// without those that concern a connection of HTTP/1.1 (RFC 9113, 8.2.2), for which the peer
     /// would refuse the whole message.
