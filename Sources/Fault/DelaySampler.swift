@@ -7,7 +7,7 @@ public import Model
 /// By percentiles: by inverting the distribution function. A uniform number is looked up between
 /// the points, straight on a logarithmic scale of duration (linear from a point at zero), flat
 /// outside them.
-public struct DelaySampler: ~Copyable {
+public struct DelaySampler: ~Copyable, Sendable {
     private struct Segment: BitwiseCopyable {
         var start = 0.0
         var end = 1.0

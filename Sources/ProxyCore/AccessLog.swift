@@ -105,6 +105,7 @@ extension Proxy {
     /// Writes the exchange's line.
     func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
         if let flag { counters.add(flag) }
+        if connections[slot].exchange.fault.isDelayed { counters.add(ResponseFlag.DI) }
         guard log.enabled, connections[slot].exchange.note >= 0 else { return }
         let exchange = connections[slot].exchange
         guard let buffer = pool.take() else {
@@ -118,7 +119,7 @@ extension Proxy {
         out.append(",\"status\":")
         out.append(decimal: UInt64(exchange.status))
         out.append(",\"flags\":\"")
-        if let flag { out.append(flag.text) }
+        Self.write(flag, exchange, to: &out)
         out.append("\",\"details\":\"")
         out.append(detail)
         out.append("\",\"duration_us\":")

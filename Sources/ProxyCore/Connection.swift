@@ -252,6 +252,7 @@ struct Exchange: BitwiseCopyable {
     var passed = FilterSet()
     /// Until when it waits at most, in `Stage.waiting`.
     var wakes = Instant.zero
+    var fault = ExchangeFault()
     /// The client's connection may serve another request afterwards.
     var keepAlive = true
     var minorVersion: UInt8 = 1

@@ -38,6 +38,11 @@ public enum Counter: Int, CaseIterable, Sendable {
     case tcpConnections
     case idleTimeouts
     case accessLogDropped
+    case faultDelays
+    case faultAborts
+    case faultThrottles
+    case ledgerLines
+    case ledgerDropped
     case buffersExhausted
     case downstreamSessions
     case upstreamSessions
@@ -93,6 +98,11 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .tcpConnections: "tcp_connections_total"
         case .idleTimeouts: "idle_timeouts_total"
         case .accessLogDropped: "access_log_dropped_total"
+        case .faultDelays: "fault_delays_injected_total"
+        case .faultAborts: "fault_aborts_injected_total"
+        case .faultThrottles: "fault_response_rl_injected_total"
+        case .ledgerLines: "ledger_lines_total"
+        case .ledgerDropped: "ledger_dropped_total"
         case .buffersExhausted: "buffers_exhausted_total"
         case .downstreamSessions: "http2_downstream_connections_total"
         case .upstreamSessions: "http2_upstream_connections_total"
@@ -163,6 +173,9 @@ public final class Counters: Sendable {
 
     /// Lines of the access log could not be written.
     public func noteLogLoss(_ lines: Int) { add(.accessLogDropped, lines) }
+
+    /// Lines of the ledger could not be written.
+    public func noteLedgerLoss(_ lines: Int) { add(.ledgerDropped, lines) }
 
     @inline(__always)
     private func add(at index: Int, _ amount: Int) {

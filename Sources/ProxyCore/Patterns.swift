@@ -58,6 +58,13 @@ struct Patterns: ~Copyable {
             return PatternText(start: Int32(start), count: Int32(text.count - start))
         }
 
+        mutating func add(path: ProxyConfiguration.PathMatch) -> PathPattern {
+            switch path {
+            case .exact(let path): PathPattern(text: add(path.utf8), isExact: true)
+            case .prefix(let path): PathPattern(text: add(path.utf8), isExact: false)
+            }
+        }
+
         mutating func add(methods names: [String]) -> PatternRange {
             let start = methods.count
             for name in names { methods.append(add(name.utf8)) }

@@ -57,9 +57,9 @@ extension Proxy {
         out.append(decimal: UInt64(detail.utf8CodeUnitCount + 1))
         out.append("\r\n")
         dateLine.append(to: &out)
-        if let flag {
+        if flag != nil || exchange.fault.isDelayed {
             out.append("x-response-flags: ")
-            out.append(flag.text)
+            Self.write(flag, exchange, to: &out)
             out.append("\r\n")
         }
         if !exchange.keepAlive {
@@ -72,6 +72,12 @@ extension Proxy {
             out.append(detail)
             out.append("\n")
         }
+    }
+
+    /// Writes the flags of an exchange, with commas between.
+    static func write(_ flag: ResponseFlag?, _ exchange: Exchange, to out: inout ByteWriter) {
+        if exchange.fault.isDelayed { out.append(flag == nil ? "DI" : "DI,") }
+        if let flag { out.append(flag.text) }
     }
 
     /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending

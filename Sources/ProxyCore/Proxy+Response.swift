@@ -132,6 +132,7 @@ extension Proxy {
         exchange.status = UInt16(head.status)
         connections[client].exchange = exchange
         connections[slot].body = body
+        beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
         counters.add(Counter.of(status: head.status))
         consumeHead(slot, head.length)
@@ -242,10 +243,11 @@ extension Proxy {
     }
 
     private func relayResponse(_ slot: Int, _ client: Int, now: Instant) {
-        switch relay(from: slot, to: client) {
+        switch relay(from: slot, to: client, atMost: throttledBytes(client, now: now)) {
         case .moved(let bytes):
             connections[client].exchange.responseBytes += bytes
             counters.add(.responseBytes, bytes)
+            pay(bytes, slot, client, now: now)
             if bytes > 0 { askFlush(client) }
         case .invalid(let error):
             counters.add(.protocolErrors)

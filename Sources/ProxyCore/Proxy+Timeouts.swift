@@ -39,7 +39,8 @@ extension Proxy {
             return min(connection.exchange.wakes, connection.exchange.deadline)
         case (.downstream, .exchange):
             let idle = min(
-                lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline)
+                lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline,
+                connection.exchange.fault.resumes)
             guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
                 return idle
             }
@@ -120,6 +121,8 @@ extension Proxy {
                 deadline <= now
             {
                 abort(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
+            } else if connection.exchange.fault.resumes <= now {
+                resumeThrottled(slot, now: now)
             } else {
                 counters.add(.idleTimeouts)
                 let status = connection.body.isComplete ? 504 : 408

@@ -13,6 +13,7 @@
 // more is not read.
 
 public import Base
+public import Fault
 public import Model
 import Wire
 
@@ -42,6 +43,10 @@ public final class Proxy {
     var flushing: [Int32] = []
     /// The instant of the call in hand, for what sessions tell.
     var turn = Instant.zero
+    var heldFaults: [HeldFault]
+    var faults: FaultFilter
+    /// What a gRPC client is told by the reply in hand; nil: what its status means.
+    var forcedCall: GRPCStatus?
     /// With what an upstream has reset the stream of the exchange that is being given up; nil: that
     /// is not why.
     var failedCode: HTTP2Code?
@@ -49,6 +54,8 @@ public final class Proxy {
     let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
+    /// Finished lines of what faults have done, likewise.
+    public let ledger: AccessLog
 
     private(set) var freeSlots: Int32 = -1
     private(set) var touchedSlots = 0
@@ -86,9 +93,10 @@ public final class Proxy {
     /// - Parameters:
     ///   - random: for request identifiers, and whatever is drawn.
     ///   - commons: what the workers of the proxy share.
+    ///   - faults: what requests meet, those of the configuration too.
     public init(
         _ configuration: ProxyConfiguration, random: SeededRandom,
-        commons: ProxyCommons = ProxyCommons()
+        commons: ProxyCommons = ProxyCommons(), faults: [HeldFault] = []
     ) {
         self.commons = commons
         let slots = configuration.limits.connections
@@ -113,6 +121,9 @@ public final class Proxy {
         pool = BufferPool(size: Self.bufferSize, limit: max(64, slots) + slots / 2)
         deadlines = DeadlineHeap(capacity: slots)
         log = AccessLog(enabled: configuration.accessLog != nil)
+        ledger = AccessLog(enabled: configuration.ledger != nil)
+        heldFaults = faults
+        self.faults = FaultFilter(faults, configuration)
         // Bound: at most a flush, a read, a connect or an end, and a close are outstanding for each
         // slot.
         effects = Slab(zeroed: slots * 5 + 1)
@@ -371,6 +382,8 @@ public final class Proxy {
         upstreams.adopt(new, now: now)
         renumberClusters(oldNames)
         log.adopt(enabled: new.accessLog != nil)
+        ledger.adopt(enabled: new.ledger != nil)
+        faults = FaultFilter(heldFaults, new)
         for e in upstreams.endpoints.indices where upstreams.endpoints[e].removed {
             while let slot = popPooled(e) { retire(slot) }
         }

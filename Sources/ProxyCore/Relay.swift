@@ -13,15 +13,17 @@ extension Proxy {
     }
 
     /// Moves what has come of the source's body to the sink's output, as far as it takes it.
-    func relay(from source: Int, to sink: Int) -> Relayed {
+    /// - Parameter most: bytes.
+    func relay(from source: Int, to sink: Int, atMost most: Int = .max) -> Relayed {
         var moved = 0
-        while connections[source].hasInput, !connections[source].body.isComplete {
+        while connections[source].hasInput, !connections[source].body.isComplete, moved < most {
             if connections[sink].outputFailed { connections[sink].output.clear(to: pool) }
             guard !connections[sink].output.isFull else {
                 connections[source].readPaused = true
                 break
             }
-            let bytes = input(source)
+            let all = input(source)
+            let bytes = all[0..<min(all.count, most - moved)]
             let piece: Int
             switch connections[source].body.kind {
             case .complete: return .moved(moved)
@@ -129,8 +131,10 @@ extension Proxy {
     /// Copies few bytes, hands many over with their buffer.
     private func move(_ piece: Int, of bytes: Bytes, from source: Int, to sink: Int) -> Bool {
         keepBody(bytes[0..<piece], sink)
-        if piece == bytes.count, piece > Self.copyLimit {
-            let connection = connections[source]
+        let connection = connections[source]
+        if piece > Self.copyLimit,
+            piece == Int(connection.inputEnd - connection.inputStart)
+        {
             connections[sink].output.push(
                 Segment(
                     buffer: connection.input, start: connection.inputStart, end: connection.inputEnd

@@ -54,6 +54,7 @@ extension ProxyDraft {
         refuseDuplicates(addresses, "a listener at", &decoding)
         let names = clusters.compactMap(\.name?.value)
         checkEndpoints(&decoding)
+        checkFaults(&decoding)
         for listener in listeners { listener.check(&decoding) }
         for route in routes { route.check(&decoding) }
         if routes.isEmpty, let listener = listeners.first(where: { $0.cluster == nil }),
@@ -109,6 +110,7 @@ extension ProxyDraft {
             cluster.name = draft.name?.value ?? ""
             return cluster
         }
+        whole.faults = faults.map(\.whole)
         return whole
     }
 }
@@ -125,6 +127,8 @@ extension ProxyConfiguration {
         if let admin { members.append(.init("admin", .string(admin))) }
         if let accessLog { members.append(.init("access_log", .string(accessLog))) }
         if let zone { members.append(.init("zone", .string(zone))) }
+        members.append(.init("faults", .array(faults.map(\.json))))
+        if let ledger { members.append(.init("ledger", .string(ledger))) }
         members += [
             .init("workers", .integer(workers)), .init("limits", limits.json),
             .init("timeouts", timeouts.json), .init("headers", headers.json),

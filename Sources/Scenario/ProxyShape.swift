@@ -9,6 +9,7 @@ struct ProxyDraft: Sendable {
     var listeners: [ListenerDraft] = []
     var routes: [RouteDraft] = []
     var clusters: [ClusterDraft] = []
+    var faults: [FaultRuleDraft] = []
 }
 
 struct ListenerDraft: Sendable {
@@ -97,13 +98,22 @@ extension Shape where Whole == ProxyDraft {
                     isRequired: true, about: "groups of endpoints that serve the same"),
                 .init(
                     "admin", \.configuration.admin, Form<String>.address.optional,
-                    about: "where `/stats`, `/ready`, `/config`, `/events` are; absent: nowhere"),
+                    about:
+                        "where `/stats`, `/ready`, `/config`, `/events` and `/faults` are; "
+                        + "absent: nowhere"),
                 .init(
                     "access_log", \.configuration.accessLog, Form<String>.text().optional,
                     about: "a file for one line of JSON a request, `-` for standard output"),
                 .init(
                     "zone", \.configuration.zone, Form<String>.label.optional,
                     about: "where the proxy runs; absent: nobody knows"),
+                .init(
+                    "faults", \.faults,
+                    list(of: Shape<FaultRuleDraft>.fault.form, 0...32), standard: "[]",
+                    about: "what is done to requests on purpose (docs/FAULTS.md)"),
+                .init(
+                    "ledger", \.configuration.ledger, Form<String>.text().optional,
+                    about: "a file for one line of JSON for each thing that a fault does"),
                 .init(
                     "workers", \.configuration.workers, .integer(1...256), standard: "1",
                     about: "threads that serve"),

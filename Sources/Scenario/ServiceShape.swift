@@ -99,8 +99,8 @@ extension Shape where Whole == AppBehaviour {
                     "delay", \.delay, .delay, standard: "0s",
                     about:
                         """
-                        waited before each answer: fixed, or percentiles such as `{p50: 1ms, \
-                        p99: 5ms}`
+                        waited before each answer: fixed, percentiles such as `{p50: 1ms, p99: \
+                        5ms}`, or a law such as `{exp: 20ms}`
                         """
                 ),
                 .init(
@@ -112,6 +112,24 @@ extension Shape where Whole == AppBehaviour {
                 .init(
                     "chunked", \.chunked, .boolean, standard: "false",
                     about: "whether the body is sent chunked rather than with its length"),
+                .init(
+                    "capacity", \.capacity, Shape<AppCapacity>.capacity.form.optional,
+                    about: "how many requests each replica works on at once; absent: all"),
+            ])
+    }
+}
+
+extension Shape where Whole == AppCapacity {
+    static var capacity: Shape {
+        Shape(
+            AppCapacity(concurrency: 1, queue: 0),
+            [
+                .init(
+                    "concurrency", \.concurrency, .integer(1...AppCapacity.most),
+                    isRequired: true, about: "requests at work; the others wait"),
+                .init(
+                    "queue", \.queue, .integer(0...AppCapacity.most), standard: "0",
+                    about: "requests that wait; one more is answered 503"),
             ])
     }
 }
@@ -131,58 +149,6 @@ extension Form where Value == CommandPlan.Readiness {
             scalar: Form<Word>.choice.map { _, _, _ in .tcp },
             mapping: probe.form.map { probe, _, _ in .http(path: probe.path) })
     }
-}
-
-extension Form where Value == DelayDistribution {
-    private static let range = Duration.zero...(.seconds(3600))
-
-    static var delay: Form {
-        .either(
-            scalar: Form<Duration>.duration(range).map { delay, _, _ in
-                delay == .zero ? DelayDistribution.none : .fixed(delay)
-            },
-            mapping: percentiles)
-    }
-
-    private static var percentiles: Form {
-        dictionary(
-            of: Form<Duration>.duration(range).placed, atMost: 32,
-            keyPattern: "p(100|[0-9]{1,2}(\\.[0-9]+)?)"
-        ) { key in
-            quantile(key) == nil ? "'\(abbreviated(key))' is no percentile such as p99.9" : nil
-        }
-        .map { pairs, node, decoding in
-            guard !pairs.isEmpty else {
-                decoding.report(node.place, "at least one percentile is needed, such as p50")
-                return nil
-            }
-            let points = pairs.compactMap { pair in
-                quantile(pair.key.value).map { (quantile: $0, pair.key, delay: pair.value) }
-            }
-            .sorted { $0.quantile < $1.quantile }
-            for (a, b) in zip(points, points.dropFirst()) {
-                if a.quantile == b.quantile {
-                    decoding.report(b.1.place, "'\(b.1.value)' is '\(a.1.value)' again")
-                } else if b.delay.value < a.delay.value {
-                    decoding.report(
-                        b.delay.place, "percentiles must not fall: \(a.1.value) is longer")
-                }
-            }
-            return DelayDistribution(
-                points: points.map { .init(quantile: $0.quantile, delay: $0.delay.value) })
-        }
-    }
-
-}
-
-/// 0.99 for `p99`; nil for what is no percentile from p0 to p100.
-func quantile(_ word: String) -> Double? {
-    let digits = word.dropFirst()
-    guard word.hasPrefix("p"), digits.utf8.count <= 12,
-        digits.utf8.allSatisfy({ isAlphanumeric($0) && $0 < UInt8(ascii: "A") || $0 == 0x2E }),
-        digits.first != ".", digits.last != ".", let percent = Double(digits), percent <= 100
-    else { return nil }
-    return scaled(digits, percent, by: 0.01)
 }
 
 extension Form where Value == [AppBehaviour.StatusShare] {

@@ -1,13 +1,184 @@
-// Faults that are injected before a request meets retries.
+// Faults as requests meet them: held back first, then aborted, else passed on with an answer that
+// comes only so fast. Before retries, no retry sees it (`passesFaults`); for each attempt, retries
+// see what is made of it as an answer (`attemptFault`).
 
 import Base
+public import Fault
 import Model
 import Wire
 
 extension Proxy {
+    static let faultDetail: StaticString = "fault_filter_abort"
+
+    /// Has requests meet these faults from now on. Those that are held back already go on when
+    /// their time has come; none is aborted by a fault that is gone.
+    public func adopt(faults held: [HeldFault]) {
+        heldFaults = held
+        faults = FaultFilter(held, configuration)
+    }
+
     /// Whether the request in hand goes on; else it has been answered, or waits.
     func passesFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard !configuration.faults.isEmpty, meets(.faults, slot) else { return true }
+        guard !faults.requests.isEmpty else { return true }
+        let attempt = meetsAt(bytes)
+        if meets(.faults, slot) {
+            let delay = decide(slot, bytes, faults.requests, attempt: attempt, now: now)
+            if delay > .zero {
+                hold(slot, until: now + delay, now: now)
+                return false
+            }
+        }
+        return passesAbort(slot, bytes, faults.requests, attempt: attempt, now: now)
+    }
+
+    /// Draws what is to be done to the request in hand, and notes it in its exchange.
+    /// - Returns: how long it is held back.
+    func decide(
+        _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
+    ) -> Duration {
+        let id = requestID(bytes)
+        // One without an identifier is drawn for by chance alone.
+        let hash = id.count > 0 ? fnv1a(id) : random.next()
+        let cluster = connections[slot].exchange.cluster
+        let listener = connections[slot].listener
+        let fields = faults.trustsFields ? faultFields(bytes) : FaultFields()
+        var whole = FaultEffect()
+        var state = ExchangeFault()
+        for entry in entries where entry.fault.holds(at: now) {
+            guard faults.means(entry, head, bytes, listener: listener, cluster: cluster) else {
+                continue
+            }
+            let isFirst = entry.fault.rule.point == .clientEgress
+            let effect = entry.fault.decide(
+                FaultRequest(hash: hash, attempt: isFirst ? 1 : attempt), fields)
+            guard !effect.isNone else { continue }
+            if effect.abort != .none, whole.abort == .none { state.aborter = entry.fault.serial }
+            if effect.rate > 0, whole.rate == 0 || effect.rate < whole.rate {
+                state.throttler = entry.fault.serial
+            }
+            whole.add(effect)
+            if effect.delay > .zero {
+                note(.delayed(effect.delay), of: entry.fault, id, attempt: attempt, now: now)
+            }
+        }
+        state.abort = whole.abort
+        state.rate = whole.rate
+        state.isDelayed = connections[slot].exchange.fault.isDelayed || whole.delay > .zero
+        connections[slot].exchange.fault = state
+        return whole.delay
+    }
+
+    /// Whether the request in hand is let pass, now that it is not held back any more.
+    private func passesAbort(
+        _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
+    ) -> Bool {
+        let state = connections[slot].exchange.fault
+        if let fault = holder(state.aborter, entries, now) {
+            note(.aborted(state.abort), of: fault, requestID(bytes), attempt: attempt, now: now)
+            connections[slot].exchange.fault.rate = 0
+            replyFault(slot, state.abort, now: now)
+            return false
+        }
+        noteThrottle(slot, bytes, entries, attempt: attempt, now: now)
         return true
+    }
+
+    /// The request in hand goes on: its answer will come only so fast, if a fault wants it so.
+    func noteThrottle(
+        _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
+    ) {
+        let state = connections[slot].exchange.fault
+        guard state.throttler > 0 else { return }
+        connections[slot].exchange.fault.throttler = 0
+        guard let fault = holder(state.throttler, entries, now) else {
+            connections[slot].exchange.fault.rate = 0
+            return
+        }
+        note(.throttled(state.rate), of: fault, requestID(bytes), attempt: attempt, now: now)
+    }
+
+    /// The fault of that serial, if it still holds.
+    func holder(_ serial: UInt32, _ entries: [FaultFilter.Entry], _ now: Instant) -> HeldFault? {
+        guard serial > 0 else { return nil }
+        return entries.first { $0.fault.serial == serial && $0.fault.holds(at: now) }?.fault
+    }
+
+    /// Answers the request in hand as a fault will have it.
+    func replyFault(_ slot: Int, _ abort: FaultEffect.Abort, now: Instant) {
+        switch abort {
+        case .none: preconditionFailure("an abort that is none")
+        case .http(let status):
+            reply(slot, status: Int(status), flag: .FI, detail: Self.faultDetail, now: now)
+        case .grpc(let status):
+            // To whoever makes no call it is an answer like any other, as Envoy's.
+            forcedCall = GRPCStatus(rawValue: UInt8(status))
+            reply(slot, status: 200, flag: .FI, detail: Self.faultDetail, now: now)
+            forcedCall = nil
+        }
+    }
+
+    // MARK: What a request says
+
+    /// Which attempt it is, as the client's proxy has counted; 1: it does not say.
+    private func meetsAt(_ bytes: Bytes) -> Int {
+        for i in 0..<head.fieldCount where head.fields[i].name == .other {
+            let name = bytes[head.fields[i].nameRange]
+            guard name.count == 21, name.equalsIgnoringCase("x-envoy-attempt-count") else {
+                continue
+            }
+            let value = bytes[head.fields[i].valueRange]
+            guard (1...4).contains(value.count) else { return 1 }
+            var count = 0
+            for i in 0..<value.count {
+                let digit = value[i] &- UInt8(ascii: "0")
+                guard digit < 10 else { return 1 }
+                count = count * 10 + Int(digit)
+            }
+            return max(1, count)
+        }
+        return 1
+    }
+
+    /// Empty: it has none.
+    func requestID(_ bytes: Bytes) -> Bytes {
+        for i in 0..<head.fieldCount where head.fields[i].name == .requestID {
+            return bytes[head.fields[i].valueRange]
+        }
+        return Bytes("")
+    }
+
+    private func faultFields(_ bytes: Bytes) -> FaultFields {
+        var fields = FaultFields()
+        for i in 0..<head.fieldCount where head.fields[i].name == .other {
+            fields.take(bytes[head.fields[i].nameRange], bytes[head.fields[i].valueRange])
+        }
+        return fields
+    }
+
+    // MARK: The ledger
+
+    /// Counts what was done to the request, and writes it down.
+    func note(
+        _ deed: FaultDeed, of fault: HeldFault, _ id: Bytes, attempt: Int, now: Instant
+    ) {
+        fault.count(deed)
+        switch deed {
+        case .delayed: counters.add(.faultDelays)
+        case .aborted: counters.add(.faultAborts)
+        case .throttled: counters.add(.faultThrottles)
+        case .hung: break
+        }
+        guard ledger.enabled else { return }
+        let wall = now.nanoseconds + (wallOffset ?? 0)
+        let isWritten = unsafe withUnsafeTemporaryAllocation(
+            byteCount: HeldFault.lineBytes, alignment: 1
+        ) { memory in
+            var out = unsafe ByteWriter(memory)
+            fault.write(deed, wall: wall, id: id, attempt: attempt, to: &out)
+            precondition(!out.overflowed, "a line outgrew its bound")
+            return unsafe ledger.append(
+                Bytes(UnsafeRawBufferPointer(rebasing: memory[..<out.count])))
+        }
+        counters.add(isWritten ? .ledgerLines : .ledgerDropped)
     }
 }

@@ -28,7 +28,9 @@ extension Proxy {
             fields.add("content-length", decimal: detail.utf8CodeUnitCount + 1)
         }
         if !dateLine.isEmpty { fields.add("date") { dateLine.appendValue(to: &$0) } }
-        if let flag { fields.add("x-response-flags", flag.text) }
+        if flag != nil || exchange.fault.isDelayed {
+            fields.add("x-response-flags") { Self.write(flag, exchange, to: &$0) }
+        }
         counters.add(Counter.of(status: Int(exchange.status)))
         logExchange(slot, flag: flag, detail: detail, now: now)
         releaseInput(slot)
@@ -68,6 +70,7 @@ extension Proxy {
     /// would have given is mapped as gRPC maps it, and so is the code of a reset; time that has run
     /// out is its own status.
     private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
+        if let forcedCall { return forcedCall }
         if let failedCode { return GRPCStatus(code: failedCode) }
         return flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
     }

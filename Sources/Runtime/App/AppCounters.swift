@@ -34,7 +34,9 @@ final class AppCounters: @unchecked Sendable {
     }
 
     /// A request has come. `attempt` is 0 where no proxy told one.
-    func begin(attempt: Int) {
+    /// - Returns: how many are at work now.
+    @discardableResult
+    func begin(attempt: Int) -> Int {
         requests.add(1, ordering: .relaxed)
         let now = current.add(1, ordering: .relaxed).newValue
         var seen = highest.load(ordering: .relaxed)
@@ -45,6 +47,7 @@ final class AppCounters: @unchecked Sendable {
             seen = original
         }
         if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
+        return now
     }
 
     /// A request has ended; `status` is nil where its connection ended before the answer was
@@ -78,7 +81,8 @@ final class AppCounters: @unchecked Sendable {
     private func value(_ index: Int) -> UInt64 { unsafe table[index].load(ordering: .relaxed) }
 
     /// The counters as JSON.
-    func json(name: String) -> String {
+    /// - Parameter capacity: likewise; nil: it is left out.
+    func json(name: String, capacity: String? = nil) -> String {
         let attempts = (1...Self.attempts).map { "\"\($0)\":\(value(Self.statuses + $0))" }
         let statuses = (0..<Self.statuses).filter { value($0) > 0 }
             .map { "\"\($0)\":\(value($0))" }
@@ -88,6 +92,7 @@ final class AppCounters: @unchecked Sendable {
             + "\"refused\":\(refused.load(ordering: .relaxed)),"
             + "\"concurrency\":{\"now\":\(current.load(ordering: .relaxed)),"
             + "\"max\":\(highest.load(ordering: .relaxed))},"
+            + (capacity.map { "\"capacity\":\($0)," } ?? "")
             + "\"attempts\":{\(attempts.joined(separator: ","))},"
             + "\"status\":{\(statuses.joined(separator: ","))},"
             + "\"grpc\":{\"cancelled\":\(cancelled.load(ordering: .relaxed)),"

@@ -35,6 +35,8 @@ public struct AppPlan: Equatable, Sendable, BitwiseCopyable {
     public var close: Bool
     /// The value of `x-envoy-attempt-count`; 0: there was none.
     public var attempt: Int
+    /// Attempts of the request that fail before one succeeds.
+    public var succeedAfter = 0
 
     /// Whether the request is work, which delays, burns, calls and is counted; the rest observes.
     public var isWork: Bool { page == .body || page == .echo }
@@ -48,6 +50,7 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
     case status
     case flag
     case stall
+    case attempts
     case connect
 
     /// The status of the answer.
@@ -62,6 +65,7 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
         case .status: "status: a number from 200 to 599 is needed\n"
         case .flag: "chunked, close: 0 or 1 is needed\n"
         case .stall: "for: a time up to 60s is needed, as 100ms, 1s\n"
+        case .attempts: "succeed_after: a number up to 1000 is needed\n"
         case .connect: "CONNECT is for proxies\n"
         }
     }
@@ -69,9 +73,9 @@ public enum AppRefusal: UInt8, Error, Equatable, Sendable {
 
 /// Decides what becomes of requests, by the behaviour of the service and what each request
 /// overrides:
-/// `?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1`, or the same as fields
-/// `x-app-size` and so on. A field wins over the query. Other keys are not the workload's, and
-/// ignored.
+/// `?size=16KiB&delay=10ms&status=503&chunked=1&burn=1ms&close=1&succeed_after=2`, or the same
+/// as fields `x-app-size` and so on. A field wins over the query. Other keys are not the
+/// workload's, and ignored.
 public struct AppDecider: ~Copyable {
     private let behaviour: AppBehaviour
     private let delays: DelaySampler
@@ -184,7 +188,7 @@ public struct AppDecider: ~Copyable {
         if name.count == 21, name.equalsIgnoringCase("x-envoy-attempt-count") {
             plan.attempt = AppQuantity.integer(value) ?? 0
         }
-        guard name.count > 6, name.count <= 13, name[0..<6].equalsIgnoringCase("x-app-") else {
+        guard name.count > 6, name.count <= 19, name[0..<6].equalsIgnoringCase("x-app-") else {
             return
         }
         try override(&plan, name[6..<name.count], value)
@@ -213,6 +217,11 @@ public struct AppDecider: ~Copyable {
             plan.chunked = try flag(value)
         } else if name.equalsIgnoringCase("close") {
             plan.close = try flag(value)
+        } else if name.equalsIgnoringCase("succeed_after")
+            || name.equalsIgnoringCase("succeed-after")
+        {
+            guard let count = AppQuantity.integer(value), count <= 1000 else { throw .attempts }
+            plan.succeedAfter = count
         }
     }
 

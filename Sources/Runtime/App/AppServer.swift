@@ -12,6 +12,9 @@ public final class AppServer {
     let workers: [AppWorker]
     private var threads: [JoinableThread] = []
     private let resolver: AppResolver?
+    private var control: Service?
+    /// Where faults are held; nil: nowhere.
+    public var controlAddress: SocketAddress? { control?.address }
 
     /// Binds, and starts a thread for each worker. When it returns, connections are accepted.
     public init(_ configuration: AppConfiguration) throws(AppError) {
@@ -19,8 +22,7 @@ public final class AppServer {
         guard var address = SocketAddress(configuration.listen) else {
             throw .configuration("listen: '\(configuration.listen)' is no numeric host:port")
         }
-        let counters = AppCounters()
-        let filler = AppFiller()
+        let commons = AppCommons(configuration.behaviour)
         let services = try AppServices(configuration)
         let context: TLSContext?
         do throws(TLSFileError) {
@@ -45,10 +47,11 @@ public final class AppServer {
                     try AppWorker(
                         configuration: configuration, services: services, resolver: resolver,
                         context: context, listener: listener,
-                        random: random.split(index), counters: counters, filler: filler))
+                        random: random.split(index), index: index, commons: commons))
             }
             self.address = address
             self.workers = workers
+            control = try Self.control(configuration, commons)
             if let resolver {
                 threads.append(JoinableThread(try Thread(name: "app-dns") { resolver.run() }))
             }
@@ -67,10 +70,28 @@ public final class AppServer {
     /// Accepts no more, lets requests end (for at most 10 s), and returns when all workers have
     /// ended.
     public func stop() {
+        control?.stop()
         resolver?.stop()
         for worker in workers { worker.drain() }
         for thread in threads { thread.join() }
         threads = []
+    }
+
+    /// Who takes leases on faults; nil: nobody does.
+    private static func control(
+        _ configuration: AppConfiguration, _ commons: AppCommons
+    ) throws(SystemError) -> Service? {
+        guard let address = configuration.control.flatMap(SocketAddress.init) else { return nil }
+        do throws(ServiceError) {
+            return try Service(
+                ServiceConfiguration(listen: address, limits: AppControl.limits),
+                name: "app-control", handler: AppControl(configuration, commons))
+        } catch {
+            guard case .system(let error) = error else {
+                preconditionFailure("a listener without files has one that is of no use")
+            }
+            throw error
+        }
     }
 
     /// Who knows the addresses of services that are called by name; nil: none is.
@@ -110,6 +131,11 @@ public final class AppServer {
             behaviour.statuses.allSatisfy { (0...1).contains($0.share) }
                 && behaviour.statuses.reduce(0) { $0 + $1.share } <= 1 + 1e-9,
             "status: shares from 0 to 1 that sum to at most 1")
+        if let text = configuration.control {
+            guard let address = SocketAddress(text), address.isLoopback else {
+                throw .configuration("control: '\(text)' is no host:port of this machine alone")
+            }
+        }
         if let text = behaviour.delay.problem { throw .configuration("delay: \(text)") }
         if let text = behaviour.capacity?.problem { throw .configuration("capacity: \(text)") }
     }

@@ -92,12 +92,16 @@ extension AppWorker {
     /// Gives up a request that was not answered.
     func abandon(exchange: Int) {
         if exchanges[exchange].call >= 0 { closeCall(Int(exchanges[exchange].call)) }
-        if exchanges[exchange].isCounted { counters.end(status: nil) }
+        if exchanges[exchange].isCounted {
+            counters.end(status: nil)
+            traces[exchange].isAbandoned = true
+        }
         release(exchange)
     }
 
     /// Gives up what a request held.
     func release(_ exchange: Int) {
+        endTrace(exchange)
         if exchanges[exchange].hasPage { pages[exchange] = nil }
         if exchanges[exchange].keepsBody { echoes[exchange] = nil }
         if !services.order.isEmpty { tracing[exchange] = nil }
@@ -198,6 +202,7 @@ extension AppWorker {
     /// connection still waits in the listener's queue: with the listener it would be reset.
     func beginDraining() {
         isDraining = true
+        releaseHung()
         // Bound: `connectionLimit`.
         while accept() {}
         pauseAccepting()

@@ -69,8 +69,9 @@ extension AppWorker {
         let plan = try decider.decide(head, bytes, &random)
         exchanges[exchange].plan = plan
         if plan.isWork {
-            counters.begin(attempt: plan.attempt)
+            let inFlight = counters.begin(attempt: plan.attempt)
             exchanges[exchange].isCounted = true
+            trace(exchange, bytes, inFlight: inFlight)
             if !services.order.isEmpty { tracing[exchange] = tracingFields(bytes) }
         }
         exchanges[exchange].keepsBody = plan.page == .echo
@@ -146,12 +147,11 @@ extension AppWorker {
     func start(_ exchange: Int) {
         let plan = exchanges[exchange].plan
         switch plan.page {
-        case .body, .echo:
-            exchanges[exchange].nextCall = 0
-            services.order.isEmpty ? delay(exchange) : callNext(exchange)
+        case .body, .echo: enter(exchange)
         case .stats:
             replyPage(
-                exchange, type: "application/json", Array(counters.json(name: name).utf8))
+                exchange, type: "application/json",
+                Array(counters.json(name: name, capacity: commons.gate.json).utf8))
         case .stall:
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()
@@ -195,6 +195,8 @@ extension AppWorker {
         }
         if exchanges[exchange].plan.page == .message {
             replyMessage(exchange)
+        } else if !passesAbort(exchange) {
+            return
         } else if exchanges[exchange].keepsBody, let echo = echoes[exchange] {
             replyPage(exchange, type: echo.type, echo.page())
         } else {

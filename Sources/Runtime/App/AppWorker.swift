@@ -3,6 +3,7 @@
 // read, one parse in place, one write, and allocates nothing.
 
 import Base
+import Fault
 import Glibc
 import Posix
 import Secure
@@ -36,6 +37,7 @@ final class AppWorker: @unchecked Sendable {
     static let acceptTimer = exchangeLimit + callLimit
     static let drainTimer = exchangeLimit + callLimit + 1
     static let trimTimer = exchangeLimit + callLimit + 2
+    static let hungTimer = exchangeLimit + callLimit + 3
     /// Buffers that keep their memory though nobody needs them, 512 KiB.
     static let spareBuffers = 16
     static let trimPause = Duration.seconds(1)
@@ -44,7 +46,6 @@ final class AppWorker: @unchecked Sendable {
     let speech: AppConfiguration.Speech
     let reactor: Reactor
     var listener: Descriptor?
-    let wakeup: Wakeup
     let drainRequested = Atomic<Bool>(false)
     var isDraining = false
     var isAccepting = false
@@ -72,12 +73,15 @@ final class AppWorker: @unchecked Sendable {
 
     /// Bound: an input and an output for each connection, an input for each call.
     let buffers = BufferPool(size: bufferBytes, limit: 2 * connectionLimit + callLimit)
-    var deadlines = DeadlineHeap(capacity: exchangeLimit + callLimit + 3)
+    var deadlines = DeadlineHeap(capacity: exchangeLimit + callLimit + 4)
     var head = Head(limits: HeadLimits(headBytes: bufferBytes))
     let decider: AppDecider
     var random: SeededRandom
-    let counters: AppCounters
-    let filler: AppFiller
+    /// Its place among the process's workers.
+    let index: Int32
+    let commons: AppCommons
+    var counters: AppCounters { commons.counters }
+    var filler: AppFiller { commons.filler }
     let composer = AppComposer()
     /// The HTTP/2 of each connection that speaks it.
     var sessions = [AppSession?](repeating: nil, count: connectionLimit)
@@ -105,6 +109,21 @@ final class AppWorker: @unchecked Sendable {
     /// Fields to pass on to the services that a request calls. Only while it calls.
     var tracing: [Int: [UInt8]] = [:]
 
+    /// By exchange; and what is kept of identifiers, `AppTrace.idBytes` each.
+    let traces = Slab<AppTrace>(zeroed: exchangeLimit)
+    let ids = Slab<UInt8>(zeroed: exchangeLimit * AppTrace.idBytes)
+    /// The faults that requests meet, as of `faultVersion`.
+    var faults: [AppFaultMatch] = []
+    var faultVersion: UInt64 = 0
+    /// Requests that are not answered while their fault is there.
+    var hung: [Int: HeldFault] = [:]
+    /// Requests of this worker's whose turn has come. Bound: as many as wait.
+    var called: [AppTicket] = []
+    let inbox: AppInbox
+    var nextTicket: UInt32 = 0
+    let ledger: AppLines?
+    let requestLog: AppLines?
+
     /// The clock, read once each turn.
     var now = Clock.now()
     var alarm = AppAlarm()
@@ -116,20 +135,22 @@ final class AppWorker: @unchecked Sendable {
         configuration: AppConfiguration, services: AppServices, resolver: AppResolver?,
         context: TLSContext?,
         listener: consuming Descriptor,
-        random: SeededRandom, counters: AppCounters, filler: AppFiller
+        random: SeededRandom, index: Int, commons: AppCommons
     ) throws(SystemError) {
         name = configuration.name
         speech = configuration.speech
         reactor = try Reactor()
-        wakeup = try Wakeup()
+        inbox = try AppInbox()
         self.listener = consume listener
         self.services = services
         self.resolver = resolver
         self.context = context
         secured = context == nil ? [] : Array(repeating: nil, count: Self.connectionLimit)
         self.random = random
-        self.counters = counters
-        self.filler = filler
+        self.index = Int32(index)
+        self.commons = commons
+        ledger = try AppLines(configuration.ledger, commons.ledger)
+        requestLog = try AppLines(configuration.requestLog, commons.requestLog)
         decider = AppDecider(configuration.behaviour)
         connections = Slab(count: Self.connectionLimit, repeating: AppConnection())
         for index in 0..<Self.connectionLimit {
@@ -139,7 +160,8 @@ final class AppWorker: @unchecked Sendable {
         for index in 0..<Self.callLimit {
             calls[index].next = index + 1 < Self.callLimit ? Int32(index + 1) : -1
         }
-        try reactor.add(reading: wakeup.descriptor, token: Self.wakeupToken)
+        commons.register(inbox)
+        try reactor.add(reading: inbox.descriptor, token: Self.wakeupToken)
         resumeAccepting()
     }
 
@@ -149,12 +171,14 @@ final class AppWorker: @unchecked Sendable {
         calls.deallocate()
         exchanges.deallocate()
         streams.deallocate()
+        traces.deallocate()
+        ids.deallocate()
     }
 
     /// Makes the worker end its requests and return from `run`. From any thread.
     func drain() {
         drainRequested.store(true, ordering: .releasing)
-        wakeup.wake()
+        inbox.wake()
     }
 
     /// Serves until drained.
@@ -165,14 +189,23 @@ final class AppWorker: @unchecked Sendable {
             if count > 0 { noteWork() }
             for index in 0..<count { handle(reactor.ready(index)) }
             while let timer = deadlines.popExpired(now) { expire(timer) }
+            attendFaults()
             // Behind the events: a request that has arrived is answered, not cut off.
             if !isDraining, drainRequested.load(ordering: .acquiring) { beginDraining() }
             flushDirty()
+            ledger?.flush()
+            requestLog?.flush()
         }
+        ledger?.finish()
+        requestLog?.finish()
     }
 
     private func wait() -> Int {
-        let deadline = deadlines.earliest
+        var deadline = deadlines.earliest
+        // Lines that a pipe did not take: its reader does not tell when there is room again.
+        if ledger?.isEmpty == false || requestLog?.isEmpty == false {
+            deadline = min(deadline ?? .distantFuture, now + .milliseconds(5))
+        }
         let wake = deadline.map { alarm.wake(for: $0) }
         let count = reactor.wait(until: wake, now: now)
         let before = now
@@ -199,7 +232,7 @@ final class AppWorker: @unchecked Sendable {
     private func handle(_ readiness: Readiness) {
         switch readiness.token {
         case Self.listenerToken: accept()
-        case Self.wakeupToken: wakeup.clear()
+        case Self.wakeupToken: inbox.clear()
         default:
             let slot = Int(UInt32(truncatingIfNeeded: readiness.token))
             let generation = UInt32(truncatingIfNeeded: readiness.token >> 32)
@@ -228,6 +261,7 @@ final class AppWorker: @unchecked Sendable {
         case Self.acceptTimer: resumeAccepting()
         case Self.drainTimer: closeAll()
         case Self.trimTimer: trim()
+        case Self.hungTimer: releaseHung()
         case Self.exchangeLimit...: callTimedOut(timer - Self.exchangeLimit)
         case Self.connectionLimit...: streamTimer(timer)
         default:

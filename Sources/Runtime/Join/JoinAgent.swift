@@ -263,7 +263,7 @@ final class JoinAgent: CallOwner {
             service: service, configuration.place, tcp: configuration.tcp,
             identity: FileName.identity, authorities: FileName.authorities,
             admin: configuration.admin?.description, accessLog: configuration.accessLog,
-            workers: configuration.workers)
+            workers: configuration.workers, ledger: configuration.ledger)
         let made: ProxyConfiguration
         do throws(SidecarError) {
             made = try ProxyConfiguration(

@@ -32,6 +32,7 @@ public struct JoinConfiguration: Sendable {
     public var weight: Int
     public var admin: SocketAddress?
     public var accessLog: String?
+    public var ledger: String?
     public var workers: Int
 
     public init(
@@ -39,7 +40,8 @@ public struct JoinConfiguration: Sendable {
         app: SocketAddress? = nil, gateway: SidecarFacts.Gateway? = nil,
         tcp: [SidecarFacts.TCPListener] = [], state: String? = nil, name: String? = nil,
         zone: String? = nil,
-        weight: Int = 1, admin: SocketAddress? = nil, accessLog: String? = nil, workers: Int = 1
+        weight: Int = 1, admin: SocketAddress? = nil, accessLog: String? = nil, workers: Int = 1,
+        ledger: String? = nil
     ) {
         self.gateway = gateway
         self.tcp = tcp
@@ -54,6 +56,7 @@ public struct JoinConfiguration: Sendable {
         self.weight = weight
         self.admin = admin
         self.accessLog = accessLog
+        self.ledger = ledger
         self.workers = workers
     }
 

@@ -1,3 +1,4 @@
+import Fault
 import Model
 import Posix
 import ProxyCore
@@ -8,6 +9,7 @@ import Synchronization
 final class Mailbox: Sendable {
     enum Message: Sendable {
         case reload(ProxyConfiguration, ProxyContexts)
+        case faults([HeldFault])
         case drain
     }
 

@@ -14,13 +14,14 @@ final class ProxyAdmin: ServiceHandler {
         limits.connections = 8
         limits.streams = 8
         limits.headBytes = 8 * 1024
-        limits.bodyBytes = 8 * 1024
-        limits.bodiesBytes = 64 * 1024
+        limits.bodyBytes = FaultDesk.bodyBytes
+        limits.bodiesBytes = 4 * FaultDesk.bodyBytes
         limits.arrival = .seconds(1)
         return limits
     }
 
     func respond(to request: ServiceRequest) -> ServiceAnswer {
+        if let answer = server.answerOfFaults(request) { return answer }
         guard request.method == "GET" else { return .notAllowed(["GET"]) }
         switch request.target.path {
         case "/stats", "/metrics":
@@ -36,7 +37,8 @@ final class ProxyAdmin: ServiceHandler {
         case "/config": return .json(200, Array(JSONText.of(server.configuration).utf8))
         case "/events":
             return .json(200, Array(JSONText.of(ProxyHostEvents(server.hostBoards)).utf8))
-        default: return .text(404, "there are /stats, /ready, /config and /events")
+        default:
+            return .text(404, "there are /stats, /ready, /config, /events and /faults")
         }
     }
 }

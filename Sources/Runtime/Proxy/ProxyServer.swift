@@ -2,6 +2,7 @@
 // listener.
 
 import Base
+import Fault
 import Glibc
 public import Model
 public import Posix
@@ -42,6 +43,7 @@ public final class ProxyServer {
     private var material: TLSMaterial
     private var contexts: ProxyContexts
     private var companion: (any ProxyCompanion)?
+    private var faults: FaultDesk
     private var mailboxes: [Mailbox] = []
     private var adminListener: Descriptor?
     private let signals: Signals
@@ -73,6 +75,7 @@ public final class ProxyServer {
         }
         self.configuration = configuration
         self.reload = reload
+        faults = FaultDesk(isProxy: true, standing: configuration.faults, now: Clock.now())
         Signals.ignoreBrokenPipes()
         do throws(SystemError) {
             signals = try Signals([SIGTERM, SIGINT, SIGHUP])
@@ -90,6 +93,7 @@ public final class ProxyServer {
         pipesPerWorker = Self.pipesPerWorker(within: descriptors, of: configuration)
         // A log that cannot be written is an error now, and not when the first worker finds out.
         _ = try LogFile(configuration.accessLog)
+        _ = try LogFile(configuration.ledger)
         var perWorker = [[Int32]](repeating: [], count: configuration.workers)
         for listener in configuration.listeners {
             guard var address = SocketAddress(listener.address) else {
@@ -121,6 +125,7 @@ public final class ProxyServer {
         let mailbox = try Mailbox()
         let configuration = bound(self.configuration)
         let (contexts, commons) = (self.contexts, self.commons)
+        let faults = self.faults.leases.held
         let seed = UInt64(bitPattern: Clock.wallNanoseconds()) ^ UInt64(mailboxes.count)
         let running = self.running
         let (clients, pipes) = (clientsPerWorker, pipesPerWorker)
@@ -129,7 +134,7 @@ public final class ProxyServer {
             do throws(SystemError) {
                 let worker = try ProxyWorker(
                     configuration, contexts: contexts, listeners: listeners, clients: clients,
-                    pipes: pipes, mailbox: mailbox, commons: commons, seed: seed)
+                    pipes: pipes, mailbox: mailbox, commons: commons, faults: faults, seed: seed)
                 worker.run()
                 running.ended(error: nil)
             } catch {
@@ -159,7 +164,8 @@ public final class ProxyServer {
         }
         ProgramMemory.release()
         while true {
-            let deadline = [admin?.deadline, companion?.deadline].compactMap { $0 }.min()
+            let deadline = [admin?.deadline, companion?.deadline, faults.leases.nextEnd]
+                .compactMap { $0 }.min()
             let count = reactor.wait(until: deadline, now: Clock.now())
             admin?.begin(Clock.now(), wall: Clock.wallNanoseconds())
             for i in 0..<count {
@@ -179,6 +185,7 @@ public final class ProxyServer {
             }
             admin?.end()
             companion?.turnEnds(Clock.now())
+            if faults.expire(Clock.now()) { sendFaults() }
         }
     }
 
@@ -231,7 +238,29 @@ public final class ProxyServer {
         configuration = new
         self.material = material
         for mailbox in mailboxes { mailbox.send(.reload(bound(new), contexts)) }
+        faults.replace(standing: new.faults, now: Clock.now())
+        sendFaults()
         return nil
+    }
+
+    /// What the admin listener answers of faults; nil: it was asked for something else.
+    func answerOfFaults(_ request: ServiceRequest) -> ServiceAnswer? {
+        var ledger: FaultReport.Ledger?
+        if configuration.ledger != nil {
+            ledger = FaultReport.Ledger()
+            for counters in counters {
+                ledger?.written += counters[.ledgerLines]
+                ledger?.lost += counters[.ledgerDropped]
+            }
+        }
+        var isChanged = false
+        let answer = faults.answer(request, ledger: ledger, isChanged: &isChanged)
+        if isChanged { sendFaults() }
+        return answer
+    }
+
+    private func sendFaults() {
+        for mailbox in mailboxes { mailbox.send(.faults(faults.leases.held)) }
     }
 
     /// The configuration with the ports that listeners have got, which rules may ask for.
@@ -258,6 +287,9 @@ public final class ProxyServer {
         if new.limits != old.limits { return "limits change only with a restart" }
         if (new.accessLog == nil) != (old.accessLog == nil) {
             return "the access log is turned on or off only with a restart"
+        }
+        if (new.ledger == nil) != (old.ledger == nil) {
+            return "the ledger is turned on or off only with a restart"
         }
         return nil
     }

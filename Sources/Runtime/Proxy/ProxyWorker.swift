@@ -2,6 +2,7 @@
 // the other workers; the kernel spreads connections over them (SO_REUSEPORT).
 
 import Base
+import Fault
 import Glibc
 import Model
 import Posix
@@ -21,7 +22,8 @@ final class ProxyWorker {
     private(set) var contexts: ProxyContexts
     private(set) lazy var scratch = TLSScratch()
     private var listeners: [Int32]
-    private var log: LogFile?
+    var log: LogFile?
+    var ledger: LogFile?
     private var listening = true
     private var turn: UInt64 = 0
     private var lastAcceptTurn: UInt64 = 0
@@ -64,12 +66,13 @@ final class ProxyWorker {
     ///   - pipes: how many bodies may pass through the kernel at once; more are copied.
     init(
         _ configuration: ProxyConfiguration, contexts: ProxyContexts, listeners: [Int32],
-        clients: Int, pipes: Int, mailbox: Mailbox, commons: ProxyCommons, seed: UInt64
+        clients: Int, pipes: Int, mailbox: Mailbox, commons: ProxyCommons, faults: [HeldFault],
+        seed: UInt64
     ) throws(SystemError) {
         now = Clock.now()
         nextTrim = now + .seconds(1)
         proxy = Proxy(
-            configuration, random: SeededRandom(seed: seed), commons: commons)
+            configuration, random: SeededRandom(seed: seed), commons: commons, faults: faults)
         proxy.wallOffset = Clock.wallNanoseconds() - now.nanoseconds
         reactor = try Reactor()
         self.mailbox = mailbox
@@ -79,6 +82,7 @@ final class ProxyWorker {
         sockets = Slab(zeroed: configuration.limits.connections)
         self.pipes = PipePool(slots: configuration.limits.connections, limit: pipes)
         log = try LogFile(configuration.accessLog)
+        ledger = try LogFile(configuration.ledger)
         mailbox.publish(proxy.counters)
         try reactor.add(reading: mailbox.descriptor, token: Token.mailbox)
         try watchListeners()
@@ -112,19 +116,14 @@ final class ProxyWorker {
             if let deadline = proxy.nextDeadline, deadline <= now { proxy.expire(now: now) }
             drainEffects()
             flushSessions()
-            writeLog()
+            writeLogs()
             housekeep()
             if let deadline = drainDeadline, proxy.openConnections == 0 || deadline <= now {
                 proxy.closeTunnels(now: now)
                 drainEffects()
-                return finishLog()
+                return finishLogs()
             }
         }
-    }
-
-    /// The last lines. Bound: whoever reads none for a second gets no more.
-    private func finishLog() {
-        while !proxy.log.isEmpty, log?.waitUntilWritable() == true { writeLog() }
     }
 
     private var wakeInstant: Instant? {
@@ -132,7 +131,7 @@ final class ProxyWorker {
         if let resumeAccepting { instant = min(instant, resumeAccepting) }
         if let drainDeadline { instant = min(instant, drainDeadline) }
         // Lines that a pipe did not take: its reader does not tell when there is room again.
-        if !proxy.log.isEmpty { instant = min(instant, now + Self.logPause) }
+        if hasLines { instant = min(instant, now + Self.logPause) }
         if proxy.openConnections > 0 { instant = min(instant, nextTrim) }
         return instant == .distantFuture ? nil : instant
     }
@@ -147,15 +146,6 @@ final class ProxyWorker {
             proxy.trim()
             proxy.wallOffset = Clock.wallNanoseconds() - Clock.now().nanoseconds
             nextTrim = now + .seconds(1)
-        }
-    }
-
-    private func writeLog() {
-        guard !proxy.log.isEmpty else { return }
-        proxy.log.drain { lines in
-            guard let written = log?.write(lines) else { return lines.count }
-            if written.lost > 0 { proxy.counters.noteLogLoss(written.lost) }
-            return written.taken
         }
     }
 
@@ -453,9 +443,8 @@ final class ProxyWorker {
             case .reload(let configuration, let contexts):
                 self.contexts = contexts
                 proxy.adopt(configuration, now: now)
-                do { log = try LogFile(configuration.accessLog) } catch {
-                    standardError("access log not reopened: \(error)")
-                }
+                reopenLogs(configuration)
+            case .faults(let held): proxy.adopt(faults: held)
             case .drain: beginDrain()
             }
         }

@@ -21,7 +21,8 @@ extension Command {
             """,
         flags: [
             .appConfig, .certificate, .key, .clientAuthorities, .listen, .appProtocol, .workers,
-            .size, .delay, .burn, .status, .chunked, .call, .appDNS, .appSeed,
+            .size, .delay, .burn, .status, .chunked, .capacity, .call, .appDNS, .appSeed,
+            .control, .ledger, .requestLog,
         ],
         run: runApp)
 }
@@ -38,13 +39,20 @@ extension Flag {
         "--size", "SIZE", standard: "1KiB", about: "bytes of each answer's body")
     fileprivate static let delay = Flag(
         "--delay", "TIME", standard: "0s",
-        about: "waited before each answer: 5ms, or percentiles: p50=1ms,p99=5ms")
+        about: "waited before each answer: 5ms, exp=5ms, or percentiles: p50=1ms,p99=5ms")
     fileprivate static let burn = Flag(
         "--burn", "TIME", standard: "0s", about: "CPU time burnt before each answer")
     fileprivate static let status = Flag(
         "--status", "STATUS=SHARE", repeats: true,
         about: "the share of answers with another status than 200: 503=0.1%")
     fileprivate static let chunked = Flag("--chunked", about: "send bodies chunked")
+    fileprivate static let capacity = Flag(
+        "--capacity", "N[+QUEUE]",
+        about: "requests at work at once, and those that wait: 8+100; one more is answered 503")
+    fileprivate static let control = Flag(
+        "--control", "HOST:PORT", about: "where faults are held (docs/FAULTS.md)")
+    fileprivate static let requestLog = Flag(
+        "--request-log", "FILE", about: "a line of JSON for each request")
     fileprivate static let call = Flag(
         "--call", "NAME=HOST:PORT", repeats: true,
         about: "a service to call before each answer; of one name, addresses are taken in turn")
@@ -64,7 +72,8 @@ private func runApp(_ arguments: Arguments) throws(CommandFailure) -> ExitCode {
         let server = try AppServer(configuration)
         announce(
             "{\"event\":\"ready\",\"role\":\"app\","
-                + "\"listeners\":{\"main\":\"\(server.address)\"}}")
+                + "\"listeners\":{\"main\":\"\(server.address)\"}"
+                + (server.controlAddress.map { ",\"control\":\"\($0)\"" } ?? "") + "}")
         try wait(for: signals)
         server.stop()
         return .success
@@ -112,6 +121,9 @@ private func configuration(_ arguments: Arguments) throws(CommandFailure) -> App
             configuration.calls[name, default: []].append(address)
         }
         configuration.dns = arguments.value(.appDNS)
+        configuration.control = arguments.value(.control)
+        configuration.ledger = arguments.value(.ledger)
+        configuration.requestLog = arguments.value(.requestLog)
         if let seed = try arguments.integer(.appSeed, in: 0...Int.max) {
             configuration.seed = UInt64(seed)
         }
@@ -152,13 +164,23 @@ private func behaviour(_ arguments: Arguments) throws(CommandFailure) -> AppBeha
             .init(status: status, share: try quantity(arguments, share, Quantity.percent)))
     }
     behaviour.chunked = arguments.has(.chunked)
+    if let text = arguments.value(.capacity) {
+        let parts = text.split(separator: "+", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let concurrency = Int(parts[0]), let queue = parts.count > 1 ? Int(parts[1]) : 0
+        else { throw arguments.usage("'--capacity \(text)': 8 or 8+100 is needed") }
+        behaviour.capacity = AppCapacity(concurrency: concurrency, queue: queue)
+    }
     return behaviour
 }
 
-/// `5ms`, or `p50=1ms,p99=5ms`.
+/// `5ms`, `exp=5ms`, or `p50=1ms,p99=5ms`.
 private func delay(_ arguments: Arguments, _ text: String) throws(CommandFailure)
     -> DelayDistribution
 {
+    if text.hasPrefix("exp=") {
+        let mean = try quantity(arguments, String(text.dropFirst(4)), Quantity.duration)
+        return DelayDistribution(.exponential(mean: mean))
+    }
     guard text.hasPrefix("p") else {
         return .fixed(try quantity(arguments, text, Quantity.duration))
     }

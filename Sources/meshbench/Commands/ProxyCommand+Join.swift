@@ -44,7 +44,7 @@ extension Flag {
         "--weight", "N", standard: "1", about: "its share of requests, against its service's others"
     )
     static let adminAddress = Flag(
-        "--admin", "HOST:PORT", about: "where /stats, /ready and /config are served")
+        "--admin", "HOST:PORT", about: "where /stats, /ready, /config and /faults are served")
     static let accessLog = Flag(
         "--access-log", "FILE", about: "one line of JSON a request; - for standard output")
 
@@ -128,7 +128,8 @@ func joinConfiguration(
         zone: arguments.value(.zone),
         weight: try arguments.integer(.weight, in: 1...MeshLimits.weight) ?? 1,
         admin: try optional(.adminAddress, arguments), accessLog: arguments.value(.accessLog),
-        workers: try arguments.integer(.workers, in: workerRange) ?? 1)
+        workers: try arguments.integer(.workers, in: workerRange) ?? 1,
+        ledger: arguments.value(.ledger))
 }
 
 private func gateway(_ arguments: Arguments) throws(CommandFailure) -> SidecarFacts.Gateway? {

@@ -16,7 +16,7 @@ extension Command {
             SIGTERM and SIGINT let requests in flight end, then the process exits with 0. SIGHUP \
             reads the configuration file again, and the certificates and keys that it names.
             """,
-        flags: [.config, .listen, .upstream, .workers, .join] + Flag.ofJoining,
+        flags: [.config, .listen, .upstream, .workers, .ledger, .join] + Flag.ofJoining,
         run: runProxy)
 }
 
@@ -24,6 +24,8 @@ extension Flag {
     static let config = Flag("--config", "FILE", about: "the configuration (docs/PROXY.md)")
     static let listen = Flag("--listen", "HOST:PORT", about: "where clients connect")
     static let upstream = Flag("--upstream", "HOST:PORT", about: "where requests go")
+    static let ledger = Flag(
+        "--ledger", "FILE", about: "a line of JSON for each thing that a fault does")
     static let workers = Flag("--workers", "N", standard: "1", about: "worker threads")
 }
 
@@ -37,6 +39,9 @@ private func runProxy(_ arguments: Arguments) throws(CommandFailure) -> ExitCode
     if let file {
         guard arguments.value(.listen) == nil, arguments.value(.upstream) == nil else {
             throw .usage("meshbench proxy: --config goes without --listen and --upstream")
+        }
+        if arguments.has(.ledger) {
+            throw arguments.usage("'--ledger' goes into the file of --config")
         }
         configuration = try read(file, workers: arguments)
     } else {
@@ -101,11 +106,13 @@ private func oneHop(_ arguments: Arguments) throws(CommandFailure) -> ProxyConfi
             "meshbench proxy: '\(address)' for \(flag.name) is no numeric address with a port, "
                 + "such as 127.0.0.1:8080")
     }
-    return ProxyConfiguration(
+    var configuration = ProxyConfiguration(
         listeners: [.init(name: "main", address: listen)], routes: [.init(cluster: "upstream")],
         clusters: [.init(name: "upstream", endpoints: [.init(upstream)])],
         workers: try arguments.integer(.workers, in: workerRange) ?? 1,
         timeouts: .init(request: .zero))
+    configuration.ledger = arguments.value(.ledger)
+    return configuration
 }
 
 /// - Parameter more: further members of the line.
