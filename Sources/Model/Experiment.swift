@@ -21,6 +21,8 @@ public struct Experiment: Codable, Equatable, Sendable {
     public var phases: [PhasePlan]
     /// What is changed in every arm with a control plane, in the order of their offsets.
     public var changes: [ChangePlan]
+    /// Each with a name of its own, which phases say.
+    public var faults: [FaultPlan]
     public var expectations: [Expectation]
     /// Numbers of the features (`MeshFeature`) that it proves, each once.
     public var proves: [Int]
@@ -42,8 +44,9 @@ public struct Experiment: Codable, Equatable, Sendable {
         name: String, about: String, seed: UInt64, mesh: MeshPlan, services: [ServicePlan],
         loads: [LoadPlan], policies: [MeshPolicy] = [], authorizations: [MeshAuthorization] = [],
         arms: [ArmPlan], rounds: RoundsPlan, phases: [PhasePlan], changes: [ChangePlan] = [],
-        expectations: [Expectation], proves: [Int] = [], controls: [NegativeControl] = [],
-        onInconclusive: OnInconclusive = .warn, limits: ValidityLimits
+        faults: [FaultPlan] = [], expectations: [Expectation], proves: [Int] = [],
+        controls: [NegativeControl] = [], onInconclusive: OnInconclusive = .warn,
+        limits: ValidityLimits
     ) {
         self.name = name
         self.about = about
@@ -57,6 +60,7 @@ public struct Experiment: Codable, Equatable, Sendable {
         self.rounds = rounds
         self.phases = phases
         self.changes = changes
+        self.faults = faults
         self.expectations = expectations
         self.controls = controls
         self.proves = proves
@@ -186,12 +190,17 @@ public struct PhasePlan: Codable, Equatable, Sendable {
     /// The total rate of each load in this phase, requests per second, in place of the load's own;
     /// nil: the load's own.
     public var rate: Double?
+    /// The faults that are there meanwhile, by name.
+    public var faults: [String]
 
-    public init(name: String, duration: Duration, measure: Bool, rate: Double?) {
+    public init(
+        name: String, duration: Duration, measure: Bool, rate: Double?, faults: [String] = []
+    ) {
         self.name = name
         self.duration = duration
         self.measure = measure
         self.rate = rate
+        self.faults = faults
     }
 }
 

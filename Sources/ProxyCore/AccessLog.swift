@@ -44,7 +44,10 @@ public final class AccessLog {
 extension Proxy {
     /// Bytes of a path or host that the log shows at most.
     private static let shownBytes = 1024
-    /// Bytes of a note: both shown texts with every byte escaped, and the names around them.
+    /// Bytes of a request's id that the log shows at most.
+    private static let shownIDBytes = 128
+    /// Bytes of a note: both shown texts and the id with every byte escaped, and the names around
+    /// them.
     static let noteLimit = 8 * 1024
 
     /// Notes what the log will say of the request in `head`.
@@ -57,6 +60,12 @@ extension Proxy {
             Self.writeEscaped(bytes[head.path], to: &out)
             out.append("\",\"authority\":\"")
             Self.writeEscaped(bytes[head.authority], to: &out)
+            for i in 0..<head.fieldCount where head.fields[i].name == .requestID {
+                out.append("\",\"request_id\":\"")
+                let id = bytes[head.fields[i].valueRange]
+                Self.writeEscaped(id[0..<min(id.count, Self.shownIDBytes)], to: &out)
+                break
+            }
             if connections[slot].isStream {
                 out.append("\",\"protocol\":\"HTTP/2\"")
             } else {

@@ -40,6 +40,8 @@ public struct RunResult: Codable, Equatable, Sendable {
     public var timeScale: Double?
     /// Of meshes with a control plane; nil where nothing was changed.
     public var changes: [Change]?
+    /// What was done on purpose; nil where nothing was.
+    public var faults: [Fault]?
     public var expectations: [ExpectationResult]
     /// Of scenarios with a control; nil of others.
     public var controls: [Control]?
@@ -431,9 +433,9 @@ public struct RunResult: Codable, Equatable, Sendable {
         environment: [Fact], configuration: [Fact], arms: [ArmSummary],
         phases: [PhaseResult], rounds: [RoundResult], overheads: [Overhead], steps: [Overhead],
         fits: [CostFit],
-        timelines: [Timeline], changes: [Change]? = nil, expectations: [ExpectationResult],
-        controls: [Control]? = nil, timeScale: Double? = nil, validity: Validity, verdict: Verdict,
-        exit: Exit
+        timelines: [Timeline], changes: [Change]? = nil, faults: [Fault]? = nil,
+        expectations: [ExpectationResult], controls: [Control]? = nil, timeScale: Double? = nil,
+        validity: Validity, verdict: Verdict, exit: Exit
     ) {
         self.schema = schema
         self.scenario = scenario
@@ -452,6 +454,7 @@ public struct RunResult: Codable, Equatable, Sendable {
         self.fits = fits
         self.timelines = timelines
         self.changes = changes
+        self.faults = faults
         self.expectations = expectations
         self.controls = controls
         self.timeScale = timeScale

@@ -14,6 +14,7 @@ extension RunResult {
         var page = TextPage(colour: colour)
         writeHeadline(to: &page)
         writePhases(to: &page)
+        writeFaults(to: &page)
         if validity.valid {
             writeOverheads(to: &page)
             writeCosts(to: &page)
@@ -62,6 +63,20 @@ extension RunResult {
                     grouped(phase.failed),
                 ]
             }, textColumns: 2)
+    }
+
+    /// What was done on purpose, also where it was not what was asked for.
+    private func writeFaults(to page: inout TextPage) {
+        guard !faultSummaries.isEmpty else { return }
+        page.section("Faults")
+        page.table(
+            header: ["fault", "arm", "what", "when", "requested", "delivered", "interval"],
+            rows: faultSummaries.map {
+                [
+                    $0.name, $0.arm.rawValue, $0.what, $0.when, $0.requested, $0.delivered,
+                    $0.interval,
+                ]
+            }, textColumns: 4)
     }
 
     private func writeOverheads(to page: inout TextPage) {

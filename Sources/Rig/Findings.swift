@@ -22,7 +22,9 @@ struct Findings {
         self.records = records
         let samples = records.flatMap(\.samples)
         let rounds = Set(records.map(\.round)).sorted()
-        trust = Trust(samples, rounds: rounds, experiment: experiment, warnings: warnings)
+        trust = Trust(
+            samples, rounds: rounds, experiment: experiment,
+            faults: records.flatMap(\.faults), warnings: warnings)
         // Where nothing can be trusted, the figures of all rounds are kept for finding out why.
         used = trust.validity.valid ? trust.counted : rounds
         let used = used
@@ -165,6 +167,12 @@ struct Findings {
     /// Every change of every turn; nil where there was none.
     var changes: [RunResult.Change]? {
         let all = records.flatMap(\.changes)
+        return all.isEmpty ? nil : all
+    }
+
+    /// Every fault of every turn; nil where there was none.
+    var faults: [RunResult.Fault]? {
+        let all = records.flatMap(\.faults)
         return all.isEmpty ? nil : all
     }
 

@@ -30,10 +30,17 @@ final class Journal {
 
     deinit { close(file) }
 
-    /// Notes that something happens now. What cannot be written is lost: the run is worth more.
-    func note(_ action: String, _ facts: KeyValuePairs<String, String> = [:]) {
+    /// Notes that something happens, or has just happened. What cannot be written is lost: the run
+    /// is worth more.
+    /// - Parameter instant: when; nil: now.
+    func note(
+        _ action: String, _ facts: KeyValuePairs<String, String> = [:], at instant: Instant? = nil
+    ) {
+        let now = Clock.now()
+        let instant = instant ?? now
+        let wall = Clock.wallNanoseconds() - (now - instant).nanoseconds
         let entry = Entry(
-            instant: Clock.now().nanoseconds, wall: isoTime(Clock.wallNanoseconds()),
+            instant: instant.nanoseconds, wall: isoTime(wall),
             action: action,
             facts: Dictionary(facts.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 }))
         guard var line = try? [UInt8](encoder.encode(entry)) else { return }

@@ -155,8 +155,8 @@ extension Topology.Proxy {
     static let empty = Topology.Proxy(listeners: [], routes: [], clusters: [], workers: 1)
 }
 
-private func instance(_ service: String, _ replica: Int) -> String { "\(service)/\(replica)" }
+func instance(_ service: String, _ replica: Int) -> String { "\(service)/\(replica)" }
 
-private func sidecarName(_ service: String, _ replica: Int) -> String {
+func sidecarName(_ service: String, _ replica: Int) -> String {
     "server-proxy \(instance(service, replica))"
 }

@@ -12,9 +12,15 @@ final class Role {
     private(set) var isDown = false
     /// Whether it has been started again.
     private(set) var wasResumed = false
+    /// When it said that it serves, since it was started again last.
+    var servedAgain: Instant?
     let log: String
+    /// What it was started with; of our own roles.
+    var words: [String] = []
     /// By the name of the listener; an application's one address has the name "".
     var addresses: [String: String]
+    /// Where it is asked what it does, and told; nil: nowhere.
+    var admin: String?
     /// Its ports, where nobody else may be given them while it is down.
     var held: [HeldPort] = []
     /// Of a control plane: where it is, whenever it runs.
@@ -52,9 +58,12 @@ final class Role {
     }
 
     /// It was killed, as by a power cut. What is kept of it is where it was and what it wrote.
-    func wasCut() {
-        _ = process.wait(until: Clock.now() + .seconds(5))
+    /// - Returns: how it ended; nil: it has not.
+    @discardableResult
+    func wasCut() -> ProcessEnd? {
+        let end = process.wait(until: Clock.now() + .seconds(5))
         isDown = true
+        return end
     }
 
     /// Goes on with another process in place of the one that was cut.
@@ -62,6 +71,7 @@ final class Role {
         self.process = process
         isDown = false
         wasResumed = true
+        servedAgain = nil
     }
 
     func died(_ kind: RigError.Kind, _ end: ProcessEnd) -> RigError {

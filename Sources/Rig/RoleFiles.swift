@@ -18,9 +18,13 @@ struct AppFile: Encodable, Equatable {
     var behaviour: AppBehaviour
     /// For each service it calls, the addresses to choose from.
     var calls: [String: [String]]
+    /// Where it is told of faults, and the file in which it writes down what they do; nil: it has
+    /// none.
+    var control: String?
+    var ledger: String?
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, tls, seed, behaviour, calls
+        case name, listen, tls, seed, behaviour, calls, control, ledger
         case speech = "protocol"
     }
 }
@@ -65,6 +69,8 @@ struct Announcement: Decodable, Equatable {
     /// Nil: it serves nothing itself.
     var listeners: [String: String]?
     var admin: String?
+    /// Where an application is told of faults.
+    var control: String?
     /// What an Envoy is to be started with.
     var bootstrap: String?
 }

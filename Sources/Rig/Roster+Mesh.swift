@@ -53,13 +53,22 @@ extension Roster {
         }
         var words = ["proxy"] + (try joining(joined, in: scratch))
         words += [
-            "--state", scratch + "/state", "--admin", "127.0.0.1:0",
+            "--state", scratch + "/state", "--admin", try door(of: node, Self.adminDoor),
         ]
+        if topology.logsAccess { words += ["--access-log", try trace(of: node, .access)] }
+        if node.isInjected { words += ["--ledger", try trace(of: node, .ledger)] }
         if let application = joined.application {
-            words += ["--inbound", "127.0.0.1:0", "--app", try address(of: application)]
+            words += ["--inbound", try door(of: node, "inbound")]
+            words += ["--app", try address(of: application)]
         }
-        for service in joined.bytesTo { words += ["--tcp", "\(service.text)=127.0.0.1:0"] }
-        words += joined.gateway?.words(place.credentials) ?? ["--outbound", "127.0.0.1:0"]
+        for service in joined.bytesTo {
+            words += ["--tcp", "\(service.text)=\(try door(of: node, service.text))"]
+        }
+        if let gateway = joined.gateway {
+            words += gateway.words(place.credentials)
+        } else {
+            words += ["--outbound", try door(of: node, "outbound")]
+        }
         _ = try serve(node, words, log: log)
     }
 
@@ -133,62 +142,45 @@ extension Roster {
     /// Ends the control plane as a power cut would.
     /// - Parameter replica: which one; nil: all.
     func cutControl(_ replica: Int?, _ accountant: inout Accountant) {
-        let roles = control(replica).map(\.role).filter { !$0.isDown }
-        for role in roles {
-            place.journal.note("kill", ["process": role.node.name])
-            accountant.release(role.node.name)
-            role.process.send(SIGKILL)
-        }
-        for role in roles { role.wasCut() }
+        cut(control(replica).map(\.role).filter { !$0.isDown }, &accountant)
     }
 
     /// Starts it again where it was, with what it had. That it serves is seen at the end
     /// (`checkResumed`).
     func resumeControl(_ replica: Int?, _ accountant: inout Accountant) throws(RigError) {
-        for (role, control, doors) in control(replica) where role.isDown {
-            place.journal.note("start again", ["process": role.node.name])
-            let label = "\(topology.arm.rawValue)-\(fileName(role.node.name))"
-            let words = try words(
-                of: control, data: absolutePath(place.folder.path) + "/scratch/\(label)/data",
-                doors)
-            role.resume(with: try launch(role.node, words, log: role.log))
-            accountant.succeed(role.node.name, role.process.pid)
-        }
+        for (role, _) in control(replica) where role.isDown { try resume(role, &accountant) }
     }
 
-    /// - Throws: `.start` where a replica that was started again does not serve: the others may
-    ///   have answered in its place.
-    func checkResumed(within patience: Duration) throws(RigError) {
-        guard let desk else { return }
-        let deadline = Clock.now() + patience
-        for (role, _, doors) in control(nil) where role.wasResumed && !role.isDown {
-            while true {
-                try role.checkAlive()
-                do throws(DeskError) {
-                    try desk.look(at: doors.api)
-                    break
-                } catch {
-                    guard Clock.now() < deadline else {
-                        throw RigError(
-                            .start,
-                            "\(role.node.name) was started again and does not serve: "
-                                + "\(error)", log: tail(of: role.log, lines: 20))
-                    }
+    /// Waits until a replica that was started again can be asked.
+    /// - Throws: `.start` where it cannot: the others may have answered in its place.
+    func awaitControl(_ role: Role, until deadline: Instant) throws(RigError) {
+        guard let desk, let doors = role.doors else { return }
+        while true {
+            try role.checkAlive()
+            do throws(DeskError) {
+                try desk.look(at: doors.api)
+                return
+            } catch {
+                guard Clock.now() < deadline else {
+                    throw RigError(
+                        .start,
+                        "\(role.node.name) was started again and does not serve: \(error)",
+                        log: tail(of: role.log, lines: 20))
                 }
-                try place.wait(for: endings, until: Clock.now() + .milliseconds(20))
             }
+            try place.wait(for: endings, until: Clock.now() + .milliseconds(20))
         }
     }
 
     /// A replica of the control plane, or all.
     private func control(
         _ replica: Int?
-    ) -> [(role: Role, control: Topology.Control, doors: ControlDoors)] {
+    ) -> [(role: Role, doors: ControlDoors)] {
         roles.compactMap { role in
             guard case .control(let control) = role.node.kind, let doors = role.doors,
                 replica == nil || replica == control.replica
             else { return nil }
-            return (role, control, doors)
+            return (role, doors)
         }
     }
 

@@ -21,6 +21,10 @@ final class Roster {
     let place: Workplace
     /// Of those that are named before they start.
     private var ports: [String: HeldPort] = [:]
+    /// Of those that come back, by process and listener.
+    private var doors: [String: [String: HeldPort]] = [:]
+    /// Files in which processes write down what they do, by their names.
+    var traces: [TraceKind: [String: String]] = [:]
     /// Folders that processes were given, within the folder of results.
     private var scratches: [String] = []
 
@@ -71,6 +75,17 @@ final class Roster {
         scratches = []
     }
 
+    static let adminDoor = "admin"
+
+    /// Where a process listens: of those that come back at a port that is kept for them.
+    func door(of node: Topology.Node, _ listener: String) throws(RigError) -> String {
+        guard node.comesBack else { return "127.0.0.1:0" }
+        if let held = doors[node.name]?[listener] { return held.address }
+        let held = try HeldPort()
+        doors[node.name, default: [:]][listener] = held
+        return held.address
+    }
+
     /// `host:port` of an endpoint.
     /// - Precondition: it is part of the topology.
     func address(of endpoint: Topology.Endpoint) throws(RigError) -> String {
@@ -112,15 +127,24 @@ final class Roster {
                 name: node.name, listen: ports[node.name]?.address ?? "127.0.0.1:0",
                 speech: application.speech == .tcp ? "tcp" : nil,
                 tls: application.security.flatMap { place.credentials?.server($0) },
-                seed: random.next(), behaviour: application.behaviour, calls: calls)
+                seed: random.next(), behaviour: application.behaviour, calls: calls,
+                control: node.isInjected ? try door(of: node, Self.adminDoor) : nil,
+                ledger: node.isInjected ? try trace(of: node, .ledger) : nil)
             try startOurs(node, "app", try json(file), label: label, log: log)
             if let role = roles.last { role.addresses[""] = role.addresses.values.first }
         case .proxy(let proxy):
-            let configuration = try proxy.configuration(
+            var configuration = try proxy.configuration(
                 longest: topology.longestTimeout, place.credentials
             ) {
                 endpoint throws(RigError) in try address(of: endpoint)
             }
+            for index in configuration.listeners.indices {
+                configuration.listeners[index].address =
+                    try door(of: node, configuration.listeners[index].name)
+            }
+            configuration.admin = try door(of: node, Self.adminDoor)
+            if topology.logsAccess { configuration.accessLog = try trace(of: node, .access) }
+            if node.isInjected { configuration.ledger = try trace(of: node, .ledger) }
             let file = Array(ProxyFile.text(configuration).utf8)
             try startOurs(node, "proxy", file, label: label, log: log)
         case .command(let plan):
@@ -167,11 +191,13 @@ final class Roster {
     ) throws(RigError) -> Role {
         let process = try launch(node, words, log: log)
         let role = Role(node: node, process: process, log: log, addresses: [:])
+        role.words = words
         let deadline = Clock.now() + Self.patience
         while true {
             if let line = try nextLine(of: role) {
                 let told = try announcement(line, of: role)
                 role.addresses = told.listeners ?? [:]
+                role.admin = told.admin ?? told.control
                 role.bootstrap = told.bootstrap
                 role.admin = told.admin
                 break
@@ -190,7 +216,7 @@ final class Roster {
         return role
     }
 
-    private func nextLine(of role: Role) throws(RigError) -> [UInt8]? {
+    func nextLine(of role: Role) throws(RigError) -> [UInt8]? {
         do throws(SystemError) {
             return try role.process.nextLine()
         } catch {
@@ -198,7 +224,7 @@ final class Roster {
         }
     }
 
-    private func announcement(_ line: [UInt8], of role: Role) throws(RigError) -> Announcement {
+    func announcement(_ line: [UInt8], of role: Role) throws(RigError) -> Announcement {
         guard let told = try? JSONDecoder().decode(Announcement.self, from: Data(line)),
             told.event == "ready", told.listeners?.isEmpty == false || told.bootstrap != nil
         else {

@@ -151,6 +151,8 @@ struct ArmRecord: Sendable {
     var seconds: [Second]
     /// What was changed in the mesh, in the order in which it was due.
     var changes: [RunResult.Change] = []
+    /// What was done to it on purpose, in the order of the beginnings.
+    var faults: [RunResult.Fault] = []
 
     /// One second of all loads together.
     struct Second: Sendable {

@@ -152,6 +152,10 @@ struct Topology: Equatable {
         /// Whether its port is chosen before it starts, because a process that starts earlier names
         /// it.
         var isAddressedEarly = false
+        /// Whether it holds faults of requests for a while.
+        var isInjected = false
+        /// Whether it is ended by a fault and started again, where it was.
+        var comesBack = false
 
         /// Whether it is a proxy to the control plane.
         fileprivate var isMember: Bool {
@@ -173,6 +177,12 @@ struct Topology: Equatable {
     var longestTimeout: Duration
     /// For each load that speaks TLS, by name, how.
     var security: [String: ClientSide] = [:]
+    /// In the order of their beginnings.
+    var faults: [ArmFault] = []
+    /// Whether proxies join a control plane.
+    var isJoined = false
+    /// Whether its proxies log each request: what faults have done shows there.
+    var logsAccess = false
 
     /// Whose certificates the arm needs.
     var identities: Set<String> {
@@ -224,6 +234,7 @@ struct Topology: Equatable {
         if let plan = experiment.mesh.control, layout.isJoined {
             addControl(plan, experiment.declarations(in: arm))
         }
+        lay(experiment, arm)
     }
 
     /// What all others join stands before them.
@@ -233,7 +244,7 @@ struct Topology: Equatable {
         let envoys = nodes.count { if case .envoy = $0.kind { true } else { false } }
         var control = (0..<plan.replicas).map { replica in
             Node(
-                name: plan.replicas == 1 ? "control" : "control/\(replica)", group: .control,
+                name: controlName(replica, of: plan), group: .control,
                 kind: .control(
                     Control(
                         plan: plan, replica: replica,
@@ -295,10 +306,15 @@ struct Topology: Equatable {
         nodes.append(Node(name: name, group: .proxies, kind: .joined(joined)))
     }
 
+    /// What the sidecar of a load is called.
+    func clientProxyName(_ load: String) -> String {
+        loads.count == 1 ? "client-proxy" : "client-proxy \(load)"
+    }
+
     /// Each load is a workload of its own, so it has a sidecar of its own.
     private mutating func addClientProxies(_ layout: Layout) {
         for load in loads {
-            let name = loads.count == 1 ? "client-proxy" : "client-proxy \(load.name)"
+            let name = clientProxyName(load.name)
             let isBytes = load.speech == .tcp
             targets[load.name] = [.listener(process: name, name: "outbound")]
             if layout.isJoined {
@@ -328,6 +344,10 @@ struct Topology: Equatable {
             security[load.name] = load.clientSide(peer: load.identity)
         }
     }
+}
+
+func controlName(_ replica: Int, of plan: ControlPlan?) -> String {
+    plan?.replicas == 1 ? "control" : "control/\(replica)"
 }
 
 func distinct(_ names: [String]) -> [String] {

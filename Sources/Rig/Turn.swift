@@ -13,6 +13,8 @@ import Posix
 struct TurnAction {
     /// From the start of the first phase.
     var offset: Duration
+    /// Whether it undoes what another has done.
+    var undoes = false
     /// Takes no longer than a moment. Who ends or starts a process says so to the accountant.
     var perform: (inout Accountant) throws(RigError) -> Void
 }
@@ -56,7 +58,11 @@ struct Turn {
         if let desk = roster.desk {
             conductor = try Conductor(desk, experiment.scaledChanges, from: start)
         }
-        let readings = try follow(timeline, sessions)
+        let faults = ProcessFaults(roster)
+        let keeper = try LeaseKeeper(try leases(from: start))
+        defer { keeper.stop() }
+        let readings = try follow(timeline, sessions, faults.actions)
+        let leases = keeper.finish()
         let changes = try conductor?.finish() ?? []
         try roster.checkResumed(within: .seconds(10))
         let end = Clock.now()
@@ -68,6 +74,7 @@ struct Turn {
         let pushes = latencies(of: changes, in: timeline, until: end)
         var record = record(results, readings, sessions, pushes: pushes)
         record.changes = course(of: changes, from: start, until: end)
+        record.faults = try settle(faults.records, leases, results, from: start)
         try place.folder.append(
             try jsonLine(RawTurn(record, results, changes, from: start)), to: ResultsFolder.rawFile)
         return record
@@ -130,13 +137,13 @@ struct Turn {
 
     /// Lives through all phases; the readings at those boundaries that matter.
     private func follow(
-        _ timeline: Timeline, _ sessions: [LoadSession]
+        _ timeline: Timeline, _ sessions: [LoadSession], _ faults: [TurnAction]
     ) throws(RigError) -> [Reading?] {
         var accountant = Accountant(accounts(sessions))
         // Workers that a command has started since it became ready.
         accountant.refresh()
         var readings: [Reading?] = []
-        var pending = (actions + controlActions).sorted { $0.offset < $1.offset }[...]
+        var pending = inOrder(actions + controlActions + faults)[...]
         for (index, boundary) in timeline.boundaries.enumerated() {
             var refreshed = Clock.now()
             while true {
@@ -164,6 +171,8 @@ struct Turn {
                 place.journal.note("phase", ["name": experiment.phases[index].name])
             }
         }
+        // What lasts to the end is undone there.
+        while let action = pending.popFirst() { try action.perform(&accountant) }
         return readings
     }
 
@@ -177,10 +186,19 @@ struct Turn {
         return reading
     }
 
+    /// By their instants; of one instant, those that undo something come first.
+    private func inOrder(_ actions: [TurnAction]) -> [TurnAction] {
+        actions.enumerated().sorted { a, b in
+            (a.element.offset, a.element.undoes ? 0 : 1, a.offset)
+                < (b.element.offset, b.element.undoes ? 0 : 1, b.offset)
+        }.map(\.element)
+    }
+
     private func watch(_ sessions: [LoadSession], until deadline: Instant) throws(RigError) {
         let outputs = sessions.filter { $0.result == nil }.map(\.role.process.outputDescriptor)
-        try place.wait(for: outputs + roster.endings, until: deadline)
+        try place.wait(for: outputs + roster.endings + roster.voices, until: deadline)
         for session in sessions { try session.listen() }
+        try roster.hear()
         try roster.checkAlive()
     }
 

@@ -174,11 +174,14 @@ struct Trust {
         var sentence: String { finding.sentence }
     }
 
-    init(_ samples: [Sample], rounds: [Int], experiment: Experiment, warnings: [String]) {
+    init(
+        _ samples: [Sample], rounds: [Int], experiment: Experiment, faults: [RunResult.Fault] = [],
+        warnings: [String]
+    ) {
         self.init(
             samples, rounds: rounds, limits: experiment.limits, needed: experiment.rounds.min,
             arms: experiment.turnNames, phases: experiment.phases.filter(\.measure).map(\.name),
-            warnings: warnings)
+            faults: faults, warnings: warnings)
     }
 
     /// - Parameters:
@@ -186,7 +189,7 @@ struct Trust {
     ///   - needed: how many of them must count.
     init(
         _ samples: [Sample], rounds: [Int], limits: ValidityLimits, needed: Int, arms: [ArmName],
-        phases: [String], warnings: [String]
+        phases: [String], faults: [RunResult.Fault] = [], warnings: [String]
     ) {
         var complaints: [Int: [Complaint]] = [:]
         for sample in samples {
@@ -200,8 +203,10 @@ struct Trust {
         self.complaints = complaints
         counted = rounds.filter { complaints[$0] == nil }
 
-        let isValid = counted.count >= needed
-        var reasons: [String] = []
+        // What was asked for and not done is no chance disturbance: other rounds do not mend it.
+        let isDelivered = faults.allSatisfy(\.problems.isEmpty)
+        let isValid = counted.count >= needed && isDelivered
+        var reasons = isDelivered ? [] : Self.undelivered(faults)
         var warnings = warnings
         let setAside = rounds.filter { complaints[$0] != nil }
         let sentences = Self.summary(setAside.flatMap { complaints[$0] ?? [] })
@@ -211,7 +216,7 @@ struct Trust {
                     "\(setAside.count) of \(rounds.count) rounds were set aside and do not count")
                 warnings += sentences
             }
-        } else {
+        } else if counted.count < needed {
             reasons.append(
                 "only \(counted.count) of \(rounds.count) rounds can be trusted, "
                     + "\(needed) are needed"
@@ -236,6 +241,18 @@ struct Trust {
                         }, limits, label: "\(arm.rawValue), \(phase)")
                 }
             })
+    }
+
+    /// Of each fault the first of what is wrong with it, and how often something is.
+    private static func undelivered(_ faults: [RunResult.Fault]) -> [String] {
+        distinct(faults.map(\.name)).compactMap { name in
+            let wrong = faults.filter { $0.name == name && !$0.problems.isEmpty }
+            guard let first = wrong.first else { return nil }
+            let place = "round \(first.round), \(first.arm.rawValue)"
+            let more = wrong.reduce(-1) { $0 + $1.problems.count }
+            return "the fault '\(name)' was not what was asked for: \(place): "
+                + first.problems[0] + (more > 0 ? "; and \(more) more" : "")
+        }
     }
 
     /// For each rule that was broken one sentence, about the worst case, and the rounds in which it

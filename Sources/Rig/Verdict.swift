@@ -29,7 +29,7 @@ extension RunResult {
             configuration: order.configuration, arms: findings.arms, phases: findings.phases,
             rounds: findings.rounds,
             overheads: findings.overheads, steps: findings.steps, fits: findings.fits,
-            timelines: findings.timelines, changes: findings.changes,
+            timelines: findings.timelines, changes: findings.changes, faults: findings.faults,
             expectations: expectations, controls: controls.isEmpty ? nil : controls,
             timeScale: experiment.mesh.timeScale == 1 ? nil : experiment.mesh.timeScale,
             validity: validity, verdict: verdict,

@@ -29,6 +29,7 @@ struct Consistency {
         checkArms(&decoding)
         checkSpeech(&decoding)
         checkControl(&decoding)
+        checkFaults(&decoding)
         checkRounds(&decoding)
         checkPhases(&decoding)
         draft.loads.forEach { checkRate(of: $0, &decoding) }

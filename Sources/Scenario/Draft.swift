@@ -18,6 +18,7 @@ struct ScenarioDraft: Sendable {
     var arms = Placed<[ArmDraft]>([], .nowhere)
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
     var phases = Placed<[PhaseDraft]>([], .nowhere)
+    var faults: [FaultDraft] = []
     var expectations: [ExpectationDraft] = []
     var controls: [NegativeControlDraft] = []
     var proves: [Placed<Int>] = []
@@ -73,6 +74,7 @@ struct PhaseDraft: Sendable {
     var measure = true
     var rate: Placed<Double>?
     var changes: [ChangeDraft] = []
+    var faults: [Placed<String>] = []
 }
 
 /// A line of `expect`, not yet parsed: what it may name is known only when the rest has been read.

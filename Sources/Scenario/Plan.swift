@@ -8,8 +8,8 @@ extension ScenarioFile {
     /// needed.
     public var plan: String {
         let sections = [
-            headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, changesPlan, roundsPlan,
-            expectationsPlan, controlsPlan, warningsPlan,
+            headline, servicesPlan, loadsPlan, armsPlan, timelinePlan, changesPlan, faultsPlan,
+            roundsPlan, expectationsPlan, controlsPlan, warningsPlan,
         ]
         return sections.filter { !$0.isEmpty }.map { $0.joined(separator: "\n") + "\n" }
             .joined(separator: "\n")
@@ -151,7 +151,7 @@ extension ScenarioFile {
 }
 
 /// Cells in columns, indented by two.
-private func rows(_ cells: [[String]]) -> [String] {
+func rows(_ cells: [[String]]) -> [String] {
     let columns = cells.map(\.count).max() ?? 0
     let widths = (0..<columns).map { column in cells.map { $0[column].count }.max() ?? 0 }
     return cells.map { row in

@@ -114,9 +114,11 @@ func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
         policies: draft.policies.map(\.value), authorizations: draft.authorizations.map(\.value),
         arms: draft.arms.value.compactMap(\.plan), rounds: draft.rounds.value,
         phases: draft.phases.value.compactMap(\.plan), changes: draft.changes,
-        expectations: expectations, proves: draft.proves.map(\.value),
-        onInconclusive: draft.onInconclusive, limits: draft.limits)
+        faults: draft.faults.compactMap(\.plan), expectations: expectations,
+        proves: draft.proves.map(\.value), onInconclusive: draft.onInconclusive,
+        limits: draft.limits)
     MeshConsistency(draft: draft, experiment: experiment, root: root.place).check(&decoding)
+    FaultConsistency(draft: draft, experiment: experiment).check(&decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
     experiment.controls = NegativeControlReading(
         draft: draft, root: root, experiment: experiment
@@ -184,7 +186,9 @@ extension LoadDraft {
 extension PhaseDraft {
     fileprivate var plan: PhasePlan? {
         name.map {
-            PhasePlan(name: $0.value, duration: duration, measure: measure, rate: rate?.value)
+            PhasePlan(
+                name: $0.value, duration: duration, measure: measure, rate: rate?.value,
+                faults: faults.map(\.value))
         }
     }
 }

@@ -57,6 +57,9 @@ extension Shape where Whole == ScenarioDraft {
                     list(of: Shape<PhaseDraft>.phase.form, 1...64).placed, isRequired: true,
                     about: "the timeline of each arm in each round"),
                 .init(
+                    "faults", \.faults, .faults, standard: "{}",
+                    about: "what goes wrong on purpose, by name: see [faults](#faults)"),
+                .init(
                     "expect", \.expectations, list(of: expectation, 0...200), standard: "[]",
                     about: "what must hold, one line each, or `NAME: LINE`"),
                 .init(
@@ -213,6 +216,9 @@ extension Shape where Whole == PhaseDraft {
                     "changes", \.changes, list(of: .change, 0...100),
                     standard: "[]",
                     about: "what is changed in the mesh meanwhile, not with `control: false`"),
+                .init(
+                    "faults", \.faults, list(of: Form<String>.name.placed, 0...32),
+                    standard: "[]", about: "faults that are there meanwhile, by name"),
             ])
     }
 }

@@ -9,7 +9,7 @@ extension Experiment {
     public var warnings: [String] {
         [
             unsupportedPercentiles, shortPhases, missingWarmUp, closedLoopResponse, fewRounds,
-            pastSaturation, unlikeClients, scaledTime,
+            pastSaturation, unlikeClients, scaledTime, idleFaults,
         ].flatMap(\.self)
     }
 
@@ -117,6 +117,14 @@ extension Experiment {
                 the load '\(load.name)' has \(replicas) targets on arms that go direct and one on \
                 those through the mesh: with replicas: 1 its connections would be the same in both
                 """
+        }
+    }
+
+    /// Faults that no phase has.
+    private var idleFaults: [String] {
+        let named = Set(phases.flatMap(\.faults))
+        return faults.map(\.name).filter { !named.contains($0) }.map {
+            "the fault '\($0)' is in no phase, so it will not be"
         }
     }
 

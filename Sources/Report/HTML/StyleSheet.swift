@@ -155,6 +155,9 @@ private let charts = """
     .band-unmeasured { fill: url(#hatch-none); } .band-edge { stroke: var(--rule); }
     .error-bar { fill: var(--line); }
     .change { fill: var(--soft); stroke: var(--ground); stroke-width: 1; }
+    .fault-band { fill: var(--fail); opacity: 0.09; }
+    .fault-bar { fill: var(--fail); opacity: 0.75; }
+    svg text.fault { fill: var(--ground); font-size: 11px; font-weight: 600; }
     .change-line { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 1 3; }
     .user.proxies { fill: var(--mesh); } .system.proxies { fill: url(#hatch-proxies); }
     .user.apps { fill: var(--apps); } .system.apps { fill: url(#hatch-apps); }

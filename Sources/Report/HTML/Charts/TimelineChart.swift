@@ -11,6 +11,8 @@ struct TimelineChart {
     let measured: Set<String>
     /// What was changed in the mesh meanwhile.
     var changes: [RunResult.ChangeSummary] = []
+    /// What was done on purpose.
+    var faults: [RunResult.FaultBand] = []
 
     private static let width = 1140.0
     private static let left = 70.0
@@ -29,6 +31,7 @@ struct TimelineChart {
         let errors = arms.flatMap(\.points).map(\.errors)
         let bottom = panel(x, .fromZero(to: errors), top: 476, height: 56)
         var drawing = bands(top, through: bottom.bottom)
+        drawing += faultBands(top, through: bottom.bottom)
         drawing += changeLines(top, through: bottom.bottom)
         drawing +=
             latencies.isEmpty
@@ -36,6 +39,7 @@ struct TimelineChart {
                 "no answers in any second", top.left + top.width / 2, top.top + top.height / 2,
                 anchor: "middle", class: "tick")
             : latency(top)
+        drawing += faultNames(top)
         drawing += rate(middle)
         drawing += changeMarks(top)
         drawing += errorBars(bottom, step: step, none: errors.allSatisfy { $0 == 0 })
@@ -259,6 +263,7 @@ struct TimelineChart {
             .init(sign: .line, style: "curve offered", text: "offered"),
             .init(sign: .box, style: "band-unmeasured", text: "not measured"),
         ] + (changes.isEmpty ? [] : [change])
+            + (faults.isEmpty ? [] : [.init(sign: .box, style: "fault-bar", text: "a fault")])
     }
 
     private func caption(_ step: Double) -> Markup {

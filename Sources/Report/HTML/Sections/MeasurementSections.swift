@@ -89,11 +89,13 @@ extension RunResult {
     var timelineSection: Section? {
         let data = arms.compactMap { TimelineData(arm: looks[$0.name], timelines: timelines) }
         let chart = TimelineChart(
-            arms: data, measured: Set(phaseNames), changes: changeInstants
+            arms: data, measured: Set(phaseNames), changes: changeInstants,
+            faults: faultBands
         ).chart
         guard let chart else { return nil }
         return Section(
-            id: "time", title: "Over time", content: quotable(chart.markup + changesTable))
+            id: "time", title: "Over time",
+            content: quotable(chart.markup + faultsTable + changesTable))
     }
 
     /// What was changed, and how soon that was in force; nothing where nothing was.

@@ -1,0 +1,145 @@
+// The files in which processes write down what they do and see: read into the book when the turn
+// is over, and kept in the results.
+
+import Base
+import FoundationEssentials
+import Glibc
+import Model
+import Posix
+import Report
+
+/// What an access log says of one exchange; see docs/PROXY.md.
+struct AccessLine: Decodable {
+    var requestID: String?
+    var status: Int
+    var flags: String
+    var durationUs: Int64
+
+    private enum CodingKeys: String, CodingKey {
+        case status, flags
+        case requestID = "request_id"
+        case durationUs = "duration_us"
+    }
+
+    var hasFault: Bool { flags.split(separator: ",").contains { $0 == "FI" || $0 == "DI" } }
+}
+
+extension FaultBook {
+    /// Lines of an access log that are held against the ledger; more are not looked at.
+    private static let mostLines = 500_000
+
+    /// Reads all of it and draws the conclusions.
+    mutating func read(_ traces: [TraceKind: [String: String]]) {
+        for (process, path) in (traces[.ledger] ?? [:]).sorted(by: { $0.key < $1.key }) {
+            let decoder = JSONDecoder()
+            forEachLine(of: path, atMost: Self.mostEntries) { line in
+                guard let line = try? decoder.decode(FaultLedgerLine.self, from: line) else {
+                    return
+                }
+                add(line, of: process)
+            }
+        }
+        balance()
+        checkJoint()
+        for (process, path) in (traces[.access] ?? [:]).sorted(by: { $0.key < $1.key })
+        where traces[.ledger]?[process] != nil {
+            compare(process, withLog: path)
+        }
+    }
+
+    /// The process's own access log: each line of its ledger is about an exchange in it, which has
+    /// the flag and lasted as long as it was held back.
+    private mutating func compare(_ process: String, withLog path: String) {
+        var log: [String: AccessLine] = [:]
+        var strangers = 0
+        var stranger = ""
+        let decoder = JSONDecoder()
+        forEachLine(of: path, atMost: Self.mostLines) { text in
+            guard let line = try? decoder.decode(AccessLine.self, from: text),
+                let id = line.requestID, !id.isEmpty
+            else { return }
+            if hasLine(process, id) {
+                log[id] = line
+            } else if line.hasFault {
+                strangers += 1
+                stranger = id
+            }
+        }
+        match(process, against: "its access log") { id, line in
+            guard let seen = log[id] else { return nil }
+            // An attempt that was aborted shows in the log only if it was the last.
+            if line.point == .perAttempt { return seen.lasted(line) }
+            guard let status = line.abortHTTP else { return seen.lasted(line) }
+            return seen.lasted(line) && (seen.status == status || !seen.isAnswered)
+        }
+        if strangers > 0 { accuse(process, strangers, stranger) }
+    }
+
+    /// Writes what is kept: the ledger, and access logs up to a bound.
+    func write(to folder: ResultsFolder) throws(RigError) {
+        guard !entries.isEmpty else { return }
+        var text: [UInt8] = []
+        for entry in entries {
+            text += try jsonLine(entry)
+            text.append(UInt8(ascii: "\n"))
+        }
+        text.removeLast()
+        try folder.append(text, to: ResultsFolder.ledgerFile)
+    }
+}
+
+extension AccessLine {
+    /// Whether it took as long as it was held back.
+    fileprivate func lasted(_ line: FaultLedgerLine) -> Bool {
+        guard let delay = line.delayNs, isAnswered else { return true }
+        // Both are cut to whole microseconds.
+        return (durationUs + 1) * 1000 >= delay
+    }
+
+    /// Whether the client waited for the answer.
+    fileprivate var isAnswered: Bool { !flags.split(separator: ",").contains("DC") && status > 0 }
+}
+
+extension ResultsFolder {
+    /// The file of what was done on purpose, one line for each thing.
+    static let ledgerFile = "ledger.jsonl"
+    /// Bytes of the access log of each process of an arm, over all rounds, that are kept.
+    static let mostAccessBytes = 16 << 20
+
+    /// Keeps what fits of the access logs of a turn.
+    func keepAccessLogs(_ files: [String: String], arm: ArmName) throws(RigError) {
+        for (process, path) in files.sorted(by: { $0.key < $1.key }) {
+            let kept =
+                try folder("access") + "/\(arm.rawValue)-\(fileName(process)).jsonl"
+            var room = Self.mostAccessBytes - fileSize(kept)
+            var text: [UInt8] = []
+            var isCut = false
+            forEachLine(of: path, atMost: .max) { line in
+                guard room >= line.count + 1 else {
+                    isCut = true
+                    return
+                }
+                room -= line.count + 1
+                text += line
+                text.append(UInt8(ascii: "\n"))
+            }
+            if isCut { room = 0 }
+            if !text.isEmpty { try Rig.write(text, to: kept, flags: O_APPEND) }
+        }
+    }
+}
+
+private func fileSize(_ path: String) -> Int {
+    var facts = stat()
+    return unsafe stat(path, &facts) == 0 ? Int(facts.st_size) : 0
+}
+
+/// Hands out the lines of a file one by one, up to so many; none where there is no such file.
+func forEachLine(of path: String, atMost limit: Int, _ body: (Data) -> Void) {
+    guard let file = FileManager.default.contents(atPath: path) else { return }
+    var count = 0
+    for line in file.split(separator: UInt8(ascii: "\n")) where count < limit {
+        body(line)
+        count += 1
+    }
+}
