@@ -59,6 +59,8 @@ struct RequestSlot: BitwiseCopyable, Linked {
     var previous: Int32 = -1
 
     var phase: Int32 = 0
+    /// Which request it is.
+    var number: UInt64 = 0
     /// Whether its first byte was offered to the kernel.
     var isSent = false
     var firstByteSeen = false

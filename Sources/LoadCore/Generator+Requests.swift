@@ -14,7 +14,7 @@ extension Generator {
         if now - intended >= timeout {
             // The generator itself was stalled for longer than the timeout.
             recorder.lag(now - intended, phase: phase)
-            return drop(intended, phase: phase, at: now)
+            return drop(UInt64(request.number), intended, phase: phase, at: now)
         }
         let target = request.target
         let free = targets[target].free.first
@@ -29,7 +29,7 @@ extension Generator {
             intended: intended, takenUp: now, phase: Int32(phase),
             number: UInt32(truncatingIfNeeded: request.number))
         guard targets[target].waiting.append(waiting) else {
-            return drop(intended, phase: phase, at: now)
+            return drop(UInt64(request.number), intended, phase: phase, at: now)
         }
         openForWaiting(target, at: now)
     }
@@ -43,6 +43,7 @@ extension Generator {
         let target = Int(connections[connection].target)
         targets[target].move(slot: slot, to: .busy, in: slots)
         slots[slot].phase = Int32(phase)
+        slots[slot].number = number
         slots[slot].intended = intended
         slots[slot].takenUp = takenUp
         slots[slot].sent = takenUp
@@ -81,7 +82,8 @@ extension Generator {
 
     /// A request that is never sent. It had no answer within its timeout, and its latency says so:
     /// leaving it out would make an overloaded system look faster than one that just keeps up.
-    mutating func drop(_ intended: Instant, phase: Int, at now: Instant) {
+    mutating func drop(_ number: UInt64, _ intended: Instant, phase: Int, at now: Instant) {
+        outcomes?.note(number, .dropped)
         recorder.failed(
             .dropped, response: max(timeout, now - intended), service: nil, phase: phase)
     }
@@ -89,6 +91,7 @@ extension Generator {
     /// A request that waits when the run is stopped: never sent, and timed at what it reached. It
     /// is no sign of the system that it waited no longer.
     mutating func dropEarly(_ request: WaitingRequest, at now: Instant) {
+        outcomes?.note(UInt64(request.number), .dropped)
         recorder.failed(
             .dropped, response: now - request.intended, service: nil, phase: Int(request.phase))
     }
@@ -197,6 +200,9 @@ extension Generator {
             recorder.answered(
                 answer, response: now - slots[slot].intended, service: now - slots[slot].sent,
                 phase: Int(slots[slot].phase))
+            outcomes?.note(
+                slots[slot].number, answer.isError ? .error : .ok, status: answer.status,
+                flags: answer.flags)
             connections[connection].busy &-= 1
         case .blocked: connections[connection].blocked &-= 1
         case .idle, .free: preconditionFailure("an answer to nothing")
@@ -240,7 +246,8 @@ extension Generator {
             }
             while let request = targets[target].waiting.first, request.intended + timeout <= heard {
                 _ = targets[target].waiting.popFirst()
-                drop(request.intended, phase: Int(request.phase), at: now)
+                drop(
+                    UInt64(request.number), request.intended, phase: Int(request.phase), at: now)
             }
             while targets[target].opening.first >= 0 {
                 let connection = Int(targets[target].opening.first)
@@ -273,6 +280,7 @@ extension Generator {
     mutating func end(_ slot: Int, _ outcome: Outcome, at now: Instant) {
         // What its connection took down before it could be written was under way on it.
         if !slots[slot].isSent { noteSent(slot, at: now) }
+        outcomes?.note(slots[slot].number, outcome)
         let timed = outcome == .timeout
         recorder.failed(
             outcome, response: timed ? now - slots[slot].intended : nil,

@@ -70,6 +70,8 @@ public struct Generator: ~Copyable {
     var recorder: Recorder
     var speech: Speech
     var actions: ActionQueue
+    /// Nil where nobody asks for them.
+    var outcomes: OutcomeLog?
 
     private var stage = Stage.preparing
     private var schedule: ThreadSchedule
@@ -100,6 +102,7 @@ public struct Generator: ~Copyable {
     public init(job: LoadJob, thread: Int, messages: LoadMessages) {
         let threads = job.threadCount
         precondition(thread >= 0 && thread < threads, "no thread \(thread)")
+        outcomes = OutcomeLog(job)
         let plan = job.plan
         let weights = job.targets.map(\.weight)
         let rotation = targetRotation(weights: weights)
@@ -272,6 +275,9 @@ public struct Generator: ~Copyable {
         stage == .draining
             && targets.allSatisfy { $0.busy.count == 0 && $0.waiting.count == 0 }
     }
+
+    /// What became of each request, in the order of their ends; empty where nobody asks.
+    public var requestOutcomes: [RequestOutcome] { outcomes?.ends ?? [] }
 
     /// Whether requests are sent as soon as a connection is free.
     var sendsAtOnce: Bool { closedLoop && stage == .running && phaseSends[phase] }

@@ -33,11 +33,15 @@ public struct LoadJob: Codable, Equatable, Sendable {
     /// At most so long before each intended instant is spent spinning rather than sleeping; zero:
     /// never spin. See `WaitPolicy`.
     public var spin: Duration
+    /// Where the outcome of each request is written, by its `x-request-id`, at the end of the run:
+    /// for each thread a file with this name and `.0`, `.1` and so on. Nil: nowhere.
+    public var outcomes: String?
 
     public init(
         plan: LoadPlan, targets: [Target], tls: ClientTLS? = nil, phases: [PhasePlan],
-        start: Instant?, seed: UInt64, spin: Duration
+        start: Instant?, seed: UInt64, spin: Duration, outcomes: String? = nil
     ) {
+        self.outcomes = outcomes
         self.plan = plan
         self.targets = targets
         self.tls = tls

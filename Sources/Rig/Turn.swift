@@ -95,7 +95,8 @@ struct Turn {
             let job = LoadJob(
                 plan: plan, targets: targets,
                 tls: roster.topology.security[load.name].flatMap { place.credentials?.client($0) },
-                phases: experiment.phases, start: nil, seed: generator.next(), spin: spin)
+                phases: experiment.phases, start: nil, seed: generator.next(), spin: spin,
+                outcomes: try outcomesFile(of: load))
             let label = "\(arm.rawValue)-load-\(load.name)"
             sessions.append(try LoadSession(job, label: label, in: place))
         }

@@ -223,21 +223,6 @@ extension Shape where Whole == FaultActionDraft {
     }
 }
 
-extension Shape where Whole == AppCapacity {
-    static var capacity: Shape {
-        Shape(
-            AppCapacity(concurrency: 1, queue: 0),
-            [
-                .init(
-                    "concurrency", \.concurrency, .integer(1...AppCapacity.most),
-                    isRequired: true, about: "requests that are worked on at once"),
-                .init(
-                    "queue", \.queue, .integer(0...AppCapacity.most), standard: "0",
-                    about: "requests that wait for their turn; one more is answered 503"),
-            ])
-    }
-}
-
 private struct AbortDraft: Sendable {
     var http: Int?
     var grpc: Int?

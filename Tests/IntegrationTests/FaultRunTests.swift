@@ -82,12 +82,60 @@ import Testing
         expectNothingLeft(scratch.root)
     }
 
+    private static let requests = """
+          cut: {where: {service: echo, point: client-egress-before-retry},
+              do: {abort: 503}, when: {chance: 30%}}
+          held: {where: {service: echo, point: client-egress-before-retry},
+              do: {delay: 5ms}, when: {chance: 40%}}
+          slow: {where: {service: echo, hosts: 1, point: server-ingress},
+              do: {delay: 20ms}, when: {chance: 50%}}
+          ill: {where: {service: echo, point: app}, do: {abort: 500}, when: {chance: 25%}}
+          small: {where: {service: echo, point: app}, do: {capacity: {concurrency: 1, queue: 50}}}
+          stuck: {where: {service: echo, hosts: 1, point: app}, do: hang}
+        """
+
+    @Test func requestsAreMetAsOftenAsTheyShould() throws {
+        let phases = """
+              - {name: cut, for: 1s, faults: [cut, held]}
+              - {name: slow, for: 600ms, faults: [slow]}
+              - {name: ill, for: 600ms, faults: [ill]}
+              - {name: small, for: 300ms, faults: [small]}
+              - {name: heal, for: 500ms}
+            """
+        #expect(
+            try end(of: try start(scenario(phases, Self.requests))) == .exited(0),
+            "\(self.text("stderr"))")
+        let result = try self.result()
+        let faults = try #require(result.faults)
+        #expect(faults.map(\.name) == ["cut", "held", "slow", "ill", "small"])
+        for fault in faults {
+            #expect(fault.problems == [], "\(fault.name)")
+            let requests = try #require(fault.requests)
+            guard fault.name != "small" else { continue }
+            #expect(requests.seen > 0 && requests.hit < requests.seen)
+            #expect(requests.lines > 0 && requests.matched == requests.lines, "\(fault.name)")
+        }
+        #expect(result.phases.last?.outcomes["ok"] == result.phases.last?.planned)
+        let folder = try #require(self.folder())
+        let cut = lines(folder + "/ledger.jsonl").count { $0.contains("\"fault\":\"cut\"") }
+        let aborted = try #require(result.phases.first { $0.phase == "cut" }?.statuses["503"])
+        // The phase's requests and the lease's differ by those of a moment at each end.
+        #expect(abs(cut - Int(aborted)) <= 10, "\(cut) and \(aborted)")
+        expectNothingLeft(scratch.root)
+    }
+
     /// However a run ends, nothing of a fault is left: what is stopped dies too.
-    @Test(arguments: ["crash", "rest", "away", "hole", "alone"])
+    @Test(arguments: ["crash", "rest", "away", "hole", "alone", "cut", "stuck"])
     func aRigThatIsKilledLeavesNothing(fault: String) throws {
-        let text = scenario("  - {name: hurt, for: 60s, faults: [\(fault)]}", Self.faults)
+        let isLease = fault == "cut" || fault == "stuck"
+        let text = scenario(
+            "  - {name: hurt, for: 60s, faults: [\(fault)]}",
+            isLease ? Self.requests : Self.faults)
         let run = try start(text)
-        try self.await("the fault", of: run) { journal.contains("fault begins") }
+        try self.await("the fault", of: run) {
+            // Leases are noted when they have ended: from the phase on one is there.
+            journal.contains(isLease ? "\"name\":\"hurt\"" : "fault begins")
+        }
         // One process alone: what it has started has nobody to tell it.
         kill(run.pid, SIGKILL)
         #expect(try end(of: run) == .killed(SIGKILL))

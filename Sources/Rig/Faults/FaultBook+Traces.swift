@@ -29,7 +29,8 @@ extension FaultBook {
     private static let mostLines = 500_000
 
     /// Reads all of it and draws the conclusions.
-    mutating func read(_ traces: [TraceKind: [String: String]]) {
+    /// - Parameter outcomes: files in which generators have written what became of each request.
+    mutating func read(_ traces: [TraceKind: [String: String]], outcomes: [String]) {
         for (process, path) in (traces[.ledger] ?? [:]).sorted(by: { $0.key < $1.key }) {
             let decoder = JSONDecoder()
             forEachLine(of: path, atMost: Self.mostEntries) { line in
@@ -45,6 +46,35 @@ extension FaultBook {
         where traces[.ledger]?[process] != nil {
             compare(process, withLog: path)
         }
+        let ends = ends(in: outcomes)
+        for process in (traces[.ledger] ?? [:]).keys.sorted() {
+            match(
+                process, against: "what the load has seen",
+                counts: traces[.access]?[process] == nil
+            ) { id, line in
+                guard let end = ends[id] else { return nil }
+                // Behind retries the load sees what the last attempt came to.
+                guard line.point == .clientEgress, let status = line.abortHTTP else { return true }
+                return end.status == 0 || end.status == status
+            }
+        }
+    }
+
+    /// What became of the requests that stand in ledgers, by their ids.
+    private func ends(in files: [String]) -> [String: (status: Int, outcome: Substring)] {
+        var ends: [String: (status: Int, outcome: Substring)] = [:]
+        let wanted = requests
+        for file in files {
+            forEachLine(of: file, atMost: Self.mostLines) { line in
+                let words = String(decoding: line, as: UTF8.self).split(
+                    separator: " ", omittingEmptySubsequences: false)
+                guard words.count == 4, let status = Int(words[2]),
+                    wanted.contains(String(words[0]))
+                else { return }
+                ends[String(words[0])] = (status, words[1])
+            }
+        }
+        return ends
     }
 
     /// The process's own access log: each line of its ledger is about an exchange in it, which has

@@ -50,10 +50,22 @@ extension Turn {
                 book.add(fault, own)
             }
         }
-        book.read(roster.traces)
+        var ends: [String] = []
+        for load in roster.topology.loads {
+            guard let file = try outcomesFile(of: load) else { continue }
+            ends += (0..<(threads[load.name] ?? load.threads)).map { "\(file).\($0)" }
+        }
+        book.read(roster.traces, outcomes: ends)
         try book.write(to: place.folder)
         try place.folder.keepAccessLogs(roster.traces[.access] ?? [:], arm: arm)
         return book.faults
+    }
+
+    /// Where a generator writes what became of each request; nil where no fault is about requests.
+    func outcomesFile(of load: LoadPlan) throws(RigError) -> String? {
+        guard experiment.hasRequestFaults else { return nil }
+        let folder = absolutePath(try place.folder.folder("scratch/outcomes"))
+        return "\(folder)/\(arm.rawValue)-\(fileName(load.name))"
     }
 
     /// Leases are held by another thread: their instants are known once it has ended.

@@ -67,6 +67,8 @@ struct LoadThread: ~Copyable {
     var openFailures = OpenFailures()
     /// A long run that was stopped early has no hash of its schedule.
     private let hashesWhenPartial: Bool
+    private let outcomesFile: String?
+    private let seed: UInt64
 
     /// Bytes taken from a socket in one call.
     private static let bufferSize = 256 * 1024
@@ -101,6 +103,8 @@ struct LoadThread: ~Copyable {
         }
         now = Clock.now()
         let schedule = Schedule(plan: job.plan, phases: job.phases, rotation: [0], seed: job.seed)
+        outcomesFile = job.outcomes.map { "\($0).\(thread)" }
+        seed = job.seed
         hashesWhenPartial = schedule.expectedRequests <= Self.hashedAtEnd
     }
 
@@ -110,6 +114,13 @@ struct LoadThread: ~Copyable {
         }
         sockets.deallocate()
         unsafe buffer.deallocate()
+    }
+
+    /// Who misses a file that could not be written says so.
+    private func writeOutcomes(to path: String) {
+        guard let file = unsafe fopen(path, "w") else { return }
+        defer { unsafe fclose(file) }
+        for end in generator.requestOutcomes { unsafe fputs(end.text(seed: seed) + "\n", file) }
     }
 
     /// Opens the connections, waits for the start, and runs to the end.
@@ -128,6 +139,7 @@ struct LoadThread: ~Copyable {
             if generator.hasClosedSeconds { inbox.post(generator.takeSeconds(), from: number) }
             if !generator.isFinished { handle(wait()) }
         }
+        if let outcomesFile { writeOutcomes(to: outcomesFile) }
         generator.finishSeconds()
         inbox.post(generator.takeSeconds(), from: number)
         var usage = meter.usage(at: Clock.now(), spun: spun)
