@@ -87,6 +87,15 @@ public indirect enum Term: Codable, Equatable, Sendable {
         }
     }
 
+    /// Whether it is a number of requests.
+    public var isCount: Bool {
+        switch self {
+        case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter): true
+        case .sum(let a, let b): a.isCount && b.isCount
+        default: false
+        }
+    }
+
     /// The measured values in it, from left to right.
     public var metrics: [Metric] {
         switch self {

@@ -57,7 +57,8 @@ public struct Conformance: Codable, Equatable, Sendable {
                 name: result.scenario.name, about: result.scenario.about, proves: proves,
                 verdict: result.verdict,
                 control: controls.isEmpty ? nil : .worst(of: controls.map(\.verdict)),
-                exitCode: result.exit.code, reasons: result.exit.reasons,
+                exitCode: result.exit.code,
+                reasons: result.validity.valid ? result.exit.reasons : result.validity.reasons,
                 durationSeconds: result.durationSeconds, folder: folder)
         }
     }

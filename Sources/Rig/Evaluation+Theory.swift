@@ -19,7 +19,8 @@ extension Evaluation {
         let left = statistic(expectation.left, expectation)
         let observed = left.estimate(
             rounds: rounds.count, random: random.split(expectation.source))
-        let unit = expectation.left.unit
+        // A quotient of counts that is held against a share is one.
+        let unit = expectation.right.unit == .share ? Unit.share : expectation.left.unit
         var result = RunResult.ExpectationResult(
             source: expectation.source, verdict: .inconclusive, observed: "none",
             expected: expectation.source, samples: left.samples, reason: "",

@@ -79,19 +79,35 @@ struct Evaluation {
         case .literal(let value, _): .constant(value)
         case .metric(let metric): statistic(metric, expectation)
         case .sum(let a, let b):
-            statistic(a, expectation).combined(with: statistic(b, expectation), +)
+            sum(a, b, expectation)
         case .difference(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), -)
         case .product(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), *)
         case .quotient(let a, let b):
-            statistic(a, expectation).combined(with: statistic(b, expectation), /)
+            quotient(a, b, expectation)
         case .theory(let theory, let arguments):
             // What was measured may be no number, or none that the function takes.
             arguments.map { statistic($0, expectation) }.joined {
                 theory.prediction($0, isPoisson: isPoisson)?.value ?? .nan
             }
         }
+    }
+
+    /// Counts of different things rest on all of them together.
+    private func sum(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
+        let (first, second) = (statistic(a, expectation), statistic(b, expectation))
+        var sum = first.combined(with: second, +)
+        if a.isCount, b.isCount { sum.samples = first.samples + second.samples }
+        return sum
+    }
+
+    /// A share of counts rests on what it is a share of.
+    private func quotient(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
+        let (part, whole) = (statistic(a, expectation), statistic(b, expectation))
+        var quotient = part.combined(with: whole, /)
+        if a.isCount, b.isCount { quotient.samples = whole.samples }
+        return quotient
     }
 
     private func statistic(_ metric: Metric, _ expectation: Expectation) -> Statistic {

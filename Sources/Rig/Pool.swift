@@ -263,10 +263,12 @@ struct Pool {
     /// A count of each round, the mean of the rounds.
     /// - Parameter samples: what it rests on; nil: the requests of the load.
     private func counted(_ samples: Double? = nil, _ part: (Sample) -> Double?) -> Statistic {
-        let planned = all.reduce(0) { $0 + $1.tally.planned }
-        return ratio(
+        var counted = ratio(
             sums { part($0) ?? .nan }, sums(ofRounds: 1),
-            samples: samples.map { UInt64($0) } ?? planned)
+            samples: samples.map { UInt64($0) } ?? all.reduce(0) { $0 + $1.tally.planned })
+        // That there was none is known too.
+        if windows > 0 { counted.problem = nil }
+        return counted
     }
 
     /// What values rest on that are read at the ends of a window and not counted by request: an

@@ -86,6 +86,29 @@ import Testing
         #expect(abs(statistic.value([0, 1]) - value) < 1e-9, "\(statistic.value([0, 1]))")
     }
 
+    /// None is a number, where somebody has counted.
+    @Test func noRequestsAreCountedToo() {
+        var sample = Made.sample()
+        sample.evidence = [("old", 100.0), ("new", 0)].map { service, requests in
+            Evidence(
+                process: "\(service)/0", service: service, group: .apps,
+                counts: ["requests": requests], peaks: [:])
+        }
+        let evaluation = Evaluation(
+            samples: [sample], rounds: [0], arms: [.mesh], minTailSamples: 10,
+            random: SeededRandom(seed: 1))
+        let new = Term.metric(.requests(service: "new", replica: nil))
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "none",
+                left: .quotient(
+                    new, .sum(new, .metric(.requests(service: "old", replica: nil)))),
+                comparison: .equal, right: .theory(.binomial, [.literal(0.5, .share)]),
+                tolerance: nil, need: .absolute(0.2), phase: nil, arm: nil))
+        #expect(judgement.result.verdict == .fail, "\(judgement.result)")
+        #expect(judgement.result.samples == 100)
+    }
+
     @Test(
         arguments: [
             .requests(service: "front", replica: nil), .counter("no_such_total", service: nil),
@@ -110,6 +133,8 @@ import Testing
         }
         #expect(verdict(0.75) == .pass)
         #expect(verdict(0.6) == .fail)
+        // The sample is the whole, 1,200 requests: of the part alone it would be too few.
+        #expect(verdict(0.71) == .inconclusive)
     }
 
     // MARK: The course of a run

@@ -1,3 +1,5 @@
+import Base
+import FoundationEssentials
 import Model
 import Scenario
 import Testing
@@ -38,5 +40,27 @@ import Testing
             errors(minimal + "proves: [77]\n") == [
                 "11:10: unknown feature '77' (docs/SEMANTICS.md lists them)"
             ])
+    }
+
+    /// The set of `meshbench conform`: what proves a feature does so by a control, and all of it is
+    /// short.
+    @Test func scenariosOfResilienceAreProofs() throws {
+        let folder = packageRoot + "/scenarios/resilience"
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+            .filter { $0.hasSuffix(".yaml") }
+        #expect(!names.isEmpty)
+        var seconds = 0.0
+        for name in names {
+            let file = try scenario(try packageText("scenarios/resilience/\(name)"))
+            let experiment = file.experiment
+            #expect("\(experiment.name).yaml" == name)
+            // Without a control it shows that something holds, and is no proof of a feature.
+            if !experiment.proves.isEmpty {
+                #expect(!experiment.controls.isEmpty, "\(name) has no control")
+            }
+            seconds += experiment.duration(rounds: experiment.rounds.min).seconds
+        }
+        // Starting and stopping takes its time too.
+        #expect(seconds < 15 * 60, "\(seconds) s are more than a set may take")
     }
 }
