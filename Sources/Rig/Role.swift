@@ -25,8 +25,6 @@ final class Role {
     var held: [HeldPort] = []
     /// Of a control plane: where it is, whenever it runs.
     var doors: ControlDoors?
-    /// Where its counters are; nil: nowhere.
-    var admin: String?
     /// Of an agent: what its Envoy is to be started with.
     var bootstrap: String?
     var meter: UsageMeter

@@ -199,7 +199,6 @@ final class Roster {
                 role.addresses = told.listeners ?? [:]
                 role.admin = told.admin ?? told.control
                 role.bootstrap = told.bootstrap
-                role.admin = told.admin
                 break
             }
             try role.checkStarted()
