@@ -53,12 +53,17 @@ extension Experiment {
         let standard = MeshPolicy(
             Self.standardPolicy, targets: [MeshName("*", in: "*")],
             timeouts: .init(request: max(ProxyTimeouts().request, longest * 2)),
-            breaker: .init(connections: hop(in: arm)?.connections))
+            breaker: hop(in: arm)?.connections.map {
+                BreakerPolicy(standard: .init(connections: $0))
+            })
         let own = policies.map { policy in
             var policy = policy
             policy.timeouts.request = policy.timeouts.request ?? standard.timeouts.request
-            policy.breaker.connections =
-                policy.breaker.connections ?? standard.breaker.connections
+            if policy.breaker?.standard.connections ?? .max == BreakerPolicy.Limits().connections {
+                policy.breaker?.standard.connections =
+                    standard.breaker?.standard.connections ?? BreakerPolicy.Limits().connections
+            }
+            policy.breaker = policy.breaker ?? standard.breaker
             return policy
         }
         // Of those that are equally wide only one can hold.

@@ -93,13 +93,16 @@ import Testing
     @Test func whatAPolicyDoesNotSayIsAsEverywhere() {
         let own = MeshPolicy(
             "front", targets: [MeshName("front")], timeouts: .init(connect: .seconds(1)),
-            breaker: .init(pending: 5))
+            breaker: .init(standard: .init(pending: 5)))
         let hop = HopPlan(speech: .http2, security: .strict, connections: 4)
         let made = policies(
             experiment(loads: [load("main", to: "front")], policies: [own], hop: hop))
         #expect(made.map(\.name) == ["front", "standard"])
         #expect(made[0].timeouts == .init(connect: .seconds(1), request: .seconds(15)))
-        #expect(made.map(\.breaker) == [.init(connections: 4, pending: 5), .init(connections: 4)])
+        #expect(
+            made.map(\.breaker?.standard) == [
+                .init(connections: 4, pending: 5), .init(connections: 4),
+            ])
     }
 
     @Test func ofTwoPoliciesForAllTheScenariosHolds() {

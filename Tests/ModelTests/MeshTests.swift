@@ -126,7 +126,7 @@ import Testing
                         "r", hosts: many, matches: [.init(path: .exact("x"), methods: ["get"])],
                         destinations: [.init(.init("*"), weight: -1)],
                         timeout: .seconds(-1))),
-                .policy(.init("p", targets: [], breaker: .init(connections: 0))),
+                .policy(.init("p", targets: [], breaker: .init(standard: .init(connections: 0)))),
                 .authorization(
                     .init(
                         "z", .allow, targets: [.init("x", in: "*")],
@@ -206,7 +206,7 @@ import Testing
 
     @Test func theNarrowestPolicyHolds() {
         func policy(_ name: String, _ target: MeshName) -> MeshDeclaration {
-            .policy(.init(name, targets: [target], breaker: .init(pending: 1)))
+            .policy(.init(name, targets: [target], breaker: .init(standard: .init(pending: 1))))
         }
         let all = policy("z", .init("*", in: "*"))
         let some = policy("y", .init("*"))
@@ -356,7 +356,10 @@ import Testing
                     matches: [.init(path: .exact(pick(["/", "/a"])))],
                     destinations: [.init(service)]))
         case 6:
-            return .policy(.init(name, in: space, targets: [target], breaker: .init(pending: 1)))
+            return .policy(
+                .init(
+                    name, in: space, targets: [target], breaker: .init(standard: .init(pending: 1)))
+            )
         default:
             let identities = [
                 "spiffe://meshbench.test/x", "spiffe://meshbench.test/ns/shop/*", "*/sa/a",

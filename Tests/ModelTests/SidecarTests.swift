@@ -98,7 +98,7 @@ import Testing
                 MeshPolicy(
                     "cart", in: "shop", targets: [Self.cart],
                     timeouts: .init(request: .zero, idle: .seconds(9)),
-                    breaker: .init(connections: 7, pending: 0))))
+                    breaker: .init(standard: .init(connections: 7, pending: 0)))))
         let cart = try cluster("shop/cart", made)
         #expect(cart.requestTimeout == .zero && cart.idleTimeout == .seconds(9))
         #expect(cart.maxConnections == 7 && cart.maxPending == 0)
@@ -107,6 +107,57 @@ import Testing
         #expect(mail.requestTimeout == .seconds(2) && mail.connectTimeout == .seconds(1))
         // How long a request may take is for the client's proxy to say.
         #expect(try cluster("app", made).requestTimeout == .zero)
+    }
+
+    /// All that a policy and a route say of traffic arrives, and nothing of what they do not.
+    @Test func policiesSayWhatBecomesOfAttempts() throws {
+        let retry = RetryPolicy(on: [.serverError], most: 2)
+        let balance = BalancePolicy(.leastRequest, panicThreshold: 0)
+        let limit = RateLimitPolicy(burst: 9, fill: 1)
+        var route = MeshRoute(
+            "r", in: "shop", hosts: ["x"], destinations: [.init(Self.cart)])
+        (route.retry, route.priority, route.rateLimits) = (retry, .high, [limit])
+        let made = try Self.make(
+            .policy(
+                MeshPolicy(
+                    "cart", in: "shop", targets: [Self.cart], retry: retry,
+                    outlier: .init(mostPercent: 50), balance: balance, admission: .init())),
+            .policy(
+                MeshPolicy(
+                    "web", in: "shop", targets: [Self.web], accrual: .init(),
+                    inbound: .init(admission: .init(threshold: 50)))), .route(route))
+        let cart = try cluster("shop/cart", made)
+        #expect(cart.retry == retry && cart.balance == balance && cart.admission == .init())
+        #expect(cart.outlier == .init(mostPercent: 50) && cart.accrual == nil)
+        let web = try cluster("shop/web", made)
+        #expect(web.accrual == .init() && web.retry == nil && web.outlier == nil)
+        // What comes in is held against the service's own policy.
+        #expect(try cluster("app", made).admission == .init(threshold: 50))
+        let routed = try #require(made.routes.first { $0.hosts == ["x"] })
+        #expect(routed.retry == retry && routed.priority == .high && routed.rateLimits == [limit])
+        let named = try #require(made.routes.first { $0.hosts == ["cart"] })
+        #expect(named.retry == nil && named.priority == .standard && named.rateLimits.isEmpty)
+    }
+
+    /// Whoever says how to balance is told of all, as it is for him to say when there are too few.
+    @Test func whoBalancesIsToldOfAllEndpoints() throws {
+        var cart4 = MeshEndpoint(
+            "cart-4", in: "shop", service: "cart", address: "127.0.0.1:9006", zone: "b")
+        (cart4.level, cart4.labels) = (1, ["version": "2"])
+        var mesh = MeshState(Self.declarations + [.endpoint(cart4)])
+        mesh.find(.init(unhealthy: [MeshName("cart-1", in: "shop")]))
+        var facts = Self.facts()
+        facts.zone = "a"
+        let before = try ProxyConfiguration(sidecar: facts, in: mesh)
+        #expect(try cluster("shop/cart", before).endpoints.map(\.isHealthy) == [true, true])
+        mesh.declare(
+            .policy(MeshPolicy("cart", in: "shop", targets: [Self.cart], balance: .init())))
+        let made = try ProxyConfiguration(sidecar: facts, in: mesh)
+        let told = try cluster("shop/cart", made).endpoints
+        #expect(told.map(\.isHealthy) == [false, true, true])
+        #expect(told.map(\.zone) == [nil, nil, "b"] && told.map(\.level) == [0, 0, 1])
+        #expect(told[2].labels == ["version": "2"])
+        #expect(made.zone == "a")
     }
 
     /// Names of the own namespace may be short; what is declared comes before them.

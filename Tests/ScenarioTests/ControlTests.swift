@@ -42,7 +42,7 @@ import Testing
             experiment.policies == [
                 MeshPolicy(
                     "echo", targets: [MeshName("echo")], timeouts: .init(request: .seconds(2)),
-                    breaker: .init(connections: 8))
+                    breaker: .init(standard: .init(connections: 8)))
             ])
         let authorization = try #require(experiment.authorizations.first)
         #expect(authorization.targets == [MeshName("echo")])

@@ -64,6 +64,13 @@ private let small = """
                         prefixes: [/b], headers: {x: y}, ports: [80]}]}
             """
         let cart = MeshName("cart", in: "shop")
+        let policy = MeshPolicy(
+            "p",
+            targets: [
+                MeshName("*"), cart, MeshName("*", in: "*"), MeshName("*", in: "shop"),
+            ],
+            timeouts: .init(connect: .seconds(1), request: .zero, idle: .seconds(2)),
+            breaker: BreakerPolicy(standard: .init(connections: 1, pending: 0)))
         let files = try MeshFiles(texts: [.init(file: "f", text)])
         #expect(
             files.declarations == [
@@ -97,15 +104,7 @@ private let small = """
                             .init("*"), cart, .init("*", in: "*"), .init("*", in: "shop"),
                             .init("db"),
                         ])), .service(.init("idle", calls: [])),
-                .policy(
-                    .init(
-                        "p",
-                        targets: [
-                            .init("*"), cart, .init("*", in: "*"), .init("*", in: "shop"),
-                        ],
-                        timeouts: .init(
-                            connect: .seconds(1), request: .zero, idle: .seconds(2)),
-                        breaker: .init(connections: 1, pending: 0))),
+                .policy(policy),
                 .authorization(
                     .init(
                         "z", in: "shop", .deny, targets: [cart],
@@ -287,7 +286,9 @@ private let small = """
         arguments: [
             (
                 "kind: policy\nname: p\nto: [cart]",
-                ["a:23:1: a policy that says nothing: `timeout` or `breaker` is missing"]
+                [
+                    "a:23:1: a policy that says nothing, neither `timeout` nor `retry` nor others"
+                ]
             ),
             (
                 "kind: policy\nname: p\nto: [cart, \"nope/*\", \"*/cart\"]\ntimeout: {connect: 0s}",

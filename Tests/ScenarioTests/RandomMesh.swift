@@ -26,9 +26,11 @@ extension MeshDeclaration {
                     address: random.one(of: ["127.0.0.1:1", "[::1]:65535", "[fe80::1]:80"]),
                     zone: random.maybe { $0.label() },
                     weight: 1 + random.below(MeshLimits.weight),
-                    health: random.one(of: MeshEndpoint.Health.allCases)))
+                    health: random.one(of: MeshEndpoint.Health.allCases),
+                    level: random.count(TrafficLimits.levels), labels: random.labels()))
         case 2: return .route(random.route(name, namespace))
         case 3:
+            let ejects = random.below(2) == 0
             return .policy(
                 .init(
                     name, in: namespace, targets: random.list(1...5) { $0.target() },
@@ -36,9 +38,14 @@ extension MeshDeclaration {
                         connect: random.maybe { $0.span(MeshLimits.connectTimeout) },
                         request: random.span(MeshLimits.timeout),
                         idle: random.maybe { $0.span(MeshLimits.positiveTimeout) }),
-                    breaker: .init(
-                        connections: random.maybe { 1 + $0.below(MeshLimits.connections) },
-                        pending: random.maybe { $0.below(MeshLimits.connections + 1) })))
+                    breaker: random.maybe { $0.breaker(retries: 1) },
+                    retry: random.maybe { $0.retry() }, outlier: ejects ? random.outlier() : nil,
+                    accrual: ejects ? nil : random.maybe { $0.accrual() },
+                    balance: random.maybe { $0.balance() },
+                    admission: random.maybe { $0.admission() },
+                    inbound: .init(
+                        rateLimits: random.rateLimits(), admission: random.maybe { $0.admission() })
+                ))
         default:
             let action = random.one(of: MeshAuthorization.Action.allCases)
             return .authorization(
@@ -131,7 +138,7 @@ extension SeededRandom {
         }
         .filter { services.insert($0.service).inserted }
         destinations[0].weight = 1
-        return .init(
+        var route = MeshRoute(
             name, in: namespace,
             hosts: list(0...3) { $0.one(of: ["a", "*.b.c", "1.2.3.4", "[::1]", "null", "_x.y"]) },
             matches: list(1...4) { random in
@@ -141,6 +148,10 @@ extension SeededRandom {
                     methods: random.methods(), headers: random.headers())
             },
             destinations: destinations, timeout: maybe { $0.span(MeshLimits.timeout) })
+        route.retry = maybe { $0.retry() }
+        route.priority = one(of: Priority.allCases)
+        route.rateLimits = rateLimits()
+        return route
     }
 
     mutating func rule() -> MeshAuthorization.Rule {

@@ -55,13 +55,14 @@ extension SeededRandom {
             leastPerSecond: 0.01 + number(0...1000))
     }
 
-    mutating func breaker() -> BreakerPolicy {
+    /// - Parameter retries: at least.
+    mutating func breaker(retries: Int = 0) -> BreakerPolicy {
         func limits(_ random: inout SeededRandom) -> BreakerPolicy.Limits {
             .init(
                 connections: random.count(TrafficLimits.connections),
                 pending: random.count(TrafficLimits.requests),
                 requests: random.count(TrafficLimits.requests),
-                retries: random.count(TrafficLimits.requests))
+                retries: max(retries, random.count(TrafficLimits.requests)))
         }
         return BreakerPolicy(
             standard: limits(&self), high: limits(&self), isStrict: below(2) == 0)
@@ -79,11 +80,12 @@ extension SeededRandom {
                 hosts: random.count(TrafficLimits.hosts),
                 volume: random.count(TrafficLimits.volume))
         }
+        let splits = below(2) == 0
         return OutlierPolicy(
             consecutive5xx: rule(&self), consecutiveGateway: rule(&self),
-            consecutiveLocal: rule(&self),
+            consecutiveLocal: splits ? rule(&self) : OutlierPolicy().consecutiveLocal,
             successRate: statistical(number(TrafficLimits.deviations), &self),
-            failurePercentage: statistical(percent(), &self), splitsLocalOrigin: below(2) == 0,
+            failurePercentage: statistical(percent(), &self), splitsLocalOrigin: splits,
             interval: span(TrafficLimits.span), baseEjection: span(TrafficLimits.span),
             mostEjection: span(TrafficLimits.span), jitter: span(TrafficLimits.pause),
             mostPercent: percent(), alwaysEjectsOne: below(2) == 0,
@@ -107,6 +109,7 @@ extension SeededRandom {
 
     mutating func balance() -> BalancePolicy {
         let algorithm = one(of: BalancePolicy.Algorithm.allCases)
+        let rises = algorithm == .roundRobin || algorithm == .leastRequest
         let hashes = algorithm == .ringHash || algorithm == .maglev
         let subsets = ["version", "app.kubernetes.io/name", "A_1"].prefix(below(4))
         return BalancePolicy(
@@ -116,7 +119,7 @@ extension SeededRandom {
             ringSize: count(TrafficLimits.ringSize), tableSize: one(of: [2, 3, 65_537, 5_000_011]),
             choices: count(TrafficLimits.choices), decay: span(TrafficLimits.span),
             standardLatency: span(TrafficLimits.span), panicThreshold: percent(),
-            slowStart: span(TrafficLimits.pause), prefersZone: below(2) == 0,
+            slowStart: rises ? span(TrafficLimits.pause) : .zero, prefersZone: below(2) == 0,
             subsets: subsets.map { .init(label: $0, header: "x-version") })
     }
 

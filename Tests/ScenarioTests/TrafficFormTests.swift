@@ -203,8 +203,8 @@ import Testing
                 "8:62: 65536 is no prime"
             ),
             (
-                "balance: {algorithm: ring-hash, hash: [{}]}",
-                "8:44: the key 'header' or 'cookie' is missing"
+                "balance: {algorithm: ring-hash, hash: [source, {}]}",
+                "8:52: the key 'header' or 'cookie' is missing"
             ),
             (
                 "balance: round-robbin",

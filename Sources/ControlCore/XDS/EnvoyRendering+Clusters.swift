@@ -23,17 +23,16 @@ extension EnvoyRendering {
         let isSecure = (service.mtls != .off) != (changes[name] == .announced)
         // Whoever speaks TLS for a service is a proxy, and these share connections.
         let isHTTP2 = isSecure || service.speech == .http2
-        let cluster: EnvoyValue = .typed(
+        var cluster: EnvoyValue = .typed(
             EnvoyType.clusters.message,
             [
                 "name": .text(name.text), "type": "EDS",
                 "eds_cluster_config": ["eds_config": Self.source],
                 "connect_timeout": .duration(policy?.timeouts.connect ?? .seconds(5)),
-                "lb_policy": "ROUND_ROBIN",
-                "circuit_breakers": breaker(policy?.breaker ?? .init()),
                 "typed_extension_protocol_options": Self.speech(
                     isHTTP2, idle: policy?.timeouts.idle ?? .seconds(3600)),
             ])
+        cluster = cluster.merging(try traffic(name, policy))
         guard isSecure else { return cluster }
         guard let identity = view.identity(of: service) else {
             throw EnvoyRefusal("the service \(name.text) can have no identity")
@@ -56,7 +55,7 @@ extension EnvoyRendering {
             EnvoyType.clusters.message,
             [
                 "name": .text(Self.appName), "type": "STATIC", "connect_timeout": "5s",
-                "circuit_breakers": breaker(.init()),
+                "circuit_breakers": standardBreaker,
                 "typed_extension_protocol_options": Self.speech(
                     own.speech == .http2, idle: .seconds(3600)),
                 "load_assignment": [
@@ -66,24 +65,6 @@ extension EnvoyRendering {
                     ],
                 ],
             ])
-    }
-
-    /// What declarations give to each worker, Envoy's workers have together. It also counts
-    /// requests and retries, which declarations do not.
-    private func breaker(_ breaker: MeshPolicy.Breaker) -> EnvoyValue {
-        func all(_ each: Int) -> EnvoyValue {
-            .number(Int(clamping: min(each * facts.workers, Int(UInt32.max))))
-        }
-        let unlimited = EnvoyValue.number(Int(UInt32.max))
-        return [
-            "thresholds": [
-                [
-                    "max_connections": all(breaker.connections ?? 1024),
-                    "max_pending_requests": all(breaker.pending ?? 1024),
-                    "max_requests": unlimited, "max_retries": unlimited,
-                ]
-            ]
-        ]
     }
 
     static func speech(_ isHTTP2: Bool, idle: Duration) -> EnvoyValue {
@@ -109,31 +90,36 @@ extension EnvoyRendering {
         guard let key = MeshKey(path: "\(MeshKind.service.plural)/\(cluster)"),
             view.services[key.name] != nil
         else { return nil }
-        let endpoints = view.endpointsInUse(of: key.name)
-        let weight = endpoints.reduce(0) { $0 + $1.weight }
+        let endpoints = view.endpointsTold(of: key.name, view.policy(for: key.name))
+        let weight = endpoints.reduce(0) { $0 + $1.endpoint.weight }
         guard weight <= Int(UInt32.max) else {
             throw EnvoyRefusal(
                 "the weights of the endpoints of \(cluster) are \(weight) together, and Envoy "
                     + "takes \(UInt32.max) at most")
         }
-        let items = endpoints.compactMap { endpoint in
-            NumericAddress(endpoint.address).map { address -> EnvoyValue in
-                [
-                    "endpoint": ["address": .address(address)],
-                    "load_balancing_weight": .number(endpoint.weight),
-                ]
-            }
+        // Envoy's levels have no gaps.
+        let levels = Set(endpoints.map(\.endpoint.level)).sorted()
+        let groups = levels.enumerated().map { priority, level -> EnvoyValue in
+            let items = endpoints.filter { $0.endpoint.level == level }.map(Self.endpoint)
+            return priority == 0
+                ? ["lb_endpoints": .list(items)]
+                : ["priority": .number(priority), "lb_endpoints": .list(items)]
         }
-        precondition(items.count == endpoints.count, "an endpoint without an address was declared")
-        return EnvoyContent(.endpoints, cluster, Self.assignment(cluster, items))
+        return EnvoyContent(
+            .endpoints, cluster,
+            .typed(
+                EnvoyType.endpoints.message,
+                ["cluster_name": .text(cluster), "endpoints": .list(groups)]))
     }
 
-    private static func assignment(_ cluster: String, _ items: [EnvoyValue]) -> EnvoyValue {
-        .typed(
-            EnvoyType.endpoints.message,
-            [
-                "cluster_name": .text(cluster),
-                "endpoints": items.isEmpty ? [] : [["lb_endpoints": .list(items)]],
-            ])
+    private static func endpoint(_ told: (endpoint: MeshEndpoint, isWell: Bool)) -> EnvoyValue {
+        guard let address = NumericAddress(told.endpoint.address) else {
+            preconditionFailure("an endpoint without an address was declared")
+        }
+        let endpoint: EnvoyValue = [
+            "endpoint": ["address": .address(address)],
+            "load_balancing_weight": .number(told.endpoint.weight),
+        ]
+        return told.isWell ? endpoint : endpoint.with("health_status", "UNHEALTHY")
     }
 }

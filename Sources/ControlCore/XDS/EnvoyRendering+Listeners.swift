@@ -5,10 +5,10 @@ import Model
 // it, and the service's own requests to others.
 
 extension EnvoyRendering {
-    func listeners() -> EnvoyContent {
+    func listeners() throws(EnvoyRefusal) -> EnvoyContent {
         var listeners: [EnvoyContent.Item] = []
         if facts.app != nil, let address = facts.inbound {
-            listeners.append(.init(name: Self.inboundName, json: inbound(address).json))
+            listeners.append(.init(name: Self.inboundName, json: try inbound(address).json))
         }
         if let address = facts.outbound {
             listeners.append(.init(name: Self.outboundName, json: outbound(address).json))
@@ -18,8 +18,8 @@ extension EnvoyRendering {
 
     // MARK: Requests to the service
 
-    private func inbound(_ address: NumericAddress) -> EnvoyValue {
-        let filters: EnvoyValue = .list(own.speech == .tcp ? bytes : [requests])
+    private func inbound(_ address: NumericAddress) throws(EnvoyRefusal) -> EnvoyValue {
+        let filters: EnvoyValue = .list(own.speech == .tcp ? bytes : [try requests()])
         let secured: EnvoyValue = [
             "name": "tls",
             "transport_socket": .filter(
@@ -76,8 +76,10 @@ extension EnvoyRendering {
         ]
     }
 
-    private var requests: EnvoyValue {
-        let filters = authorization.map { action, policies in
+    private func requests() throws(EnvoyRefusal) -> EnvoyValue {
+        let held = view.policy(for: own.meshName)?.inbound
+        let limits = try Self.rateLimits(held?.rateLimits ?? [], of: own.meshName.text)
+        let rules = authorization.map { action, policies in
             EnvoyValue.filter(
                 "envoy.filters.http.rbac",
                 .typed(
@@ -99,8 +101,10 @@ extension EnvoyRendering {
                 ]
             ],
         ]
+        // In the order of the reference proxy: limits, then rules.
+        let admission = (held?.admission).map { [Self.admission($0)] } ?? []
         return Self.connectionManager(
-            Self.inboundName, filters, routes: ("route_config", table),
+            Self.inboundName, limits + rules + admission, routes: ("route_config", table),
             takesUnderscores: !restrictsHeaders)
     }
 
@@ -110,7 +114,8 @@ extension EnvoyRendering {
         let routes: EnvoyValue = [
             "route_config_name": .text(Self.outboundName), "config_source": Self.source,
         ]
-        let manager = Self.connectionManager(Self.outboundName, [], routes: ("rds", routes))
+        let manager = Self.connectionManager(
+            Self.outboundName, [Self.rateLimits], routes: ("rds", routes))
         return Self.listener(Self.outboundName, address)
             .with("filter_chains", [["name": "cleartext", "filters": [manager]]])
     }

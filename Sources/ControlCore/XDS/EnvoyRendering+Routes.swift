@@ -45,9 +45,7 @@ extension EnvoyRendering {
             if name.namespace == own.namespace { hosts.append(name.name) }
             for host in hosts {
                 let condition = MeshRoute.Condition(host: host, match: .init())
-                let action: EnvoyValue = [
-                    "cluster": .text(name.text), "timeout": .duration(timeout(name)),
-                ]
+                let action = action(carriage(name)).with("cluster", .text(name.text))
                 all.append(
                     (
                         true,
@@ -63,10 +61,6 @@ extension EnvoyRendering {
         }.map(\.entry)
     }
 
-    private func timeout(_ service: MeshName) -> Duration {
-        view.policy(for: service)?.timeouts.request ?? Self.requestTimeout
-    }
-
     private func entry(
         _ condition: MeshRoute.Condition, _ route: MeshRoute
     ) throws(EnvoyRefusal) -> Entry {
@@ -76,18 +70,7 @@ extension EnvoyRendering {
                 "the route \(route.meshName.text) leads to \(share.service.text), which cannot be "
                     + "a destination")
         }
-        let timeouts = shares.map { timeout($0.service) }
-        guard let first = timeouts.first else {
-            preconditionFailure("a route to nowhere was declared")
-        }
-        guard route.timeout != nil || timeouts.allSatisfy({ $0 == first }) else {
-            let list = zip(shares, timeouts).map { "\($0.service.text) \(EnvoyValue.seconds($1))" }
-            throw EnvoyRefusal(
-                "the destinations of the route \(route.meshName.text) have different request "
-                    + "timeouts (\(list.joined(separator: ", "))), and Envoy has one for a route: "
-                    + "say `timeout`")
-        }
-        var action: EnvoyValue = ["timeout": .duration(route.timeout ?? first)]
+        var action = try action(route, shares)
         let clusters = shares.map(\.service.text)
         if shares.count == 1 {
             action = action.with("cluster", .text(clusters[0]))
@@ -97,8 +80,48 @@ extension EnvoyRendering {
             }
             action = action.with("weighted_clusters", ["clusters": .list(items)])
         }
-        return Entry(
-            condition: condition, route: Self.route(condition.match, action), clusters: clusters)
+        var value = Self.route(condition.match, action)
+        if let limits = try Self.rateLimits(ofRoute: route) {
+            value = value.with("typed_per_filter_config", limits)
+        }
+        return Entry(condition: condition, route: value, clusters: clusters)
+    }
+
+    /// What is to become of the requests of a declared route.
+    private func action(
+        _ route: MeshRoute, _ shares: [MeshRoute.Destination]
+    ) throws(EnvoyRefusal) -> EnvoyValue {
+        let carriages = shares.map { carriage($0.service) }
+        guard var carriage = carriages.first else {
+            preconditionFailure("a route to nowhere was declared")
+        }
+        let differing = "the destinations of the route \(route.meshName.text) have different"
+        guard route.timeout != nil || carriages.allSatisfy({ $0.timeout == carriage.timeout })
+        else {
+            let list = zip(shares, carriages).map {
+                "\($0.service.text) \(EnvoyValue.seconds($1.timeout))"
+            }
+            throw EnvoyRefusal(
+                "\(differing) request timeouts (\(list.joined(separator: ", "))), and Envoy has "
+                    + "one for a route: say `timeout`")
+        }
+        guard route.retry != nil || carriages.allSatisfy({ $0.retry == carriage.retry }) else {
+            throw EnvoyRefusal(
+                "\(differing) policies of retries, and Envoy has one for a route: say `retry`")
+        }
+        guard carriages.allSatisfy({ $0.hash == carriage.hash }) else {
+            throw EnvoyRefusal("\(differing) hashes, and Envoy has one for a route")
+        }
+        if let own = route.retry?.budget,
+            !carriages.allSatisfy({ $0.retry?.budget == own })
+        {
+            throw EnvoyRefusal(
+                "the route \(route.meshName.text) has a retry budget that the policies of its "
+                    + "destinations have not, and Envoy has one for a service")
+        }
+        carriage.timeout = route.timeout ?? carriage.timeout
+        carriage.retry = route.retry ?? carriage.retry
+        return action(carriage, route.priority)
     }
 
     private static func route(_ match: MeshRoute.Match, _ action: EnvoyValue) -> EnvoyValue {

@@ -69,7 +69,7 @@ public struct EnvoyRendering: Sendable {
     public func content(_ question: EnvoyQuestion) throws(EnvoyRefusal) -> EnvoyContent? {
         switch (question.type, question.name) {
         case (.clusters, _): return try clusters()
-        case (.listeners, _): return listeners()
+        case (.listeners, _): return try listeners()
         case (.routes, Self.outboundName): return try routes()
         case (.endpoints, let name?): return try endpoints(name)
         case (.secrets, Self.authoritiesName):

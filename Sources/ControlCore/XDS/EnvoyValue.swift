@@ -2,6 +2,8 @@
 indirect enum EnvoyValue: Equatable, Sendable {
     case text(String)
     case number(Int)
+    /// Finite.
+    case decimal(Double)
     case flag(Bool)
     case list([EnvoyValue])
     case object([Member])
@@ -18,6 +20,7 @@ indirect enum EnvoyValue: Equatable, Sendable {
         switch self {
         case .text(let text): ControlText.quoted(text)
         case .number(let number): "\(number)"
+        case .decimal(let number): Int(exactly: number).map { "\($0)" } ?? "\(number)"
         case .flag(let flag): "\(flag)"
         case .list(let items): "[\(items.map(\.json).joined(separator: ","))]"
         case .object(let members): "{\(members.map(\.json).joined(separator: ","))}"
@@ -30,6 +33,14 @@ indirect enum EnvoyValue: Equatable, Sendable {
             preconditionFailure("a member of what is no object")
         }
         return .object(members + [Member(name: name, value: value)])
+    }
+
+    /// The object with the members of another one, of which it has none.
+    func merging(_ other: EnvoyValue) -> EnvoyValue {
+        guard case .object(let members) = other else {
+            preconditionFailure("the members of what is no object")
+        }
+        return members.reduce(self) { $0.with($1.name, $1.value) }
     }
 
     /// A message within another one, of which the type is said (proto3's `Any` as JSON).

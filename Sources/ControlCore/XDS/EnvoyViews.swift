@@ -37,13 +37,31 @@ public struct EnvoyStaleness: Equatable, Sendable {
                 endpoints.insert(endpoint.serviceName)
             }
         case .route: types.insert(.routes)
-        case .policy: types.formUnion([.clusters, .routes])
+        case .policy:
+            types.formUnion([.clusters, .routes])
+            var targets: [MeshName] = []
+            for case .policy(let policy)? in [change.before, change.after] {
+                targets += policy.targets
+            }
+            // What its own listener holds requests against.
+            if targets.contains(where: { $0.covers(own) }) { types.insert(.listeners) }
+            // Whether endpoints that are unwell are told of.
+            if [change.before, change.after].contains(where: \.balances) {
+                types.insert(.endpoints)
+            }
         case .authorization: types.insert(.listeners)
         case .service where change.key.name == own: isAll = true
         case .service:
             types.formUnion([.clusters, .routes])
             endpoints.insert(change.key.name)
         }
+    }
+}
+
+extension MeshDeclaration? {
+    /// Whether it is a policy that says how to balance.
+    fileprivate var balances: Bool {
+        if case .policy(let policy)? = self { policy.balance != nil } else { false }
     }
 }
 

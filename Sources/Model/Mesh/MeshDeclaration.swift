@@ -2,8 +2,9 @@
 public enum MeshDeclaration: Codable, Equatable, Sendable {
     case service(MeshService)
     case endpoint(MeshEndpoint)
-    case route(MeshRoute)
-    case policy(MeshPolicy)
+    // Far larger than endpoints, which are most of a mesh.
+    indirect case route(MeshRoute)
+    indirect case policy(MeshPolicy)
     case authorization(MeshAuthorization)
 
     /// As a value of its own kind.

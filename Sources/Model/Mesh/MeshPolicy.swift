@@ -21,16 +21,16 @@ public struct MeshPolicy: MeshDeclared {
         }
     }
 
-    /// What each worker of a client's proxy may have open to a service.
-    public struct Breaker: Codable, Equatable, Sendable {
-        /// Connections at once.
-        public var connections: Int?
-        /// Requests that wait for one.
-        public var pending: Int?
+    /// What the service's own proxies hold requests against as they come in, whoever sends them.
+    public struct Inbound: Codable, Equatable, Sendable {
+        /// A request takes a token of each that means it. Each proxy has buckets of its own.
+        public var rateLimits: [RateLimitPolicy]
+        /// nil: none is turned away for the failures of others.
+        public var admission: AdmissionPolicy?
 
-        public init(connections: Int? = nil, pending: Int? = nil) {
-            self.connections = connections
-            self.pending = pending
+        public init(rateLimits: [RateLimitPolicy] = [], admission: AdmissionPolicy? = nil) {
+            self.rateLimits = rateLimits
+            self.admission = admission
         }
     }
 
@@ -40,17 +40,38 @@ public struct MeshPolicy: MeshDeclared {
     /// the narrowest holds, alone.
     public var targets: [MeshName]
     public var timeouts: Timeouts
-    public var breaker: Breaker
+    /// nil: as `BreakerPolicy` has it where nothing is said.
+    public var breaker: BreakerPolicy?
+    /// nil: requests are sent once.
+    public var retry: RetryPolicy?
+    /// nil: endpoints are not ejected. Not with `accrual`.
+    public var outlier: OutlierPolicy?
+    /// nil: endpoints are not left out as Linkerd leaves them out.
+    public var accrual: AccrualPolicy?
+    /// nil: as `BalancePolicy` has it where nothing is said.
+    public var balance: BalancePolicy?
+    /// By the proxies of clients; nil: none is turned away for the failures of others.
+    public var admission: AdmissionPolicy?
+    public var inbound: Inbound
 
     public init(
         _ name: String, in namespace: String = MeshName.standardNamespace, targets: [MeshName],
-        timeouts: Timeouts = .init(), breaker: Breaker = .init()
+        timeouts: Timeouts = .init(), breaker: BreakerPolicy? = nil, retry: RetryPolicy? = nil,
+        outlier: OutlierPolicy? = nil, accrual: AccrualPolicy? = nil,
+        balance: BalancePolicy? = nil, admission: AdmissionPolicy? = nil,
+        inbound: Inbound = .init()
     ) {
         self.namespace = namespace
         self.name = name
         self.targets = targets
         self.timeouts = timeouts
         self.breaker = breaker
+        self.retry = retry
+        self.outlier = outlier
+        self.accrual = accrual
+        self.balance = balance
+        self.admission = admission
+        self.inbound = inbound
     }
 
     public func check(_ problems: inout MeshProblems) {
@@ -68,16 +89,47 @@ public struct MeshPolicy: MeshDeclared {
                 problems.range("idle", idle, MeshLimits.positiveTimeout)
             }
         }
-        problems.at("breaker") { problems in
-            if let connections = breaker.connections {
-                problems.range("connections", connections, 1...MeshLimits.connections)
-            }
-            if let pending = breaker.pending {
-                problems.range("pending", pending, 0...MeshLimits.connections)
+        problems.part("breaker", breaker)
+        problems.part("retry", retry)
+        problems.part("outlier", outlier)
+        problems.part("accrual", accrual)
+        problems.part("balance", balance)
+        problems.part("admission", admission)
+        problems.at("inbound") { problems in
+            problems.rateLimits(inbound.rateLimits)
+            problems.part("admission", inbound.admission)
+        }
+        checkTogether(&problems)
+    }
+
+    /// What several parts say against each other.
+    private func checkTogether(_ problems: inout MeshProblems) {
+        if outlier != nil, accrual != nil {
+            problems.report("accrual", "has no meaning beside `outlier`: it is one or the other")
+        }
+        if let retry, retry.isOn, retry.budget == nil, breaker?.standard.retries == 0 {
+            problems.at("breaker") {
+                $0.report("retries", "0 lets nothing be sent again, which `retry` asks for")
             }
         }
-        if timeouts == .init(), breaker == .init() {
-            problems.report("a policy that says nothing: `timeout` or `breaker` is missing")
+        if self == MeshPolicy(name, in: namespace, targets: targets) {
+            problems.report("a policy that says nothing, neither `timeout` nor `retry` nor others")
         }
+    }
+}
+
+extension RetryPolicy {
+    /// Whether anything is ever sent again.
+    var isOn: Bool { !on.isEmpty && most > 0 }
+}
+
+extension MeshProblems {
+    mutating func part(_ step: String, _ policy: (some TrafficPolicy)?) {
+        guard let policy else { return }
+        at(step) { policy.check(&$0) }
+    }
+
+    mutating func rateLimits(_ limits: [RateLimitPolicy]) {
+        list("rate_limits", limits, 0...TrafficLimits.rateLimits) { $1.check(&$0) }
     }
 }

@@ -49,6 +49,13 @@ public struct MeshRoute: MeshDeclared {
     /// From the end of the request to the end of the answer, in place of the policy's; `zero`:
     /// none.
     public var timeout: Duration?
+    /// In place of the policy's.
+    public var retry: RetryPolicy?
+    /// Whose limits of a breaker its requests are held against.
+    public var priority = Priority.standard
+    /// A request takes a token of each that means it, at the proxy of its client. Each proxy has
+    /// buckets of its own.
+    public var rateLimits: [RateLimitPolicy] = []
 
     public init(
         _ name: String, in namespace: String = MeshName.standardNamespace, hosts: [String] = [],
@@ -73,6 +80,8 @@ public struct MeshRoute: MeshDeclared {
             problems.range("weight", destination.weight, 0...MeshLimits.weight)
         }
         if let timeout { problems.range("timeout", timeout, MeshLimits.timeout) }
+        problems.part("retry", retry)
+        problems.rateLimits(rateLimits)
         if !destinations.isEmpty, destinations.allSatisfy({ $0.weight == 0 }) {
             problems.report("to", "every weight is 0: nobody would answer")
         }

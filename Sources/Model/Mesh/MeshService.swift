@@ -156,11 +156,15 @@ public struct MeshEndpoint: MeshDeclared {
     public var weight: Int
     /// As registered; active checks and ejections come on top.
     public var health: Health
+    /// It serves when those of lower levels do not suffice; 0 to 127.
+    public var level: Int
+    /// What subsets are chosen by.
+    public var labels: [String: String]
 
     public init(
         _ name: String, in namespace: String = MeshName.standardNamespace, service: String,
         address: ProxyConfiguration.SocketAddressText, zone: String? = nil, weight: Int = 1,
-        health: Health = .healthy
+        health: Health = .healthy, level: Int = 0, labels: [String: String] = [:]
     ) {
         self.namespace = namespace
         self.name = name
@@ -169,6 +173,8 @@ public struct MeshEndpoint: MeshDeclared {
         self.zone = zone
         self.weight = weight
         self.health = health
+        self.level = level
+        self.labels = labels
     }
 
     /// The service by its whole name.
@@ -178,6 +184,8 @@ public struct MeshEndpoint: MeshDeclared {
         problems.label("service", service)
         if let zone { problems.label("zone", zone) }
         problems.range("weight", weight, 1...MeshLimits.weight)
+        problems.range("level", level, TrafficLimits.levels)
+        problems.labels(labels)
         if NumericAddress(address).map({ $0.port == 0 }) ?? true {
             problems.report("address", "an address such as 127.0.0.1:8080 or [::1]:8080 is needed")
         }

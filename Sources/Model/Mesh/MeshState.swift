@@ -127,6 +127,21 @@ extension MeshState {
         return well.isEmpty ? declared : well
     }
 
+    /// The endpoints of a service that a proxy is told of, by name, each with whether checks leave
+    /// it in use.
+    ///
+    /// Where the service's policy says how to balance, these are all that are declared healthy:
+    /// with how few that are well the others get requests too is then for its panic threshold to
+    /// say. Else they are those in use.
+    public func endpointsTold(
+        of service: MeshName, _ policy: MeshPolicy?
+    ) -> [(endpoint: MeshEndpoint, isWell: Bool)] {
+        guard policy?.balance != nil else { return endpointsInUse(of: service).map { ($0, true) } }
+        return endpoints(of: service).filter { $0.health == .healthy }.map { endpoint in
+            (endpoint, !unwell.contains(endpoint.meshName))
+        }
+    }
+
     /// The services that have endpoints, declared or not, in no order.
     public var servicesWithEndpoints: [MeshName] { Array(endpointNames.keys) }
 

@@ -56,11 +56,13 @@ public struct SidecarFacts: Equatable, Sendable {
     public var accessLog: String?
     public var ledger: String?
     public var workers: Int
+    /// Where it runs; nil: nobody knows.
+    public var zone: String?
 
     public init(
         service: MeshName, _ place: Place, tcp: [TCPListener] = [], identity: String,
         authorities: String, admin: String? = nil, accessLog: String? = nil, workers: Int = 1,
-        ledger: String? = nil
+        ledger: String? = nil, zone: String? = nil
     ) {
         self.service = service
         self.place = place
@@ -71,6 +73,7 @@ public struct SidecarFacts: Equatable, Sendable {
         self.accessLog = accessLog
         self.ledger = ledger
         self.workers = workers
+        self.zone = zone
     }
 }
 
@@ -130,11 +133,7 @@ extension ProxyConfiguration {
                 Self.inbound(own, inbound, facts, in: mesh, changes[own.meshName]),
                 Listener(name: Self.outboundName, address: outbound),
             ]
-            // How long a request may take is for its client's proxy to say.
-            clusters.append(
-                Cluster(
-                    name: Self.appName, endpoints: [Endpoint(app)], speech: own.clusterSpeech,
-                    requestTimeout: .zero))
+            clusters.append(Self.app(own, at: app, in: mesh))
         case .client(let outbound):
             listeners = [Listener(name: Self.outboundName, address: outbound)]
         case .gateway(let gateway, let inbound):
@@ -165,6 +164,7 @@ extension ProxyConfiguration {
             routes: Self.routes(named, of: own, in: mesh), clusters: clusters,
             admin: facts.admin, accessLog: facts.accessLog, workers: facts.workers)
         ledger = facts.ledger
+        zone = facts.zone
     }
 
     // MARK: Requests to the service
@@ -185,6 +185,18 @@ extension ProxyConfiguration {
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization)
+    }
+
+    /// The service's own process.
+    private static func app(
+        _ own: MeshService, at address: String, in mesh: MeshState
+    ) -> Cluster {
+        // How long a request may take is for its client's proxy to say.
+        var app = Cluster(
+            name: appName, endpoints: [Endpoint(address)], speech: own.clusterSpeech,
+            requestTimeout: .zero)
+        app.admission = mesh.policy(for: own.meshName)?.inbound.admission
+        return app
     }
 
     private static func authorization(
@@ -209,14 +221,9 @@ extension ProxyConfiguration {
         let name = service.meshName
         let policy = mesh.policy(for: name)
         var cluster = Cluster(
-            name: name.text,
-            endpoints: mesh.endpointsInUse(of: name)
-                .map { Endpoint($0.address, weight: $0.weight) },
-            speech: service.clusterSpeech, requestTimeout: policy?.timeouts.request,
-            idleTimeout: policy?.timeouts.idle)
-        if let connect = policy?.timeouts.connect { cluster.connectTimeout = connect }
-        if let most = policy?.breaker.connections { cluster.maxConnections = most }
-        if let most = policy?.breaker.pending { cluster.maxPending = most }
+            name: name.text, endpoints: mesh.endpointsTold(of: name, policy).map(Endpoint.init),
+            speech: service.clusterSpeech)
+        if let policy { cluster.take(policy) }
         // Until clients follow a change, they go the other way than the mode says.
         guard (service.mtls != .off) != (change == .announced) else { return cluster }
         guard let identity = mesh.identity(of: service) else { throw .noIdentity(name) }
@@ -239,11 +246,9 @@ extension ProxyConfiguration {
             guard let declared = mesh.routes[name] else { continue }
             let shares = declared.destinations.filter { $0.weight > 0 }
                 .map { Share($0.service.text, weight: $0.weight) }
-            all.append(
-                (
-                    condition, false,
-                    Route(condition, shares: shares, timeout: declared.timeout)
-                ))
+            var route = Route(condition, shares: shares)
+            route.take(declared)
+            all.append((condition, false, route))
         }
         for service in services {
             let name = service.meshName
@@ -251,24 +256,12 @@ extension ProxyConfiguration {
             if name.namespace == own.namespace { hosts.append(name.name) }
             for host in hosts {
                 let condition = MeshRoute.Condition(host: host, match: .init())
-                all.append(
-                    (condition, true, Route(condition, shares: [Share(name.text)], timeout: nil)))
+                all.append((condition, true, Route(condition, shares: [Share(name.text)])))
             }
         }
         return all.sorted { a, b in
             a.condition == b.condition ? !a.isNamed && b.isNamed : a.condition < b.condition
         }.map(\.route)
-    }
-}
-
-extension ProxyConfiguration.Route {
-    fileprivate init(
-        _ condition: MeshRoute.Condition, shares: [ProxyConfiguration.Share], timeout: Duration?
-    ) {
-        self.init(
-            hosts: condition.host.map { [$0] } ?? [], path: condition.match.path,
-            methods: condition.match.methods, headers: condition.match.headers, shares: shares,
-            timeout: timeout)
     }
 }
 

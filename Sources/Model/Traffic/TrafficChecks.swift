@@ -128,6 +128,10 @@ extension OutlierPolicy: TrafficPolicy {
         problems.range("max", mostEjection, TrafficLimits.span)
         problems.range("jitter", jitter, TrafficLimits.pause)
         problems.percent("max_percent", mostPercent)
+        if !splitsLocalOrigin, consecutiveLocal != Self().consecutiveLocal {
+            problems.report(
+                "consecutive_local", "counts nothing without `split_local_origin: true`")
+        }
     }
 }
 
@@ -189,6 +193,10 @@ extension BalancePolicy: TrafficPolicy {
         } else if !hashes, !hash.isEmpty {
             problems.report("hash", "has no meaning with '\(algorithm.rawValue)'")
         }
+        if slowStart > .zero, algorithm != .roundRobin, algorithm != .leastRequest {
+            // As in Envoy: in others an endpoint has no share that could rise.
+            problems.report("slow_start", "has no meaning with '\(algorithm.rawValue)'")
+        }
         checkSubsets(&problems)
     }
 
@@ -238,6 +246,18 @@ extension MeshProblems {
 
     mutating func range(_ step: String?, _ number: Double, _ range: ClosedRange<Double>) {
         within(step, number, range) { "\($0)" }
+    }
+
+    mutating func labels(_ labels: [String: String]) {
+        at("labels") { problems in
+            guard labels.count <= TrafficLimits.labels else {
+                return problems.report("at most \(TrafficLimits.labels) keys are allowed here")
+            }
+            for (name, value) in labels.sorted(by: { $0.key < $1.key }) {
+                if !isLabelName(name) { problems.report(name, "no name of a label") }
+                if !isLabelValue(value) { problems.report(name, "no value of a label") }
+            }
+        }
     }
 
     mutating func fieldName(_ step: String?, _ name: String) {

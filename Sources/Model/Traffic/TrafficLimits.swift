@@ -45,9 +45,9 @@ public enum TrafficLimits {
     /// Endpoints that are drawn to choose from.
     public static let choices = 2...100
     /// Keys of a hash.
-    public static let hashKeys = 16
+    public static let hashKeys = 8
     /// Labels that requests choose endpoints by.
-    public static let subsets = 8
+    public static let subsets = 4
     /// Labels of an endpoint.
     public static let labels = 16
     /// Bytes of a label's name or value, as of Kubernetes'.

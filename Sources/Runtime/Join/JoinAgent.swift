@@ -263,7 +263,8 @@ final class JoinAgent: CallOwner {
             service: service, configuration.place, tcp: configuration.tcp,
             identity: FileName.identity, authorities: FileName.authorities,
             admin: configuration.admin?.description, accessLog: configuration.accessLog,
-            workers: configuration.workers, ledger: configuration.ledger)
+            workers: configuration.workers, ledger: configuration.ledger,
+            zone: configuration.zone)
         let made: ProxyConfiguration
         do throws(SidecarError) {
             made = try ProxyConfiguration(

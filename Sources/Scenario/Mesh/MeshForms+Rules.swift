@@ -1,4 +1,5 @@
-// The keys of declarations that speak of services: routes, policies and authorizations.
+// The keys of declarations that speak of services: routes and authorizations. Those of policies
+// stand in `MeshForms+Traffic.swift`.
 
 import Base
 import Model
@@ -21,13 +22,7 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
                     list(of: Form<MeshRoute.Destination>.destination, 1...MeshLimits.destinations),
                     isRequired: true,
                     about: "who answers: services, or services with their weights"),
-                .init(
-                    "timeout", \.value.timeout,
-                    Form<Duration>.duration(MeshLimits.timeout).optional,
-                    about:
-                        "from the end of the request to the end of the answer, in place of the "
-                        + "policy's; `0s`: no limit"),
-            ])
+            ] + carrying)
     }
 }
 
@@ -79,62 +74,6 @@ extension Form where Value == MeshRoute.Destination {
     }
 }
 
-// MARK: - Policies
-
-extension Shape where Whole == DeclarationDraft<MeshPolicy> {
-    static var policy: Shape {
-        Whole.shape(
-            .init("", targets: []), about: "how requests to services are carried",
-            [
-                .init(
-                    "to", \.value.targets, .services, isRequired: true, about: aboutTargets),
-                .init(
-                    "timeout", \.value.timeouts, Shape<MeshPolicy.Timeouts>.timeouts.form,
-                    standard: "{}", about: "how long its clients' proxies wait"),
-                .init(
-                    "breaker", \.value.breaker, Shape<MeshPolicy.Breaker>.breaker.form,
-                    standard: "{}",
-                    about: "what each worker of a client's proxy may have open to a service"),
-            ])
-    }
-}
-
-extension Shape where Whole == MeshPolicy.Timeouts {
-    fileprivate static var timeouts: Shape {
-        Shape(
-            .init(),
-            [
-                .init(
-                    "connect", \.connect,
-                    Form<Duration>.duration(MeshLimits.connectTimeout).optional,
-                    about: "for a connection to open"),
-                .init(
-                    "request", \.request, Form<Duration>.duration(MeshLimits.timeout).optional,
-                    about: "from the end of the request to the end of the answer; `0s`: no limit"),
-                .init(
-                    "idle", \.idle, Form<Duration>.duration(MeshLimits.positiveTimeout).optional,
-                    about: "for a request on an open connection, before that is closed"),
-            ])
-    }
-}
-
-extension Shape where Whole == MeshPolicy.Breaker {
-    fileprivate static var breaker: Shape {
-        Shape(
-            .init(),
-            [
-                .init(
-                    "connections", \.connections,
-                    Form<Int>.integer(1...MeshLimits.connections).optional,
-                    about: "connections at once"),
-                .init(
-                    "pending", \.pending,
-                    Form<Int>.integer(0...MeshLimits.connections).optional,
-                    about: "requests that wait for one"),
-            ])
-    }
-}
-
 // MARK: - Authorizations
 
 extension Shape where Whole == DeclarationDraft<MeshAuthorization> {
@@ -146,7 +85,8 @@ extension Shape where Whole == DeclarationDraft<MeshAuthorization> {
                     "action", \.value.action, .choice, isRequired: true,
                     about: "what becomes of requests that a rule means; `deny` wins"),
                 .init(
-                    "to", \.value.targets, .services, isRequired: true, about: aboutTargets),
+                    "to", \.value.targets, .services, isRequired: true,
+                    about: MeshForms.aboutTargets),
                 .init(
                     "rules", \.value.rules,
                     list(of: Shape<MeshAuthorization.Rule>.rule.form, 0...MeshLimits.matches),
@@ -206,8 +146,10 @@ extension Form where Value == IdentityPattern {
 
 // MARK: - References
 
-private let aboutTargets =
-    "`cart`, or `shop/cart` of another namespace; `*` for all of the namespace, `*/*` for all"
+extension MeshForms {
+    static let aboutTargets =
+        "`cart`, or `shop/cart` of another namespace; `*` for all of the namespace, `*/*` for all"
+}
 
 extension Form where Value == MeshName {
     /// One service. A namespace that is not written is left empty until `resolved`.
@@ -236,7 +178,7 @@ extension Form where Value == MeshName {
 
 extension Form where Value == [MeshName] {
     /// Services, or all of a namespace, or all.
-    fileprivate static var services: Form { services(1...MeshLimits.targets) }
+    static var services: Form { services(1...MeshLimits.targets) }
 
     /// The same, or none.
     static var calls: Form { services(0...MeshLimits.targets) }

@@ -180,6 +180,12 @@ extension Shape where Whole == DeclarationDraft<MeshEndpoint> {
                         as registered: takes requests, takes none, or only ends those it has
                         """
                 ),
+                .init(
+                    "level", \.value.level, .integer(TrafficLimits.levels), standard: "0",
+                    about: "it serves when those of lower levels do not suffice"),
+                .init(
+                    "labels", \.value.labels, .labels, standard: "{}",
+                    about: "what subsets of a policy's `balance` choose by"),
             ])
     }
 }

@@ -67,6 +67,9 @@ extension MeshEndpoint {
             .init("weight", .integer(weight)), .init("health", .string(health.rawValue)),
         ]
         if let zone { members.append(.init("zone", .string(zone))) }
+        // Written only where there are some: what is stored of an endpoint stays as it was.
+        if level != 0 { members.append(.init("level", .integer(level))) }
+        if !labels.isEmpty { members.append(.init("labels", labels.labelsJSON)) }
         return members
     }
 }
@@ -87,7 +90,11 @@ extension MeshRoute {
                     })),
         ]
         if let timeout { members.append(.init("timeout", timeout.json)) }
-        return members
+        if let retry { members.append(.init("retry", retry.json)) }
+        return members + [
+            .init("priority", .string(priority.rawValue)),
+            .init("rate_limits", .array(rateLimits.map(\.json))),
+        ]
     }
 }
 
@@ -110,19 +117,29 @@ extension MeshPolicy {
         let spans = [
             ("connect", timeouts.connect), ("request", timeouts.request), ("idle", timeouts.idle),
         ]
-        let counts = [("connections", breaker.connections), ("pending", breaker.pending)]
-        return [
+        var members: [JSON.Member] = [
             .init("to", targets.json),
             .init(
                 "timeout",
                 .object(spans.compactMap { name, span in span.map { .init(name, $0.json) } })),
-            .init(
-                "breaker",
-                .object(
-                    counts.compactMap { name, count in
-                        count.map { .init(name, .integer($0)) }
-                    })),
         ]
+        if let breaker { members.append(.init("breaker", breaker.json)) }
+        if let retry { members.append(.init("retry", retry.json)) }
+        if let outlier { members.append(.init("outlier", outlier.json)) }
+        if let accrual { members.append(.init("accrual", accrual.json)) }
+        if let balance { members.append(.init("balance", balance.json)) }
+        if let admission { members.append(.init("admission", admission.json)) }
+        return members + [.init("inbound", inbound.json)]
+    }
+}
+
+extension MeshPolicy.Inbound {
+    fileprivate var json: JSON {
+        var members: [JSON.Member] = [
+            .init("rate_limits", .array(rateLimits.map(\.json)))
+        ]
+        if let admission { members.append(.init("admission", admission.json)) }
+        return .object(members)
     }
 }
 

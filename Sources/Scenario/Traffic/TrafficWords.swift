@@ -48,8 +48,8 @@ private func fraction(
         let isLess = number < range.lowerBound
         let bound = isLess ? range.lowerBound : range.upperBound
         throw FormError(
-            "'\(abbreviated(shown))' is \(isLess ? "less" : "more") than \(decimal(bound, digits: 4)), "
-                + "the \(isLess ? "least" : "most") allowed here")
+            "'\(abbreviated(shown))' is \(isLess ? "less" : "more") than "
+                + "\(decimal(bound, digits: 4)), the \(isLess ? "least" : "most") allowed here")
     }
     return number
 }

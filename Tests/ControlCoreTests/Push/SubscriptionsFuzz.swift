@@ -309,7 +309,7 @@ private struct World {
             return .policy(
                 .init(
                     name, in: space, targets: targets(),
-                    breaker: .init(pending: random.below(2))))
+                    breaker: .init(standard: .init(pending: random.below(2)))))
         default:
             return .authorization(
                 .init(name, in: space, pick([.allow, .deny]), targets: targets(), rules: []))

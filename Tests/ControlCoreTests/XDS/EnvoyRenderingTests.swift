@@ -116,6 +116,89 @@ private let shop = """
             endpoint["endpoint"]["address"]["socket_address"]["port_value"].number == 8080)
     }
 
+    private func cart(_ policy: String) throws -> JSONNode {
+        let text = shop.replacing(
+            "breaker: {connections: 100, pending: 50}", with: policy)
+        return try resources(try rendered(text).content(EnvoyQuestion(.clusters)))[0]
+    }
+
+    @Test func policiesAreToldInEnvoysWords() throws {
+        let cluster = try cart(
+            """
+            outlier: {consecutive_5xx: 3, consecutive_gateway: off, max_percent: 50, base: 10s},
+            balance: {algorithm: least-request, choices: 3, panic: 0%, slow_start: 5s},
+            retry: {on: [5xx], budget: {percent: 25, min: 2}}, breaker: {high: {requests: 7}}
+            """)
+        let outlier = cluster["outlier_detection"]
+        #expect(outlier["consecutive_5xx"].number == 3)
+        #expect(outlier["enforcing_consecutive_5xx"].number == 100)
+        #expect(outlier["enforcing_consecutive_gateway_failure"].number == 0)
+        #expect(outlier["max_ejection_percent"].number == 50)
+        #expect(outlier["base_ejection_time"].text == "10s")
+        #expect(outlier["success_rate_stdev_factor"].number == 1900)
+        #expect(cluster["lb_policy"].text == "LEAST_REQUEST")
+        #expect(cluster["least_request_lb_config"]["choice_count"].number == 3)
+        #expect(cluster["common_lb_config"]["healthy_panic_threshold"]["value"].number == 0)
+        let thresholds = cluster["circuit_breakers"]["thresholds"].items
+        #expect(thresholds.map { $0["priority"].text } == ["DEFAULT", "HIGH"])
+        // Of both workers.
+        #expect(thresholds.map { $0["max_requests"].number } == [2048, 14])
+        #expect(thresholds[0]["retry_budget"]["min_retry_concurrency"].number == 2)
+    }
+
+    @Test(
+        arguments: [
+            ("accrual: {}", "`accrual`, Linkerd's breaker"),
+            ("breaker: {strict: true}", "limits to the request (`strict`)"),
+            (
+                "retry: {on: [5xx], budget: {per: 10s}}", "a retry budget by time (`per`)"
+            ),
+            ("balance: peak-ewma", "`peak-ewma`, Linkerd's balancing"),
+            (
+                "outlier: {max_percent: 33.3}",
+                "a share of 33.3 % in `outlier`, a part of a percent"
+            ),
+        ])
+    func whatEnvoyHasNotIsRefused(policy: String, what: String) {
+        let error = #expect(throws: EnvoyRefusal.self) { try cart(policy) }
+        #expect(
+            error?.reason == "the policy for shop/cart asks for \(what), which Envoy has not")
+    }
+
+    @Test func attemptsAreToldOfRoutes() throws {
+        let text = shop.replacing(
+            "breaker: {connections: 100, pending: 50}",
+            with: """
+                balance: {algorithm: maglev, hash: [{header: x-user}, source]},
+                retry: {on: [5xx, connect-failure], max: 2, per_try: 200ms,
+                        previous_hosts: avoid, hedge: true, non_idempotent: true}
+                """
+        ).replacing("timeout: 1s}", with: "timeout: 1s, retry: {on: []}}")
+        let named = text.replacing("{service: plain, weight: 5}", with: "")
+        let table = try resources(
+            try rendered(named).content(EnvoyQuestion(.routes, "outbound")))[0]
+        let host = try #require(
+            table["virtual_hosts"].items.first { $0["name"].text == "cart.shop" })
+        let action = host["routes"][0]["route"]
+        let retry = action["retry_policy"]
+        #expect(retry["retry_on"].text == "5xx,connect-failure")
+        #expect(retry["num_retries"].number == 2)
+        #expect(retry["retriable_request_headers"] == .absent)
+        #expect(retry["host_selection_retry_max_attempts"].number == 1)
+        #expect(action["hedge_policy"]["hedge_on_per_try_timeout"] == .flag(true))
+        #expect(action["hash_policy"][0]["header"]["header_name"].text == "x-user")
+        #expect(action["hash_policy"].items.count == 2)
+        // A route of its own says that it sends nothing again.
+        let declared = try #require(
+            table["virtual_hosts"].items.first { $0["name"].text == "cart.shop.mesh" })
+        #expect(declared["routes"][0]["route"]["retry_policy"] == .absent)
+        // Where destinations differ there is no one answer.
+        let error = #expect(throws: EnvoyRefusal.self) {
+            try rendered(text).content(EnvoyQuestion(.routes, "outbound"))
+        }
+        #expect(error?.reason.contains("different hashes") == true)
+    }
+
     @Test func onlyHealthyEndpointsAreInTurn() throws {
         let question = EnvoyQuestion(.endpoints, "shop/cart")
         let found = try resources(try rendered(shop).content(question))
