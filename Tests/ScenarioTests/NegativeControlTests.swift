@@ -37,7 +37,7 @@ import Testing
         #expect(control.mustFail == [0])
         #expect(control.changes == ["without policies.cut.breaker"])
         let policy = try #require(control.experiment.policies.first)
-        #expect(policy.breaker == .init())
+        #expect(policy.breaker == nil)
         #expect(policy.timeouts.request == .seconds(1))
         #expect(control.experiment.controls.isEmpty)
     }
@@ -48,7 +48,7 @@ import Testing
         let control = try #require(try control(text).first)
         #expect(control.arm.name.rawValue == "wide")
         #expect(control.mustFail == [0, 2], "all that have a name")
-        #expect(control.experiment.policies[0].breaker.pending == 500)
+        #expect(control.experiment.policies[0].breaker?.standard.pending == 500)
         #expect(control.experiment.policies[0].timeouts.request == .seconds(9))
         #expect(control.changes.first == "with \(path) = 500")
     }
