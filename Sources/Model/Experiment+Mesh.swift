@@ -21,6 +21,7 @@ extension Experiment {
             .service(
                 MeshService(
                     service.name, speech: .init(loads.speech(to: service.name)), mtls: mtls,
+                    health: service.health,
                     calls: service.calls.map { MeshName($0) }))
         }
         switch mesh.mode {
@@ -42,6 +43,7 @@ extension Experiment {
             }
         }
         all += carried(in: arm).map(MeshDeclaration.policy)
+        all += routes.map(MeshDeclaration.route)
         all += authorizations.map(MeshDeclaration.authorization)
         return all.map { $0.scaled(by: mesh.timeScale) }
     }

@@ -14,6 +14,7 @@ public struct Experiment: Codable, Equatable, Sendable {
     public var loads: [LoadPlan]
     /// How requests to services are carried, and who may send them; of a mesh with a control plane.
     public var policies: [MeshPolicy]
+    public var routes: [MeshRoute] = []
     public var authorizations: [MeshAuthorization]
     /// 1 to `ArmPlan.most`, each with a name of its own.
     public var arms: [ArmPlan]
@@ -138,6 +139,20 @@ public struct ServicePlan: Codable, Equatable, Sendable {
     public var replicas: Int
     public var kind: Kind
     public var dataplane: DataPlane
+    /// Where its replicas run, in turn; empty: nobody knows.
+    public var zones: [String] = []
+    /// Their shares of requests, in turn; empty: the same.
+    public var weights: [Int] = []
+    /// How a control plane asks its replicas whether they are well; nil: not at all.
+    public var health: MeshHealthCheck?
+
+    public func zone(of replica: Int) -> String? {
+        zones.isEmpty ? nil : zones[replica % zones.count]
+    }
+
+    public func weight(of replica: Int) -> Int {
+        weights.isEmpty ? 1 : weights[replica % weights.count]
+    }
 
     public init(
         name: String, replicas: Int, kind: Kind, dataplane: DataPlane = .reference

@@ -59,6 +59,8 @@ public struct LoadPlan: Codable, Equatable, Sendable {
     /// Requests that one connection carries at once; 1 for `http1`. Of `websocketHTTP2` the
     /// WebSockets on it, each with one message at once.
     public var streams: Int
+    /// Where its sidecar runs; nil: nobody knows.
+    public var zone: String?
     /// From the intended instant to the complete answer.
     public var timeout: Duration
     public var request: RequestPlan

@@ -37,7 +37,8 @@ struct Layout {
         guard let sidecar else { return [node] }
         let joined = Topology.Joined(
             name: proxyName(service.name, replica), service: MeshName(service.name),
-            application: .application(name), workers: workers)
+            application: .application(name), workers: workers, zone: service.zone(of: replica),
+            weight: service.weight(of: replica))
         let guardians: [Topology.Node]
         if isEnvoy {
             let agent = "envoy-agent \(name)"

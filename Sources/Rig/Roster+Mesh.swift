@@ -89,7 +89,8 @@ extension Roster {
         return servers + [
             "--token-file", scratch + "/token", "--name", joined.name,
             "--workers", "\(joined.workers)",
-        ]
+        ] + (joined.zone.map { ["--zone", $0] } ?? [])
+            + (joined.weight == 1 ? [] : ["--weight", "\(joined.weight)"])
     }
 
     /// Declarations of what no proxy declares.

@@ -128,6 +128,10 @@ struct Topology: Equatable {
         /// Services whose loads speak TCP: each has a listener by its name.
         var bytesTo: [MeshName] = []
         var workers: Int
+        /// Nil: nobody knows.
+        var zone: String?
+        /// Of its endpoint.
+        var weight = 1
     }
 
     enum Kind: Equatable {
@@ -324,7 +328,8 @@ struct Topology: Equatable {
                 }
                 let joined = Joined(
                     name: proxyName(load.identity, 0), service: MeshName(load.identity),
-                    bytesTo: isBytes ? [service] : [], workers: layout.workers)
+                    bytesTo: isBytes ? [service] : [], workers: layout.workers,
+                    zone: load.zone)
                 nodes.append(Node(name: name, group: .proxies, kind: .joined(joined)))
                 continue
             }

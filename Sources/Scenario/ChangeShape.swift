@@ -194,6 +194,14 @@ extension Form where Value == Noted<MeshPolicy> {
     }
 }
 
+extension Form where Value == Noted<MeshRoute> {
+    static var routeOfScenario: Form {
+        Shape<DeclarationDraft<MeshRoute>>.route.inScenario.form.map { draft, node, _ in
+            Noted(value: draft.resolved, node: node)
+        }
+    }
+}
+
 extension Form where Value == Noted<MeshAuthorization> {
     static var authorizationOfScenario: Form {
         Shape<DeclarationDraft<MeshAuthorization>>.authorization.inScenario.form.map {

@@ -71,7 +71,10 @@ extension Consistency {
                 "only declarations have times to scale: mesh: {control: true}")
         }
         let changes = draft.phases.value.flatMap(\.changes).map(\.place)
-        let rules = draft.policies.map(\.node.place) + draft.authorizations.map(\.node.place)
+        let rules =
+            draft.policies.map(\.node.place) + draft.routes.map(\.node.place)
+            + draft.authorizations.map(\.node.place)
+            + draft.services.compactMap(\.health?.place)
         let advice =
             draft.mesh.dataplane == .none
             ? "and without a mesh (dataplane: none) there is none" : "mesh: {control: true}"
@@ -226,6 +229,7 @@ struct MeshConsistency {
     private func node(of key: MeshKey, last: Bool = false) -> Node? {
         let nodes =
             draft.policies.filter { $0.value.key == key }.map(\.node)
+            + draft.routes.filter { $0.value.key == key }.map(\.node)
             + draft.authorizations.filter { $0.value.key == key }.map(\.node)
         return last ? nodes.last : nodes.first
     }

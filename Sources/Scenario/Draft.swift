@@ -14,6 +14,7 @@ struct ScenarioDraft: Sendable {
     var services: [ServiceDraft] = []
     var loads: [LoadDraft] = []
     var policies: [Noted<MeshPolicy>] = []
+    var routes: [Noted<MeshRoute>] = []
     var authorizations: [Noted<MeshAuthorization>] = []
     var arms = Placed<[ArmDraft]>([], .nowhere)
     var rounds = Placed(RoundsPlan(min: 1, max: 1), .nowhere)
@@ -51,6 +52,9 @@ struct ServiceDraft: Sendable {
     var ready = CommandPlan.Readiness.tcp
     var readyWithin = Duration.zero
     var dataplane = Placed(ServicePlan.DataPlane.reference, .nowhere)
+    var zones: [String] = []
+    var weights: [Int] = []
+    var health: Placed<MeshHealthCheck>?
 }
 
 struct LoadDraft: Sendable {
@@ -66,6 +70,7 @@ struct LoadDraft: Sendable {
     var speech = LoadPlan.Speech.http1
     var security = LoadPlan.Security.off
     var streams = Placed(1, .nowhere)
+    var zone: String?
 }
 
 struct PhaseDraft: Sendable {

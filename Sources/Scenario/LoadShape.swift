@@ -52,6 +52,9 @@ extension Shape where Whole == LoadDraft {
                     `websocket-http2` the WebSockets on it
                     """),
             .init(
+                "zone", \.zone, Form<String>.label.optional,
+                about: "where its sidecar runs, as `zones` of services; absent: nobody knows"),
+            .init(
                 "threads", \.threads, .integer(1...64), standard: "1",
                 about: "threads of the generator"),
             .init(

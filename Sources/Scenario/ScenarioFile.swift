@@ -117,6 +117,7 @@ func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
         faults: draft.faults.compactMap(\.plan), expectations: expectations,
         proves: draft.proves.map(\.value), onInconclusive: draft.onInconclusive,
         limits: draft.limits)
+    experiment.routes = draft.routes.map(\.value)
     MeshConsistency(draft: draft, experiment: experiment, root: root.place).check(&decoding)
     FaultConsistency(draft: draft, experiment: experiment).check(&decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
@@ -157,6 +158,14 @@ private func parseExpectations(
 
 extension ServiceDraft {
     fileprivate var plan: ServicePlan? {
+        var plan = process
+        plan?.zones = zones
+        plan?.weights = weights
+        plan?.health = health?.value
+        return plan
+    }
+
+    private var process: ServicePlan? {
         guard let name = name?.value else { return nil }
         if let command {
             let plan = CommandPlan(
@@ -175,11 +184,13 @@ extension ServiceDraft {
 extension LoadDraft {
     fileprivate var plan: LoadPlan? {
         guard let name = name?.value, let to = to?.value else { return nil }
-        return LoadPlan(
+        var plan = LoadPlan(
             name: name, to: to, rate: rate?.value ?? .constant(0), arrivals: arrivals,
             connections: connections.value, timeout: timeout, request: request,
             requestsPerConnection: requestsPerConnection, threads: threads,
             speech: speech, security: security, streams: streams.value)
+        plan.zone = zone
+        return plan
     }
 }
 

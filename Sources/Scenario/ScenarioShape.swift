@@ -32,6 +32,9 @@ extension Shape where Whole == ScenarioDraft {
                     "policies", \.policies, list(of: .policyOfScenario, 0...100), standard: "[]",
                     about: "how requests to services are carried, not with `control: false`"),
                 .init(
+                    "routes", \.routes, list(of: .routeOfScenario, 0...100), standard: "[]",
+                    about: "which requests go to which services, not with `control: false`"),
+                .init(
                     "authorizations", \.authorizations,
                     list(of: .authorizationOfScenario, 0...100), standard: "[]",
                     about:

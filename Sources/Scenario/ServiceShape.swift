@@ -22,6 +22,18 @@ extension Shape where Whole == ServiceDraft {
                         """
                 ),
                 .init(
+                    "zones", \.zones, list(of: Form<String>.label, 0...64), standard: "[]",
+                    about: "where its replicas run, in turn; empty: nobody knows"),
+                .init(
+                    "weights", \.weights,
+                    list(of: Form<Int>.integer(1...MeshLimits.weight), 0...64), standard: "[]",
+                    about: "their shares of requests, in turn; empty: all the same"),
+                .init(
+                    "health", \.health, Form<MeshHealthCheck>.health.placed.optional,
+                    about:
+                        "how the control plane asks its replicas whether they are well; absent: "
+                        + "not at all"),
+                .init(
                     "respond", \.behaviour, Shape<AppBehaviour>.respond.form, standard: "{}",
                     .without("command"), about: "what the built-in workload answers"),
                 .init(

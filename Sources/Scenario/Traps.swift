@@ -9,7 +9,7 @@ extension Experiment {
     public var warnings: [String] {
         [
             unsupportedPercentiles, shortPhases, missingWarmUp, closedLoopResponse, fewRounds,
-            pastSaturation, unlikeClients, scaledTime, idleFaults,
+            pastSaturation, unlikeClients, policyTraps, scaledTime, idleFaults,
         ].flatMap(\.self)
     }
 
@@ -126,6 +126,15 @@ extension Experiment {
         return faults.map(\.name).filter { !named.contains($0) }.map {
             "the fault '\($0)' is in no phase, so it will not be"
         }
+    }
+
+    /// What the mesh is declared to be, as the control plane would warn of it.
+    private var policyTraps: [String] {
+        guard let arm = arms.first(where: isJoined) else { return [] }
+        let traps = MeshState(declarations(in: arm)).traps { name in
+            services.first { $0.name == name.name }?.replicas
+        }
+        return traps.map(\.description)
     }
 
     /// Each connection carries one request at a time, so an answer's delay bounds what can be

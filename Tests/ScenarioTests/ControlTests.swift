@@ -49,6 +49,45 @@ import Testing
         #expect(authorization.rules[0].methods == ["GET"])
     }
 
+    /// Where replicas are, how they are asked and which requests go where.
+    @Test func servicesSayWhereTheyAre() throws {
+        let text = """
+            name: small
+            mesh: {control: true}
+            services:
+              - {name: echo, replicas: 3, zones: [a, b], weights: [1, 3], health: {http: /}}
+              - {name: next}
+            load:
+              - {name: main, to: echo, rate: 100/s, zone: b}
+            arms: [mesh]
+            phases:
+              - {name: base, for: 1s}
+            routes:
+              - {name: canary, hosts: [echo], to: [{service: echo, weight: 9}, next]}
+            policies:
+              - {name: echo, to: [echo], outlier: {}}
+
+            """
+        let experiment = try scenario(text).experiment
+        let echo = experiment.services[0]
+        #expect((0..<3).map(echo.zone) == ["a", "b", "a"])
+        #expect((0..<3).map(echo.weight) == [1, 3, 1])
+        #expect(experiment.loads[0].zone == "b")
+        let state = MeshState(experiment.declarations(in: .mesh))
+        #expect(state.services[MeshName("echo")]?.health?.probe == .http(path: "/"))
+        #expect(state.routes[MeshName("canary")]?.destinations.map(\.weight) == [9, 1])
+        #expect(
+            experiment.warnings.contains {
+                $0.contains("of the 3 endpoints of 'default/echo' it lets none be ejected")
+            })
+        #expect(
+            errors(text.replacing("to: [{service: echo, weight: 9}, next]", with: "to: [nex]"))
+                == ["12:40: unknown service 'nex'; did you mean 'next'?"])
+        #expect(
+            errors(text.replacing("mesh: {control: true}", with: "mesh: {control: false}")).count
+                == 3)
+    }
+
     private let changing = """
         name: small
         mesh: {control: true}

@@ -40,13 +40,17 @@ public enum ControlText {
         Array("{\"revision\":\(revision)}".utf8)
     }
 
-    /// What an apply has come to.
-    public static func outcome(_ outcome: ControlOutcome) -> [UInt8] {
+    /// What an apply has come to, and what was declared that is likely to be a mistake.
+    public static func outcome(
+        _ outcome: ControlOutcome, warnings: [MeshProblem] = []
+    ) -> [UInt8] {
         func keys(_ keys: [MeshKey]) -> String { list(keys.map(\.path)) }
+        let warned =
+            warnings.isEmpty ? "" : ",\"warnings\":\(list(warnings.map(\.description)))"
         return Array(
             ("{\"revision\":\(outcome.revision),\"created\":\(keys(outcome.created)),"
                 + "\"changed\":\(keys(outcome.changed)),\"unchanged\":\(outcome.unchanged),"
-                + "\"deleted\":\(keys(outcome.deleted))}").utf8)
+                + "\"deleted\":\(keys(outcome.deleted))\(warned)}").utf8)
     }
 
     /// `{"revision": N, "declarations": […]}`, and of what cannot be read

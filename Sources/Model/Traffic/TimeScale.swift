@@ -31,7 +31,8 @@ extension AdmissionPolicy {
     /// With the mesh's own times that many times as long.
     public func scaled(by factor: Double) -> AdmissionPolicy {
         var policy = self
-        policy.window = window.scaled(by: factor)
+        policy.window = max(
+            window.scaled(by: factor), TrafficLimits.admissionWindow.lowerBound)
         return policy
     }
 }
@@ -51,8 +52,8 @@ extension RetryPolicy {
     public func scaled(by factor: Double) -> RetryPolicy {
         var policy = self
         if case .rate(let percent, let window, let least)? = budget {
-            policy.budget = .rate(
-                percent: percent, window: window.scaled(by: factor), leastPerSecond: least)
+            let window = max(window.scaled(by: factor), TrafficLimits.budgetWindow.lowerBound)
+            policy.budget = .rate(percent: percent, window: window, leastPerSecond: least)
         }
         return policy
     }
@@ -68,6 +69,20 @@ extension MeshHealthCheck {
     }
 }
 
+extension MeshPolicy {
+    /// With the mesh's own times that many times as long.
+    public func scaled(by factor: Double) -> MeshPolicy {
+        var policy = self
+        policy.retry = retry?.scaled(by: factor)
+        policy.outlier = outlier?.scaled(by: factor)
+        policy.accrual = accrual?.scaled(by: factor)
+        policy.balance = balance?.scaled(by: factor)
+        policy.admission = admission?.scaled(by: factor)
+        policy.inbound.admission = inbound.admission?.scaled(by: factor)
+        return policy
+    }
+}
+
 extension MeshDeclaration {
     /// With the mesh's own times that many times as long.
     public func scaled(by factor: Double) -> MeshDeclaration {
@@ -76,6 +91,10 @@ extension MeshDeclaration {
         case .service(var service):
             service.health = service.health?.scaled(by: factor)
             return .service(service)
+        case .policy(let policy): return .policy(policy.scaled(by: factor))
+        case .route(var route):
+            route.retry = route.retry?.scaled(by: factor)
+            return .route(route)
         default: return self
         }
     }

@@ -80,7 +80,7 @@ final class ControlHandler: ServiceHandler {
         case .deleteDeclaration:
             let change = ControlChange.delete(key(target), try condition(request))
             return .json(200, ControlText.revision(try perform(change).revision))
-        case .apply: return .json(200, ControlText.outcome(try apply(request)))
+        case .apply: return .json(200, try apply(request))
         case .watch: return try watch(target)
         case .health: return .json(200, health)
         case .status: return .json(200, Array(center.statistics.json(facts).utf8))
@@ -302,7 +302,7 @@ final class ControlHandler: ServiceHandler {
             fields: [tag(revision)])
     }
 
-    private func apply(_ request: ServiceRequest) throws(ControlFailure) -> ControlOutcome {
+    private func apply(_ request: ServiceRequest) throws(ControlFailure) -> [UInt8] {
         let prune = try flag("prune", request.target)
         let dryRun = try flag("dry_run", request.target)
         let body: MeshBody
@@ -311,7 +311,18 @@ final class ControlHandler: ServiceHandler {
         } catch {
             throw ControlFailure(error)
         }
-        return try perform(.apply(body, prune: prune), dryRun: dryRun)
+        let outcome = try perform(.apply(body, prune: prune), dryRun: dryRun)
+        return ControlText.outcome(outcome, warnings: traps(in: body))
+    }
+
+    /// What is likely to be a mistake in what a body declares, whether it has changed anything.
+    private func traps(in body: MeshBody) -> [MeshProblem] {
+        let named = body.declarations.filter { $0.key.kind == .policy || $0.key.kind == .route }
+        guard !named.isEmpty else { return [] }
+        var mesh = center.plane.mesh
+        for declaration in named { mesh.declare(declaration) }
+        let keys = Set(named.map(\.key))
+        return mesh.traps.filter { keys.contains($0.key) }
     }
 
     private func perform(

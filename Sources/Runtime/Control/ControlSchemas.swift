@@ -65,10 +65,12 @@ extension ControlOpenAPI {
                     optional: ["revision"])),
             member(
                 "Outcome",
-                record([
-                    ("revision", integer), ("created", list(string)), ("changed", list(string)),
-                    ("unchanged", integer), ("deleted", list(string)),
-                ])),
+                record(
+                    [
+                        ("revision", integer), ("created", list(string)),
+                        ("changed", list(string)), ("unchanged", integer),
+                        ("deleted", list(string)), ("warnings", list(string)),
+                    ], optional: ["warnings"])),
             member("Revision", record([("revision", integer)])),
             member("Event", record([("revision", integer), ("changes", list(change))])),
             member("Health", record([("endpoints", list(checked))])),

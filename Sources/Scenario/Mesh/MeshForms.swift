@@ -114,7 +114,7 @@ private struct HealthDraft: Sendable {
 }
 
 extension Form where Value == MeshHealthCheck {
-    fileprivate static var health: Form {
+    static var health: Form {
         let threshold = Form<Int>.integer(MeshLimits.healthThreshold)
         let shape = Shape(
             HealthDraft(),

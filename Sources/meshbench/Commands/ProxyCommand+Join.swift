@@ -105,9 +105,7 @@ func joinConfiguration(
     let app = try optional(.appAddress, arguments)
     let gateway = try gateway(arguments)
     if app == nil {
-        for flag in [Flag.zone, .weight] where arguments.has(flag) {
-            throw arguments.usage("'\(flag.name)' goes with --app")
-        }
+        if arguments.has(.weight) { throw arguments.usage("'--weight' goes with --app") }
         if gateway == nil, arguments.has(.inbound) {
             throw arguments.usage("'--inbound' goes with --app or --gateway")
         }

@@ -59,6 +59,8 @@ struct ControlApplied: Decodable {
     var changed: [String]
     var unchanged: Int
     var deleted: [String]
+    /// What is likely to be a mistake; nil: nothing.
+    var warnings: [String]?
 }
 
 /// The answer to a change of one declaration.

@@ -88,7 +88,8 @@ extension ControlApplied {
         var counts = lists.filter { !$0.1.isEmpty }.map { "\($0.1.count) \($0.0)" }
         if unchanged > 0 || counts.isEmpty { counts.append("\(unchanged) unchanged") }
         let end = dryRun ? "; nothing was changed (--dry-run)" : "; revision \(revision)"
-        return columns(rows) + counts.joined(separator: ", ") + end + "\n"
+        let warned = (warnings ?? []).map { "warning: \($0)\n" }.joined()
+        return columns(rows) + warned + counts.joined(separator: ", ") + end + "\n"
     }
 }
 

@@ -168,6 +168,55 @@ private final class Pair {
 }
 
 @Suite(.serialized) struct EnvoyMeshTests {
+    /// All of a policy that Envoy has words for is in force there, and not refused.
+    @Test func envoyTakesPolicies() throws {
+        let pair = try Pair(Mesh())
+        let envoy = pair.envoy
+        try pair.mesh.declare(
+            "policies/shop/cart",
+            """
+            "kind":"policy","name":"cart","to":["cart"],"timeout":{"request":"2s"},
+            "retry":{"on":["5xx","retriable-status-codes","unavailable"],"max":2,"per_try":"1s",
+              "statuses":[409],"wait_headers":[{"name":"retry-after"}],"previous_hosts":"avoid",
+              "reselections":3,"budget":{"percent":12.5,"min":2},"hedge":true},
+            "breaker":{"connections":9,"requests":99,"high":{"requests":3}},
+            "outlier":{"consecutive_5xx":3,"consecutive_gateway":"off","max_percent":50,
+              "always_eject_one":true,"jitter":"1s","split_local_origin":true},
+            "balance":{"algorithm":"maglev","hash":[{"header":"x-user"},{"cookie":"id"},"source"],
+              "panic":"12.5%"}
+            """)
+        try pair.mesh.declare(
+            "routes/shop/limited",
+            """
+            "kind":"route","name":"limited","hosts":["limited"],"to":["cart"],"priority":"high",
+            "rate_limits":[{"burst":1,"fill":1,"interval":"1h","tell":true}]
+            """)
+        try pair.mesh.declare(
+            "policies/shop/web",
+            """
+            "kind":"policy","name":"web","to":["web"],"inbound":{"admission":{},
+              "rate_limits":[{"burst":3,"fill":1,"interval":"1h"}]}
+            """)
+        try eventually("all is in force: \(envoy.tail)") {
+            guard let seen = try pair.mesh.proxy("shop/web") else { return false }
+            let dump = try get("/config_dump", at: envoy.admin).text
+            return seen.acknowledged == seen.sent
+                && [
+                    "hedge_on_per_try_timeout", "always_eject_one_host", "admission_control",
+                    "local_ratelimit", "retry_budget", "terminal",
+                ].allSatisfy(dump.contains)
+        }
+        for kind in ["cluster_manager.cds", "listener_manager.lds", "http.outbound.rds.outbound"] {
+            #expect(try envoy.counter("\(kind).update_rejected") ?? 0 == 0, "\(envoy.tail)")
+        }
+        #expect(try get("/", host: "cart", at: envoy.outbound).status == 200)
+        // The one token of the route's bucket; then those of the listener's.
+        #expect(try get("/", host: "limited", at: envoy.outbound).status == 200)
+        #expect(try get("/", host: "limited", at: envoy.outbound).status == 429)
+        let said = try (0..<6).map { _ in try get("/", host: "web", at: pair.outbound).status }
+        #expect(said.contains(429), "\(said)")
+    }
+
     @Test func envoyAndReferenceProxiesExchangeRequests() throws {
         let mesh = try Mesh()
         let (web, cart) = (

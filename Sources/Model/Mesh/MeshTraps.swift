@@ -1,0 +1,100 @@
+// What a mesh says that can hold and will yet not do what its author hopes. Nothing of it is
+// refused: each is a sentence for whoever declares it.
+
+import Base
+
+extension MeshState {
+    /// What is likely to be a mistake in policies and routes, in the order of their keys.
+    ///
+    /// - Parameter endpoints: how many a service has; nil: nobody knows.
+    /// - Complexity: that of all policies and routes.
+    public func traps(endpoints: (MeshName) -> Int?) -> [MeshProblem] {
+        var problems = MeshProblems(.init(.policy, MeshName("")), atMost: 100)
+        for policy in policies.values.sorted(by: { $0.meshName < $1.meshName }) {
+            problems.of(policy.key) { problems in
+                policy.warn(&problems)
+                for target in policy.targets where target.breadth == 0 {
+                    guard let service = services[target] else { continue }
+                    policy.warn(of: service, endpoints(target), &problems)
+                }
+            }
+        }
+        for route in routes.values.sorted(by: { $0.meshName < $1.meshName }) {
+            problems.of(route.key) { problems in
+                guard let timeout = route.timeout else { return }
+                problems.warn(route.retry, within: timeout)
+            }
+        }
+        return problems.all
+    }
+
+    /// The same with the endpoints that are declared.
+    public var traps: [MeshProblem] { traps { endpoints(of: $0).count } }
+}
+
+extension MeshPolicy {
+    fileprivate func warn(_ problems: inout MeshProblems) {
+        let request = timeouts.request ?? ProxyTimeouts().request
+        problems.warn(retry, within: request)
+        if let connect = timeouts.connect, request > .zero, connect >= request {
+            problems.at("timeout") {
+                $0.report(
+                    "connect",
+                    "no shorter than the whole request may take, \(request.exactText): no other "
+                        + "connection is tried")
+            }
+        }
+        if breaker?.standard.pending == 0 {
+            problems.at("breaker") {
+                $0.report(
+                    "pending", "0 refuses every request that needs a connection to be opened")
+            }
+        }
+        if let outlier { problems.at("outlier") { outlier.warn(&$0) } }
+    }
+
+    fileprivate func warn(
+        of service: MeshService, _ endpoints: Int?, _ problems: inout MeshProblems
+    ) {
+        if service.speech == .tcp, retry?.isOn == true {
+            problems.report(
+                "retry", "'\(service.meshName.text)' is of tcp: bytes are not sent again")
+        }
+        guard let outlier, !outlier.alwaysEjectsOne, outlier.mostPercent > 0,
+            let count = endpoints, count > 0, Double(count) * outlier.mostPercent < 100
+        else { return }
+        problems.at("outlier") {
+            $0.report(
+                "max_percent",
+                "of the \(count) endpoints of '\(service.meshName.text)' it lets none be ejected: "
+                    + "say `always_eject_one: true`, or more")
+        }
+    }
+}
+
+extension OutlierPolicy {
+    fileprivate func warn(_ problems: inout MeshProblems) {
+        if mostPercent == 0, !alwaysEjectsOne {
+            problems.report("max_percent", "0 lets none be ejected")
+        }
+        if let gateway = consecutiveGateway.count, consecutiveGateway.enforcing > 0,
+            let all = consecutive5xx.count, consecutive5xx.enforcing == 100, gateway >= all
+        {
+            problems.report(
+                "consecutive_gateway",
+                "never comes first: `consecutive_5xx` counts the same answers up to \(all)")
+        }
+    }
+}
+
+extension MeshProblems {
+    /// - Parameter timeout: of a request with all its attempts.
+    fileprivate mutating func warn(_ retry: RetryPolicy?, within timeout: Duration) {
+        guard let perTry = retry?.perTry, timeout > .zero, perTry >= timeout else { return }
+        at("retry") {
+            $0.report(
+                "per_try",
+                "no shorter than the whole request may take, \(timeout.exactText): it says nothing")
+        }
+    }
+}

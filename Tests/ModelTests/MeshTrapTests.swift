@@ -1,0 +1,98 @@
+import Base
+import Model
+import Testing
+
+@Suite struct MeshTrapTests {
+    private static let cart = MeshName("cart")
+
+    private func traps(
+        _ policy: (inout MeshPolicy) -> Void, speech: MeshService.Speech = .http1, endpoints: Int?
+    ) -> [String] {
+        var made = MeshPolicy("p", targets: [Self.cart])
+        policy(&made)
+        let mesh = MeshState([.service(MeshService("cart", speech: speech)), .policy(made)])
+        #expect(mesh.check() == [])
+        return mesh.traps { _ in endpoints }.map(\.description)
+    }
+
+    @Test func anAttemptAsLongAsTheRequestSaysNothing() {
+        func found(_ perTry: Duration, _ request: Duration?) -> [String] {
+            traps(
+                {
+                    $0.retry = RetryPolicy(on: [.serverError], perTry: perTry)
+                    $0.timeouts.request = request
+                }, endpoints: 10)
+        }
+        #expect(
+            found(.seconds(2), .seconds(2)) == [
+                "policy default/p: retry.per_try: no shorter than the whole request may take, 2s: "
+                    + "it says nothing"
+            ])
+        #expect(found(.seconds(1), .seconds(2)) == [])
+        // There is no limit to be longer than; and where nothing is said there is one.
+        #expect(found(.seconds(99), .zero) == [])
+        #expect(found(.seconds(15), nil).count == 1)
+    }
+
+    /// The small cluster in which nothing is ever ejected.
+    @Test(arguments: [(10.0, 9, true), (10, 10, false), (50, 1, true), (50, 2, false)])
+    func tooFewEndpointsToEjectOne(percent: Double, endpoints: Int, isTrap: Bool) {
+        let found = traps({ $0.outlier = .init(mostPercent: percent) }, endpoints: endpoints)
+        #expect(found.isEmpty == !isTrap)
+        if isTrap { #expect(found[0].contains("of the \(endpoints) endpoints of 'default/cart'")) }
+        let always = OutlierPolicy(mostPercent: percent, alwaysEjectsOne: true)
+        #expect(traps({ $0.outlier = always }, endpoints: endpoints) == [])
+        #expect(traps({ $0.outlier = .init(mostPercent: percent) }, endpoints: nil) == [])
+    }
+
+    @Test func whatNeverComesFirstOrRefusesAll() {
+        let gateway = OutlierPolicy(
+            consecutiveGateway: .init(5, enforcing: 100), mostPercent: 50)
+        #expect(traps({ $0.outlier = gateway }, endpoints: 4).count == 1)
+        var earlier = gateway
+        earlier.consecutiveGateway.count = 4
+        #expect(traps({ $0.outlier = earlier }, endpoints: 4) == [])
+        #expect(traps({ $0.outlier = .init(mostPercent: 0) }, endpoints: 4).count == 1)
+        let closed = BreakerPolicy(standard: .init(pending: 0))
+        #expect(traps({ $0.breaker = closed }, endpoints: 4).count == 1)
+        let retry = RetryPolicy(on: [.reset])
+        #expect(traps({ $0.retry = retry }, speech: .tcp, endpoints: 4).count == 1)
+        #expect(traps({ $0.timeouts.connect = .seconds(15) }, endpoints: 4).count == 1)
+    }
+
+    @Test func routesAreWarnedOfToo() {
+        var route = MeshRoute("r", destinations: [.init(Self.cart)], timeout: .seconds(1))
+        route.retry = RetryPolicy(on: [.reset], perTry: .seconds(1))
+        let mesh = MeshState([.service(MeshService("cart")), .route(route)])
+        #expect(mesh.traps.map(\.path) == [["retry", "per_try"]])
+    }
+
+    /// What contradicts itself is refused, and not warned of.
+    @Test func partsOfAPolicyThatContradictEachOther() {
+        func problems(_ change: (inout MeshPolicy) -> Void) -> [String] {
+            var policy = MeshPolicy("p", targets: [Self.cart])
+            change(&policy)
+            return MeshDeclaration.policy(policy).problems.map(\.description)
+        }
+        #expect(
+            problems {
+                $0.outlier = .init()
+                $0.accrual = .init()
+            } == [
+                "policy default/p: accrual: has no meaning beside `outlier`: it is one or the other"
+            ])
+        func retried(_ retry: RetryPolicy) -> [String] {
+            problems {
+                $0.retry = retry
+                $0.breaker = .init(standard: .init(retries: 0))
+            }
+        }
+        #expect(
+            retried(.init(on: [.reset])) == [
+                "policy default/p: breaker.retries: 0 lets nothing be sent again, which `retry` "
+                    + "asks for"
+            ])
+        #expect(retried(.init(on: [.reset], budget: .concurrencyStandard)) == [])
+        #expect(problems { _ in }.count == 1)
+    }
+}
