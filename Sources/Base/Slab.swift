@@ -58,10 +58,24 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
     public func deallocate() { unsafe free(base) }
 }
 
+extension Slab {
+    /// A copy of an array.
+    /// - Parameter empty: any element, for memory that is not yet filled.
+    public init(_ array: [Element], empty: Element) {
+        self.init(count: array.count, repeating: empty)
+        for (i, element) in array.enumerated() { self[i] = element }
+    }
+}
+
 extension Slab where Element == UInt8 {
     /// A view of the bytes in `range`.
     public func bytes(_ range: Range<Int>) -> Bytes {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "slab bytes out of bounds")
         return unsafe Bytes(UnsafePointer(base + range.lowerBound), count: range.count)
+    }
+
+    /// All of it, to be written to.
+    public var memory: UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(start: base, count: count)
     }
 }

@@ -51,6 +51,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var isPermissive: Bool
         /// nil: whoever can connect may ask for anything.
         public var authorization: Authorization?
+        /// A request takes a token of each that means it, before it is known who may ask.
+        public var rateLimits: [RateLimitPolicy] = []
 
         public init(
             name: String, address: SocketAddressText, speech: Speech = .auto,
@@ -98,15 +100,29 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         /// Methods, upper case; empty: any.
         public var methods: [String]
         public var headers: [HeaderMatch]
-        /// Who answers, by weight. One at least has a weight of more than 0.
+        public var query: [ParameterMatch] = []
+        public var cookies: [ParameterMatch] = []
+        /// Who answers, by weight. One at least has a weight of more than 0, unless the proxy
+        /// answers itself.
         public var shares: [Share]
+        /// Requests are sent elsewhere; they reach no cluster. Not with `answer`.
+        public var redirect: Redirect?
+        /// Requests are answered from here; they reach no cluster.
+        public var answer: DirectAnswer?
+        public var rewrite: PathRewrite?
+        /// In place of the host that was asked, with port where it has one.
+        public var hostRewrite: String?
+        /// Of requests as they go on.
+        public var requestHeaders = HeaderChanges()
+        /// Of answers that upstreams give, and of `answer` and `redirect`.
+        public var answerHeaders = HeaderChanges()
         /// In place of the cluster's `requestTimeout`.
         public var timeout: Duration?
         /// In place of the cluster's `retry`.
         public var retry: RetryPolicy?
         /// Whose limits of the cluster's breaker its requests are held against.
         public var priority = Priority.standard
-        /// A request takes a token of each that means it.
+        /// A request that may ask takes a token of each that means it.
         public var rateLimits: [RateLimitPolicy] = []
 
         public init(
@@ -137,28 +153,12 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var cluster: String
         /// Against the weights of the route's other clusters, 1,000,000 at most; 0: none.
         public var weight: Int
+        public var requestHeaders = HeaderChanges()
+        public var answerHeaders = HeaderChanges()
 
         public init(_ cluster: String, weight: Int = 1) {
             self.cluster = cluster
             self.weight = weight
-        }
-    }
-
-    public enum PathMatch: Codable, Hashable, Sendable {
-        case exact(String)
-        /// Of whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/` matches all.
-        case prefix(String)
-    }
-
-    public struct HeaderMatch: Codable, Hashable, Sendable {
-        /// Lower case.
-        public var name: String
-        /// The exact value; nil: the header is present.
-        public var value: String?
-
-        public init(name: String, value: String?) {
-            self.name = name
-            self.value = value
         }
     }
 
@@ -327,6 +327,9 @@ public struct HeaderPolicy: Codable, Equatable, Sendable {
     public var forwardedFor: Bool
     /// Add `x-request-id` where a request has none.
     public var requestID: Bool
+    /// Of all requests as they go on, and of all answers of upstreams.
+    public var request = HeaderChanges()
+    public var answer = HeaderChanges()
 
     public init(via: String? = nil, forwardedFor: Bool = false, requestID: Bool = false) {
         self.via = via

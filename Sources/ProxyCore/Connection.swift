@@ -248,8 +248,14 @@ struct Exchange: BitwiseCopyable {
     var cluster: Int32 = -1
     /// The place of its route in the configuration; -1: none, or one that is gone.
     var route: Int32 = -1
+    /// The place of its share of the route's requests.
+    var share: Int32 = 0
+    /// Its route changes nothing, and has no limits.
+    var isPlain = true
     /// Filters that it has met, and does not meet again.
     var passed = FilterSet()
+    /// What its answer tells of rate limits.
+    var limit = LimitNote()
     /// Until when it waits at most, in `Stage.waiting`.
     var wakes = Instant.zero
     var fault = ExchangeFault()

@@ -27,6 +27,10 @@ public enum Counter: Int, CaseIterable, Sendable {
     case requestsCompleted
     case authorizationAllowed
     case authorizationDenied
+    case limitsEnabled
+    case limitsOK
+    case limitsExceeded
+    case limitsEnforced
     case requestBytes
     case responseBytes
     case directBytes
@@ -87,6 +91,10 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .requestsCompleted: "requests_completed_total"
         case .authorizationAllowed: "authorization_allowed_total"
         case .authorizationDenied: "authorization_denied_total"
+        case .limitsEnabled: "rate_limit_enabled_total"
+        case .limitsOK: "rate_limit_ok_total"
+        case .limitsExceeded: "rate_limit_exceeded_total"
+        case .limitsEnforced: "rate_limit_enforced_total"
         case .requestBytes: "request_bytes_total"
         case .responseBytes: "response_bytes_total"
         case .directBytes: "direct_bytes_total"

@@ -26,14 +26,24 @@ struct HeadWriter {
     ///   - client: the client's address as text; empty: unknown.
     ///   - passesUpgrade: whether the other protocol that the request asks for is asked for too.
     func write(
-        request head: borrowing Head, _ bytes: Bytes, client: Bytes, passesUpgrade: Bool,
+        request head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
+        _ actions: borrowing RouteActions, client: Bytes, passesUpgrade: Bool,
         cameByHTTP2: Bool, random: inout SeededRandom, to writer: inout ByteWriter
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
-        writePath(head, bytes, to: &writer)
+        if let path = edit.path {
+            writer.append(path)
+            writer.append(edit.query)
+        } else {
+            writePath(head, bytes, to: &writer)
+        }
         writer.append(" HTTP/1.1\r\n")
-        if head.hostField < 0 {
+        if let host = edit.host {
+            writer.append("host: ")
+            writer.append(host)
+            writer.append("\r\n")
+        } else if head.hostField < 0 {
             // HTTP/1.0 without a host: the empty one is what RFC 9112, 3.2, prescribes.
             writer.append("host: ")
             writer.append(bytes[head.authority])
@@ -42,8 +52,10 @@ struct HeadWriter {
         let appendsForwarded = policy.forwardedFor && client.count > 0
         let maxForwards = head.maxForwards(bytes)
         var hasID = false
-        copyFields(head, bytes, to: &writer) { field, _ in
+        let changesHost = edit.host != nil
+        copyFields(head, bytes, edit.fields, actions, to: &writer) { field, _ in
             switch field.name {
+            case .host where changesHost: return false
             case .forwardedFor where appendsForwarded: return false
             case .maxForwards where maxForwards != nil: return false
             case .requestID:
@@ -75,11 +87,28 @@ struct HeadWriter {
             writeID(&random, to: &writer)
             writer.append("\r\n")
         }
+        if edit.path != nil {
+            writer.append("x-envoy-original-path: ")
+            writePath(head, bytes, to: &writer)
+            writer.append("\r\n")
+        }
+        writeAdded(edit, actions, to: &writer)
         writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if head.framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if head.acceptsTrailers(bytes) { writer.append("te: trailers\r\nconnection: te\r\n") }
         if passesUpgrade { writeUpgrade(head, bytes, to: &writer) }
         writer.append("\r\n")
+    }
+
+    private func writeAdded(
+        _ edit: HeadEdit, _ actions: borrowing RouteActions, to writer: inout ByteWriter
+    ) {
+        for i in edit.fields.adds.indices {
+            writer.append(actions.bytes(actions.adds[i].name))
+            writer.append(": ")
+            writer.append(actions.bytes(actions.adds[i].value))
+            writer.append("\r\n")
+        }
     }
 
     /// With the version that the message came in (RFC 9110, 7.6.3).
@@ -133,7 +162,8 @@ struct HeadWriter {
     ///   - accept: the `sec-websocket-accept` of a WebSocket that goes on by HTTP/2.
     ///   - date: for a final answer that came without one.
     func write(
-        response head: borrowing Head, _ bytes: Bytes, framing: AnswerFraming, keepAlive: Bool,
+        response head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
+        _ actions: borrowing RouteActions, framing: AnswerFraming, keepAlive: Bool,
         clientMinorVersion: UInt8, switchesProtocol: Bool, accept: String?, cameByHTTP2: Bool,
         date: borrowing DateLine,
         to writer: inout ByteWriter
@@ -146,11 +176,16 @@ struct HeadWriter {
         let dropsLength =
             head.status == 204 || head.status < 200 || framing == .chunked || framing == .untilClose
         var hasDate = head.status < 200
-        copyFields(head, bytes, to: &writer) { field, _ in
+        let changes = head.status < 200 ? RouteActions.Edit() : edit.fields
+        copyFields(head, bytes, changes, actions, to: &writer) { field, _ in
             if field.name == .date { hasDate = true }
             return !(field.name == .contentLength && dropsLength)
         }
         if !hasDate { date.append(to: &writer) }
+        if head.status >= 200 {
+            writeAdded(edit, actions, to: &writer)
+            edit.limit.write(to: &writer)
+        }
         writeVia(head, cameByHTTP2: cameByHTTP2, to: &writer)
         if framing == .chunked { writer.append("transfer-encoding: chunked\r\n") }
         if framing == .empty { writer.append("content-length: 0\r\n") }
@@ -174,14 +209,18 @@ struct HeadWriter {
     /// Copies the fields that go on, in runs as long as possible.
     @inline(__always)
     private func copyFields(
-        _ head: borrowing Head, _ bytes: Bytes, to writer: inout ByteWriter,
+        _ head: borrowing Head, _ bytes: Bytes, _ edit: RouteActions.Edit,
+        _ actions: borrowing RouteActions, to writer: inout ByteWriter,
         keep: (Field, Int) -> Bool
     ) {
         var runStart = 0
         var runEnd = 0
         for i in 0..<head.fieldCount {
             let field = head.fields[i]
-            if isHopByHop(field, head, bytes) || !keep(field, i) {
+            if isHopByHop(field, head, bytes)
+                || !edit.drops.isEmpty && actions.drops(bytes[field.nameRange], edit)
+                || !keep(field, i)
+            {
                 if runEnd > runStart { writer.append(bytes[runStart..<runEnd]) }
                 runEnd = 0
                 runStart = 0

@@ -27,42 +27,71 @@ struct PatternRange: BitwiseCopyable {
     var count: Int { Int(end - start) }
 }
 
-/// A path, or where paths begin.
+/// A path, or where paths begin, or what they look like.
 struct PathPattern: BitwiseCopyable {
+    enum Kind: UInt8, BitwiseCopyable {
+        case exact
+        case prefix
+        /// `text.start` is the number of an expression.
+        case regex
+    }
+
     var text: PatternText
-    var isExact: Bool
+    var kind: Kind
+
+    init(text: PatternText, kind: Kind) {
+        self.text = text
+        self.kind = kind
+    }
+
+    init(text: PatternText, isExact: Bool) {
+        self.init(text: text, kind: isExact ? .exact : .prefix)
+    }
+}
+
+/// A condition on a value that goes by a name.
+struct ValuePattern: BitwiseCopyable {
+    enum Test: UInt8, BitwiseCopyable {
+        case present
+        case absent
+        case exact
+        case prefix
+        case suffix
+        case contains
+        case regex
+        case range
+    }
+
+    var name: PatternText
+    var value: PatternText
+    var test: Test
+    var isInverted = false
+    /// Of `regex`.
+    var regex: Int32 = -1
+    /// Of `range`.
+    var low: Int64 = 0
+    var high: Int64 = 0
 }
 
 /// Compiled texts, methods and conditions on fields. Built once for each configuration, then only
-/// read.
+/// read. For one thread: expressions are matched in memory of their own.
 struct Patterns: ~Copyable {
-    fileprivate struct FieldPattern: BitwiseCopyable {
-        var name: PatternText
-        var value: PatternText
-        var hasValue: Bool
-    }
-
-    private let text: Slab<UInt8>
+    let text: Slab<UInt8>
     private let methods: Slab<PatternText>
-    private let fields: Slab<FieldPattern>
+    let values: Slab<ValuePattern>
+    let regexes: RegexTable
 
     /// Collects what is to be compiled.
     struct Builder {
-        fileprivate var text: [UInt8] = []
+        private(set) var text: [UInt8] = []
         fileprivate var methods: [PatternText] = []
-        fileprivate var fields: [FieldPattern] = []
+        fileprivate var values: [ValuePattern] = []
+        private(set) var regexes = RegexTable.Builder()
 
         mutating func add(_ string: some Sequence<UInt8>) -> PatternText {
             let start = text.count
             text.append(contentsOf: string)
             return PatternText(start: Int32(start), count: Int32(text.count - start))
-        }
-
-        mutating func add(path: ProxyConfiguration.PathMatch) -> PathPattern {
-            switch path {
-            case .exact(let path): PathPattern(text: add(path.utf8), isExact: true)
-            case .prefix(let path): PathPattern(text: add(path.utf8), isExact: false)
-            }
         }
 
         mutating func add(methods names: [String]) -> PatternRange {
@@ -72,14 +101,64 @@ struct Patterns: ~Copyable {
         }
 
         mutating func add(fields conditions: [ProxyConfiguration.HeaderMatch]) -> PatternRange {
-            let start = fields.count
+            let start = values.count
             for condition in conditions {
-                fields.append(
-                    FieldPattern(
-                        name: add(condition.name.utf8), value: add((condition.value ?? "").utf8),
-                        hasValue: condition.value != nil))
+                var pattern = add(condition.name, condition.test)
+                pattern.isInverted = condition.isInverted
+                values.append(pattern)
             }
-            return PatternRange(start, fields.count)
+            return PatternRange(start, values.count)
+        }
+
+        mutating func add(
+            parameters conditions: [ProxyConfiguration.ParameterMatch]
+        ) -> PatternRange {
+            let start = values.count
+            for condition in conditions { values.append(add(condition.name, condition.test)) }
+            return PatternRange(start, values.count)
+        }
+
+        mutating func add(path: ProxyConfiguration.PathMatch) -> PathPattern {
+            switch path {
+            case .exact(let path): PathPattern(text: add(path.utf8), kind: .exact)
+            case .prefix(let path): PathPattern(text: add(path.utf8), kind: .prefix)
+            case .regex(let pattern):
+                PathPattern(
+                    text: PatternText(start: add(regex: pattern).number, count: 0), kind: .regex)
+            }
+        }
+
+        /// - Precondition: it is one: whoever reads a configuration has checked it.
+        mutating func add(regex pattern: String) -> (number: Int32, regex: LinearRegex) {
+            guard let regex = try? LinearRegex(pattern) else {
+                preconditionFailure("an expression that was not checked: \(pattern)")
+            }
+            return (regexes.add(regex), regex)
+        }
+
+        private mutating func add(
+            _ name: String, _ test: ProxyConfiguration.ValueTest
+        ) -> ValuePattern {
+            let name = add(name.utf8)
+            let none = PatternText(start: 0, count: 0)
+            switch test {
+            case .present: return ValuePattern(name: name, value: none, test: .present)
+            case .absent: return ValuePattern(name: name, value: none, test: .absent)
+            case .exact(let text):
+                return ValuePattern(name: name, value: add(text.utf8), test: .exact)
+            case .prefix(let text):
+                return ValuePattern(name: name, value: add(text.utf8), test: .prefix)
+            case .suffix(let text):
+                return ValuePattern(name: name, value: add(text.utf8), test: .suffix)
+            case .contains(let text):
+                return ValuePattern(name: name, value: add(text.utf8), test: .contains)
+            case .regex(let pattern):
+                return ValuePattern(
+                    name: name, value: none, test: .regex, regex: add(regex: pattern).number)
+            case .range(let low, let high):
+                return ValuePattern(
+                    name: name, value: none, test: .range, low: low, high: high)
+            }
         }
     }
 
@@ -87,19 +166,25 @@ struct Patterns: ~Copyable {
         let none = PatternText(start: 0, count: 0)
         text = Slab(builder.text, empty: 0)
         methods = Slab(builder.methods, empty: none)
-        fields = Slab(builder.fields, empty: FieldPattern(name: none, value: none, hasValue: false))
+        values = Slab(
+            builder.values, empty: ValuePattern(name: none, value: none, test: .present))
+        regexes = RegexTable(builder.regexes)
     }
 
     deinit {
         text.deallocate()
         methods.deallocate()
-        fields.deallocate()
+        values.deallocate()
     }
 
     /// - Parameter path: without its query.
     func matches(_ pattern: PathPattern, path: Bytes) -> Bool {
         let count = Int(pattern.text.count)
-        if pattern.isExact { return path.count == count && equal(pattern.text, path) }
+        switch pattern.kind {
+        case .exact: return path.count == count && equal(pattern.text, path)
+        case .regex: return regexes.matches(pattern.text.start, path)
+        case .prefix: break
+        }
         guard path.count >= count, equal(pattern.text, path[0..<count]) else {
             // `OPTIONS *` has no path: only the prefix `/` stands for it.
             return count == 1 && path == "*"
@@ -128,14 +213,16 @@ struct Patterns: ~Copyable {
     func matches(
         fields range: PatternRange, _ head: borrowing Head, _ bytes: Bytes, _ reading: FieldReading
     ) -> Bool {
-        for i in range.indices where !isMet(fields[i], head, bytes, reading) { return false }
+        for i in range.indices where !isMet(values[i], head, bytes, reading) { return false }
         return true
     }
 
     private func isMet(
-        _ condition: FieldPattern, _ head: borrowing Head, _ bytes: Bytes, _ reading: FieldReading
+        _ condition: ValuePattern, _ head: borrowing Head, _ bytes: Bytes, _ reading: FieldReading
     ) -> Bool {
         var isMet = false
+        // Whether a line is there, which `absent` asks, and what is inverted needs.
+        var isThere = false
         for f in 0..<head.fieldCount {
             let field = head.fields[f]
             guard field.nameLength == UInt32(condition.name.count) else { continue }
@@ -143,38 +230,36 @@ struct Patterns: ~Copyable {
             let value = bytes[field.valueRange]
             switch reading {
             case .oneLine:
-                if equal(condition.name, name, asciiLowercase), hasValue(condition, value) {
-                    return true
-                }
+                guard equal(condition.name, name, asciiLowercase) else { continue }
+                isThere = true
+                guard holds(condition, value) else { continue }
+                if !condition.isInverted { return true }
+                isMet = true
             case .oneMember:
                 if equal(condition.name, name, Self.folded), hasMember(condition, value) {
                     return true
                 }
             case .everyLine:
                 guard equal(condition.name, name, Self.folded) else { continue }
-                guard equal(condition.name, name, asciiLowercase), hasValue(condition, value) else {
+                guard equal(condition.name, name, asciiLowercase), holds(condition, value) else {
                     return false
                 }
                 isMet = true
             }
         }
-        return isMet
-    }
-
-    private func hasValue(_ condition: FieldPattern, _ value: Bytes) -> Bool {
-        !condition.hasValue
-            || (value.count == Int(condition.value.count) && equal(condition.value, value))
+        if condition.test == .absent { return !isThere }
+        return condition.isInverted ? isThere && !isMet : isMet
     }
 
     /// Whether the value, or one of a list of several, is the condition's. Lists have commas
     /// (RFC 9110, 5.6.1), those of cookies and parameters semicolons (RFC 6265, 4.2.1).
-    private func hasMember(_ condition: FieldPattern, _ value: Bytes) -> Bool {
-        if hasValue(condition, value) { return true }
+    private func hasMember(_ condition: ValuePattern, _ value: Bytes) -> Bool {
+        if holds(condition, value) { return true }
         var start = 0
         for i in 0...value.count {
             let byte = i < value.count ? value[i] : UInt8(ascii: ",")
             guard byte == UInt8(ascii: ",") || byte == UInt8(ascii: ";") else { continue }
-            if hasValue(condition, value[start..<i].trimmed) { return true }
+            if holds(condition, value[start..<i].trimmed) { return true }
             start = i + 1
         }
         return false
@@ -201,7 +286,7 @@ struct Patterns: ~Copyable {
 
 extension Bytes {
     /// Without blanks around it (OWS, RFC 9110, 5.6.3).
-    fileprivate var trimmed: Bytes {
+    var trimmed: Bytes {
         func isBlank(_ byte: UInt8) -> Bool {
             byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
         }
@@ -223,15 +308,6 @@ enum FieldReading {
     case everyLine
 }
 
-extension Slab {
-    /// A copy of an array.
-    /// - Parameter empty: any element, for memory that is not yet filled.
-    init(_ array: [Element], empty: Element) {
-        self.init(count: array.count, repeating: empty)
-        for (i, element) in array.enumerated() { self[i] = element }
-    }
-}
-
 extension Head {
     /// The path that patterns are held against: a request's without its query.
     ///
@@ -243,5 +319,12 @@ extension Head {
         let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
         // An absolute target without a path asks for the root.
         return end == 0 ? Bytes("/") : path[0..<end]
+    }
+
+    /// What stands behind the first `?` of a request's target; empty: nothing does.
+    borrowing func query(_ bytes: Bytes) -> Bytes {
+        let path = bytes[self.path]
+        guard let mark = path.firstIndex(of: UInt8(ascii: "?")) else { return Bytes("") }
+        return path[mark + 1..<path.count]
     }
 }

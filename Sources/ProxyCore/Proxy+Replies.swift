@@ -9,7 +9,11 @@ extension Proxy {
     /// - Parameters:
     ///   - flag: why, for the log, the counters and the client (`x-response-flags`).
     ///   - detail: the same in more words, snake case.
-    func reply(_ slot: Int, status: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+    ///   - parts: what its head and body have beside, or instead.
+    func reply(
+        _ slot: Int, status: Int, flag: ResponseFlag?, detail: StaticString,
+        parts: ReplyParts = ReplyParts(), now: Instant
+    ) {
         var exchange = connections[slot].exchange
         let complete = connections[slot].body.isComplete
         if connections[slot].stage == .awaitingRequest {
@@ -28,16 +32,16 @@ extension Proxy {
         exchange.isRefused = false
         connections[slot].exchange = exchange
         if connections[slot].isStream {
-            return replyOnStream(slot, flag: flag, detail: detail, now: now)
+            return replyOnStream(slot, flag: flag, detail: detail, parts: parts, now: now)
         }
-        guard let memory = unsafe connections[slot].output.room(for: HeadWriter.growth, from: pool)
-        else {
+        let size = HeadWriter.growth + parts.fields.count + (parts.body?.count ?? 0)
+        guard let memory = unsafe connections[slot].output.room(for: size, from: pool) else {
             logExchange(slot, flag: .OM, detail: "no_buffer", now: now)
             return close(slot, reset: true)
         }
         var out = unsafe ByteWriter(memory)
         dateLine.refresh(now: now, wallOffset: wallOffset)
-        writeReply(exchange, flag: flag, detail: detail, to: &out)
+        writeReply(exchange, flag: flag, detail: detail, parts, to: &out)
         precondition(!out.overflowed, "a reply outgrew its bound")
         connections[slot].output.grow(by: out.count)
         counters.add(Counter.of(status: status))
@@ -47,15 +51,23 @@ extension Proxy {
     }
 
     private func writeReply(
-        _ exchange: Exchange, flag: ResponseFlag?, detail: StaticString, to out: inout ByteWriter
+        _ exchange: Exchange, flag: ResponseFlag?, detail: StaticString, _ parts: ReplyParts,
+        to out: inout ByteWriter
     ) {
         out.append("HTTP/1.1 ")
         out.append(decimal: UInt64(exchange.status))
         out.append(UInt8(ascii: " "))
         out.append(reasonPhrase(Int(exchange.status)))
-        out.append("\r\ncontent-type: text/plain\r\ncontent-length: ")
-        out.append(decimal: UInt64(detail.utf8CodeUnitCount + 1))
         out.append("\r\n")
+        // Neither has content, and so no length (RFC 9110, 8.6).
+        let isBodiless = exchange.status == 204 || exchange.status == 304
+        if !isBodiless {
+            if !parts.saysContentType { out.append("content-type: text/plain\r\n") }
+            out.append("content-length: ")
+            out.append(decimal: UInt64(parts.body?.count ?? detail.utf8CodeUnitCount + 1))
+            out.append("\r\n")
+        }
+        out.append(parts.fields)
         dateLine.append(to: &out)
         if flag != nil || exchange.fault.isDelayed {
             out.append("x-response-flags: ")
@@ -68,10 +80,10 @@ extension Proxy {
             out.append("connection: keep-alive\r\n")
         }
         out.append("\r\n")
-        if !exchange.isHead {
-            out.append(detail)
-            out.append("\n")
-        }
+        guard !exchange.isHead, !isBodiless else { return }
+        guard parts.body == nil else { return out.append(parts.body ?? Bytes("")) }
+        out.append(detail)
+        out.append("\n")
     }
 
     /// Writes the flags of an exchange, with commas between.
@@ -120,6 +132,16 @@ extension Proxy {
         logExchange(slot, flag: .DC, detail: "client_gone", now: now)
         close(slot, reset: true)
     }
+}
+
+/// What an answer of the proxy's own has that others have not.
+struct ReplyParts {
+    /// Lines of its head, each with its CR LF.
+    var fields = Bytes("")
+    /// Whether they say what the body is; else it is plain text.
+    var saysContentType = false
+    /// nil: the detail.
+    var body: Bytes?
 }
 
 extension ResponseFlag {

@@ -113,6 +113,7 @@ extension Proxy {
             exchange.started = connections[slot].exchange.started
             exchange.requestEnded = connections[slot].exchange.requestEnded
             exchange.passed = connections[slot].exchange.passed
+            exchange.limit = connections[slot].exchange.limit
         } else {
             counters.add(.requestsTotal)
             exchange.started = now
@@ -157,6 +158,8 @@ extension Proxy {
         connections[slot].exchange.timeout = match.timeout
         connections[slot].exchange.cluster = match.cluster
         connections[slot].exchange.route = match.route
+        connections[slot].exchange.share = match.share
+        connections[slot].exchange.isPlain = match.isPlain
         goOn(slot, bytes, now: now)
     }
 
@@ -334,13 +337,14 @@ extension Proxy {
     }
 
     private func writeRequest(_ slot: Int, _ bytes: Bytes, to upstream: Int) -> Bool {
-        let size = min(head.length + HeadWriter.growth, pool.size)
+        let edit = requestEdit(slot, bytes)
+        let size = min(head.length + HeadWriter.growth + edit.growth, pool.size)
         guard let memory = unsafe connections[upstream].output.room(for: size, from: pool) else {
             return false
         }
         var out = unsafe ByteWriter(memory)
         writer.write(
-            request: head, bytes, client: client(of: slot),
+            request: head, bytes, edit, router.actions, client: client(of: slot),
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
             cameByHTTP2: connections[slot].isStream, random: &random, to: &out)
         guard !out.overflowed else { return false }

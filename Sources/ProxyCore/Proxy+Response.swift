@@ -202,7 +202,8 @@ extension Proxy {
         if connections[client].isStream {
             return sendHead(client, bytes, switches: switches, hasBody: hasBody, now: now)
         }
-        let size = min(head.length + HeadWriter.growth, pool.size)
+        let edit = answerEdit(client)
+        let size = min(head.length + HeadWriter.growth + edit.growth, pool.size)
         guard let memory = unsafe connections[client].output.room(for: size, from: pool) else {
             return false
         }
@@ -210,7 +211,7 @@ extension Proxy {
         dateLine.refresh(now: now, wallOffset: wallOffset)
         let key = connections[client].exchange.webSocketKey
         writer.write(
-            response: head, bytes, framing: framing, keepAlive: keepAlive,
+            response: head, bytes, edit, router.actions, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
             switchesProtocol: switches,
             accept: switches && key.isSet ? key.accept : nil,
@@ -231,7 +232,8 @@ extension Proxy {
     ) -> Bool {
         dateLine.refresh(now: now, wallOffset: wallOffset)
         writer.list(
-            response: head, bytes, switchesProtocol: switches,
+            response: head, bytes, answerEdit(client), router.actions,
+            switchesProtocol: switches,
             cameByHTTP2: cameByHTTP2(client), date: dateLine, to: fields)
         guard !fields.overflowed else { return false }
         let session = session(of: client)

@@ -23,6 +23,7 @@ public final class Proxy {
     var doors: [Door]
     var router: Router
     var authorizer: Authorizer
+    var limits: LocalLimits
     /// The rules that clients' requests are held against, by `Connection.standing`. Bound: one for
     /// each client.
     var conditions = NumberedTable<Conditions>()
@@ -69,6 +70,8 @@ public final class Proxy {
     /// Connections that found no buffer. Bound: each slot stands in it at most once.
     var starved: [Int] = []
     private let effects: Slab<Effect>
+    /// Lines of the head of an answer that is given from here, while they are made.
+    let replyFields: Slab<UInt8>
     /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds: makes instants into times of day. nil:
     /// there is no such clock, so no date is given to answers that lack one.
     public var wallOffset: Int64? {
@@ -84,7 +87,7 @@ public final class Proxy {
     /// region to send instead of two, and the upstream's buffer is free at once.
     static let copyLimit = 20 * 1024
     /// Fields that a head may gain on its way: pseudo-fields, and what `HeadWriter` adds.
-    static let addedFields = 16
+    static let addedFields = 24 + 3 * HeaderChanges.most
     /// 1xx answers of one exchange that are passed on. Bound: an upstream cannot hold a client with
     /// them.
     static let interimLimit = 16
@@ -106,6 +109,7 @@ public final class Proxy {
         router = Router(configuration)
         authorizer = Authorizer(
             configuration, longestPath: configuration.limits.targetBytes)
+        self.limits = LocalLimits(configuration, commons)
         upstreams = Upstreams(configuration, commons)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
@@ -128,6 +132,7 @@ public final class Proxy {
         // slot.
         effects = Slab(zeroed: slots * 5 + 1)
         clients = Slab(zeroed: slots * Self.clientBytes)
+        replyFields = Slab(zeroed: Self.bufferSize / 2)
     }
 
     deinit {
@@ -135,6 +140,7 @@ public final class Proxy {
         connections.deallocate()
         effects.deallocate()
         clients.deallocate()
+        replyFields.deallocate()
     }
 
     static func headLimits(_ limits: ProxyLimits) -> HeadLimits {
@@ -364,9 +370,12 @@ public final class Proxy {
             for slot in 0..<touchedSlots { forgetStanding(slot) }
             authorizer = Authorizer(new, longestPath: head.limits.targetBytes)
         }
+        let oldRoutes = configuration.routes
         configuration = new
         doors = Self.doors(new)
         router = Router(new)
+        // Made before those they follow are gone, so that buckets are handed on.
+        limits = LocalLimits(new, commons)
         writer = HeadWriter(new.headers)
         upgradePolicy = UpgradePolicy(new.upgrades)
         // Waiting requests are routed anew by the new configuration.
@@ -378,6 +387,7 @@ public final class Proxy {
         for slot in 0..<touchedSlots where connections[slot].stage == .waiting {
             connections[slot].isRerouted = true
         }
+        renumberRoutes(oldRoutes)
         let oldNames = upstreams.clusterNames
         upstreams.adopt(new, now: now)
         renumberClusters(oldNames)

@@ -10,6 +10,8 @@ import Synchronization
 public final class ProxyCommons: Sendable {
     /// What is known of endpoints, by cluster and policy.
     let boards = Shelf<HostBoard>()
+    /// Of local rate limits.
+    let buckets = Shelf<TokenBuckets>()
 
     public init() {}
 

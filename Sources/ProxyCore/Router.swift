@@ -17,6 +17,8 @@ struct Router: ~Copyable {
         var path: PathPattern
         var methods: PatternRange
         var fields: PatternRange
+        var query: PatternRange
+        var cookies: PatternRange
         /// Places in `shares`.
         var shares: PatternRange
     }
@@ -35,6 +37,10 @@ struct Router: ~Copyable {
         var timeout: Duration
         /// The place in the configuration's routes; -1: it is a listener's own.
         var route: Int32 = -1
+        /// The place of the cluster among the route's that have a weight.
+        var share: Int32 = 0
+        /// Nothing is made of requests and answers beside sending them there.
+        var isPlain = true
     }
 
     private let patterns: Patterns
@@ -42,14 +48,15 @@ struct Router: ~Copyable {
     private let rules: Slab<Rule>
     private let shares: Slab<Share>
     private let count: Int
-    private let index: HostIndex
-    /// There are so many that they are looked up by host.
+    private let index: RouteIndex
+    let actions: RouteActions
+    /// There are so many that they are looked up by host and path.
     private let isIndexed: Bool
 
-    /// How many rules there are at least where they are looked up by host.
+    /// How many rules there are at least where they are looked up.
     private static let indexed = 16
 
-    /// - Parameter indexed: for tests: how many rules are looked up by host.
+    /// - Parameter indexed: for tests: how many rules are looked up.
     init(_ configuration: ProxyConfiguration, indexed: Int = Router.indexed) {
         var compiler = Compiler(configuration)
         for route in configuration.routes { compiler.add(route) }
@@ -61,13 +68,14 @@ struct Router: ~Copyable {
             compiler.rules,
             empty: Rule(
                 hosts: nothing, path: PathPattern(text: none, isExact: true), methods: nothing,
-                fields: nothing, shares: nothing))
+                fields: nothing, query: nothing, cookies: nothing, shares: nothing))
         shares = Slab(
             compiler.shares,
             empty: Share(match: Match(cluster: -1, timeout: .zero), weights: 0))
         count = compiler.rules.count
         isIndexed = count >= indexed
-        index = HostIndex(isIndexed ? configuration.routes : [])
+        index = RouteIndex(isIndexed ? configuration.routes : [])
+        actions = RouteActions(configuration)
     }
 
     deinit {
@@ -82,8 +90,12 @@ struct Router: ~Copyable {
         var rules: [Rule] = []
         var shares: [Share] = []
         private let clusters: ClusterPlaces
+        private let headers: HeaderPolicy
 
-        init(_ configuration: ProxyConfiguration) { clusters = ClusterPlaces(configuration) }
+        init(_ configuration: ProxyConfiguration) {
+            clusters = ClusterPlaces(configuration)
+            headers = configuration.headers
+        }
 
         mutating func add(_ route: ProxyConfiguration.Route) {
             let firstHost = hosts.count
@@ -92,27 +104,30 @@ struct Router: ~Copyable {
                 let text = patterns.add(isSuffix ? host.dropFirst().utf8 : host[...].utf8)
                 hosts.append(Host(text: text, isSuffix: isSuffix))
             }
-            let path =
-                switch route.path {
-                case .exact(let path): PathPattern(text: patterns.add(path.utf8), isExact: true)
-                case .prefix(let path): PathPattern(text: patterns.add(path.utf8), isExact: false)
-                }
+            let path = patterns.add(path: route.path)
             let firstShare = shares.count
             var weights = 0
             for share in route.shares where share.weight > 0 {
                 weights += share.weight
-                shares.append(
-                    Share(
-                        match: clusters.match(
-                            share.cluster, timeout: route.timeout, route: rules.count),
-                        weights: weights))
+                var match = clusters.match(
+                    share.cluster, timeout: route.timeout, route: rules.count)
+                match.share = Int32(shares.count - firstShare)
+                match.isPlain = route.isPlain(share, headers)
+                shares.append(Share(match: match, weights: weights))
             }
-            precondition(weights > 0, "a route without a cluster")
+            if weights == 0 {
+                precondition(route.isAnsweredHere, "a route without a cluster")
+                var match = Match(cluster: -1, timeout: .zero, route: Int32(rules.count))
+                match.isPlain = false
+                shares.append(Share(match: match, weights: 1))
+            }
             rules.append(
                 Rule(
                     hosts: PatternRange(firstHost, hosts.count), path: path,
                     methods: patterns.add(methods: route.methods),
                     fields: patterns.add(fields: route.headers),
+                    query: patterns.add(parameters: route.query),
+                    cookies: patterns.add(parameters: route.cookies),
                     shares: PatternRange(firstShare, shares.count)))
         }
     }
@@ -121,18 +136,18 @@ struct Router: ~Copyable {
     /// - Parameter random: draws one of its clusters, where it has several.
     func match(_ head: borrowing Head, _ bytes: Bytes, _ random: inout SeededRandom) -> Match? {
         let path = head.patternPath(bytes)
-        guard !isIndexed else { return matchByHost(head, bytes, path, &random) }
+        guard !isIndexed else { return lookUp(head, bytes, path, &random) }
         for i in 0..<count where holds(rules[i], head, bytes, path) {
             return draw(rules[i], &random)
         }
         return nil
     }
 
-    private func matchByHost(
+    private func lookUp(
         _ head: borrowing Head, _ bytes: Bytes, _ path: Bytes, _ random: inout SeededRandom
     ) -> Match? {
-        var places = index.places(of: Self.withoutPort(bytes[head.authority]))
-        while let i = index.next(&places) {
+        let groups = index.groups(of: Self.withoutPort(bytes[head.authority]), path)
+        while let i = index.next(groups) {
             if holds(rules[i], head, bytes, path) { return draw(rules[i], &random) }
         }
         return nil
@@ -146,6 +161,8 @@ struct Router: ~Copyable {
             && (rule.hosts.isEmpty || matchesHost(rule, Self.withoutPort(bytes[head.authority])))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
             && patterns.matches(fields: rule.fields, head, bytes, .oneLine)
+            && (rule.query.isEmpty || patterns.matches(query: rule.query, head, bytes))
+            && (rule.cookies.isEmpty || patterns.matches(cookies: rule.cookies, head, bytes))
     }
 
     /// One of the rule's clusters, as often as its weight says.
@@ -156,6 +173,13 @@ struct Router: ~Copyable {
         let drawn = random.below(shares[last].weights)
         for i in rule.shares.indices where drawn < shares[i].weights { return shares[i].match }
         return shares[last].match
+    }
+
+    /// Changes to the fields of requests to a share of a route, and of its answers.
+    /// - Parameter route: -1: of no route's.
+    func edits(_ route: Int32, _ share: Int32) -> RouteActions.Edits {
+        guard route >= 0 else { return actions.edits[0] }
+        return actions.edits[1 + Int(rules[Int(route)].shares.start + share)]
     }
 
     private func matchesHost(_ rule: Rule, _ host: Bytes) -> Bool {
@@ -175,7 +199,7 @@ struct Router: ~Copyable {
         return false
     }
 
-    private static func withoutPort(_ host: Bytes) -> Bytes {
+    static func withoutPort(_ host: Bytes) -> Bytes {
         var i = host.count
         while i > 0 {
             i -= 1
@@ -186,13 +210,30 @@ struct Router: ~Copyable {
     }
 }
 
+extension ProxyConfiguration.Route {
+    /// Requests reach no cluster.
+    var isAnsweredHere: Bool { redirect != nil || answer != nil }
+
+    /// Whether requests to a share of it, and their answers, go on without changes and limits.
+    fileprivate func isPlain(_ share: ProxyConfiguration.Share, _ headers: HeaderPolicy) -> Bool {
+        !isAnsweredHere && rewrite == nil && hostRewrite == nil
+            && rateLimits.isEmpty
+            && [requestHeaders, answerHeaders, share.requestHeaders, share.answerHeaders]
+                .allSatisfy(\.isEmpty)
+            && headers.request.isEmpty && headers.answer.isEmpty
+    }
+}
+
 /// Where clusters stand in a configuration, by name.
 struct ClusterPlaces {
     private let places: [String: Int]
     private let configuration: ProxyConfiguration
+    /// No heads are changed by the proxy as a whole.
+    private let isPlain: Bool
 
     init(_ configuration: ProxyConfiguration) {
         self.configuration = configuration
+        isPlain = configuration.headers.request.isEmpty && configuration.headers.answer.isEmpty
         places = Dictionary(
             configuration.clusters.enumerated().map { ($1.name, $0) }, uniquingKeysWith: min)
     }
@@ -204,6 +245,6 @@ struct ClusterPlaces {
         let own = place.flatMap { configuration.clusters[$0].requestTimeout }
         return Router.Match(
             cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request,
-            route: Int32(route))
+            route: Int32(route), isPlain: isPlain)
     }
 }

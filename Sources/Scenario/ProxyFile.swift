@@ -94,17 +94,14 @@ extension ProxyDraft {
         var whole = configuration
         whole.listeners = listeners.compactMap { draft in
             guard let name = draft.name, let address = draft.address else { return nil }
-            return .init(
+            var listener = ProxyConfiguration.Listener(
                 name: name.value, address: address.value, speech: draft.speech,
                 cluster: draft.cluster?.value, tls: draft.tls, isPermissive: draft.isPermissive,
                 authorization: draft.authorization?.value)
+            listener.rateLimits = draft.rateLimits?.value ?? []
+            return listener
         }
-        whole.routes = routes.map { draft in
-            var route = draft.route
-            route.path = draft.exact.map { .exact($0) } ?? .prefix(draft.prefix)
-            route.shares = draft.shares
-            return route
-        }
+        whole.routes = routes.map(\.whole)
         whole.clusters = clusters.map { draft in
             var cluster = draft.cluster
             cluster.name = draft.name?.value ?? ""
@@ -149,6 +146,9 @@ extension ProxyConfiguration.Listener {
             members += [.init("tls", tls.json), .init("permissive", .boolean(isPermissive))]
         }
         if let authorization { members.append(.init("authorization", authorization.json)) }
+        if !rateLimits.isEmpty {
+            members.append(.init("rate_limits", .array(rateLimits.map(\.json))))
+        }
         return .object(members)
     }
 }
@@ -200,28 +200,6 @@ extension ClientTLS {
     }
 }
 
-extension ProxyConfiguration.Route {
-    fileprivate var json: JSON {
-        var members: [JSON.Member] = [.init("hosts", .array(hosts.map(JSON.string)))]
-        switch path {
-        case .exact(let path): members.append(.init("path", .string(path)))
-        case .prefix(let prefix): members.append(.init("prefix", .string(prefix)))
-        }
-        members += [
-            .init("methods", .array(methods.map(JSON.string))), .init("headers", headers.json),
-            .init("clusters", .array(shares.map(\.json))),
-        ]
-        if let timeout { members.append(.init("timeout", timeout.json)) }
-        return .object(members + policyMembers)
-    }
-}
-
-extension ProxyConfiguration.Share {
-    fileprivate var json: JSON {
-        .object([.init("cluster", .string(cluster)), .init("weight", .integer(weight))])
-    }
-}
-
 extension ProxyConfiguration.Cluster {
     fileprivate var json: JSON {
         var members: [JSON.Member] = [
@@ -269,6 +247,7 @@ extension HeaderPolicy {
             .init("forwarded_for", .boolean(forwardedFor)),
             .init("request_id", .boolean(requestID)),
         ]
+        members += request.members("request") + answer.members("response")
         return .object(members)
     }
 }

@@ -10,6 +10,7 @@ struct FaultRuleDraft: Sendable {
     var listener: Placed<String>?
     var cluster: Placed<String>?
     var exact: String?
+    var regex: String?
     var prefix = "/"
     var abort = FaultAbortDraft()
 
@@ -34,7 +35,7 @@ struct FaultRuleDraft: Sendable {
         rule.point = point?.value.point ?? .clientEgress
         rule.listener = listener?.value
         rule.cluster = cluster?.value
-        rule.match.path = exact.map { .exact($0) } ?? .prefix(prefix)
+        rule.match.path = exact.map { .exact($0) } ?? regex.map { .regex($0) } ?? .prefix(prefix)
         rule.abort = abort.http.map { .http($0) } ?? abort.grpc.map { .grpc($0) }
         return rule
     }
@@ -95,6 +96,9 @@ extension Shape where Whole == FaultRuleDraft {
                 "cluster", \.cluster, Form<String>.name.placed.optional,
                 about: "only requests that go there; absent: any"),
             .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
+            .init(
+                "regex", \.regex, Form<String>.regex.optional, .without("path"),
+                about: "what the whole path fits, as of routes"),
             .init(
                 "prefix", \.prefix, .routePath, standard: "/", .without("path"),
                 about: "paths that begin with these whole segments"),
@@ -168,6 +172,7 @@ extension FaultRule {
         switch match.path {
         case .exact(let path): members.append(.init("path", .string(path)))
         case .prefix(let prefix): members.append(.init("prefix", .string(prefix)))
+        case .regex(let pattern): members.append(.init("regex", .string(pattern)))
         }
         members += [
             .init("methods", .array(match.methods.map(JSON.string))),

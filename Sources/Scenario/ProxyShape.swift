@@ -20,10 +20,14 @@ struct ListenerDraft: Sendable {
     var tls: ServerTLS?
     var isPermissive = false
     var authorization: Placed<ProxyConfiguration.Authorization>?
+    var rateLimits: Placed<[RateLimitPolicy]>?
 
     func check(_ decoding: inout Decoding) {
         if speech == .tcp, cluster == nil, let name {
             decoding.report(name.place, "a tcp listener needs a `cluster`: it has no routes")
+        }
+        if speech == .tcp, let rateLimits, !rateLimits.value.isEmpty {
+            decoding.report(rateLimits.place, "a tcp listener has no requests to be limited")
         }
         guard let authorization else { return }
         let rules = authorization.value.deny + (authorization.value.allow ?? [])
@@ -42,35 +46,6 @@ struct ListenerDraft: Sendable {
     }
 }
 
-struct RouteDraft: Sendable {
-    var route = ProxyConfiguration.Route(shares: [])
-    var exact: String?
-    var prefix = "/"
-    var cluster: Placed<String>?
-    var weighted: Placed<[ShareDraft]>?
-
-    /// Where it leads.
-    var clusters: [Placed<String>?] { weighted?.value.map(\.cluster) ?? [cluster] }
-
-    var shares: [ProxyConfiguration.Share] {
-        let weighted = weighted?.value ?? [ShareDraft(cluster: cluster)]
-        return weighted.map { .init($0.cluster?.value ?? "", weight: $0.weight) }
-    }
-
-    func check(_ decoding: inout Decoding) {
-        guard let weighted else { return }
-        refuseDuplicates(clusters, "a share of", &decoding)
-        if weighted.value.allSatisfy({ $0.weight == 0 }) {
-            decoding.report(weighted.place, "every weight is 0: nobody would answer")
-        }
-    }
-}
-
-struct ShareDraft: Sendable {
-    var cluster: Placed<String>?
-    var weight = 1
-}
-
 struct ClusterDraft: Sendable {
     var cluster = ProxyConfiguration.Cluster(name: "", endpoints: [])
     var name: Placed<String>?
@@ -85,7 +60,7 @@ extension Shape where Whole == ProxyDraft {
                     "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
                     isRequired: true, about: "where clients connect"),
                 .init(
-                    "routes", \.routes, list(of: Form<RouteDraft>.route, 0...1000),
+                    "routes", \.routes, list(of: Form<RouteDraft>.route, 0...10_000),
                     standard: "[]",
                     about:
                         """
@@ -170,6 +145,9 @@ extension Shape where Whole == ListenerDraft {
                     "authorization", \.authorization,
                     Shape<ProxyConfiguration.Authorization>.authorization.form.placed.optional,
                     about: "who may ask for what; absent: everybody for everything"),
+                .init(
+                    "rate_limits", \.rateLimits, Form<[RateLimitPolicy]>.rateLimits.placed.optional,
+                    about: "limits that its requests are held against, before who may ask"),
             ])
     }
 }
@@ -187,63 +165,6 @@ extension Shape where Whole == ProxyConfiguration.Authorization {
                     "allow", \.allow, rules.optional,
                     about:
                         "else what one of these means is let in, and nothing else; absent: all is"),
-            ])
-    }
-}
-
-extension Form where Value == RouteDraft {
-    fileprivate static var route: Form {
-        Shape<RouteDraft>.route.form.map { draft, node, decoding in
-            if node.value("cluster") == nil, node.value("clusters") == nil {
-                decoding.report(node.place, "the key 'cluster' is missing")
-            }
-            return draft
-        }
-    }
-}
-
-extension Shape where Whole == RouteDraft {
-    fileprivate static var route: Shape {
-        Shape(
-            RouteDraft(),
-            [
-                .init(
-                    "hosts", \.route.hosts, list(of: Form<String>.host, 0...100), standard: "[]",
-                    about: "hosts without port, `*.example.org` for any below; empty: any host"),
-                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
-                .init(
-                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
-                    about: "paths that begin with these whole segments"),
-                .init(
-                    "methods", \.route.methods, list(of: Form<String>.method, 0...32),
-                    standard: "[]", about: "methods; empty: any"),
-                .init(
-                    "headers", \.route.headers, .headerMatches, standard: "{}",
-                    about: "fields with exactly this value, or `{present: true}`"),
-                .init(
-                    "cluster", \.cluster, Form<String>.name.placed.optional, about: "who answers"),
-                .init(
-                    "clusters", \.weighted,
-                    list(of: Shape<ShareDraft>.share.form, 1...64).placed.optional,
-                    .without("cluster"), about: "who answers, by weight"),
-                .init(
-                    "timeout", \.route.timeout, Form<Duration>.duration(.proxyTimeout).optional,
-                    about: "in place of the cluster's `request_timeout`"),
-            ] + policies)
-    }
-}
-
-extension Shape where Whole == ShareDraft {
-    fileprivate static var share: Shape {
-        Shape(
-            ShareDraft(),
-            [
-                .init(
-                    "cluster", \.cluster, Form<String>.name.placed.optional, isRequired: true,
-                    about: "who answers"),
-                .init(
-                    "weight", \.weight, .integer(0...1_000_000), standard: "1",
-                    about: "its share of the requests, against the route's other clusters"),
             ])
     }
 }
@@ -380,11 +301,18 @@ extension Shape where Whole == HeaderPolicy {
                 .init(
                     "request_id", \.requestID, .boolean, standard: "false",
                     about: "add `x-request-id` where a request has none"),
+                .init(
+                    "request", \.request, .headerChanges, standard: "{}",
+                    about: "changes to the fields of all requests, after those of routes"),
+                .init(
+                    "response", \.answer, .headerChanges, standard: "{}",
+                    about: "changes to the fields of all answers of clusters, after those of routes"
+                ),
             ])
     }
 }
 
 extension ClosedRange<Duration> {
-    fileprivate static var proxyTimeout: Self { .zero...(.seconds(7 * 86_400)) }
+    static var proxyTimeout: Self { .zero...(.seconds(7 * 86_400)) }
     fileprivate static var positive: Self { .milliseconds(1)...(.seconds(7 * 86_400)) }
 }

@@ -144,7 +144,7 @@ struct ProxyTraffic {
         let rules = ProxyConfiguration.Authorization(
             deny: [.init(prefixes: ["/denied"])],
             allow: chance(50) ? nil : [.init(headers: [.init(name: "x-do", value: nil)])])
-        return ProxyConfiguration(
+        var configuration = ProxyConfiguration(
             listeners: [.init(name: "in", address: "127.0.0.1:1", authorization: rules)],
             routes: [
                 .init(
@@ -157,6 +157,27 @@ struct ProxyTraffic {
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
             headers: HeaderPolicy(
                 via: chance(50) ? "x" : nil, forwardedFor: chance(50), requestID: chance(50)))
+        if chance(50) { Self.addRouting(to: &configuration) }
+        return configuration
+    }
+
+    /// All that routes and limits do to messages, of which no client notices anything: limits that
+    /// nobody reaches, fields that nobody reads, a path that comes out as it was.
+    private static func addRouting(to configuration: inout ProxyConfiguration) {
+        configuration.listeners[0].rateLimits = [
+            RateLimitPolicy(burst: 1_000_000, fill: 1, per: .header("x-do"), tells: true),
+            RateLimitPolicy(burst: 1, fill: 1, enforced: 0),
+        ]
+        configuration.headers.request.set = [.init("x-all", "1")]
+        configuration.headers.answer.remove = ["x-none"]
+        configuration.routes[0].path = .regex("/.*|[*]")
+        configuration.routes[0].rewrite = .regex("/(.)", substitution: #"/\1"#)
+        configuration.routes[0].requestHeaders.add = [.init("x-all", "2"), .init("x-route", "3")]
+        configuration.routes[0].answerHeaders.set = [.init("x-answer", "4")]
+        configuration.routes[0].rateLimits = [RateLimitPolicy(burst: 1_000_000, fill: 1)]
+        configuration.routes.insert(.init(path: .exact("/never"), shares: []), at: 0)
+        configuration.routes[0].redirect = Redirect(scheme: "https")
+        configuration.routes[0].query = [.init("never", .present)]
     }
 
     // MARK: Judgement

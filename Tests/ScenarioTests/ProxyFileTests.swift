@@ -295,7 +295,7 @@ import Testing
             ),
             (
                 "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
-                "4:33: only `present: true` can be asked"
+                "4:33: one of present, absent, exact, prefix, suffix, contains, regex, or from and to is needed"
             ),
             (
                 "cluster: app", "{cluster: app, headers: {X-A: b, x-a: c}}",

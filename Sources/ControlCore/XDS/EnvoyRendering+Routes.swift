@@ -130,6 +130,7 @@ extension EnvoyRendering {
             case .exact(let path): ["path": .text(path)]
             case .prefix(let prefix) where prefix.hasSuffix("/"): ["prefix": .text(prefix)]
             case .prefix(let prefix): ["path_separated_prefix": .text(prefix)]
+            case .regex(let pattern): ["safe_regex": ["regex": .text(pattern)]]
             }
         let headers = headers(match.methods, match.headers)
         if !headers.isEmpty { conditions = conditions.with("headers", .list(headers)) }

@@ -98,6 +98,10 @@ extension MeshAuthorization.Rule {
         problems.list("paths", paths, items) { $0.rulePath($1) }
         problems.list("prefixes", prefixes, items) { $0.rulePath($1) }
         problems.headers(headers)
+        for header in headers where !header.isPlain {
+            // What other servers read in a list or on several lines is known of whole values only.
+            problems.report("headers", "a rule asks for an exact value of '\(header.name)', or any")
+        }
         problems.list("ports", ports, items) { $0.range(nil, $1, 1...65_535) }
         let known = identities.compactMap(\.exact)
         guard !namespaces.isEmpty, !known.isEmpty, known.count == identities.count else { return }

@@ -100,6 +100,8 @@ extension MeshRoute.Match {
         switch path {
         case .exact(let path): problems.path("path", path)
         case .prefix(let prefix): problems.path("prefix", prefix)
+        case .regex(let pattern):
+            if let problem = regexProblem(pattern) { problems.report("regex", problem) }
         }
         problems.methods(methods)
         problems.headers(headers)
@@ -109,8 +111,8 @@ extension MeshRoute.Match {
 extension MeshRoute {
     /// One host (nil: any) with one match: what a request is held against. The less is held first,
     /// as the Gateway API orders it (HTTPRouteRule, `matches`): exact hosts, then suffixes, the
-    /// longer first; exact paths, then prefixes, the longer first; some methods, the fewer first;
-    /// then more headers. What is left is alike in all this and differs in content: it goes by
+    /// longer first; exact paths, then expressions, then prefixes, the longer first; some methods,
+    /// the fewer first; then more headers. What is left is alike in all this and differs in content: it goes by
     /// text, so that every proxy has the same order.
     public struct Condition: Hashable, Comparable, Sendable {
         public let host: String?
@@ -123,17 +125,22 @@ extension MeshRoute {
             // The same conditions in other orders are the same.
             self.match = Match(
                 path: match.path, methods: Set(match.methods).sorted(), headers: match.headers)
-            let (isExact, path) =
+            let (kind, path) =
                 switch match.path {
-                case .exact(let path): (true, path)
-                case .prefix(let prefix): (false, prefix)
+                case .exact(let path): (0, path)
+                case .regex(let pattern): (1, pattern)
+                case .prefix(let prefix): (2, prefix)
                 }
             let hostRank = host.map { $0.hasPrefix("*.") ? 1 : 0 } ?? 2
             rank = [
-                hostRank, -(host?.utf8.count ?? 0), isExact ? 0 : 1, -path.utf8.count,
+                hostRank, -(host?.utf8.count ?? 0), kind, -path.utf8.count,
                 match.methods.isEmpty ? .max : self.match.methods.count, -match.headers.count,
             ]
-            let headers = match.headers.map { "\($0.name):\($0.value ?? "")" }
+            let headers = match.headers.map { header in
+                let plain = header.value ?? ""
+                let test = header.isPlain ? plain : "\(header.test) \(header.isInverted)"
+                return "\(header.name):\(test)"
+            }
             text =
                 ([host ?? "", path] + self.match.methods + headers).joined(separator: "\n")
         }

@@ -13,7 +13,8 @@ extension HeadWriter {
     ///   - passesUpgrade: whether the request goes on as one for another protocol (RFC 8441, 4).
     ///   - timeLeft: what a gRPC request is given instead of the time it came with; nil: the same.
     func list(
-        request head: borrowing Head, _ bytes: Bytes, client: Bytes, scheme: StaticString,
+        request head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
+        _ actions: borrowing RouteActions, client: Bytes, scheme: StaticString,
         passesUpgrade: Bool, timeLeft: Duration?, cameByHTTP2: Bool,
         random: inout SeededRandom, to fields: FieldList
     ) {
@@ -26,11 +27,19 @@ extension HeadWriter {
         } else {
             fields.add(":method", bytes[head.method])
         }
-        fields.add(":authority", bytes[head.authority])
+        fields.add(":authority", edit.host ?? bytes[head.authority])
         // A CONNECT has no more of them (RFC 9113, 8.5), unless it is an extended one.
         if passesUpgrade || !(bytes[head.method] == "CONNECT") {
             fields.add(":scheme", Bytes(scheme))
-            listPath(head, bytes, to: fields)
+            if let path = edit.path {
+                let query = edit.query
+                fields.add(":path") { out in
+                    out.append(path)
+                    out.append(query)
+                }
+            } else {
+                listPath(":path", head, bytes, to: fields)
+            }
         }
         let appendsForwarded = policy.forwardedFor && client.count > 0
         let maxForwards = head.maxForwards(bytes)
@@ -44,14 +53,15 @@ extension HeadWriter {
             case .maxForwards where maxForwards != nil: continue
             case .webSocketKey where passesUpgrade: continue
             case .grpcTimeout where timeLeft != nil: continue
-            case .requestID:
-                hasID = true
-                fields.add(bytes[field.nameRange], bytes[field.valueRange])
-                if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
-                continue
             default: break
             }
+            if !edit.fields.drops.isEmpty, actions.drops(bytes[field.nameRange], edit.fields) {
+                continue
+            }
             fields.add(bytes[field.nameRange], bytes[field.valueRange])
+            guard field.name == .requestID else { continue }
+            hasID = true
+            if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
         }
         if let timeLeft { fields.add("grpc-timeout") { GRPCTimeout.write(timeLeft, to: &$0) } }
         if let maxForwards { fields.add("max-forwards", decimal: maxForwards - 1) }
@@ -70,21 +80,33 @@ extension HeadWriter {
             fields.add("x-request-id") { writeID(&random, to: &$0) }
             if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
         }
+        if edit.path != nil { listPath("x-envoy-original-path", head, bytes, to: fields) }
+        listAdded(edit.fields, actions, to: fields)
         listVia(head, cameByHTTP2: cameByHTTP2, to: fields)
         if head.acceptsTrailers(bytes) { fields.add("te", "trailers") }
     }
 
-    private func listPath(_ head: borrowing Head, _ bytes: Bytes, to fields: FieldList) {
+    private func listAdded(
+        _ edit: RouteActions.Edit, _ actions: borrowing RouteActions, to fields: FieldList
+    ) {
+        for i in edit.adds.indices {
+            fields.add(actions.bytes(actions.adds[i].name), actions.bytes(actions.adds[i].value))
+        }
+    }
+
+    private func listPath(
+        _ name: StaticString, _ head: borrowing Head, _ bytes: Bytes, to fields: FieldList
+    ) {
         let path = bytes[head.path]
         if path.count == 0 {
-            fields.add(":path", bytes[head.method] == "OPTIONS" ? "*" : "/")
+            fields.add(name, bytes[head.method] == "OPTIONS" ? "*" : "/")
         } else if path[0] == UInt8(ascii: "?") {
-            fields.add(":path") { out in
+            fields.add(name) { out in
                 out.append(UInt8(ascii: "/"))
                 out.append(path)
             }
         } else {
-            fields.add(":path", path)
+            fields.add(name, path)
         }
     }
 
@@ -99,25 +121,30 @@ extension HeadWriter {
     ///     8441, 5).
     ///   - date: for a final answer that came without one.
     func list(
-        response head: borrowing Head, _ bytes: Bytes, switchesProtocol: Bool, cameByHTTP2: Bool,
+        response head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
+        _ actions: borrowing RouteActions, switchesProtocol: Bool, cameByHTTP2: Bool,
         date: DateLine, to fields: FieldList
     ) {
         fields.removeAll()
         fields.add(":status", decimal: switchesProtocol ? 200 : head.status)
         let dropsLength = head.status == 204 || head.status < 200
         var hasDate = head.status < 200
+        let changes = head.status < 200 ? RouteActions.Edit() : edit.fields
         for i in 0..<head.fieldCount {
             let field = head.fields[i]
             if isHopByHop(field, head, bytes) { continue }
             switch field.name {
             case .contentLength where dropsLength: continue
             case .webSocketAccept where switchesProtocol: continue
-            case .date: hasDate = true
             default: break
             }
+            if !changes.drops.isEmpty, actions.drops(bytes[field.nameRange], changes) { continue }
+            if field.name == .date { hasDate = true }
             fields.add(bytes[field.nameRange], bytes[field.valueRange])
         }
         if !hasDate, !date.isEmpty { fields.add("date") { date.appendValue(to: &$0) } }
+        listAdded(changes, actions, to: fields)
+        if head.status >= 200 { edit.limit.list(to: fields) }
         listVia(head, cameByHTTP2: cameByHTTP2, to: fields)
     }
 }

@@ -7,14 +7,16 @@ import Wire
 extension Proxy {
     /// Answers the request in hand, whose status is settled.
     func replyOnStream(
-        _ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant
+        _ slot: Int, flag: ResponseFlag?, detail: StaticString, parts: ReplyParts, now: Instant
     ) {
         turn = now
         let exchange = connections[slot].exchange
         let session = session(of: slot)
         dateLine.refresh(now: now, wallOffset: wallOffset)
         fields.removeAll()
-        let hasBody = !exchange.isHead && !exchange.isGRPC
+        let isBodiless = exchange.status == 204 || exchange.status == 304
+        let hasBody =
+            !exchange.isHead && !exchange.isGRPC && !isBodiless && parts.body?.count != 0
         if exchange.isGRPC {
             // Trailers-only (gRPC over HTTP2, "Responses"): the whole answer in one head.
             fields.add(":status", "200")
@@ -24,9 +26,14 @@ extension Proxy {
             fields.add("grpc-message", detail)
         } else {
             fields.add(":status", decimal: Int(exchange.status))
-            fields.add("content-type", "text/plain")
-            fields.add("content-length", decimal: detail.utf8CodeUnitCount + 1)
+            if !isBodiless {
+                if !parts.saysContentType { fields.add("content-type", "text/plain") }
+                fields.add(
+                    "content-length",
+                    decimal: parts.body?.count ?? detail.utf8CodeUnitCount + 1)
+            }
         }
+        fields.add(lines: parts.fields)
         if !dateLine.isEmpty { fields.add("date") { dateLine.appendValue(to: &$0) } }
         if flag != nil || exchange.fault.isDelayed {
             fields.add("x-response-flags") { Self.write(flag, exchange, to: &$0) }
@@ -37,8 +44,9 @@ extension Proxy {
         let isSent =
             session.submitResponse(connections[slot].stream, fields, hasBody: hasBody)
             && (!hasBody
-                || connections[slot].output.append(Bytes(detail), from: pool)
-                    && connections[slot].output.append(Bytes("\n"), from: pool))
+                || connections[slot].output.append(parts.body ?? Bytes(detail), from: pool)
+                    && (parts.body != nil
+                        || connections[slot].output.append(Bytes("\n"), from: pool)))
         guard isSent else { return dropStream(slot, .internalError, now: now) }
         connections[slot].endAfterOutput = true
         mark(session)

@@ -100,7 +100,8 @@ extension Proxy {
         let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecured
         let deadline = connections[slot].exchange.deadline
         writer.list(
-            request: head, bytes, client: client(of: slot), scheme: isSecure ? "https" : "http",
+            request: head, bytes, requestEdit(slot, bytes), router.actions,
+            client: client(of: slot), scheme: isSecure ? "https" : "http",
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
             timeLeft: deadline < .distantFuture ? deadline - turn : nil,
             cameByHTTP2: connections[slot].isStream, random: &random, to: fields)

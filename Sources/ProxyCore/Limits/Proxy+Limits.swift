@@ -1,9 +1,120 @@
 // Rate limits as requests meet them.
 
 import Base
+import Model
 import Wire
+
+/// What a client is told of a limit.
+struct LimitNote: BitwiseCopyable {
+    /// 0: nothing.
+    var burst: UInt32 = 0
+    var remaining: UInt32 = 0
+    /// Whole seconds until there is a token.
+    var reset: UInt32 = 0
+
+    /// Bytes that its lines take at most.
+    static let growth = 128
+
+    /// Lines of an answer's head; none where it tells nothing.
+    ///
+    /// Source: draft-polli-ratelimit-headers-03, as Envoy's `enable_x_ratelimit_headers` has it.
+    func write(to out: inout ByteWriter) {
+        guard burst > 0 else { return }
+        out.append("x-ratelimit-limit: ")
+        out.append(decimal: UInt64(burst))
+        out.append("\r\nx-ratelimit-remaining: ")
+        out.append(decimal: UInt64(remaining))
+        out.append("\r\nx-ratelimit-reset: ")
+        out.append(decimal: UInt64(reset))
+        out.append("\r\n")
+    }
+
+    func list(to fields: FieldList) {
+        guard burst > 0 else { return }
+        fields.add("x-ratelimit-limit", decimal: Int(burst))
+        fields.add("x-ratelimit-remaining", decimal: Int(remaining))
+        fields.add("x-ratelimit-reset", decimal: Int(reset))
+    }
+}
 
 extension Proxy {
     /// Whether the request in hand goes on; else it has been answered.
-    func passesListenerLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool { true }
+    @inline(__always)
+    func passesListenerLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        guard limits.hasListenerLimits, meets(.listenerLimits, slot) else { return true }
+        let range = limits.limits(ofListener: Int(connections[slot].listener))
+        return passes(range, slot, bytes, now: now)
+    }
+
+    /// Whether the request in hand goes on; else it has been answered.
+    @inline(__always)
+    func passesRouteLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        let exchange = connections[slot].exchange
+        guard !exchange.isPlain, meets(.routeLimits, slot) else { return true }
+        return passes(limits.limits(ofRoute: exchange.route), slot, bytes, now: now)
+    }
+
+    private func passes(
+        _ range: Range<Int>, _ slot: Int, _ bytes: Bytes, now: Instant
+    ) -> Bool {
+        for place in range where !passes(place, slot, bytes, now: now) { return false }
+        return true
+    }
+
+    private func passes(_ place: Int, _ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        let policy = limits.policy(place)
+        guard draws(policy.enabled) else { return true }
+        guard
+            let draw = limits.take(
+                place, head, bytes, identity: { self.identityKey(slot) }, now: now)
+        else { return true }
+        counters.add(.limitsEnabled)
+        if policy.tells { note(draw, policy, slot) }
+        guard !draw.isTaken else {
+            counters.add(.limitsOK)
+            return true
+        }
+        counters.add(.limitsExceeded)
+        guard draws(policy.enforced) else { return true }
+        counters.add(.limitsEnforced)
+        var out = unsafe ByteWriter(replyFields.memory)
+        out.append("x-envoy-ratelimited: true\r\n")
+        if policy.tells {
+            connections[slot].exchange.limit.write(to: &out)
+            out.append("retry-after: ")
+            out.append(decimal: UInt64(draw.wait))
+            out.append("\r\n")
+        }
+        var parts = ReplyParts()
+        parts.fields = replyFields.bytes(0..<out.count)
+        reply(
+            slot, status: 429, flag: .RL, detail: "local_rate_limited", parts: parts, now: now)
+        return false
+    }
+
+    /// True of so many percent.
+    private func draws(_ percent: Double) -> Bool {
+        percent >= 100 || percent > 0 && random.unit() * 100 < percent
+    }
+
+    /// Of several limits the one that leaves the least is told.
+    private func note(_ draw: TokenDraw, _ policy: RateLimitPolicy, _ slot: Int) {
+        let old = connections[slot].exchange.limit
+        guard old.burst == 0 || draw.remaining < Int64(old.remaining) else { return }
+        connections[slot].exchange.limit = LimitNote(
+            burst: UInt32(clamping: policy.burst), remaining: UInt32(clamping: draw.remaining),
+            reset: UInt32(clamping: draw.wait))
+    }
+
+    /// A number that stands for whom the client's certificate names; nil: nobody.
+    private func identityKey(_ slot: Int) -> UInt64? {
+        let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
+        guard connections[owner].isSecured, let identity = agreements[owner]?.identity else {
+            return nil
+        }
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in identity.rawValue.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let mixed = mix(hash)
+        return mixed < 2 ? 2 : mixed
+    }
 }

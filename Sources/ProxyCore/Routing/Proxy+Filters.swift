@@ -2,7 +2,7 @@
 // (docs/PROXY.md, "The order of filters"):
 //
 //     limits of the listener ─▶ authorization ─▶ route chosen ─▶ limits of the route
-//       ─▶ limits of the service ─▶ faults ─▶ redirect or answer from here ─▶ mirror
+//       ─▶ faults ─▶ redirect or answer from here
 //       ─▶ breaker, endpoint, retries
 //
 // A filter lets the request go on, answers it, or has it wait. One that waits keeps its head where
@@ -24,16 +24,16 @@ struct FilterSet: OptionSet, BitwiseCopyable {
 
     static let listenerLimits = FilterSet(rawValue: 1 << 0)
     static let routeLimits = FilterSet(rawValue: 1 << 1)
-    static let serviceLimits = FilterSet(rawValue: 1 << 2)
     static let faults = FilterSet(rawValue: 1 << 3)
-    static let mirror = FilterSet(rawValue: 1 << 4)
 }
 
 extension Proxy {
     /// The request in hand has its route: takes it through the filters that are left.
     /// - Parameter bytes: its head, which is parsed.
     func goOn(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        guard passesFaults(slot, bytes, now: now) else { return }
+        guard passesRouteLimits(slot, bytes, now: now), passesFaults(slot, bytes, now: now),
+            passesAction(slot, bytes, now: now)
+        else { return }
         let cluster = connections[slot].exchange.cluster
         guard cluster >= 0 else {
             return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)

@@ -104,6 +104,7 @@ extension MeshRoute.Match {
             switch path {
             case .exact(let path): .init("path", .string(path))
             case .prefix(let prefix): .init("prefix", .string(prefix))
+            case .regex(let pattern): .init("regex", .string(pattern))
             }
         return .object([
             pathMember, .init("methods", .array(methods.map(JSON.string))),

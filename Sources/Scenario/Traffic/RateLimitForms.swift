@@ -23,10 +23,8 @@ extension Shape where Whole == RateLimitPolicy {
                     "interval", \.interval, .duration(TrafficLimits.fillInterval),
                     standard: "1s", about: "from tokens to tokens"),
                 .init(
-                    "headers", \.matches, .headerMatches, standard: "{}",
-                    about:
-                        "requests that it counts: fields with exactly this value, or "
-                        + "`{present: true}`"),
+                    "headers", \.matches, .requestHeaderMatches, standard: "{}",
+                    about: "requests that it counts: fields, as routes ask for them"),
                 .init(
                     "per", \.per, Form<RateLimitPolicy.Key>.bucketKey.optional,
                     about:
@@ -68,7 +66,7 @@ extension RateLimitPolicy {
     var json: JSON {
         var members: [JSON.Member] = [
             .init("burst", .integer(burst)), .init("fill", .integer(fill)),
-            .init("interval", interval.json), .init("headers", matches.json),
+            .init("interval", interval.json), .init("headers", matches.requestJSON),
         ]
         switch per {
         case nil: break

@@ -9,12 +9,28 @@ struct AppFaultMatch {
     private let path: ProxyConfiguration.PathMatch
     private let methods: [[UInt8]]
     private let fields: [(name: [UInt8], value: [UInt8]?)]
+    private let expression: Expression?
+
+    /// Of a path.
+    private final class Expression {
+        private let table: RegexTable
+
+        init?(_ pattern: String) {
+            guard let regex = try? LinearRegex(pattern) else { return nil }
+            var builder = RegexTable.Builder()
+            _ = builder.add(regex)
+            table = RegexTable(builder)
+        }
+
+        func fits(_ path: Bytes) -> Bool { table.matches(0, path) }
+    }
 
     init(_ fault: HeldFault) {
         self.fault = fault
         let match = fault.rule.match
         path = match.path
         methods = match.methods.map { Array($0.utf8) }
+        expression = if case .regex(let pattern) = match.path { Expression(pattern) } else { nil }
         fields = match.headers.map { (Array($0.name.utf8), $0.value.map { Array($0.utf8) }) }
     }
 
@@ -46,6 +62,7 @@ struct AppFaultMatch {
         let end = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
         let found = target[0..<end]
         switch path {
+        case .regex: return expression?.fits(found) == true
         case .exact(let text): return unsafe text.utf8.elementsEqual(found.raw)
         case .prefix(let text):
             let count = text.utf8.count

@@ -1,0 +1,130 @@
+// What is made of requests that a route means, and of their answers, beside where they go.
+
+/// What a request's path becomes. The query stays.
+///
+/// Source: Envoy, `config.route.v3.RouteAction`, `prefix_rewrite` and `regex_rewrite`.
+public enum PathRewrite: Codable, Hashable, Sendable {
+    /// In place of the path or prefix that the route asks for; of a route with an expression: of
+    /// the whole.
+    case prefix(String)
+    /// The whole path.
+    case path(String)
+    /// Every part that fits the expression becomes the substitution, in which `\1` to `\9` stand
+    /// for its groups (`RegexSubstitution`).
+    case regex(String, substitution: String)
+}
+
+/// Where a client is sent instead.
+///
+/// Source: Envoy, `config.route.v3.RedirectAction`.
+public struct Redirect: Codable, Hashable, Sendable {
+    /// 301, 302, 303, 307 or 308.
+    public var status: Int
+    /// `http` or `https`; nil: as it came.
+    public var scheme: String?
+    /// Without port; nil: as it was asked.
+    public var host: String?
+    /// nil: as it was asked, unless the scheme changes: then that of the scheme.
+    public var port: Int?
+    public var path: PathRewrite?
+    /// Whether the query is left out.
+    public var stripsQuery: Bool
+
+    public init(
+        status: Int = 301, scheme: String? = nil, host: String? = nil, port: Int? = nil,
+        path: PathRewrite? = nil, stripsQuery: Bool = false
+    ) {
+        self.status = status
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+        self.stripsQuery = stripsQuery
+    }
+
+    public static let statuses = [301, 302, 303, 307, 308]
+}
+
+/// An answer that the proxy gives by itself.
+public struct DirectAnswer: Codable, Hashable, Sendable {
+    /// 200 to 599.
+    public var status: Int
+    /// At most `bodyMost` bytes.
+    public var body: String
+
+    /// Envoy's default of `max_direct_response_body_size_bytes`.
+    public static let bodyMost = 4096
+
+    public init(status: Int, body: String = "") {
+        self.status = status
+        self.body = body
+    }
+}
+
+/// Changes to the fields of a message: `remove`, then `set`, then `add`. Of a route's share, the
+/// route and the proxy as a whole, the changes are made in this order, so that the last has its way.
+///
+/// Source: Envoy, "HTTP header manipulation".
+public struct HeaderChanges: Codable, Hashable, Sendable {
+    public struct Field: Codable, Hashable, Sendable {
+        /// Lower case.
+        public var name: String
+        public var value: String
+
+        public init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// In place of all of that name.
+    public var set: [Field]
+    /// Beside what there is.
+    public var add: [Field]
+    /// Names in lower case.
+    public var remove: [String]
+
+    /// Fields set and added, and names removed, of one place: a share, a route, or the proxy.
+    public static let most = 64
+    /// Bytes that they add.
+    public static let bytesMost = 8192
+
+    public init(set: [Field] = [], add: [Field] = [], remove: [String] = []) {
+        self.set = set
+        self.add = add
+        self.remove = remove
+    }
+
+    public var isEmpty: Bool { self.set.isEmpty && add.isEmpty && remove.isEmpty }
+
+    /// Whether a field may be changed: not what says where a message goes, how it is delimited,
+    /// or what concerns one connection.
+    public static func mayChange(_ name: String) -> Bool {
+        ![
+            "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade",
+            "keep-alive", "proxy-connection",
+        ].contains(name)
+    }
+
+    var count: Int { self.set.count + add.count + remove.count }
+
+    var byteCount: Int {
+        (self.set + add).reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+    }
+
+    /// Why it cannot be made; nil: it can.
+    public var problem: String? {
+        guard count <= Self.most, byteCount <= Self.bytesMost else {
+            return "more than \(Self.most) changes, or \(Self.bytesMost) bytes"
+        }
+        for name in (set + add).map(\.name) + remove {
+            guard isFieldName(name), name == name.lowercased() else {
+                return "'\(name)' is no name of a field in lower case"
+            }
+            guard Self.mayChange(name) else {
+                return "'\(name)' is not for routes to change"
+            }
+        }
+        return (set + add).lazy.compactMap { whyNoFieldValue($0.value) }.first
+    }
+}

@@ -1,0 +1,195 @@
+// A token bucket in one word, so that all workers of a proxy take from it without a lock and none
+// takes what another has taken. The word is the instant at which the bucket would have been empty,
+// had it filled up ever since: how much is in it follows from the present one.
+//
+// Tokens come evenly: of 100 a second one comes each 10 ms (Envoy's `AtomicTokenBucketImpl`). Time
+// is counted in such parts of a microsecond that a token is a whole number of them, so that nothing
+// is ever lost to rounding.
+//
+// Source: ITU-T I.371, the generic cell rate algorithm in its virtual scheduling form.
+
+import Base
+import Synchronization
+
+/// How fast buckets fill, and how much they hold.
+struct TokenRate: Equatable, Sendable {
+    /// Parts of a microsecond, and how many of them a token takes.
+    let parts: Int64
+    let cost: Int64
+    /// Parts that fill an empty bucket.
+    let capacity: Int64
+
+    init(burst: Int, fill: Int, interval: Duration) {
+        let microseconds = max(1, interval.nanoseconds / 1000)
+        var (a, b) = (Int64(fill), microseconds)
+        while b != 0 { (a, b) = (b, a % b) }
+        parts = Int64(fill) / a
+        cost = microseconds / a
+        let (capacity, overflows) = cost.multipliedReportingOverflow(by: Int64(burst))
+        // More cannot be counted: such a bucket holds less than it is said to.
+        self.capacity = overflows ? Self.most : min(capacity, Self.most)
+    }
+
+    private static let most: Int64 = 1 << 61
+
+    /// An instant in parts, modulo 2^64.
+    func parts(of now: Instant) -> Int64 { (now.nanoseconds / 1000) &* parts }
+
+    /// Whole seconds, rounded up, in which so many parts pass.
+    func seconds(_ count: Int64) -> Int64 {
+        let microseconds = (count + parts - 1) / parts
+        return (microseconds + 999_999) / 1_000_000
+    }
+}
+
+/// What came of asking a bucket for a token.
+struct TokenDraw: Equatable {
+    var isTaken: Bool
+    /// Whole tokens that are left.
+    var remaining: Int64
+    /// Whole seconds until there is one; 0: there is.
+    var wait: Int64
+}
+
+/// Where a bucket stands, as a word that many may change at once.
+enum TokenBucket {
+    /// Of a bucket that nobody has asked: it is full.
+    static let fresh = Int64.min
+
+    /// Takes a token, if there is one.
+    static func take(
+        _ word: borrowing Atomic<Int64>, _ rate: TokenRate, now: Instant
+    ) -> TokenDraw {
+        let present = rate.parts(of: now)
+        var old = word.load(ordering: .relaxed)
+        while true {
+            let level = level(old, rate, present)
+            guard level >= rate.cost else {
+                return TokenDraw(
+                    isTaken: false, remaining: 0,
+                    wait: max(1, rate.seconds(rate.cost - max(0, level))))
+            }
+            let left = level - rate.cost
+            let (exchanged, other) = word.weakCompareExchange(
+                expected: old, desired: present &- left, ordering: .relaxed)
+            if exchanged {
+                return TokenDraw(
+                    isTaken: true, remaining: left / rate.cost,
+                    wait: left >= rate.cost ? 0 : rate.seconds(rate.cost - left))
+            }
+            old = other
+        }
+    }
+
+    /// Whether it is as full as it can be.
+    static func isFull(_ word: Int64, _ rate: TokenRate, now: Instant) -> Bool {
+        level(word, rate, rate.parts(of: now)) == rate.capacity
+    }
+
+    /// Parts that are in it. Less than zero where another worker's clock is a little ahead.
+    private static func level(_ word: Int64, _ rate: TokenRate, _ present: Int64) -> Int64 {
+        guard word != fresh else { return rate.capacity }
+        let passed = present &- word
+        // So far behind is nobody's clock: so much time has passed that it does not fit.
+        guard passed > -(1 << 61) else { return rate.capacity }
+        return min(passed, rate.capacity)
+    }
+}
+
+/// The buckets of one limit, of all workers: one, or one for each of many keys.
+final class TokenBuckets: Sendable {
+    /// Bound: keys that have buckets of their own at once. Buckets that are full are as good as new,
+    /// and given to new keys; where all are in use, the rest share one.
+    static let most = 1024
+    /// Places that are looked at for a key.
+    private static let reach = 16
+
+    let rate: TokenRate
+    private let common = Atomic<Int64>(TokenBucket.fresh)
+    private let keyed: KeyedWords?
+
+    /// - Parameter isKeyed: whether there are others than the common one.
+    init(_ rate: TokenRate, isKeyed: Bool) {
+        self.rate = rate
+        keyed = isKeyed ? KeyedWords(Self.most) : nil
+    }
+
+    /// Takes a token of the one for all.
+    func take(now: Instant) -> TokenDraw { TokenBucket.take(common, rate, now: now) }
+
+    /// Takes a token of a key's.
+    /// - Parameter key: any number but 0, which stands for the key.
+    func take(key: UInt64, now: Instant) -> TokenDraw {
+        guard let keyed else { return take(now: now) }
+        let start = Int(truncatingIfNeeded: key >> 32)
+        var spare: (place: Int, key: UInt64)?
+        for i in 0..<Self.reach {
+            let place = (start + i) & (Self.most - 1)
+            let held = keyed.key(place)
+            if held == key { return keyed.take(place, rate, now: now) }
+            if spare == nil, held == 0 || keyed.isFull(place, rate, now: now) {
+                spare = (place, held)
+            }
+        }
+        guard let spare, keyed.claim(spare.place, from: spare.key, for: key) else {
+            return take(now: now)
+        }
+        return keyed.take(spare.place, rate, now: now)
+    }
+
+    /// Keys that have buckets of their own.
+    var keyCount: Int { keyed?.count ?? 0 }
+}
+
+/// Keys and their buckets.
+@safe
+private final class KeyedWords: Sendable {
+    // Safety: both live as long as this object, and every index is below `count`; the words are
+    // atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
+    private nonisolated(unsafe) let keys: UnsafeMutablePointer<Atomic<UInt64>>
+    private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<Int64>>
+    private let size: Int
+
+    init(_ size: Int) {
+        self.size = size
+        unsafe keys = .allocate(capacity: size)
+        unsafe words = .allocate(capacity: size)
+        for i in 0..<size {
+            unsafe (keys + i).initialize(to: Atomic(0))
+            unsafe (words + i).initialize(to: Atomic(TokenBucket.fresh))
+        }
+    }
+
+    deinit {
+        unsafe keys.deinitialize(count: size)
+        unsafe words.deinitialize(count: size)
+        unsafe keys.deallocate()
+        unsafe words.deallocate()
+    }
+
+    func key(_ place: Int) -> UInt64 {
+        precondition(place >= 0 && place < size, "a bucket that is none")
+        return unsafe keys[place].load(ordering: .relaxed)
+    }
+
+    func isFull(_ place: Int, _ rate: TokenRate, now: Instant) -> Bool {
+        precondition(place >= 0 && place < size, "a bucket that is none")
+        return TokenBucket.isFull(unsafe words[place].load(ordering: .relaxed), rate, now: now)
+    }
+
+    /// Gives a full bucket to another key; false: somebody was faster. Who has just looked at it
+    /// for the old key may still take one token, which the new key then lacks.
+    func claim(_ place: Int, from old: UInt64, for key: UInt64) -> Bool {
+        precondition(place >= 0 && place < size, "a bucket that is none")
+        let (exchanged, other) = unsafe keys[place].compareExchange(
+            expected: old, desired: key, ordering: .relaxed)
+        return exchanged || other == key
+    }
+
+    func take(_ place: Int, _ rate: TokenRate, now: Instant) -> TokenDraw {
+        precondition(place >= 0 && place < size, "a bucket that is none")
+        return unsafe TokenBucket.take(words[place], rate, now: now)
+    }
+
+    var count: Int { (0..<size).count { key($0) != 0 } }
+}

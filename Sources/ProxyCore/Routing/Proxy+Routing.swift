@@ -1,0 +1,164 @@
+// What routes do with requests and answers, beside where they send them.
+
+import Base
+import Model
+import Wire
+
+/// What becomes of a head on its way, by its route.
+struct HeadEdit {
+    var fields = RouteActions.Edit()
+    /// In place of the path; nil: as it came. The query follows.
+    var path: Bytes?
+    var query = Bytes("")
+    var host: Bytes?
+    /// Of an answer: what it tells of rate limits.
+    var limit = LimitNote()
+    /// Bytes by which the head may grow.
+    var growth = 0
+}
+
+extension Proxy {
+    /// What becomes of the request in hand.
+    @inline(__always)
+    func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
+        guard !connections[slot].exchange.isPlain else { return HeadEdit() }
+        return edit(request: connections[slot].exchange, bytes)
+    }
+
+    private func edit(request exchange: Exchange, _ bytes: Bytes) -> HeadEdit {
+        var edit = HeadEdit()
+        edit.fields = router.edits(exchange.route, exchange.share).request
+        edit.growth = Int(edit.fields.growth)
+        guard exchange.route >= 0 else { return edit }
+        let action = router.actions.actions[Int(exchange.route)]
+        guard action.rewrites, !exchange.isConnect, !action.isRedirect else { return edit }
+        if action.rewrite.kind != .none {
+            let path = head.patternPath(bytes)
+            if let rewritten = router.actions.rewrite(path, action.rewrite), !(path == "*") {
+                edit.path = rewritten
+                let target = bytes[head.path]
+                let mark = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
+                edit.query = target[mark..<target.count]
+                edit.growth += rewritten.count + target.count + 32
+            }
+        }
+        if action.host.count > 0 {
+            edit.host = router.actions.bytes(action.host)
+            edit.growth += Int(action.host.count)
+        }
+        return edit
+    }
+
+    /// What becomes of an answer to a client.
+    @inline(__always)
+    func answerEdit(_ client: Int) -> HeadEdit {
+        let exchange = connections[client].exchange
+        var edit = HeadEdit()
+        if exchange.limit.burst > 0 {
+            edit.limit = exchange.limit
+            edit.growth = LimitNote.growth
+        }
+        guard !exchange.isPlain else { return edit }
+        edit.fields = router.edits(exchange.route, exchange.share).answer
+        edit.growth += Int(edit.fields.growth)
+        return edit
+    }
+
+    /// Whether the request in hand goes on to a cluster; else its route has answered it.
+    func passesAction(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        let exchange = connections[slot].exchange
+        guard !exchange.isPlain, exchange.route >= 0 else { return true }
+        let action = router.actions.actions[Int(exchange.route)]
+        guard action.status > 0 else {
+            guard action.rewrite.kind == .regex else { return true }
+            if router.actions.rewrite(head.patternPath(bytes), action.rewrite) != nil {
+                return true
+            }
+            reply(slot, status: 414, flag: nil, detail: "rewritten_path_too_long", now: now)
+            return false
+        }
+        var out = unsafe ByteWriter(replyFields.memory)
+        if action.isRedirect { writeLocation(slot, action, bytes, to: &out) }
+        var parts = ReplyParts()
+        let edit = router.edits(exchange.route, exchange.share).answer
+        for i in edit.adds.indices {
+            let field = router.actions.adds[i]
+            if field.isContentType { parts.saysContentType = true }
+            out.append(router.actions.bytes(field.name))
+            out.append(": ")
+            out.append(router.actions.bytes(field.value))
+            out.append("\r\n")
+        }
+        guard !out.overflowed else {
+            reply(slot, status: 414, flag: nil, detail: "redirect_too_long", now: now)
+            return false
+        }
+        parts.fields = replyFields.bytes(0..<out.count)
+        parts.body = router.actions.bytes(action.body)
+        reply(
+            slot, status: Int(action.status), flag: nil,
+            detail: action.isRedirect ? "redirect" : "direct_response", parts: parts, now: now)
+        return false
+    }
+
+    private func writeLocation(
+        _ slot: Int, _ action: RouteActions.Action, _ bytes: Bytes, to out: inout ByteWriter
+    ) {
+        let redirect = action.redirect
+        let isSecured = connections[slot].isSecured || isSecuredStream(slot)
+        let scheme =
+            redirect.scheme.count > 0
+            ? router.actions.bytes(redirect.scheme) : Bytes(isSecured ? "https" : "http")
+        let changesScheme = !(scheme == (isSecured ? "https" : "http"))
+        out.append("location: ")
+        out.append(scheme)
+        out.append("://")
+        if redirect.host.count > 0 {
+            out.append(router.actions.bytes(redirect.host))
+        } else {
+            let authority = bytes[head.authority]
+            let keepsPort = redirect.port == 0 && !changesScheme
+            out.append(keepsPort ? authority : Router.withoutPort(authority))
+        }
+        if redirect.port > 0 {
+            out.append(UInt8(ascii: ":"))
+            out.append(decimal: UInt64(redirect.port))
+        }
+        let path = head.patternPath(bytes)
+        if path == "*" {
+            out.append("/")
+        } else if let rewritten = router.actions.rewrite(path, action.rewrite) {
+            out.append(rewritten)
+        } else {
+            out.append(path)
+        }
+        let target = bytes[head.path]
+        if !redirect.stripsQuery, let mark = target.firstIndex(of: UInt8(ascii: "?")) {
+            out.append(target[mark..<target.count])
+        }
+        out.append("\r\n")
+    }
+
+    private func isSecuredStream(_ slot: Int) -> Bool {
+        connections[slot].isStream && connections[Int(connections[slot].carrier)].isSecured
+    }
+
+    /// Lets exchanges in hand know their route by its new place. One that has changed is no longer
+    /// theirs: their answers then have the changes of the proxy alone. What has come or gone in
+    /// one place of the list leaves all others as they are.
+    func renumberRoutes(_ old: [ProxyConfiguration.Route]) {
+        let new = configuration.routes
+        for slot in 0..<touchedSlots where connections[slot].role == .downstream {
+            let route = Int(connections[slot].exchange.route)
+            guard route >= 0, route < old.count else { continue }
+            let shifted = route + new.count - old.count
+            if route < new.count, new[route] == old[route] { continue }
+            if shifted >= 0, shifted < new.count, new[shifted] == old[route] {
+                connections[slot].exchange.route = Int32(shifted)
+            } else {
+                connections[slot].exchange.route = -1
+                connections[slot].exchange.share = 0
+            }
+        }
+    }
+}
