@@ -53,6 +53,9 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var authorization: Authorization?
         /// A request takes a token of each that means it, before it is known who may ask.
         public var rateLimits: [RateLimitPolicy] = []
+        /// Whether clients may say by `x-envoy-…` fields how their requests are retried and how
+        /// long they may take. From others such fields are taken away.
+        public var trustsHeaders = false
 
         public init(
             name: String, address: SocketAddressText, speech: Speech = .auto,
@@ -181,10 +184,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var requestTimeout: Duration?
         /// In place of `timeouts.idle`, for its connections.
         public var idleTimeout: Duration?
-        /// Connections open to this cluster at once, in each worker.
-        public var maxConnections: Int
-        /// Requests that may wait for a connection, in each worker.
-        public var maxPending: Int
+        /// What may be open or in flight to it at once.
+        public var breaker: BreakerPolicy
         public var balance = BalancePolicy()
         /// nil: endpoints are not ejected. Not with `accrual`.
         public var outlier: OutlierPolicy?
@@ -199,7 +200,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
             name: String, endpoints: [Endpoint], speech: Speech = .http1,
             tls: ClientTLS? = nil, connectTimeout: Duration = .seconds(5),
             requestTimeout: Duration? = nil, idleTimeout: Duration? = nil,
-            maxConnections: Int = 1024, maxPending: Int = 1024
+            breaker: BreakerPolicy = .init()
         ) {
             self.name = name
             self.speech = speech
@@ -208,8 +209,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
             self.connectTimeout = connectTimeout
             self.requestTimeout = requestTimeout
             self.idleTimeout = idleTimeout
-            self.maxConnections = maxConnections
-            self.maxPending = maxPending
+            self.breaker = breaker
         }
     }
 
@@ -330,10 +330,23 @@ public struct HeaderPolicy: Codable, Equatable, Sendable {
     /// Of all requests as they go on, and of all answers of upstreams.
     public var request = HeaderChanges()
     public var answer = HeaderChanges()
+    /// Tell upstreams, and clients with the answer, how often a request has been sent
+    /// (`x-envoy-attempt-count`).
+    public var attemptCount: Bool
+    /// Tell upstreams how long they have (`x-envoy-expected-rq-timeout-ms`).
+    public var expectedTimeout: Bool
+    /// Tell clients how long the upstream took (`x-envoy-upstream-service-time`).
+    public var serviceTime: Bool
 
-    public init(via: String? = nil, forwardedFor: Bool = false, requestID: Bool = false) {
+    public init(
+        via: String? = nil, forwardedFor: Bool = false, requestID: Bool = false,
+        attemptCount: Bool = false, expectedTimeout: Bool = false, serviceTime: Bool = false
+    ) {
         self.via = via
         self.forwardedFor = forwardedFor
         self.requestID = requestID
+        self.attemptCount = attemptCount
+        self.expectedTimeout = expectedTimeout
+        self.serviceTime = serviceTime
     }
 }

@@ -114,7 +114,10 @@ extension Proxy {
     /// Writes the exchange's line.
     func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
         if let flag { counters.add(flag) }
-        if connections[slot].exchange.fault.isDelayed { counters.add(ResponseFlag.DI) }
+        if connections[slot].exchange.fault.isDelayed {
+            connections[slot].exchange.noted.insert(.DI)
+        }
+        concludeAttempts(slot, now: now)
         guard log.enabled, connections[slot].exchange.note >= 0 else { return }
         let exchange = connections[slot].exchange
         guard let buffer = pool.take() else {
@@ -128,9 +131,11 @@ extension Proxy {
         out.append(",\"status\":")
         out.append(decimal: UInt64(exchange.status))
         out.append(",\"flags\":\"")
-        Self.write(flag, exchange, to: &out)
+        exchange.noted.write(flag, to: &out)
         out.append("\",\"details\":\"")
         out.append(detail)
+        out.append("\",\"decided_by\":\"")
+        out.append(exchange.decision.name)
         out.append("\",\"duration_us\":")
         out.append(decimal: UInt64(max(0, (now - exchange.started).nanoseconds / 1000)))
         out.append(",\"request_bytes\":")
@@ -138,7 +143,7 @@ extension Proxy {
         out.append(",\"response_bytes\":")
         out.append(decimal: UInt64(exchange.responseBytes))
         out.append(",\"attempts\":")
-        out.append(decimal: exchange.endpoint < 0 ? 0 : exchange.retried ? 2 : 1)
+        out.append(decimal: UInt64(exchange.attempts))
         writePlaces(slot, exchange, to: &out)
         writeSecurity(slot, to: &out)
         out.append("}\n")

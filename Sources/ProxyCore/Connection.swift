@@ -58,6 +58,13 @@ enum BodyCoding: UInt8, BitwiseCopyable {
     case frames
 }
 
+/// Why a request is sent once more although no policy asks for it.
+enum Resending: UInt8, BitwiseCopyable {
+    case no
+    case stale
+    case refused
+}
+
 /// How far a body has come.
 struct BodyProgress: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable {
@@ -153,12 +160,12 @@ struct Connection: BitwiseCopyable {
     var stream: Int32 = 0
     /// A stream's place among those of its session.
     var place: Int32 = -1
-    /// A head that stands apart from the input, until it is used: a stream's, or that of a request
-    /// which an upstream has refused.
+    /// A head that stands apart from the input: a stream's, until it is used, and a request's that
+    /// may have to be sent again, for as long as it may (`Attempts/Proxy+Kept.swift`).
     var received = Segment()
     var hasReceived = false
-    /// Bytes of a request's body that have gone on, behind its head in the same buffer: in
-    /// `replay` at the upstream's side, in `received` at the client's once it was refused.
+    /// Bytes of such a request's body that have gone on: they stand behind its head, in the same
+    /// buffer.
     var keptBody: UInt32 = 0
     /// A connection to an upstream that stands in its endpoint's list although streams may use it.
     var isPooled = false
@@ -197,10 +204,14 @@ struct Connection: BitwiseCopyable {
     var keepAlive = false
     /// It has answered before: it may turn out to be stale.
     var reused = false
-    /// The request, kept until the answer begins: whole as it was sent, or, where it goes on a
-    /// stream, its head as it came, with what has gone on of its body behind it (`keptBody`).
-    var replay = Segment()
-    var hasReplay = false
+    /// Whose limits it counts against: of the request that it serves, or served last.
+    var priority: UInt8 = 0
+    /// The attempt on it counts among its cluster's requests.
+    var holdsRequest = false
+    /// And, until it has a connection that is open, among those that wait.
+    var holdsPending = false
+    /// The attempt on it has overrun its time, and goes on beside another.
+    var isOverdue = false
     /// Bytes of the answer have come; where it is a session's, any bytes.
     var answered = false
     var requestBytesSent = 0
@@ -276,10 +287,29 @@ struct Exchange: BitwiseCopyable {
     var webSocketKey = WebSocketKey()
     /// The final answer's head has been queued: no other can be sent.
     var headSent = false
-    /// An upstream has refused it: it is on its way to another (`Proxy+Refusals.swift`).
-    var isRefused = false
-    /// It has been sent twice.
-    var retried = false
+    /// It has been sent before, and is on its way again.
+    var isAgain = false
+    /// It has been sent once more although no policy asks for it, because no upstream can have seen
+    /// it, or its connection was stale.
+    var wasResent = false
+    /// Why it is on its way again so, until it is sent.
+    var resending = Resending.no
+    /// It goes to upstreams as a stream; so what is kept of its body has no coding of HTTP/1.1.
+    var goesAsStream = false
+    /// It has a retry policy, or a time for each attempt: the rest is in `Proxy.tries`.
+    var hasPolicy = false
+    /// A retry of its counts among its cluster's.
+    var holdsRetry = false
+    /// How it ends counts for its cluster's admission.
+    var isAdmitted = false
+    /// Whose limits of its cluster it is held against: 0, or 1, high.
+    var priority: UInt8 = 0
+    /// How often it has been sent; 255: or more.
+    var attempts: UInt8 = 0
+    /// Which policy has settled how it ends.
+    var decision = Decision.none
+    /// Flags that it has besides the one that it ends with.
+    var noted = FlagSet()
     var interimCount: UInt8 = 0
     var status: UInt16 = 0
     var requestBytes = 0

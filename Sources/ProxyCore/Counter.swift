@@ -34,7 +34,17 @@ public enum Counter: Int, CaseIterable, Sendable {
     case requestBytes
     case responseBytes
     case directBytes
+    case connectionOverflow
     case pendingOverflow
+    case requestOverflow
+    case retries
+    case retryOverflow
+    case retryLimitExceeded
+    case perTryTimeouts
+    case requestTimeouts
+    case hedges
+    case hedgesLost
+    case admissionRejected
     case staleRetries
     case refusedRetries
     case protocolErrors
@@ -98,7 +108,17 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .requestBytes: "request_bytes_total"
         case .responseBytes: "response_bytes_total"
         case .directBytes: "direct_bytes_total"
+        case .connectionOverflow: "connection_overflow_total"
         case .pendingOverflow: "pending_overflow_total"
+        case .requestOverflow: "request_overflow_total"
+        case .retries: "retries_total"
+        case .retryOverflow: "retry_overflow_total"
+        case .retryLimitExceeded: "retry_limit_exceeded_total"
+        case .perTryTimeouts: "per_try_timeouts_total"
+        case .requestTimeouts: "request_timeouts_total"
+        case .hedges: "hedges_total"
+        case .hedgesLost: "attempts_given_up_total"
+        case .admissionRejected: "admission_rejected_total"
         case .staleRetries: "stale_retries_total"
         case .refusedRetries: "refused_retries_total"
         case .protocolErrors: "protocol_errors_total"

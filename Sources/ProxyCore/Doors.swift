@@ -12,6 +12,8 @@ struct Door {
     var needsCertificate = false
     /// Connections in cleartext are taken.
     var takesCleartext = true
+    /// Its clients may say how their requests are sent.
+    var trustsHeaders = false
     /// It has a cluster of its own, to which all goes; else routes say.
     var hasCluster = false
     var match = Router.Match(cluster: -1, timeout: .zero)
@@ -23,6 +25,7 @@ struct Door {
         isSecured = listener.tls != nil
         needsCertificate = listener.tls?.clientCertificate == .required
         takesCleartext = listener.tls == nil || listener.isPermissive
+        trustsHeaders = listener.trustsHeaders
         if let cluster = listener.cluster {
             hasCluster = true
             match = clusters.match(cluster)

@@ -46,18 +46,23 @@ extension Proxy {
         guard limits.endpointCount > 0 else {
             return refuseForwarding(slot, .UH, "no_endpoint", now: now)
         }
-        if limits.connections >= limits.maxConnections, !closePooled(of: cluster) {
-            return waitToForward(slot, cluster: cluster, now: now)
-        }
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
             return refuseForwarding(slot, .UH, "no_healthy_upstream", now: now)
         }
-        guard let upstream = open(endpoint, now: now) else {
+        let priority = connections[slot].exchange.priority
+        if !takeConnection(endpoint, cluster, priority) {
+            guard closePooled(of: cluster), take(.connections, cluster, priority) else {
+                return waitToForward(slot, cluster: cluster, now: now)
+            }
+        }
+        guard let upstream = open(endpoint, priority, now: now) else {
+            give(.connections, cluster, priority)
             return refuseForwarding(slot, .OM, "too_many_connections", now: now)
         }
         connections[slot].stage = .tunnel
         connections[slot].peerPlusOne = Int32(upstream + 1)
         connections[slot].exchange.endpoint = connections[upstream].endpoint
+        connections[slot].exchange.attempts = 1
         connections[upstream].peerPlusOne = Int32(slot + 1)
         beginAttempt(upstream, now: now)
         for side in [slot, upstream] {
@@ -81,14 +86,14 @@ extension Proxy {
     }
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {
-        let limits = upstreams.clusters[cluster]
-        guard limits.pending.count < limits.maxPending else {
+        guard take(.pending, cluster, connections[slot].exchange.priority) else {
             counters.add(.pendingOverflow)
+            connections[slot].exchange.decision = .breakerPending
             return refuseForwarding(slot, .UO, "overflow", now: now)
         }
         connections[slot].stage = .pending
         // As long as opening a connection may take: that is what the client waits for.
-        connections[slot].exchange.timeout = limits.connectTimeout
+        connections[slot].exchange.timeout = upstreams.clusters[cluster].connectTimeout
         if connections[slot].exchange.requestEnded == .zero {
             connections[slot].exchange.requestEnded = now
         }

@@ -18,7 +18,7 @@ struct HeadWriter {
 
     /// Bytes that a head may grow by. Bound: the longest additions together are a host of 261
     /// bytes, a pseudonym of 64, an address of 46, an identifier of 36, and the names of those and
-    /// of `te`, `max-forwards`, `date` and `connection`: less than 700.
+    /// of `te`, `max-forwards`, `date`, `connection` and what is said of attempts: less than 900.
     static let growth = 1024
 
     /// Writes a request's head.
@@ -28,7 +28,8 @@ struct HeadWriter {
     func write(
         request head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
         _ actions: borrowing RouteActions, client: Bytes, passesUpgrade: Bool,
-        cameByHTTP2: Bool, random: inout SeededRandom, to writer: inout ByteWriter
+        cameByHTTP2: Bool, attempt: AttemptFields, random: inout SeededRandom,
+        to writer: inout ByteWriter
     ) {
         writer.append(bytes[head.method])
         writer.append(UInt8(ascii: " "))
@@ -61,9 +62,11 @@ struct HeadWriter {
             case .requestID:
                 hasID = true
                 return true
+            case .envoy: return !isConsumed(field, bytes)
             default: return true
             }
         }
+        write(attempt, to: &writer)
         if let maxForwards {
             writer.append("max-forwards: ")
             writer.append(decimal: UInt64(maxForwards - 1))
@@ -165,8 +168,7 @@ struct HeadWriter {
         response head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
         _ actions: borrowing RouteActions, framing: AnswerFraming, keepAlive: Bool,
         clientMinorVersion: UInt8, switchesProtocol: Bool, accept: String?, cameByHTTP2: Bool,
-        date: borrowing DateLine,
-        to writer: inout ByteWriter
+        date: borrowing DateLine, attempt: AttemptFields, to writer: inout ByteWriter
     ) {
         writer.append("HTTP/1.1 ")
         writer.append(decimal: UInt64(head.status))
@@ -179,8 +181,10 @@ struct HeadWriter {
         let changes = head.status < 200 ? RouteActions.Edit() : edit.fields
         copyFields(head, bytes, changes, actions, to: &writer) { field, _ in
             if field.name == .date { hasDate = true }
+            if field.name == .envoy { return !isReplaced(field, bytes, attempt) }
             return !(field.name == .contentLength && dropsLength)
         }
+        write(attempt, to: &writer)
         if !hasDate { date.append(to: &writer) }
         if head.status >= 200 {
             writeAdded(edit, actions, to: &writer)

@@ -9,9 +9,6 @@ struct Segment: BitwiseCopyable {
     var buffer: Int32 = 0
     var start: UInt32 = 0
     var end: UInt32 = 0
-    /// The buffer is kept by somebody else, who gives it back: a request that may have to be sent
-    /// again.
-    var borrowed = false
 
     var count: Int { Int(end &- start) }
 }
@@ -52,8 +49,7 @@ struct OutputQueue: BitwiseCopyable {
         }
     }
 
-    /// Puts a buffer's piece at the end; the queue owns the buffer from here on, unless it is
-    /// borrowed.
+    /// Puts a buffer's piece at the end; the queue owns the buffer from here on.
     /// - Precondition: there is room.
     mutating func push(_ segment: Segment) {
         precondition(count < Self.capacity, "an output queue overflowed")
@@ -75,7 +71,7 @@ struct OutputQueue: BitwiseCopyable {
     /// the pool is empty.
     mutating func room(for size: Int, from pool: BufferPool) -> UnsafeMutableRawBufferPointer? {
         precondition(size <= pool.size, "more than a buffer holds")
-        if count > 0, !self[count - 1].borrowed {
+        if count > 0 {
             let end = Int(self[count - 1].end)
             if pool.size - end >= size {
                 return unsafe UnsafeMutableRawBufferPointer(
@@ -89,7 +85,7 @@ struct OutputQueue: BitwiseCopyable {
 
     /// Bytes that the last buffer still takes.
     func tailRoom(of pool: BufferPool) -> Int {
-        guard count > 0, !self[count - 1].borrowed else { return 0 }
+        guard count > 0 else { return 0 }
         return pool.size - Int(self[count - 1].end)
     }
 
@@ -106,7 +102,7 @@ struct OutputQueue: BitwiseCopyable {
                 return
             }
             rest -= first
-            if !s0.borrowed { pool.give(s0.buffer) }
+            pool.give(s0.buffer)
             s0 = s1
             s1 = s2
             s2 = s3
@@ -118,7 +114,7 @@ struct OutputQueue: BitwiseCopyable {
 
     /// Gives back a buffer that was asked for and not written to.
     mutating func dropEmptyTail(to pool: BufferPool) {
-        guard count > 0, self[count - 1].count == 0, !self[count - 1].borrowed else { return }
+        guard count > 0, self[count - 1].count == 0 else { return }
         pool.give(self[count - 1].buffer)
         count &-= 1
     }
@@ -134,7 +130,7 @@ struct OutputQueue: BitwiseCopyable {
 
     /// Drops everything.
     mutating func clear(to pool: BufferPool) {
-        for i in 0..<count where !self[i].borrowed { pool.give(self[i].buffer) }
+        for i in 0..<count { pool.give(self[i].buffer) }
         count = 0
     }
 }

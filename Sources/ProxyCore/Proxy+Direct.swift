@@ -68,6 +68,8 @@ extension Proxy {
     public func movedIn(_ slot: Int, _ count: Int, now: Instant) {
         precondition(
             count <= connections[slot].body.remaining - Self.directTail, "moved past the tail")
+        // What passes unseen cannot be kept.
+        if isKept(slot) { dropReceived(slot) }
         connections[slot].body.isDirect = true
         connections[slot].body.remaining -= count
         connections[slot].body.held += count

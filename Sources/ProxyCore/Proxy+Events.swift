@@ -232,7 +232,11 @@ extension Proxy {
         connections[slot].stage = .exchange
         askFlush(slot)
         askRead(slot)
-        if let client = connections[slot].peer { askRead(client) }
+        if let client = connections[slot].peer {
+            askRead(client)
+            // The time of the attempt has begun.
+            if connections[client].exchange.hasPolicy { arm(client) }
+        }
     }
 
     // MARK: Sending

@@ -33,10 +33,8 @@ extension Proxy {
     }
 
     /// There is no endpoint for the request.
-    func replyWithoutHost(_ slot: Int, _ cluster: Int, now: Instant) {
-        let isEmpty = upstreams.clusters[cluster].endpointCount == 0
-        let detail: StaticString = isEmpty ? "no_endpoint" : "no_healthy_upstream"
-        reply(slot, status: 503, flag: .UH, detail: detail, now: now)
+    func refusalWithoutHost(_ cluster: Int) -> Refusal {
+        upstreams.clusters[cluster].endpointCount == 0 ? .noEndpoint : .noHealthyEndpoint
     }
 
     /// A request has been paired with `upstream`.
@@ -53,6 +51,7 @@ extension Proxy {
     /// The attempt has a connection that is open.
     func attemptConnected(_ upstream: Int) {
         guard connections[upstream].isAttempt else { return }
+        connectionMade(upstream)
         upstreams.connected(Int(connections[upstream].endpoint))
     }
 
@@ -75,6 +74,7 @@ extension Proxy {
     func endAttempt(_ upstream: Int, _ result: AttemptResult, now: Instant) {
         guard connections[upstream].isAttempt else { return }
         connections[upstream].isAttempt = false
+        leave(upstream)
         var result = result
         if case .timedOut = result, connections[upstream].isJudged { result = .cancelled }
         connections[upstream].isJudged = false

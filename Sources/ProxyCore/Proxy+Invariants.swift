@@ -12,6 +12,7 @@ extension Proxy {
         checkBuffers()
         checkLists()
         checkEffects()
+        checkBreakers()
         deadlines.checkInvariants()
     }
 
@@ -52,7 +53,9 @@ extension Proxy {
 
     private func checkPairing(_ slot: Int, _ connection: Connection) {
         if let peer = connection.peer {
-            precondition(connections[peer].peer == slot, "a pair that is not mutual")
+            precondition(
+                connections[peer].peer == slot || isRival(slot, of: peer),
+                "a pair that is not mutual")
             precondition(connections[peer].role != connection.role, "a pair of one side")
             precondition(connections[peer].role != .free, "a closed peer")
         }
@@ -74,7 +77,7 @@ extension Proxy {
         if connection.stage == .pooled {
             precondition(connection.body.held == 0, "pooled with bytes on their way")
             precondition(connection.input < 0, "a pooled connection holds a buffer")
-            precondition(connection.output.isEmpty && !connection.hasReplay, "pooled in use")
+            precondition(connection.output.isEmpty && !connection.hasReceived, "pooled in use")
         }
         if connection.stage == .waiting {
             precondition(deadlines.deadline(of: slot) != nil, "it would wait for ever")
@@ -115,15 +118,8 @@ extension Proxy {
             for i in 0..<connection.output.count {
                 let segment = connection.output[i]
                 precondition(segment.start <= segment.end, "a segment ends before it starts")
-                if segment.borrowed {
-                    precondition(
-                        connection.hasReplay && connection.replay.buffer == segment.buffer,
-                        "a buffer borrowed from nobody")
-                } else {
-                    held.append(segment.buffer)
-                }
+                held.append(segment.buffer)
             }
-            if connection.hasReplay { held.append(connection.replay.buffer) }
             if connection.hasReceived { held.append(connection.received.buffer) }
             if connection.hasTail { held.append(connection.tail.buffer) }
             if connection.hasTrailers { held.append(connection.trailers.buffer) }
@@ -160,9 +156,11 @@ extension Proxy {
             let connections = upstreams.endpoints.filter { $0.cluster == Int32(i) }
                 .reduce(0) { $0 + $1.connections }
             precondition(cluster.connections == connections, "cluster \(i) miscounted")
-            precondition(cluster.pending.count <= cluster.maxPending, "too many wait")
-            listed += check(cluster.pending) {
-                $0.stage == .pending && $0.exchange.cluster == Int32(i)
+            for (priority, list) in [cluster.pending, cluster.pendingHigh].enumerated() {
+                listed += check(list) {
+                    $0.stage == .pending && $0.exchange.cluster == Int32(i)
+                        && $0.exchange.priority == UInt8(priority)
+                }
             }
         }
         precondition(listed == waiting, "\(listed) listed, \(waiting) that should be")

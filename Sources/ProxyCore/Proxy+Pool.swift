@@ -6,10 +6,11 @@ import Model
 import Wire
 
 extension Proxy {
-    /// Opens a connection to `endpoint`; nil: no slot is free.
-    func open(_ endpoint: Int, now: Instant) -> Int? {
+    /// Opens a connection to `endpoint`, whose place in the breaker is taken; nil: no slot is free.
+    func open(_ endpoint: Int, _ priority: UInt8, now: Instant) -> Int? {
         guard let slot = takeSlot(.upstream, now: now) else { return nil }
         connections[slot].stage = .connecting
+        connections[slot].priority = priority
         connections[slot].endpoint = Int32(endpoint)
         let cluster = Int(upstreams.endpoints[endpoint].cluster)
         connections[slot].isSecured = cluster >= 0 && upstreams.clusters[cluster].isSecured
@@ -30,7 +31,7 @@ extension Proxy {
         if connections[client].stage == .tunnel {
             return closeTunnel(client, flag: flag, detail: detail, now: now)
         }
-        abort(client, status: 503, flag: flag, detail: detail, now: now)
+        attemptFailed(slot, .connect, flag: flag, detail: detail, now: now)
     }
 
     /// After an exchange: back to the pool, or to the next waiting request, or closed.
@@ -95,19 +96,27 @@ extension Proxy {
     }
 
     func pushPending(_ slot: Int, _ cluster: Int) {
-        upstreams.withCluster(cluster) { link(slot, last: &$0.pending) }
+        let isHigh = connections[slot].exchange.priority > 0
+        upstreams.withCluster(cluster) {
+            if isHigh { link(slot, last: &$0.pendingHigh) } else { link(slot, last: &$0.pending) }
+        }
     }
 
-    /// The request that has waited longest; nil: none waits.
-    func popPending(_ cluster: Int) -> Int? {
-        let first = upstreams.clusters[cluster].pending.first
+    /// The request of that priority that has waited longest; nil: none waits.
+    func popPending(_ cluster: Int, _ priority: UInt8) -> Int? {
+        let limits = upstreams.clusters[cluster]
+        let first = priority > 0 ? limits.pendingHigh.first : limits.pending.first
         guard first >= 0 else { return nil }
         removePending(Int(first), cluster)
         return Int(first)
     }
 
     func removePending(_ slot: Int, _ cluster: Int) {
-        upstreams.withCluster(cluster) { unlink(slot, &$0.pending) }
+        let priority = connections[slot].exchange.priority
+        upstreams.withCluster(cluster) {
+            if priority > 0 { unlink(slot, &$0.pendingHigh) } else { unlink(slot, &$0.pending) }
+        }
+        give(.pending, cluster, priority)
     }
 
     private func link(_ slot: Int, first list: inout ConnectionList) {

@@ -29,7 +29,9 @@ extension Proxy {
         exchange.keepAlive = exchange.keepAlive && complete && !isLeaving(slot)
         exchange.status = UInt16(status)
         exchange.headSent = true
-        exchange.isRefused = false
+        exchange.isAgain = false
+        exchange.hasPolicy = false
+        if exchange.fault.isDelayed { exchange.noted.insert(.DI) }
         connections[slot].exchange = exchange
         if connections[slot].isStream {
             return replyOnStream(slot, flag: flag, detail: detail, parts: parts, now: now)
@@ -69,9 +71,15 @@ extension Proxy {
         }
         out.append(parts.fields)
         dateLine.append(to: &out)
-        if flag != nil || exchange.fault.isDelayed {
+        if flag != nil || !exchange.noted.isEmpty {
             out.append("x-response-flags: ")
-            Self.write(flag, exchange, to: &out)
+            exchange.noted.write(flag, to: &out)
+            out.append("\r\n")
+        }
+        if exchange.decision.isOverload { out.append("x-envoy-overloaded: true\r\n") }
+        if configuration.headers.attemptCount, exchange.attempts > 0 {
+            out.append("x-envoy-attempt-count: ")
+            out.append(decimal: UInt64(exchange.attempts))
             out.append("\r\n")
         }
         if !exchange.keepAlive {
@@ -86,16 +94,11 @@ extension Proxy {
         out.append("\n")
     }
 
-    /// Writes the flags of an exchange, with commas between.
-    static func write(_ flag: ResponseFlag?, _ exchange: Exchange, to out: inout ByteWriter) {
-        if exchange.fault.isDelayed { out.append(flag == nil ? "DI" : "DI,") }
-        if let flag { out.append(flag.text) }
-    }
-
     /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending
     /// the connection in the middle of the answer, which tells the client that it is not whole.
     func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
         let truncatedSilently: Bool
+        dismissRivals(slot, now: now)
         if let upstream = connections[slot].peer {
             truncatedSilently =
                 connections[upstream].body.kind == .untilClose
@@ -128,6 +131,7 @@ extension Proxy {
         if connections[slot].stage == .pending {
             removePending(slot, Int(connections[slot].exchange.cluster))
         }
+        dismissRivals(slot, now: now)
         if let upstream = connections[slot].peer { discardUpstream(upstream, now: now) }
         logExchange(slot, flag: .DC, detail: "client_gone", now: now)
         close(slot, reset: true)

@@ -10,7 +10,7 @@ extension Proxy {
 
     /// Input has come while no exchange is in hand.
     func requestBytes(_ slot: Int, now: Instant) {
-        if connections[slot].exchange.isRefused { return sendAgain(slot, now: now) }
+        if connections[slot].exchange.isAgain { return sendAgain(slot, now: now) }
         if connections[slot].isStream { return streamHeadBytes(slot, now: now) }
         guard connections[slot].hasInput else {
             if connections[slot].inputEnded { requestEnded(slot, now: now) }
@@ -220,39 +220,12 @@ extension Proxy {
             || method == "OPTIONS" || method == "TRACE"
     }
 
-    func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
-        if upstreams.clusters[cluster].isHTTP2 {
-            return forwardStream(slot, bytes, cluster: cluster, now: now)
-        }
-        guard let endpoint = chooseHost(slot, cluster, now: now) else {
-            return replyWithoutHost(slot, cluster, now: now)
-        }
-        if let upstream = popPooled(endpoint) {
-            return send(slot, bytes, on: upstream, now: now)
-        }
-        let limits = upstreams.clusters[cluster]
-        if limits.connections >= limits.maxConnections {
-            // Another endpoint of the cluster may have one free.
-            if let other = upstreams.takePooled(cluster, connections[slot].exchange.wish),
-                let upstream = popPooled(other)
-            {
-                return send(slot, bytes, on: upstream, now: now)
-            }
-            return wait(slot, cluster: cluster, now: now)
-        }
-        guard let upstream = open(endpoint, now: now) else {
-            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
-        }
-        send(slot, bytes, on: upstream, now: now)
-    }
-
     /// Puts the request in its cluster's queue. Its head stays where it is and is read again when
     /// its turn comes.
-    func wait(_ slot: Int, cluster: Int, now: Instant) {
-        guard upstreams.clusters[cluster].pending.count < upstreams.clusters[cluster].maxPending
-        else {
+    func wait(_ slot: Int, cluster: Int, now: Instant) -> Placement {
+        guard take(.pending, cluster, connections[slot].exchange.priority) else {
             counters.add(.pendingOverflow)
-            return reply(slot, status: 503, flag: .UO, detail: "overflow", now: now)
+            return .refused(.pending)
         }
         connections[slot].stage = .pending
         pushPending(slot, cluster)
@@ -261,16 +234,26 @@ extension Proxy {
             connections[slot].exchange.requestEnded = now
         }
         arm(slot)
+        return .waits
     }
 
-    /// Lets waiting requests of a cluster go on, as many as connections may be had for.
+    /// Lets waiting requests of a cluster go on, as many as connections may be had for; those of
+    /// the high priority first.
     func serveNextPending(_ cluster: Int, now: Instant) {
-        guard upstreams.clusters[cluster].pending.count > 0, !upstreams.clusters[cluster].isServing
-        else { return }
+        let limits = upstreams.clusters[cluster]
+        guard limits.pending.count > 0 || limits.pendingHigh.count > 0, !limits.isServing else {
+            return
+        }
         upstreams.withCluster(cluster) { $0.isServing = true }
+        servePending(cluster, 1, now: now)
+        servePending(cluster, 0, now: now)
+        upstreams.withCluster(cluster) { $0.isServing = false }
+    }
+
+    private func servePending(_ cluster: Int, _ priority: UInt8, now: Instant) {
         // Bound: each once, as one may have to wait again.
-        var left = upstreams.clusters[cluster].pending.count
-        while left > 0, upstreams.canServe(cluster), let slot = popPending(cluster) {
+        var left = waiting(cluster, priority)
+        while left > 0, canServe(cluster, priority), let slot = popPending(cluster, priority) {
             left -= 1
             if connections[slot].forwards {
                 connections[slot].stage = .awaitingRequest
@@ -283,24 +266,25 @@ extension Proxy {
             }
             connections[slot].stage = .awaitingRequest
             connections[slot].since = now
-            forward(slot, bytes, cluster: cluster, now: now)
+            goOnOrRefuse(
+                slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
         }
-        upstreams.withCluster(cluster) { $0.isServing = false }
     }
 
     /// Writes the request to `upstream` and pairs the two.
-    private func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) {
-        guard writeRequest(slot, bytes, to: upstream) else {
-            // In this order: closing lets others go on, whose heads are parsed in the place of this
-            // one.
-            reply(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
-            return discardUpstream(upstream, now: now)
+    func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) -> Placement {
+        connections[upstream].priority = connections[slot].exchange.priority
+        guard writeRequest(slot, bytes, to: upstream, now: now) else {
+            // Nobody else goes on before the request is answered: heads are parsed in one place.
+            closeUpstream(upstream, reset: true, servesPending: false, now: now)
+            return .refused(.noBuffer)
         }
         if connections[upstream].stage != .connecting {
             connections[upstream].stage = .exchange
             askFlush(upstream)
         }
         pair(slot, upstream, now: now)
+        return .sent
     }
 
     /// The request's head has been sent: its body follows, and the answer is waited for.
@@ -309,34 +293,45 @@ extension Proxy {
         connections[slot].stage = .exchange
         connections[slot].peerPlusOne = Int32(upstream + 1)
         connections[slot].exchange.endpoint = connections[upstream].endpoint
+        connections[slot].exchange.wakes = .zero
+        if connections[slot].exchange.attempts < .max { connections[slot].exchange.attempts += 1 }
+        if connections[slot].exchange.wish.redraws > 0 {
+            connections[slot].exchange.wish.avoided.insert(Int(connections[upstream].endpoint))
+        }
         connections[upstream].peerPlusOne = Int32(slot + 1)
         connections[upstream].answered = false
         connections[upstream].requestBytesSent = 0
         connections[upstream].body = BodyProgress()
         connections[upstream].since = now
         connections[upstream].active = now
+        connections[upstream].holdsRequest = true
         beginAttempt(upstream, now: now)
         if connections[slot].body.kind == .chunked, connections[upstream].isStream {
             connections[slot].body.kind = .unchunking
-        } else if connections[slot].body.kind == .stream, !connections[upstream].isStream,
+        } else if connections[slot].isStream, !connections[upstream].isStream,
             head.framing == .chunked
         {
             connections[upstream].coding = .chunks
         }
-        if connections[upstream].isStream {
-            keepOrReplay(slot, upstream, headLength)
+        if connections[slot].exchange.isAgain {
+            connections[slot].exchange.isAgain = false
+            noteResent(slot)
         } else {
-            consumeHead(slot, headLength)
+            keepRequest(slot, upstream, headLength)
+        }
+        guard sendKept(slot, upstream) else {
+            return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
         }
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
-        keepForStaleRetry(slot, upstream)
         // Reading stopped while the request waited for its turn.
         if !connections[slot].body.isComplete, connections[slot].readPaused { askRead(slot) }
         arm(slot)
     }
 
-    private func writeRequest(_ slot: Int, _ bytes: Bytes, to upstream: Int) -> Bool {
+    private func writeRequest(
+        _ slot: Int, _ bytes: Bytes, to upstream: Int, now: Instant
+    ) -> Bool {
         let edit = requestEdit(slot, bytes)
         let size = min(head.length + HeadWriter.growth + edit.growth, pool.size)
         guard let memory = unsafe connections[upstream].output.room(for: size, from: pool) else {
@@ -346,26 +341,11 @@ extension Proxy {
         writer.write(
             request: head, bytes, edit, router.actions, client: client(of: slot),
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
-            cameByHTTP2: connections[slot].isStream, random: &random, to: &out)
+            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            random: &random, to: &out)
         guard !out.overflowed else { return false }
         connections[upstream].output.grow(by: out.count)
         return true
-    }
-
-    /// Keeps a request that was sent on a connection used before, so that it can be sent again
-    /// should the connection turn out to be stale. Only what stands whole in one buffer is kept.
-    private func keepForStaleRetry(_ slot: Int, _ upstream: Int) {
-        let connection = connections[upstream]
-        guard connection.reused, !connection.isStream, connection.output.count == 1,
-            connections[slot].body.isComplete
-        else {
-            return
-        }
-        var segment = connection.output[0]
-        connections[upstream].replay = segment
-        connections[upstream].hasReplay = true
-        segment.borrowed = true
-        connections[upstream].output[0] = segment
     }
 
     /// Passes on what has come of the request's body.

@@ -10,7 +10,7 @@ extension Proxy {
         guard let client = connections[slot].peer else { return close(slot, reset: true) }
         if !connections[slot].answered, connections[slot].hasInput {
             connections[slot].answered = true
-            releaseReplay(slot)
+            letGo(client)
         }
         while !connections[client].exchange.headSent {
             guard !connections[client].output.isFull else { return }
@@ -23,17 +23,6 @@ extension Proxy {
             guard responseHead(slot, client, now: now) else { return }
         }
         relayResponse(slot, client, now: now)
-    }
-
-    /// The request will not be sent again: its buffer goes once it is sent.
-    private func releaseReplay(_ slot: Int) {
-        guard connections[slot].hasReplay else { return }
-        if connections[slot].output.isEmpty {
-            dropReplay(slot)
-        } else {
-            connections[slot].hasReplay = false
-            connections[slot].output[0].borrowed = false
-        }
     }
 
     /// Reads one answer head. False: nothing more can be done with the input now.
@@ -59,7 +48,8 @@ extension Proxy {
             return false
         case .invalid(let error):
             counters.add(.protocolErrors)
-            abort(client, status: 502, flag: .UPE, detail: error.detail, now: now)
+            attemptFailed(
+                slot, .reset, status: 502, flag: .UPE, detail: error.detail, now: now)
             return false
         case .complete:
             connections[slot].search = HeadSearch()
@@ -82,6 +72,7 @@ extension Proxy {
                 detail: unasked ? "unasked_upgrade" : "too_many_1xx", now: now)
             return false
         }
+        settle(slot, client, now: now)
         connections[client].exchange.interimCount += 1
         // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
         if exchange.minorVersion >= 1 {
@@ -106,7 +97,7 @@ extension Proxy {
     }
 
     private func finalHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        var exchange = connections[client].exchange
+        let exchange = connections[client].exchange
         if exchange.isExtendedConnect, (200..<300).contains(head.status) {
             // An answer as if no upgrade had been asked for: to this client it would grant one.
             abort(client, status: 502, flag: .UPE, detail: "upgrade_refused", now: now)
@@ -116,6 +107,14 @@ extension Proxy {
             return grantConnect(slot, client, bytes, now: now)
         }
         attemptAnswered(slot, status: judgedStatus(client, bytes), now: now)
+        if reconsiders(slot, client, bytes, now: now) { return false }
+        settle(slot, client, now: now)
+        return passHead(slot, client, bytes, now: now)
+    }
+
+    /// Passes on the answer that has been settled on.
+    private func passHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        var exchange = connections[client].exchange
         let (body, framing) = settleFraming(slot, client)
         if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
@@ -215,7 +214,8 @@ extension Proxy {
             clientMinorVersion: connections[client].exchange.minorVersion,
             switchesProtocol: switches,
             accept: switches && key.isSet ? key.accept : nil,
-            cameByHTTP2: cameByHTTP2(client), date: dateLine, to: &out)
+            cameByHTTP2: cameByHTTP2(client), date: dateLine,
+            attempt: answerFields(client, now: now), to: &out)
         guard !out.overflowed else { return false }
         connections[client].output.grow(by: out.count)
         return true
@@ -234,7 +234,8 @@ extension Proxy {
         writer.list(
             response: head, bytes, answerEdit(client), router.actions,
             switchesProtocol: switches,
-            cameByHTTP2: cameByHTTP2(client), date: dateLine, to: fields)
+            cameByHTTP2: cameByHTTP2(client), date: dateLine,
+            attempt: answerFields(client, now: now), to: fields)
         guard !fields.overflowed else { return false }
         let session = session(of: client)
         let stream = connections[client].stream
@@ -286,41 +287,9 @@ extension Proxy {
             }
             return finish(slot, client, now: now)
         }
-        let connection = connections[slot]
-        if !connection.answered, connection.hasReplay, !exchange.retried,
-            exchange.idempotent || connection.requestBytesSent == 0
-        {
-            return retry(slot, client, now: now)
-        }
-        abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
-    }
-
-    /// Sends the request once more on a fresh connection: the pooled one had been closed by its
-    /// peer before the request came (RFC 9112, 9.3.1, and RFC 9110, 9.2.2).
-    private func retry(_ slot: Int, _ client: Int, now: Instant) {
-        var segment = connections[slot].replay
-        connections[slot].hasReplay = false
-        segment.borrowed = false
-        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
-        connections[slot].output.clear(to: pool)
-        connections[slot].peerPlusOne = 0
-        connections[client].peerPlusOne = 0
-        closeUpstream(slot, reset: true, servesPending: false, now: now)
-        guard cluster >= 0, let endpoint = chooseHost(client, cluster, now: now),
-            let fresh = open(endpoint, now: now)
-        else {
-            pool.give(segment.buffer)
-            abort(client, status: 503, flag: .UC, detail: "upstream_closed", now: now)
-            if cluster >= 0 { serveNextPending(cluster, now: now) }
-            return
-        }
-        counters.add(.staleRetries)
-        connections[fresh].output.push(segment)
-        connections[fresh].peerPlusOne = Int32(client + 1)
-        connections[client].peerPlusOne = Int32(fresh + 1)
-        connections[client].exchange.retried = true
-        connections[client].exchange.endpoint = connections[fresh].endpoint
-        beginAttempt(fresh, now: now)
+        let isStale = !connections[slot].answered && connections[slot].reused
+        attemptFailed(
+            slot, isStale ? .stale : .reset, flag: .UC, detail: "upstream_closed", now: now)
     }
 
     /// The answer is complete: both connections go on to what comes next.

@@ -36,15 +36,20 @@ extension Proxy {
             let deadline = connection.exchange.deadline
             return requestDeadline(connection).map { min($0, deadline) } ?? deadline
         case (.downstream, .waiting):
-            return min(connection.exchange.wakes, connection.exchange.deadline)
+            let due = min(connection.exchange.wakes, connection.exchange.deadline)
+            guard connection.exchange.isAgain, let deadline = requestDeadline(connection) else {
+                return due
+            }
+            return min(due, deadline)
         case (.downstream, .exchange):
-            let idle = min(
+            var due = min(
                 lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline,
                 connection.exchange.fault.resumes)
+            if connection.exchange.hasPolicy { due = min(due, triesDue(slot, connection)) }
             guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
-                return idle
+                return due
             }
-            return min(idle, deadline)
+            return min(due, deadline)
         case (.downstream, .tunnel): return lastActive(connection) + timeouts.streamIdle
         case (.downstream, .finishing): return lastMoved(connection) + timeouts.streamIdle
         case (.downstream, .lingering): return connection.since + Self.lingerTime
@@ -67,8 +72,49 @@ extension Proxy {
     }
 
     private func requestDeadline(_ connection: Connection) -> Instant? {
-        let timeout = connection.exchange.timeout
-        return timeout > .zero ? connection.exchange.requestEnded + timeout : nil
+        let exchange = connection.exchange
+        guard exchange.timeout > .zero, exchange.requestEnded > .zero else { return nil }
+        return exchange.requestEnded + exchange.timeout
+    }
+
+    /// When the time of the client's attempt is over, or another is to begin beside it.
+    private func triesDue(_ slot: Int, _ connection: Connection) -> Instant {
+        let wakes = connection.exchange.wakes > .zero ? connection.exchange.wakes : .distantFuture
+        return min(wakes, attemptDeadline(slot, connection))
+    }
+
+    /// When the time of the client's attempt is over. It begins when the whole request has come,
+    /// and the attempt has a connection.
+    private func attemptDeadline(_ slot: Int, _ connection: Connection) -> Instant {
+        let perTry = tries[slot].rules.perTry
+        guard perTry > .zero, connection.body.isComplete, !connection.exchange.headSent,
+            let upstream = connection.peer, !connections[upstream].isOverdue
+        else { return .distantFuture }
+        var began = max(connections[upstream].since, connection.exchange.requestEnded)
+        if connections[upstream].isStream {
+            let carrier = Int(connections[upstream].carrier)
+            guard connections[carrier].stage == .session else { return .distantFuture }
+            began = max(began, connections[carrier].since)
+        } else if connections[upstream].stage == .connecting {
+            return .distantFuture
+        }
+        return began + perTry
+    }
+
+    /// Whose time is over that the client's request has as a whole; nil: it has some left.
+    func overdue(_ connection: Connection, now: Instant) -> Decision? {
+        if connection.exchange.deadline <= now { return .grpcTimeout }
+        guard let deadline = requestDeadline(connection), deadline <= now else { return nil }
+        return .requestTimeout
+    }
+
+    /// Answers a request whose time is over.
+    func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
+        counters.add(.requestTimeouts)
+        connections[slot].exchange.decision = decision
+        abort(
+            slot, status: 504, flag: .UT,
+            detail: decision == .grpcTimeout ? "grpc_deadline" : "response_timeout", now: now)
     }
 
     /// An answer that was just queued has its time from now on, however long nothing moved before.
@@ -112,22 +158,10 @@ extension Proxy {
             connections[slot].stage = .awaitingRequest
             if !connection.isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false
-            reply(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
+            timeOut(slot, overdue(connection, now: now) ?? .requestTimeout, now: now)
         case (.downstream, .waiting): wake(slot, now: now)
         case (.downstream, .exchange):
-            if connection.exchange.deadline <= now {
-                abort(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)
-            } else if let deadline = requestDeadline(connection), connection.body.isComplete,
-                deadline <= now
-            {
-                abort(slot, status: 504, flag: .UT, detail: "response_timeout", now: now)
-            } else if connection.exchange.fault.resumes <= now {
-                resumeThrottled(slot, now: now)
-            } else {
-                counters.add(.idleTimeouts)
-                let status = connection.body.isComplete ? 504 : 408
-                abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
-            }
+            exchangeOverdue(slot, now: now)
         case (_, .tunnel):
             counters.add(.idleTimeouts)
             closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
@@ -138,6 +172,28 @@ extension Proxy {
         case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)
         default: close(slot, reset: true)
         }
+    }
+
+    /// One of the times of an exchange is over.
+    private func exchangeOverdue(_ slot: Int, now: Instant) {
+        let connection = connections[slot]
+        let decision = overdue(connection, now: now)
+        if let decision, decision == .grpcTimeout || connection.body.isComplete {
+            return timeOut(slot, decision, now: now)
+        }
+        if connection.exchange.hasPolicy, triesDue(slot, connection) <= now {
+            if connection.exchange.wakes > .zero, connection.exchange.wakes <= now {
+                hedge(slot, now: now)
+            } else {
+                attemptOverdue(slot, now: now)
+            }
+            return
+        }
+        if connection.exchange.fault.resumes <= now { return resumeThrottled(slot, now: now) }
+        counters.add(.idleTimeouts)
+        connections[slot].exchange.decision = .idleTimeout
+        let status = connection.body.isComplete ? 504 : 408
+        abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
     }
 
     private func lateHead(_ slot: Int, now: Instant) {

@@ -30,6 +30,13 @@ public final class Proxy {
     var upstreams: Upstreams
     var writer: HeadWriter
     var upgradePolicy: UpgradePolicy
+    /// What is said of attempts, and what counts and limits them; by the places of clusters.
+    var plans: TrafficPlans
+    var breakers: [Breaker] = []
+    /// Those that all workers share; nil: the cluster's limits are not strict.
+    var sharedBreakers: [SharedBreaker?] = []
+    /// By clients' slots: the attempts of a request that has a policy.
+    let tries: Slab<Tries>
     var head: Head
     var random: SeededRandom
     let connections: Slab<Connection>
@@ -118,6 +125,8 @@ public final class Proxy {
         fields = FieldList(
             capacity: limits.fieldCount + Self.addedFields, made: limits.headBytes + 1024)
         connections = Slab(zeroed: slots)
+        tries = Slab(zeroed: slots)
+        plans = TrafficPlans(configuration)
         // Input and output of every connection at once would be twice the slots and more; half of
         // them busy at one moment is what a worker is sized for. Past it, `space` says no and
         // reading waits. Half as many again for requests that are kept until their answer begins:
@@ -133,11 +142,14 @@ public final class Proxy {
         effects = Slab(zeroed: slots * 5 + 1)
         clients = Slab(zeroed: slots * Self.clientBytes)
         replyFields = Slab(zeroed: Self.bufferSize / 2)
+        renewBreakers(configuration)
     }
 
     deinit {
         upstreams.leave()
+        shareCounts(-1)
         connections.deallocate()
+        tries.deallocate()
         effects.deallocate()
         clients.deallocate()
         replyFields.deallocate()
@@ -300,7 +312,6 @@ public final class Proxy {
         releaseInput(slot)
         connections[slot].output.clear(to: pool)
         dropReceived(slot)
-        dropReplay(slot)
         dropTail(slot)
         dropTrailers(slot)
         if connections[slot].role == .downstream {
@@ -311,6 +322,7 @@ public final class Proxy {
         } else if !connections[slot].isStream {
             let endpoint = Int(connections[slot].endpoint)
             upstreams.count(-1, at: endpoint)
+            giveConnection(slot)
             counters.add(.upstreamConnectionsClosed)
         }
         if connections[slot].isStarved { starved.removeAll { $0 == slot } }
@@ -326,12 +338,6 @@ public final class Proxy {
         connections[slot].input = -1
         connections[slot].inputStart = 0
         connections[slot].inputEnd = 0
-    }
-
-    func dropReplay(_ slot: Int) {
-        guard connections[slot].hasReplay else { return }
-        connections[slot].hasReplay = false
-        pool.give(connections[slot].replay.buffer)
     }
 
     func input(_ slot: Int) -> Bytes {
@@ -381,16 +387,25 @@ public final class Proxy {
         // Waiting requests are routed anew by the new configuration.
         var waiting: [Int] = []
         for c in upstreams.clusters.indices {
-            while let slot = popPending(c) { waiting.append(slot) }
+            for priority in 0..<2 as Range<UInt8> {
+                while let slot = popPending(c, priority) {
+                    // Counted no more among those that wait.
+                    connections[slot].stage = .awaitingRequest
+                    waiting.append(slot)
+                }
+            }
         }
-        // Those between two filters wait on, and are routed anew when they go on.
-        for slot in 0..<touchedSlots where connections[slot].stage == .waiting {
+        // Those between two filters wait on, and are routed anew when they go on. Those that have
+        // been sent before go to their cluster.
+        for slot in 0..<touchedSlots
+        where connections[slot].stage == .waiting && !connections[slot].exchange.isAgain {
             connections[slot].isRerouted = true
         }
         renumberRoutes(oldRoutes)
         let oldNames = upstreams.clusterNames
         upstreams.adopt(new, now: now)
         renumberClusters(oldNames)
+        adoptPlans(new)
         log.adopt(enabled: new.accessLog != nil)
         ledger.adopt(enabled: new.ledger != nil)
         faults = FaultFilter(heldFaults, new)
@@ -398,7 +413,6 @@ public final class Proxy {
             while let slot = popPooled(e) { retire(slot) }
         }
         for slot in waiting {
-            connections[slot].stage = .awaitingRequest
             connections[slot].isRerouted = true
             askRead(slot)
         }

@@ -12,6 +12,8 @@ public final class ProxyCommons: Sendable {
     let boards = Shelf<HostBoard>()
     /// Of local rate limits.
     let buckets = Shelf<TokenBuckets>()
+    /// By the names of clusters whose limits are strict.
+    let breakers = Shelf<SharedBreaker>()
 
     public init() {}
 

@@ -69,27 +69,35 @@ extension Proxy {
     }
 
     /// What a chunk's size and its ends take at most: 4 digits for less than a buffer.
-    private static let chunkOverhead = 8
+    static let chunkOverhead = 8
 
-    /// Copies bytes of a stream as one chunk (RFC 9112, 7.1), as many as a buffer holds.
+    /// Copies bytes of a stream as one chunk, as many as a buffer holds.
     private func moveAsChunk(
         _ piece: Int, of bytes: Bytes, from source: Int, to sink: Int
     ) -> Int? {
         let count = min(piece, pool.size - Self.chunkOverhead)
-        let size = count + Self.chunkOverhead
-        guard let memory = unsafe connections[sink].output.room(for: size, from: pool) else {
-            return nil
-        }
-        var out = unsafe ByteWriter(memory)
-        let digits = (Int.bitWidth - count.leadingZeroBitCount + 3) / 4
-        out.append(hex: UInt64(count), digits: digits)
-        out.append("\r\n")
-        out.append(bytes[0..<count])
-        out.append("\r\n")
-        connections[sink].output.grow(by: out.count)
+        guard appendChunk(bytes[0..<count], to: sink) else { return nil }
+        keepBody(bytes[0..<count], source)
         consumeInput(source, count)
         used(source, count)
         return count
+    }
+
+    /// Writes bytes as one chunk (RFC 9112, 7.1).
+    /// - Returns: false: there is no buffer.
+    func appendChunk(_ bytes: Bytes, to sink: Int) -> Bool {
+        let size = bytes.count + Self.chunkOverhead
+        guard let memory = unsafe connections[sink].output.room(for: size, from: pool) else {
+            return false
+        }
+        var out = unsafe ByteWriter(memory)
+        let digits = (Int.bitWidth - bytes.count.leadingZeroBitCount + 3) / 4
+        out.append(hex: UInt64(bytes.count), digits: digits)
+        out.append("\r\n")
+        out.append(bytes)
+        out.append("\r\n")
+        connections[sink].output.grow(by: out.count)
+        return true
     }
 
     /// All of the source's body has gone on: ends it in the way of the sink, with the fields that
@@ -97,14 +105,10 @@ extension Proxy {
     /// - Returns: false: there is no buffer.
     func endBody(from source: Int, to sink: Int) -> Bool {
         switch connections[sink].coding {
-        case .same: dropTail(source)
+        case .same: dropUsedTail(source)
         case .frames:
             guard !connections[sink].endAfterOutput else { return true }
-            if connections[source].hasTail {
-                connections[sink].trailers = connections[source].tail
-                connections[sink].hasTrailers = true
-                connections[source].hasTail = false
-            }
+            passTail(source, sink)
             connections[sink].endAfterOutput = true
             askFlush(sink)
         case .chunks:
@@ -122,19 +126,42 @@ extension Proxy {
             out.append(lines)
             out.append("\r\n")
             connections[sink].output.grow(by: out.count)
-            dropTail(source)
+            dropUsedTail(source)
             if connections[sink].stage != .connecting { askFlush(sink) }
         }
         return true
     }
 
+    /// Fields behind a body have gone on, and are for nobody else.
+    private func dropUsedTail(_ source: Int) {
+        if connections[source].hasTail, !isKept(source) { dropTail(source) }
+    }
+
+    /// Hands the fields behind a body over to a stream; of a request that is kept, a copy.
+    private func passTail(_ source: Int, _ sink: Int) {
+        guard connections[source].hasTail else { return }
+        var segment = connections[source].tail
+        if isKept(source) {
+            let bytes = pool.bytes(segment.buffer, Int(segment.start)..<Int(segment.end))
+            if let copy = keep(bytes) {
+                segment = copy
+            } else {
+                // It cannot be sent again without them.
+                dropReceived(source)
+                connections[source].hasTail = false
+            }
+        } else {
+            connections[source].hasTail = false
+        }
+        connections[sink].trailers = segment
+        connections[sink].hasTrailers = true
+    }
+
     /// Copies few bytes, hands many over with their buffer.
     private func move(_ piece: Int, of bytes: Bytes, from source: Int, to sink: Int) -> Bool {
-        keepBody(bytes[0..<piece], sink)
+        keepBody(bytes[0..<piece], source)
         let connection = connections[source]
-        if piece > Self.copyLimit,
-            piece == Int(connection.inputEnd - connection.inputStart)
-        {
+        if piece > Self.copyLimit, piece == Int(connection.inputEnd - connection.inputStart) {
             connections[sink].output.push(
                 Segment(
                     buffer: connection.input, start: connection.inputStart, end: connection.inputEnd
@@ -155,7 +182,7 @@ extension Proxy {
             if !data.isEmpty, !connections[sink].output.append(bytes[data], from: pool) {
                 return .noBuffer
             }
-            keepBody(bytes[data], sink)
+            keepBody(bytes[data], source)
             consumeInput(source, used)
             if connections[source].body.chunks.isBehindData { try takeTrailers(source, sink) }
             if connections[source].body.chunks.isComplete {

@@ -16,12 +16,8 @@ extension Upstreams {
             wish, version: version, now: now, &endpoints, &random)
     }
 
-    /// Whether a request of the cluster's can go on: there is a free connection, or one may be
-    /// opened.
-    func canServe(_ cluster: Int) -> Bool {
-        let limits = clusters[cluster]
-        return limits.connections < limits.maxConnections || limits.firstPooled >= 0
-    }
+    /// Whether an endpoint of the cluster has a connection in its pool.
+    func hasPooled(_ cluster: Int) -> Bool { clusters[cluster].firstPooled >= 0 }
 
     /// An endpoint with a connection in its pool that may serve such a request; nil: there is none.
     /// - Complexity: O(1) but for endpoints that may not.

@@ -46,16 +46,16 @@ struct Cluster: BitwiseCopyable {
     /// Places of its endpoints: an address may stand in it twice.
     var endpointCount: Int32 = 0
     var connections: Int32 = 0
-    var maxConnections: Int32 = 0
-    var maxPending: Int32 = 0
     var connectTimeout = Duration.zero
     var idleTimeout = Duration.zero
     /// Requests share connections, as streams.
     var isHTTP2 = false
     /// Connections have TLS.
     var isSecured = false
-    /// Downstream connections whose request waits for an upstream connection.
+    /// Downstream connections whose request waits for an upstream connection: those of the standard
+    /// priority, and of the high one.
     var pending = ConnectionList()
+    var pendingHigh = ConnectionList()
     /// Waiting requests are being served: one that ends at once frees a connection and leads back
     /// here, and the call in hand goes on with it.
     var isServing = false
@@ -168,8 +168,6 @@ struct Upstreams {
     ) -> Cluster {
         var cluster = Cluster()
         cluster.endpointCount = Int32(plan.endpoints.count)
-        cluster.maxConnections = Int32(plan.maxConnections)
-        cluster.maxPending = Int32(plan.maxPending)
         cluster.connectTimeout = plan.connectTimeout
         cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
         cluster.isHTTP2 = plan.speech == .http2

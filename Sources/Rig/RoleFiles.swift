@@ -45,7 +45,8 @@ extension Topology.Proxy {
             var made = ProxyConfiguration.Cluster(
                 name: cluster.name, endpoints: endpoints, speech: cluster.speech,
                 tls: cluster.security.flatMap { credentials?.client($0) })
-            made.maxConnections = cluster.connections ?? made.maxConnections
+            made.breaker.standard.connections =
+                cluster.connections ?? made.breaker.standard.connections
             clusters.append(made)
         }
         let listeners = self.listeners.map { listener in

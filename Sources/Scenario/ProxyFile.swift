@@ -99,6 +99,7 @@ extension ProxyDraft {
                 cluster: draft.cluster?.value, tls: draft.tls, isPermissive: draft.isPermissive,
                 authorization: draft.authorization?.value)
             listener.rateLimits = draft.rateLimits?.value ?? []
+            listener.trustsHeaders = draft.trustsHeaders
             return listener
         }
         whole.routes = routes.map(\.whole)
@@ -149,6 +150,7 @@ extension ProxyConfiguration.Listener {
         if !rateLimits.isEmpty {
             members.append(.init("rate_limits", .array(rateLimits.map(\.json))))
         }
+        if trustsHeaders { members.append(.init("trusts_headers", .boolean(true))) }
         return .object(members)
     }
 }
@@ -210,10 +212,7 @@ extension ProxyConfiguration.Cluster {
         members.append(.init("connect_timeout", connectTimeout.json))
         if let requestTimeout { members.append(.init("request_timeout", requestTimeout.json)) }
         if let idleTimeout { members.append(.init("idle_timeout", idleTimeout.json)) }
-        members += [
-            .init("max_connections", .integer(maxConnections)),
-            .init("max_pending", .integer(maxPending)),
-        ]
+        members.append(.init("breaker", breaker.json))
         return .object(members + policyMembers)
     }
 }
@@ -248,6 +247,12 @@ extension HeaderPolicy {
             .init("request_id", .boolean(requestID)),
         ]
         members += request.members("request") + answer.members("response")
+        for (name, isOn) in [
+            ("attempt_count", attemptCount), ("expected_timeout", expectedTimeout),
+            ("service_time", serviceTime),
+        ] where isOn {
+            members.append(.init(name, .boolean(true)))
+        }
         return .object(members)
     }
 }

@@ -21,6 +21,7 @@ struct ListenerDraft: Sendable {
     var isPermissive = false
     var authorization: Placed<ProxyConfiguration.Authorization>?
     var rateLimits: Placed<[RateLimitPolicy]>?
+    var trustsHeaders = false
 
     func check(_ decoding: inout Decoding) {
         if speech == .tcp, cluster == nil, let name {
@@ -148,6 +149,9 @@ extension Shape where Whole == ListenerDraft {
                 .init(
                     "rate_limits", \.rateLimits, Form<[RateLimitPolicy]>.rateLimits.placed.optional,
                     about: "limits that its requests are held against, before who may ask"),
+                .init(
+                    "trusts_headers", \.trustsHeaders, .boolean, standard: "false",
+                    about: "whether clients may say by `x-envoy-…` fields how requests are sent"),
             ])
     }
 }
@@ -201,12 +205,8 @@ extension Shape where Whole == ClusterDraft {
                     Form<Duration>.duration(.positive).optional,
                     about: "in place of `timeouts.idle`, for connections to its endpoints"),
                 .init(
-                    "max_connections", \.cluster.maxConnections, .integer(1...1_000_000),
-                    standard: "1024", about: "connections open at once, in each worker"),
-                .init(
-                    "max_pending", \.cluster.maxPending, .integer(0...1_000_000),
-                    standard: "1024",
-                    about: "requests that may wait for a connection, in each worker"),
+                    "breaker", \.cluster.breaker, .breaker, standard: "{}",
+                    about: "what may be open or in flight to it at once, for each worker"),
             ] + policies)
     }
 }
@@ -307,6 +307,19 @@ extension Shape where Whole == HeaderPolicy {
                 .init(
                     "response", \.answer, .headerChanges, standard: "{}",
                     about: "changes to the fields of all answers of clusters, after those of routes"
+                ),
+                .init(
+                    "attempt_count", \.attemptCount, .boolean, standard: "false",
+                    about:
+                        "tell upstreams, and clients, how often a request has been sent "
+                        + "(`x-envoy-attempt-count`)"),
+                .init(
+                    "expected_timeout", \.expectedTimeout, .boolean, standard: "false",
+                    about: "tell upstreams how long they have (`x-envoy-expected-rq-timeout-ms`)"),
+                .init(
+                    "service_time", \.serviceTime, .boolean, standard: "false",
+                    about:
+                        "tell clients how long the upstream took (`x-envoy-upstream-service-time`)"
                 ),
             ])
     }

@@ -231,7 +231,9 @@ import Testing
                 listeners: [{name: main, address: "127.0.0.1:0"}]
                 routes: [{cluster: b}]
                 clusters:
-                  - {name: b, endpoints: ["\(server.address)"], max_connections: 1, max_pending: 1}
+                  - name: b
+                    endpoints: ["\(server.address)"]
+                    breaker: {connections: 1, pending: 1}
                 admin: 127.0.0.1:0
                 """)
         let clients = try (0..<3).map { number in

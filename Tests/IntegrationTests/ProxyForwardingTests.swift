@@ -136,7 +136,7 @@ import Testing
     @Test func connectionsBeyondTheLimitsWaitAndAreRefused() throws {
         let server = try Self.echo()
         let proxy = try Self.proxy(
-            to: server.address, cluster: ", max_connections: 1, max_pending: 1")
+            to: server.address, cluster: ", breaker: {connections: 1, pending: 1}")
         let first = try proxy.connect()
         try proxy.wait(for: "upstream_connections") { $0 == 1 }
         let second = try proxy.connect()

@@ -101,7 +101,7 @@ import Testing
                     breaker: .init(standard: .init(connections: 7, pending: 0)))))
         let cart = try cluster("shop/cart", made)
         #expect(cart.requestTimeout == .zero && cart.idleTimeout == .seconds(9))
-        #expect(cart.maxConnections == 7 && cart.maxPending == 0)
+        #expect(cart.breaker.standard.connections == 7 && cart.breaker.standard.pending == 0)
         #expect(cart.connectTimeout == .seconds(5))
         let mail = try cluster("post/mail", made)
         #expect(mail.requestTimeout == .seconds(2) && mail.connectTimeout == .seconds(1))

@@ -181,7 +181,7 @@ private final class TunnelTraffic {
             clusters: [
                 .init(
                     name: "c", endpoints: endpoints.map { .init($0) }, connectTimeout: .seconds(30),
-                    maxConnections: 1 + random.below(6))
+                    breaker: .init(standard: .init(connections: 1 + random.below(6))))
             ],
             accessLog: chance(50) ? "-" : nil, limits: ProxyLimits(connections: 64),
             timeouts: ProxyTimeouts(streamIdle: .seconds(60)))

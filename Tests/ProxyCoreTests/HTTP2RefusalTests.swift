@@ -312,10 +312,14 @@ import Testing
     }
 
     @Test func whereNobodyMayWaitItIsAnswered() {
-        let scene = Self.scene(maxConnections: 1, maxPending: 0)
+        let scene = Self.scene(maxConnections: 1, maxPending: 1)
         let client = scene.client()
         let lasting = client.peer.request(requestFields("POST"), body: [1], ends: false)
         scene.pass()
+        // The first has waited for its connection to be opened.
+        var configuration = scene.proxy.configuration
+        configuration.clusters[0].breaker.standard.pending = 0
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
         let raw = scene.rawClient()
         scene.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n", by: raw)
         scene.servers[0].peer.goAway(last: 1)
@@ -325,6 +329,8 @@ import Testing
         scene.onEnd = { peer, stream in peer.answer(stream, answerFields()) }
         if let lasting { client.peer.more(lasting, [], ends: true) }
         scene.pass()
+        configuration.clusters[0].breaker.standard.pending = 1
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
         scene.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n", by: raw)
         #expect(scene.received(raw).hasPrefix("HTTP/1.1 200 "))
         end(scene, client)
@@ -355,7 +361,8 @@ import Testing
         if change == 0 {
             #expect(received.hasPrefix("HTTP/1.1 200 ") && received.hasSuffix("abcd\r\n0\r\n\r\n"))
         } else {
-            #expect(received.hasPrefix("HTTP/1.1 503 ") && received.contains("stream_refused"))
+            let detail = change == 1 ? "protocol_changed" : "cluster_not_found"
+            #expect(received.hasPrefix("HTTP/1.1 503 ") && received.contains(detail))
         }
         #expect(retries(scene) == (change == 0 ? 1 : 0))
         end(scene, client)

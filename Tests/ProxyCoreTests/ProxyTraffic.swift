@@ -139,7 +139,17 @@ struct ProxyTraffic {
                 endpoints: (0...random.below(3)).map {
                     .init("127.0.0.1:\(1000 + $0)", weight: isWeighted ? 1 + random.below(4) : 1)
                 },
-                speech: speech, maxConnections: 1 + random.below(6))
+                speech: speech,
+                breaker: .init(standard: .init(connections: 1 + random.below(6))))
+        }
+        var tried = Array(clusters)
+        // A server of HTTP/2 counts what it has looked at, and may not see it again.
+        if !isSound, speech == .http1, chance(60) {
+            for i in tried.indices {
+                tried[i].retry = RetryPolicy(
+                    on: [.serverError], most: random.below(4), bodyLimit: random.below(65_537))
+                tried[i].breaker.standard.retries = random.below(4)
+            }
         }
         let rules = ProxyConfiguration.Authorization(
             deny: [.init(prefixes: ["/denied"])],
@@ -151,7 +161,7 @@ struct ProxyTraffic {
                     hosts: ["a"],
                     shares: clusters.map { .init($0.name, weight: 1 + random.below(3)) })
             ],
-            clusters: clusters, accessLog: chance(50) ? "-" : nil,
+            clusters: tried, accessLog: chance(50) ? "-" : nil,
             // Six clients with eight streams each, as many to upstreams, and connections for these.
             limits: ProxyLimits(connections: 128),
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
@@ -290,8 +300,10 @@ struct ProxyTraffic {
     }
 
     /// Whether the proxy may answer this exchange itself.
-    func allows(_ exchange: SimulatedExchange, _ flag: String) -> Bool {
+    func allows(_ exchange: SimulatedExchange, _ flags: String) -> Bool {
         guard !isSound else { return false }
+        // Behind it why it was not sent again.
+        let flag = flags.prefix { $0 != "," }
         // It was silence itself, or waited for a connection that somebody's silence held.
         if flag == "UT" { return hasSilence }
         // Whatever it was, the connection it was sent on may have been stale.

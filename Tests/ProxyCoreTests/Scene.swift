@@ -45,8 +45,8 @@ final class Scene {
             clusters: [
                 .init(
                     name: "c", endpoints: endpoints.map { .init($0) },
-                    maxConnections: maxConnections,
-                    maxPending: maxPending)
+                    breaker: .init(
+                        standard: .init(connections: maxConnections, pending: maxPending)))
             ],
             accessLog: accessLog ? "-" : nil, limits: ProxyLimits(connections: connections),
             timeouts: timeouts, headers: headers)

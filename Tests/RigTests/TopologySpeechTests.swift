@@ -105,7 +105,9 @@ import Testing
         let made = try proxy("client-proxy", of: topology).configuration(
             longest: .seconds(1), nil
         ) { _ in "127.0.0.1:1" }
-        #expect(made.clusters[0].speech == .http2 && made.clusters[0].maxConnections == 3)
+        #expect(
+            made.clusters[0].speech == .http2
+                && made.clusters[0].breaker.standard.connections == 3)
         #expect(made.listeners[0].speech == .auto)
         let bytes = try proxy("client-proxy", of: try Topology(arm(.tcp), of: Made.experiment()))
             .configuration(longest: .seconds(1), nil) { _ in "127.0.0.1:1" }

@@ -51,7 +51,8 @@ import Testing
             clusters: [
                 .init(
                     name: "app", endpoints: ["127.0.0.1:9000", "[fe80::1]:1"],
-                    connectTimeout: .milliseconds(1), maxConnections: 7, maxPending: 0)
+                    connectTimeout: .milliseconds(1),
+                    breaker: .init(standard: .init(connections: 7, pending: 0)))
             ],
             admin: "127.0.0.1:9901", accessLog: "-", workers: 4,
             limits: .init(headBytes: 2048, headerCount: 3, targetBytes: 300, connections: 9),
@@ -76,7 +77,7 @@ import Testing
               ],
               "clusters": [
                 {"name": "app", "endpoints": ["127.0.0.1:9000", "[fe80::1]:1"],
-                 "connect_timeout": "1ms", "max_connections": 7, "max_pending": 0}
+                 "connect_timeout": "1ms", "breaker": {"connections": 7, "pending": 0}}
               ],
               "admin": "127.0.0.1:9901", "access_log": "-", "workers": 4,
               "limits": {"head": "2KiB", "headers": 3, "target": "300B", "connections": 9},

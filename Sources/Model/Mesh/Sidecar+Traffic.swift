@@ -6,10 +6,7 @@ extension ProxyConfiguration.Cluster {
         requestTimeout = policy.timeouts.request
         idleTimeout = policy.timeouts.idle
         if let connect = policy.timeouts.connect { connectTimeout = connect }
-        if let breaker = policy.breaker {
-            maxConnections = breaker.standard.connections
-            maxPending = breaker.standard.pending
-        }
+        breaker = policy.breaker ?? breaker
         balance = policy.balance ?? balance
         retry = policy.retry
         outlier = policy.outlier

@@ -6,9 +6,11 @@ public struct BreakerPolicy: Codable, Equatable, Sendable {
     public struct Limits: Codable, Equatable, Sendable {
         /// Connections, 1 or more.
         public var connections: Int
-        /// Requests that wait for a connection, or for a place on one, 0 or more.
+        /// Requests that wait for a connection to be free or to be opened, 0 or more. With 0 none
+        /// can be sent that needs a connection to be opened.
         public var pending: Int
-        /// Requests in flight, waiting ones too, 0 or more.
+        /// Requests on a connection, also on one that is being opened, 0 or more. None waits for a
+        /// place among them.
         public var requests: Int
         /// Retries in flight, 0 or more; where a retry policy has a budget, that holds instead.
         public var retries: Int
@@ -29,7 +31,7 @@ public struct BreakerPolicy: Codable, Equatable, Sendable {
     /// Of those of routes with `Priority.high`.
     public var high: Limits
     /// Whether the limits hold for all workers of the proxy together, to the request; else for each
-    /// worker by itself, as long as no other tells more than it has.
+    /// worker by itself, and an endpoint without any connection may have one beyond them.
     public var isStrict: Bool
 
     public init(

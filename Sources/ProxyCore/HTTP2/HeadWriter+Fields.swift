@@ -15,7 +15,7 @@ extension HeadWriter {
     func list(
         request head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
         _ actions: borrowing RouteActions, client: Bytes, scheme: StaticString,
-        passesUpgrade: Bool, timeLeft: Duration?, cameByHTTP2: Bool,
+        passesUpgrade: Bool, timeLeft: Duration?, cameByHTTP2: Bool, attempt: AttemptFields,
         random: inout SeededRandom, to fields: FieldList
     ) {
         fields.removeAll()
@@ -53,6 +53,7 @@ extension HeadWriter {
             case .maxForwards where maxForwards != nil: continue
             case .webSocketKey where passesUpgrade: continue
             case .grpcTimeout where timeLeft != nil: continue
+            case .envoy where isConsumed(field, bytes): continue
             default: break
             }
             if !edit.fields.drops.isEmpty, actions.drops(bytes[field.nameRange], edit.fields) {
@@ -63,6 +64,7 @@ extension HeadWriter {
             hasID = true
             if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
         }
+        list(attempt, to: fields)
         if let timeLeft { fields.add("grpc-timeout") { GRPCTimeout.write(timeLeft, to: &$0) } }
         if let maxForwards { fields.add("max-forwards", decimal: maxForwards - 1) }
         if appendsForwarded {
@@ -123,7 +125,7 @@ extension HeadWriter {
     func list(
         response head: borrowing Head, _ bytes: Bytes, _ edit: HeadEdit,
         _ actions: borrowing RouteActions, switchesProtocol: Bool, cameByHTTP2: Bool,
-        date: DateLine, to fields: FieldList
+        date: DateLine, attempt: AttemptFields, to fields: FieldList
     ) {
         fields.removeAll()
         fields.add(":status", decimal: switchesProtocol ? 200 : head.status)
@@ -136,12 +138,14 @@ extension HeadWriter {
             switch field.name {
             case .contentLength where dropsLength: continue
             case .webSocketAccept where switchesProtocol: continue
+            case .envoy where isReplaced(field, bytes, attempt): continue
             default: break
             }
             if !changes.drops.isEmpty, actions.drops(bytes[field.nameRange], changes) { continue }
             if field.name == .date { hasDate = true }
             fields.add(bytes[field.nameRange], bytes[field.valueRange])
         }
+        list(attempt, to: fields)
         if !hasDate, !date.isEmpty { fields.add("date") { date.appendValue(to: &$0) } }
         listAdded(changes, actions, to: fields)
         if head.status >= 200 { edit.limit.list(to: fields) }

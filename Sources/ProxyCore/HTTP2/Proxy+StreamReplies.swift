@@ -35,8 +35,12 @@ extension Proxy {
         }
         fields.add(lines: parts.fields)
         if !dateLine.isEmpty { fields.add("date") { dateLine.appendValue(to: &$0) } }
-        if flag != nil || exchange.fault.isDelayed {
-            fields.add("x-response-flags") { Self.write(flag, exchange, to: &$0) }
+        if flag != nil || !exchange.noted.isEmpty {
+            fields.add("x-response-flags") { exchange.noted.write(flag, to: &$0) }
+        }
+        if exchange.decision.isOverload { fields.add("x-envoy-overloaded", "true") }
+        if configuration.headers.attemptCount, exchange.attempts > 0 {
+            fields.add("x-envoy-attempt-count", decimal: Int(exchange.attempts))
         }
         counters.add(Counter.of(status: Int(exchange.status)))
         logExchange(slot, flag: flag, detail: detail, now: now)
@@ -106,8 +110,8 @@ extension Proxy {
             failFirstPending(of: slot, flag: flag, detail: detail, now: now)
         }
         while let stream = session.streams.last {
-            if let client = connections[Int(stream)].peer {
-                abort(client, status: 503, flag: flag, detail: detail, now: now)
+            if connections[Int(stream)].peer != nil {
+                attemptFailed(Int(stream), .connect, flag: flag, detail: detail, now: now)
             } else {
                 dropStream(Int(stream), nil, now: now)
             }
@@ -121,7 +125,9 @@ extension Proxy {
         of carrier: Int, flag: ResponseFlag, detail: StaticString, now: Instant
     ) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
-        guard cluster >= 0, let slot = popPending(cluster) else { return }
+        guard cluster >= 0,
+            let slot = popPending(cluster, 1) ?? popPending(cluster, 0)
+        else { return }
         connections[slot].stage = .awaitingRequest
         if !connections[slot].isStream { releaseInput(slot) }
         connections[slot].exchange.keepAlive = false

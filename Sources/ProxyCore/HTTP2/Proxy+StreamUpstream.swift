@@ -6,28 +6,33 @@ import Wire
 
 extension Proxy {
     /// Sends the request as a stream, on a connection that has room.
-    func forwardStream(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+    func placeStream(
+        _ slot: Int, _ bytes: Bytes, cluster: Int, mayWait: Bool, now: Instant
+    ) -> Placement {
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
-            return replyWithoutHost(slot, cluster, now: now)
+            return .refused(refusalWithoutHost(cluster))
         }
-        if let carrier = firstPooled(endpoint) {
-            return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
-        }
-        let limits = upstreams.clusters[cluster]
-        guard limits.connections < limits.maxConnections else {
-            if let other = upstreams.takePooled(cluster, connections[slot].exchange.wish),
-                let carrier = firstPooled(other)
-            {
-                return sendStream(slot, bytes, on: carrier, of: cluster, now: now)
+        let priority = connections[slot].exchange.priority
+        var carrier = firstPooled(endpoint)
+        if carrier == nil, !takeConnection(endpoint, cluster, priority) {
+            carrier = upstreams.takePooled(cluster, connections[slot].exchange.wish)
+                .flatMap { firstPooled($0) }
+            guard carrier != nil else {
+                return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
             }
-            return wait(slot, cluster: cluster, now: now)
         }
-        guard let carrier = open(endpoint, now: now) else {
-            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
+        if let carrier {
+            return sendStream(slot, bytes, on: carrier, of: cluster, mayWait: mayWait, now: now)
         }
-        beginSession(carrier, server: false, now: now)
-        poolSession(carrier)
-        sendStream(slot, bytes, on: carrier, of: cluster, now: now)
+        switch openPending(endpoint, cluster, priority, now: now) {
+        case .failure(let refusal): return .refused(refusal)
+        case .success(let carrier):
+            // The stream takes it anew, as all do that wait for the connection.
+            give(.pending, cluster, priority)
+            beginSession(carrier, server: false, now: now)
+            poolSession(carrier)
+            return sendStream(slot, bytes, on: carrier, of: cluster, mayWait: mayWait, now: now)
+        }
     }
 
     private func firstPooled(_ endpoint: Int) -> Int? {
@@ -36,29 +41,42 @@ extension Proxy {
     }
 
     private func sendStream(
-        _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, now: Instant
-    ) {
+        _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, mayWait: Bool, now: Instant
+    ) -> Placement {
         turn = now
+        let exchange = connections[slot].exchange
         // Whether a peer takes an extended CONNECT its settings tell (RFC 8441, 3), and how many
         // streams: a request that was refused once is not sent in the hope that there is room.
-        let isPatient =
-            connections[slot].exchange.wantsUpgrade || connections[slot].exchange.isRefused
+        let isPatient = exchange.wantsUpgrade || exchange.wasResent
         if isPatient, !session(of: carrier).hasSettings {
-            return wait(slot, cluster: cluster, now: now)
+            return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
         }
-        guard let upstream = takeSlot(.upstream, now: now) else {
-            return reply(slot, status: 503, flag: .OM, detail: "too_many_connections", now: now)
+        let isOpening = connections[carrier].stage == .connecting
+        guard !isOpening || take(.pending, cluster, exchange.priority) else {
+            counters.add(.pendingOverflow)
+            return .refused(.pending)
         }
+        let placement = submit(slot, bytes, on: carrier, isOpening: isOpening, now: now)
+        if case .refused = placement, isOpening { give(.pending, cluster, exchange.priority) }
+        return placement
+    }
+
+    /// Makes the request a stream of the connection.
+    private func submit(
+        _ slot: Int, _ bytes: Bytes, on carrier: Int, isOpening: Bool, now: Instant
+    ) -> Placement {
+        guard let upstream = takeSlot(.upstream, now: now) else { return .refused(.noSlot) }
         let session = session(of: carrier)
         settleUpgrade(slot, bytes, session)
         connections[upstream].endpoint = connections[carrier].endpoint
         connections[upstream].stage = .exchange
+        connections[upstream].priority = connections[slot].exchange.priority
         let exchange = connections[slot].exchange
         let switches = exchange.wantsUpgrade || exchange.isConnect
         let client = connections[slot]
         let hasBody =
             !client.body.isComplete || switches || client.keptBody > 0 || client.hasTail
-        writeFields(slot, bytes, on: carrier)
+        writeFields(slot, bytes, on: carrier, now: now)
         guard !fields.overflowed,
             let stream = session.submitRequest(fields, tag: upstream, hasBody: hasBody)
         else {
@@ -67,13 +85,15 @@ extension Proxy {
             close(upstream)
             // Its identifiers have run out, or it has begun to close.
             unpoolSession(carrier)
-            return reply(slot, status: 503, flag: .UO, detail: "no_stream", now: now)
+            return .refused(.noStream)
         }
         attach(upstream, to: session, stream)
         connections[upstream].endAfterOutput = !hasBody
+        connections[upstream].holdsPending = isOpening
         mark(session)
         if !hasRoomForStreams(session) { unpoolSession(carrier) }
         pair(slot, upstream, now: now)
+        return .sent
     }
 
     /// Of the protocols that a connection of HTTP/1.1 may change to, a stream carries WebSocket,
@@ -95,7 +115,7 @@ extension Proxy {
         connections[slot].exchange.webSocketKey = key
     }
 
-    private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int) {
+    private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int, now: Instant) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
         let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecured
         let deadline = connections[slot].exchange.deadline
@@ -104,7 +124,8 @@ extension Proxy {
             client: client(of: slot), scheme: isSecure ? "https" : "http",
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
             timeLeft: deadline < .distantFuture ? deadline - turn : nil,
-            cameByHTTP2: connections[slot].isStream, random: &random, to: fields)
+            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            random: &random, to: fields)
     }
 
     // MARK: Rooms

@@ -77,7 +77,7 @@ extension Proxy {
         }
         connections[slot].active = turn
         connections[slot].answered = true
-        dropReplay(slot)
+        if let client = connections[slot].peer { letGo(client) }
         if endsStream { connections[slot].inputEnded = true }
         responseBytes(slot, now: turn)
     }
@@ -235,12 +235,16 @@ extension Proxy {
                 return
             }
             guard let client = connection.peer else { return dropStream(slot, nil, now: turn) }
-            if code == .refusedStream, mayReplay(slot, client) {
-                return replayRefused(slot, client, now: turn)
-            }
-            let detail = code == .refusedStream ? "stream_refused" : detail
             failedCode = code
-            abort(client, status: 503, flag: .UC, detail: detail, now: turn)
+            if connections[client].exchange.headSent {
+                abort(client, status: 503, flag: .UC, detail: detail, now: turn)
+            } else if code == .refusedStream, !connection.answered {
+                attemptFailed(slot, .refused, flag: .UC, detail: "stream_refused", now: turn)
+            } else {
+                attemptFailed(
+                    slot, .reset, flag: .UC,
+                    detail: code == .refusedStream ? "stream_refused" : detail, now: turn)
+            }
             failedCode = nil
         default: dropStream(slot, nil, now: turn)
         }

@@ -44,10 +44,12 @@ extension Shape {
                 standard: "1024", about: "connections open at once"),
             .init(
                 "pending", pending, .integer(TrafficLimits.requests), standard: "1024",
-                about: "requests that wait for a connection, or for a place on one"),
+                about:
+                    "requests that wait for a connection to be free or to be opened; 0: none can "
+                    + "be sent that needs a new one"),
             .init(
                 "requests", requests, .integer(TrafficLimits.requests), standard: "1024",
-                about: "requests in flight, waiting ones too"),
+                about: "requests in flight; more are answered 503 at once"),
             .init(
                 "retries", retries, .integer(TrafficLimits.requests), standard: "3",
                 about: "retries in flight, unless a retry budget says"),

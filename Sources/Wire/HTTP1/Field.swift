@@ -26,6 +26,8 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
     case grpcTimeout
     case webSocketKey
     case webSocketAccept
+    /// One of the many that begin with `x-envoy-`.
+    case envoy
 
     /// The name for a field name as received, in any case.
     @inlinable
@@ -55,13 +57,24 @@ public enum FieldName: UInt8, Sendable, BitwiseCopyable {
         case 15: return name.equalsIgnoringCase("x-forwarded-for") ? .forwardedFor : .other
         case 16:
             if name.equalsIgnoringCase("proxy-connection") { return .proxyConnection }
-            return name.equalsIgnoringCase("x-response-flags") ? .responseFlags : .other
+            if name.equalsIgnoringCase("x-response-flags") { return .responseFlags }
+            return recognizeEnvoy(name)
         case 17:
             if name.equalsIgnoringCase("transfer-encoding") { return .transferEncoding }
             return name.equalsIgnoringCase("sec-websocket-key") ? .webSocketKey : .other
         case 20: return name.equalsIgnoringCase("sec-websocket-accept") ? .webSocketAccept : .other
+        case 18...: return recognizeEnvoy(name)
         default: return .other
         }
+    }
+
+    /// - Precondition: it has 8 bytes or more.
+    @inlinable
+    static func recognizeEnvoy(_ name: Bytes) -> FieldName {
+        guard name[0] | 0x20 == UInt8(ascii: "x"), name[1] == UInt8(ascii: "-") else {
+            return .other
+        }
+        return name[0..<8].equalsIgnoringCase("x-envoy-") ? .envoy : .other
     }
 }
 

@@ -322,7 +322,7 @@ import Wire
     /// to strict.
     @Test func tunnelsThatWaitedUnderStricterRules() {
         var configuration = Self.configuration(speech: .tcp, tls: Self.tls, isPermissive: true)
-        configuration.clusters[0].maxConnections = 1
+        configuration.clusters[0].breaker.standard.connections = 1
         let scene = Scene(configuration)
         let clients = (0..<2).map { _ in
             let client = scene.client()
@@ -379,7 +379,7 @@ import Wire
     @Test func aRequestIsCountedOnceHoweverOftenItIsLookedAt() {
         let rules = ProxyConfiguration.Authorization(deny: [Rule(prefixes: ["/debug"])])
         var configuration = Self.configuration(rules)
-        configuration.clusters[0].maxConnections = 1
+        configuration.clusters[0].breaker.standard.connections = 1
         let scene = Scene(configuration)
         let clients = (0..<2).map { _ in scene.client() }
         for client in clients { scene.send(Self.get, by: client) }

@@ -1,0 +1,216 @@
+// The breakers of this worker's clusters: who takes a place, and who gives it back.
+//
+//     connections   `takeConnection` ─────────────────▶ `close` of the connection
+//     pending       `wait`, or a connection's opening ─▶ `removePending`, `connectionMade`, `leave`
+//     requests      `place` ───────────────────────────▶ `leave`, as the attempt ends
+//     retries       `takeRetry` ───────────────────────▶ `giveRetry`: the answer's head, or the end
+
+import Base
+import Model
+
+extension Proxy {
+    // MARK: Counting
+
+    /// Takes a place of the cluster's; false: there is none.
+    @inline(__always)
+    func take(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
+        if breakers[cluster].isStrict { return takeStrictly(resource, cluster, priority) }
+        guard breakers[cluster].hasRoom(resource, priority) else { return false }
+        breakers[cluster].count(resource, priority, by: 1)
+        return true
+    }
+
+    private func takeStrictly(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
+        let limit = breakers[cluster].limit(resource, priority)
+        guard sharedBreakers[cluster]?.take(resource, priority, limit: limit) == true else {
+            return false
+        }
+        breakers[cluster].count(resource, priority, by: 1)
+        return true
+    }
+
+    @inline(__always)
+    func give(_ resource: Resource, _ cluster: Int, _ priority: UInt8) {
+        breakers[cluster].count(resource, priority, by: -1)
+        if breakers[cluster].isStrict { sharedBreakers[cluster]?.add(resource, priority, -1) }
+    }
+
+    /// Whether there is a place now.
+    func hasRoom(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
+        guard breakers[cluster].isStrict, let shared = sharedBreakers[cluster] else {
+            return breakers[cluster].hasRoom(resource, priority)
+        }
+        return shared.count(resource, priority) < breakers[cluster].limit(resource, priority)
+    }
+
+    // MARK: Connections
+
+    /// Takes a place for one more connection to the endpoint; false: there is none.
+    func takeConnection(_ endpoint: Int, _ cluster: Int, _ priority: UInt8) -> Bool {
+        if take(.connections, cluster, priority) { return true }
+        counters.add(.connectionOverflow)
+        // Envoy: an endpoint without any may always have one, so that nothing waits for a
+        // connection that nobody would open.
+        guard !breakers[cluster].isStrict, upstreams.endpoints[endpoint].connections == 0 else {
+            return false
+        }
+        breakers[cluster].count(.connections, priority, by: 1)
+        return true
+    }
+
+    /// Whether a request of that priority that waits can go on: there is a free connection, or one
+    /// may be opened.
+    func canServe(_ cluster: Int, _ priority: UInt8) -> Bool {
+        hasRoom(.connections, cluster, priority) || upstreams.hasPooled(cluster)
+    }
+
+    /// The connection of `endpoint` that was used last, for a request of that priority, whose
+    /// limits it counts against from here on; nil: none is free.
+    func popPooled(_ endpoint: Int, _ cluster: Int, _ priority: UInt8) -> Int? {
+        let first = Int(upstreams.endpoints[endpoint].pooled.first)
+        guard first >= 0 else { return nil }
+        let owner = connections[first].priority
+        if owner != priority {
+            guard take(.connections, cluster, priority) else { return nil }
+            give(.connections, cluster, owner)
+            connections[first].priority = priority
+        }
+        unpool(first)
+        return first
+    }
+
+    /// A connection is gone.
+    func giveConnection(_ slot: Int) {
+        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+        if cluster >= 0 { give(.connections, cluster, connections[slot].priority) }
+    }
+
+    // MARK: Attempts
+
+    /// The attempt on `upstream` is over: what it holds of its cluster's is given back.
+    func leave(_ upstream: Int) {
+        let connection = connections[upstream]
+        let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
+        if connection.holdsRequest {
+            connections[upstream].holdsRequest = false
+            if cluster >= 0 { give(.requests, cluster, connection.priority) }
+        }
+        if connection.holdsPending { endPending(upstream, cluster) }
+        connections[upstream].isOverdue = false
+    }
+
+    private func endPending(_ upstream: Int, _ cluster: Int) {
+        connections[upstream].holdsPending = false
+        if cluster >= 0 { give(.pending, cluster, connections[upstream].priority) }
+    }
+
+    /// The attempt has a connection that is open: it waits no more, and its time begins.
+    func connectionMade(_ upstream: Int) {
+        if connections[upstream].holdsPending {
+            endPending(
+                upstream, Int(upstreams.endpoints[Int(connections[upstream].endpoint)].cluster))
+        }
+        if let client = connections[upstream].peer, connections[client].exchange.hasPolicy {
+            arm(client)
+        }
+    }
+
+    // MARK: Retries
+
+    /// Whether one more retry to the client's cluster may be in flight, and if so takes its place.
+    /// - Returns: what forbids it; nil: nothing does.
+    func takeRetry(_ client: Int, now: Instant) -> Decision? {
+        giveRetry(client)
+        let cluster = Int(connections[client].exchange.cluster)
+        let priority = connections[client].exchange.priority
+        guard cluster >= 0 else { return .breakerRetries }
+        let place = Int(tries[client].rules.place)
+        let budget =
+            plans.retries.indices.contains(place)
+            ? plans.retries[place].policy.budget : nil
+        switch budget {
+        case nil:
+            guard take(.retries, cluster, priority) else { return .breakerRetries }
+        case .concurrency(let percent, let least):
+            let breaker = breakers[cluster]
+            let most = ConcurrencyBudget.most(
+                percent: percent, least: least, active: breaker.count(.requests, priority),
+                pending: waiting(cluster, priority))
+            guard breaker.count(.retries, priority) < most else { return .retryBudget }
+            countRetry(cluster, priority)
+        case .rate:
+            guard plans.budgets[place]?.hasRoom(now: now) != false else { return .retryBudget }
+            plans.budgets[place]?.noteRetry(now: now)
+            countRetry(cluster, priority)
+        }
+        connections[client].exchange.holdsRetry = true
+        return nil
+    }
+
+    private func countRetry(_ cluster: Int, _ priority: UInt8) {
+        breakers[cluster].count(.retries, priority, by: 1)
+        if breakers[cluster].isStrict { sharedBreakers[cluster]?.add(.retries, priority, 1) }
+    }
+
+    /// The retry of a client's has an answer, or is over.
+    func giveRetry(_ client: Int) {
+        guard connections[client].exchange.holdsRetry else { return }
+        connections[client].exchange.holdsRetry = false
+        let cluster = Int(connections[client].exchange.cluster)
+        if cluster >= 0 { give(.retries, cluster, connections[client].exchange.priority) }
+    }
+
+    /// Requests in the cluster's queue.
+    func waiting(_ cluster: Int, _ priority: UInt8) -> Int {
+        let cluster = upstreams.clusters[cluster]
+        return Int(priority == 0 ? cluster.pending.count : cluster.pendingHigh.count)
+    }
+
+    // MARK: Configuration
+
+    /// Makes the breakers of the configuration in force, and counts anew what is there: clusters
+    /// may have other places, and endpoints other clusters.
+    func renewBreakers(_ configuration: ProxyConfiguration) {
+        shareCounts(-1)
+        breakers = configuration.clusters.map { Breaker($0.breaker) }
+        sharedBreakers = configuration.clusters.map { cluster in
+            cluster.breaker.isStrict
+                ? commons.breakers.item(cluster.name) { SharedBreaker() } : nil
+        }
+        for slot in 0..<touchedSlots { recount(slot) }
+        shareCounts(1)
+    }
+
+    /// Adds all of this worker's counts to those of all workers, or takes them from there.
+    func shareCounts(_ sign: Int) {
+        for (cluster, shared) in sharedBreakers.enumerated() {
+            guard let shared else { continue }
+            for priority in 0..<2 as Range<UInt8> {
+                for resource in Resource.allCases {
+                    let count = breakers[cluster].count(resource, priority)
+                    if count > 0 { shared.add(resource, priority, sign * count) }
+                }
+            }
+        }
+    }
+
+    private func recount(_ slot: Int) {
+        let connection = connections[slot]
+        switch connection.role {
+        case .free: return
+        case .upstream:
+            let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
+            guard cluster >= 0 else { return }
+            let priority = connection.priority
+            if !connection.isStream { breakers[cluster].count(.connections, priority, by: 1) }
+            if connection.holdsRequest { breakers[cluster].count(.requests, priority, by: 1) }
+            if connection.holdsPending { breakers[cluster].count(.pending, priority, by: 1) }
+        case .downstream:
+            let cluster = Int(connection.exchange.cluster)
+            guard cluster >= 0 else { return }
+            let priority = connection.exchange.priority
+            if connection.exchange.holdsRetry { breakers[cluster].count(.retries, priority, by: 1) }
+            if connection.stage == .pending { breakers[cluster].count(.pending, priority, by: 1) }
+        }
+    }
+}

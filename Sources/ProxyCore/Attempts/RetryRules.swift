@@ -1,0 +1,204 @@
+// When an attempt that failed is followed by another: Envoy's conditions, and what this proxy asks
+// besides (that a request which is not idempotent has surely not been looked at, unless the policy
+// says that it may be sent twice).
+//
+// Envoy's names for what is decided here: `wouldRetryFromHeaders` and `wouldRetryFromReset` are
+// `isFailure`, `shouldRetry` is `verdict`, in the same order: not a failure, none left, no room.
+//
+// Source: Envoy, source/common/router/retry_state_impl.cc.
+
+import Base
+import Model
+
+/// How an attempt ended without an answer.
+enum AttemptFailure: UInt8, BitwiseCopyable, CaseIterable {
+    /// No connection was had.
+    case connect
+    /// The upstream has said that it has not looked at the request.
+    case refused
+    /// A connection that was kept had been closed before the request came.
+    case stale
+    /// The connection or stream ended before an answer, or the answer was none.
+    case reset
+    /// No answer within the time of one attempt.
+    case timeout
+}
+
+/// What the head of an answer shows of a failure.
+struct AnswerSigns: BitwiseCopyable {
+    var status: Int
+    /// Of gRPC, in the head; -1: there is none.
+    var grpcStatus = -1
+    /// It has `x-envoy-ratelimited`.
+    var isRateLimited = false
+    /// One of the policy's `headers` holds of it.
+    var hasHeader = false
+}
+
+/// What an attempt came to, as far as retries are concerned.
+enum AttemptOutcome: BitwiseCopyable {
+    case answer(AnswerSigns)
+    case failure(AttemptFailure)
+}
+
+/// What becomes of an attempt.
+enum RetryVerdict: UInt8, BitwiseCopyable {
+    /// The policy does not take it for a failure.
+    case no
+    case again
+    /// The upstream may have seen it, and it is not idempotent.
+    case unsafe
+    /// It is no longer here to be sent again.
+    case gone
+    /// No retry is left (URX).
+    case exhausted
+    /// All retries together are too many (UO).
+    case overflow
+}
+
+/// Conditions as bits.
+struct RetryConditions: OptionSet, BitwiseCopyable {
+    var rawValue: UInt32
+
+    init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    init(_ condition: RetryPolicy.Condition) {
+        let place = RetryPolicy.Condition.allCases.firstIndex(of: condition) ?? 0
+        rawValue = 1 << UInt32(place)
+    }
+
+    init(_ conditions: [RetryPolicy.Condition]) {
+        self = conditions.reduce(into: []) { $0.formUnion(RetryConditions($1)) }
+    }
+
+    static let serverError = RetryConditions(.serverError)
+    static let gatewayError = RetryConditions(.gatewayError)
+    static let reset = RetryConditions(.reset)
+    static let connectFailure = RetryConditions(.connectFailure)
+    static let refusedStream = RetryConditions(.refusedStream)
+    static let retriable4xx = RetryConditions(.retriable4xx)
+    static let rateLimited = RetryConditions(.rateLimited)
+    static let statuses = RetryConditions(.statuses)
+    static let headers = RetryConditions(.headers)
+    static let grpc = RetryConditions(
+        RetryPolicy.Condition.allCases.filter { $0.grpcStatus != nil })
+
+    /// The condition of a status of gRPC; empty: none means it.
+    static func grpc(_ status: Int) -> RetryConditions {
+        switch status {
+        case 1: RetryConditions(.cancelled)
+        case 4: RetryConditions(.deadlineExceeded)
+        case 8: RetryConditions(.resourceExhausted)
+        case 13: RetryConditions(.internalError)
+        case 14: RetryConditions(.unavailable)
+        default: []
+        }
+    }
+}
+
+/// Statuses of HTTP, 100 to 611.
+struct StatusSet: BitwiseCopyable {
+    private var words: InlineArray<8, UInt64> = .init(repeating: 0)
+
+    init(_ statuses: [Int] = []) {
+        for status in statuses { insert(status) }
+    }
+
+    mutating func insert(_ status: Int) {
+        guard (100..<612).contains(status) else { return }
+        words[(status - 100) / 64] |= 1 << UInt64((status - 100) % 64)
+    }
+
+    func contains(_ status: Int) -> Bool {
+        guard (100..<612).contains(status) else { return false }
+        return words[(status - 100) / 64] >> UInt64((status - 100) % 64) & 1 == 1
+    }
+}
+
+/// A policy as requests meet it: plain values, copied for each request that has one, because
+/// headers of a trusted client may change what holds for it.
+struct RetryRules: BitwiseCopyable {
+    /// A request has 100 retries at most, whatever its headers say.
+    static let most = 100
+
+    var on: RetryConditions
+    var statuses: StatusSet
+    /// Retries of one request.
+    var most: UInt8
+    /// `zero`: none.
+    var perTry: Duration
+    var backoff: Backoff
+    var avoidsPreviousHosts: Bool
+    var reselections: UInt8
+    var includesUnsafe: Bool
+    /// Bytes.
+    var bodyLimit: UInt32
+    var hedges: Bool
+    /// The place of the policy itself, for what is not copied; -1: headers alone ask for retries.
+    var place: Int32
+
+    init(_ policy: RetryPolicy, place: Int) {
+        on = RetryConditions(policy.on)
+        statuses = StatusSet(policy.statuses)
+        most = UInt8(min(max(policy.most, 0), Self.most))
+        perTry = policy.perTry ?? .zero
+        backoff = Backoff(policy.backoff)
+        avoidsPreviousHosts = policy.avoidsPreviousHosts
+        reselections = UInt8(min(max(policy.reselections, 1), 100))
+        includesUnsafe = policy.includesUnsafe
+        bodyLimit = UInt32(min(max(policy.bodyLimit, 0), RetryPolicy.bodyMost))
+        hedges = policy.hedges
+        self.place = Int32(place)
+    }
+
+    /// Whether the policy takes it for a failure.
+    func isFailure(_ outcome: AttemptOutcome) -> Bool {
+        switch outcome {
+        case .answer(let signs): isFailure(signs)
+        case .failure(let failure): isFailure(failure)
+        }
+    }
+
+    private func isFailure(_ signs: AnswerSigns) -> Bool {
+        // Another proxy's limit: whoever adds to what is too much already must want to.
+        if signs.isRateLimited { return on.contains(.rateLimited) }
+        let status = signs.status
+        if on.contains(.serverError), status >= 500, status < 600 { return true }
+        if on.contains(.gatewayError), status >= 502, status <= 504 { return true }
+        if on.contains(.retriable4xx), status == 409 { return true }
+        if on.contains(.statuses), statuses.contains(status) { return true }
+        if on.contains(.headers), signs.hasHeader { return true }
+        return !on.isDisjoint(with: .grpc(signs.grpcStatus))
+    }
+
+    private func isFailure(_ failure: AttemptFailure) -> Bool {
+        // Whatever it is, it comes to a 5xx for the client.
+        if !on.isDisjoint(with: [.serverError, .gatewayError, .reset]) { return true }
+        switch failure {
+        case .connect: return on.contains(.connectFailure)
+        case .refused: return on.contains(.refusedStream)
+        case .stale, .reset, .timeout: return false
+        }
+    }
+
+    /// What becomes of an attempt.
+    /// - Parameters:
+    ///   - mayRepeat: the request is idempotent, or no upstream can have seen it.
+    ///   - isHere: head and body are kept, as far as they have come.
+    ///   - left: retries that it has.
+    ///   - hasRoom: whether one more retry to the cluster may be in flight; asked at last.
+    func verdict(
+        _ outcome: AttemptOutcome, mayRepeat: Bool, isHere: Bool, left: Int, hasRoom: () -> Bool
+    ) -> RetryVerdict {
+        guard isFailure(outcome) else { return .no }
+        guard mayRepeat || includesUnsafe else { return .unsafe }
+        guard isHere else { return .gone }
+        guard left > 0 else { return .exhausted }
+        return hasRoom() ? .again : .overflow
+    }
+}
+
+extension RetryPolicy {
+    /// What `bodyLimit` may be at most, bytes.
+    static let bodyMost = 64 * 1024
+}

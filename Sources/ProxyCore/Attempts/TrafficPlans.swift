@@ -1,0 +1,104 @@
+// What a configuration says of attempts, as the request path meets it: plain values by place, made
+// once for each configuration.
+
+import Base
+import Model
+
+/// A retry policy with what is not copied for each request.
+struct RetryPlan {
+    let policy: RetryPolicy
+    let rules: RetryRules
+    /// Of the condition `retriable-headers`; a nil value: any.
+    let headers: [(name: [UInt8], value: [UInt8]?)]
+    let waits: [(name: [UInt8], format: RetryPolicy.WaitHeader.Format)]
+
+    init(_ policy: RetryPolicy, place: Int) {
+        self.policy = policy
+        rules = RetryRules(policy, place: place)
+        headers = policy.headers.map { (Array($0.name.utf8), $0.value.map { Array($0.utf8) }) }
+        waits = policy.waitHeaders.map { (Array($0.name.utf8), $0.format) }
+    }
+}
+
+/// A cluster's.
+struct ClusterPlan: BitwiseCopyable {
+    /// The place of its retry policy; -1: none.
+    var retry: Int32
+    /// The place among the admission windows; -1: none.
+    var admission: Int32
+}
+
+/// A route's.
+struct RoutePlan: BitwiseCopyable {
+    /// The place of its retry policy; -1: its cluster's holds.
+    var retry: Int32
+    var priority: UInt8
+}
+
+/// What is known of the attempts of one request that has a policy.
+struct Tries: BitwiseCopyable {
+    var rules: RetryRules
+    /// Retries that are left.
+    var left: UInt8
+    /// The first of the attempts that have overrun their time and go on, from 1; 0: none. They are
+    /// linked by `Connection.next`.
+    var rivals: Int32
+}
+
+/// All plans of a configuration.
+struct TrafficPlans {
+    private(set) var retries: [RetryPlan] = []
+    /// By the place of the policy; nil: its budget is none by rate.
+    var budgets: [RateBudget?] = []
+    private(set) var clusters: [ClusterPlan] = []
+    private(set) var routes: [RoutePlan] = []
+    var admissions: [AdmissionWindow] = []
+    private var policies: [AdmissionPolicy] = []
+
+    /// What headers alone ask for.
+    static let fromHeaders = RetryRules(RetryPolicy(on: [], includesUnsafe: true), place: -1)
+
+    init(_ configuration: ProxyConfiguration) {
+        for cluster in configuration.clusters {
+            let retry = add(cluster.retry, configuration.workers)
+            var admission: Int32 = -1
+            if let policy = cluster.admission {
+                admission = Int32(admissions.count)
+                admissions.append(AdmissionWindow(policy))
+                policies.append(policy)
+            }
+            clusters.append(ClusterPlan(retry: retry, admission: admission))
+        }
+        for route in configuration.routes {
+            routes.append(
+                RoutePlan(
+                    retry: add(route.retry, configuration.workers),
+                    priority: route.priority == .high ? 1 : 0))
+        }
+    }
+
+    private mutating func add(_ policy: RetryPolicy?, _ workers: Int) -> Int32 {
+        guard let policy else { return -1 }
+        let place = retries.count
+        retries.append(RetryPlan(policy, place: place))
+        if case .rate(let percent, let window, let least) = policy.budget {
+            budgets.append(
+                RateBudget(
+                    percent: percent, window: window, leastPerSecond: least, workers: workers))
+        } else {
+            budgets.append(nil)
+        }
+        return Int32(place)
+    }
+
+    /// Goes on with what was counted under the same policies.
+    mutating func keepCounts(of old: TrafficPlans) {
+        if hasSameRetries(as: old) { budgets = old.budgets }
+        if policies == old.policies { admissions = old.admissions }
+    }
+
+    /// Whether places of retry policies mean the same.
+    func hasSameRetries(as other: TrafficPlans) -> Bool {
+        retries.map(\.policy) == other.retries.map(\.policy)
+    }
+}
