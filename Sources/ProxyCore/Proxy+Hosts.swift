@@ -16,10 +16,14 @@ extension Proxy {
     func noteWish(_ slot: Int, _ bytes: Bytes, _ cluster: Int) {
         guard upstreams.clusters[cluster].readsRequests else { return }
         let client = client(of: slot)
-        connections[slot].exchange.wish =
+        let wish =
             connections[slot].forwards
             ? upstreams.wishPlans[cluster].wish(client: client)
             : upstreams.wishPlans[cluster].wish(head, bytes, client: client)
+        // What it shall avoid is for others to say.
+        connections[slot].exchange.wish.hash = wish.hash
+        connections[slot].exchange.wish.hasHash = wish.hasHash
+        connections[slot].exchange.wish.subset = wish.subset
     }
 
     /// The status by which an answer's head is judged.
