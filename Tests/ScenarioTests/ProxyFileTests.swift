@@ -296,7 +296,8 @@ import Testing
             ),
             (
                 "cluster: app", "{cluster: app, headers: {x: {present: false}}}",
-                "4:33: one of present, absent, exact, prefix, suffix, contains, regex, or from and to is needed"
+                "4:33: one of present, absent, exact, prefix, suffix, contains, regex, or from and "
+                    + "to is needed"
             ),
             (
                 "cluster: app", "{cluster: app, headers: {X-A: b, x-a: c}}",

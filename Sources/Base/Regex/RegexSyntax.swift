@@ -1,5 +1,5 @@
-// Regular expressions as configurations write them: what RE2 takes that can be matched without going
-// back, over bytes. Literals, `.`, classes with ranges and POSIX names, `\d \w \s` and their
+// Regular expressions as configurations write them: what RE2 takes that can be matched without
+// going back, over bytes. Literals, `.`, classes with ranges and POSIX names, `\d \w \s` and their
 // opposites, groups, alternatives, repetitions with counts, the anchors `^ $ \A \z`, and the flags
 // `i` and `s`. Refused, with the place: references to groups, looking around, word boundaries,
 // Unicode classes, other letters than ASCII's within a class.

@@ -1,7 +1,7 @@
 // The expressions of a configuration, ready to be matched. Where an expression has few states they
-// are all found when it is compiled, and matching reads one entry of a table for each byte; else its
-// program is run with all its threads at once, which are no more than it has instructions. Neither
-// goes back, allocates, or takes longer than instructions × bytes.
+// are all found when it is compiled, and matching reads one entry of a table for each byte; else
+// its program is run with all its threads at once, which are no more than it has instructions.
+// Neither goes back, allocates, or takes longer than instructions × bytes.
 
 /// Compiled expressions, for one thread: matching uses memory of the table's own.
 public struct RegexTable: ~Copyable {

@@ -112,8 +112,8 @@ extension MeshRoute {
     /// One host (nil: any) with one match: what a request is held against. The less is held first,
     /// as the Gateway API orders it (HTTPRouteRule, `matches`): exact hosts, then suffixes, the
     /// longer first; exact paths, then expressions, then prefixes, the longer first; some methods,
-    /// the fewer first; then more headers. What is left is alike in all this and differs in content: it goes by
-    /// text, so that every proxy has the same order.
+    /// the fewer first; then more headers. What is left is alike in all this and differs in
+    /// content: it goes by text, so that every proxy has the same order.
     public struct Condition: Hashable, Comparable, Sendable {
         public let host: String?
         public let match: Match

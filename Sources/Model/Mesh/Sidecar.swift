@@ -180,11 +180,13 @@ extension ProxyConfiguration {
         var authorization = authorization(of: own.meshName, in: mesh)
         authorization?.exempt = SPIFFEID(
             rawValue: SPIFFEID.control(of: mesh.trustDomain))
-        return Listener(
+        var listener = Listener(
             name: inboundName, address: address,
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization)
+        listener.rateLimits = mesh.policy(for: own.meshName)?.inbound.rateLimits ?? []
+        return listener
     }
 
     /// The service's own process.

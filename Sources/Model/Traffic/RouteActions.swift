@@ -62,7 +62,8 @@ public struct DirectAnswer: Codable, Hashable, Sendable {
 }
 
 /// Changes to the fields of a message: `remove`, then `set`, then `add`. Of a route's share, the
-/// route and the proxy as a whole, the changes are made in this order, so that the last has its way.
+/// route and the proxy as a whole, the changes are made in this order, so that the last has its
+/// way.
 ///
 /// Source: Envoy, "HTTP header manipulation".
 public struct HeaderChanges: Codable, Hashable, Sendable {

@@ -98,8 +98,8 @@ enum TokenBucket {
 
 /// The buckets of one limit, of all workers: one, or one for each of many keys.
 final class TokenBuckets: Sendable {
-    /// Bound: keys that have buckets of their own at once. Buckets that are full are as good as new,
-    /// and given to new keys; where all are in use, the rest share one.
+    /// Bound: keys that have buckets of their own at once. Buckets that are full are as good as
+    /// new, and given to new keys; where all are in use, the rest share one.
     static let most = 1024
     /// Places that are looked at for a key.
     private static let reach = 16

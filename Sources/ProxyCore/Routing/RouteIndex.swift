@@ -3,10 +3,10 @@
 // it, not on how many there are.
 //
 // Each host that routes ask for has a row: one for any host, one for each exact host and one for
-// each suffix. Within a row, routes stand in groups: by their exact path, or by the bytes that every
-// path they mean begins with. A request meets the groups of its host's rows that are exactly its
-// path, or a beginning of it. Each group is in the order of the configuration, so that the first
-// route of all of them is found by taking the least number again and again.
+// each suffix. Within a row, routes stand in groups: by their exact path, or by the bytes that
+// every path they mean begins with. A request meets the groups of its host's rows that are exactly
+// its path, or a beginning of it. Each group is in the order of the configuration, so that the
+// first route of all of them is found by taking the least number again and again.
 //
 // A route that is found here need not mean the request: that is for `Router` to say.
 

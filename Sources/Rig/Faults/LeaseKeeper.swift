@@ -87,8 +87,8 @@ private final class LeaseWork: Sendable {
     /// Two of three renewals may fail.
     private static let renewEvery = Duration.milliseconds(900)
     private static let retry = Duration.milliseconds(20)
-    /// A fault that is held anew is so by a renewal; two readings of one instant by the wall's clock
-    /// lie nearer to each other.
+    /// A fault that is held anew is so by a renewal; two readings of one instant by the wall's
+    /// clock lie nearer to each other.
     private static let anew = Duration.milliseconds(300)
     /// How long it sleeps at most: whoever ends it waits for that.
     private static let nap = Duration.milliseconds(50)

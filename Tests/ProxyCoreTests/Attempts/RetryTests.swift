@@ -439,7 +439,10 @@ import Testing
             var policy = RetryPolicy(on: [.connectFailure], avoidsPreviousHosts: true)
             policy.reselections = 5
             let scene = Self.scene(policy, endpoints: ["127.0.0.1:1", "127.0.0.1:2"])
-            for _ in 0..<seed { _ = scene.proxy.upstreams.takeTurn(0) }
+            var random = SeededRandom(seed: UInt64(seed))
+            for _ in 0..<seed {
+                _ = scene.proxy.upstreams.select(0, HostWish(), now: .zero, &random)
+            }
             scene.opening = .refused
             let client = scene.client()
             scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)

@@ -122,7 +122,8 @@ import Wire
 
     // MARK: Many routes
 
-    /// Routes in random order mean the same whether they are looked up or tried one after the other.
+    /// Routes in random order mean the same whether they are looked up or tried one after the
+    /// other.
     @Test func lookingUpChangesNothing() {
         let budget = FuzzBudget.current(seed: 5, steps: 4000)
         if let failure = Self.run(budget.seed, budget.steps) {
