@@ -114,6 +114,7 @@ extension Proxy {
             exchange.requestEnded = connections[slot].exchange.requestEnded
             exchange.passed = connections[slot].exchange.passed
             exchange.limit = connections[slot].exchange.limit
+            exchange.fault = connections[slot].exchange.fault
         } else {
             counters.add(.requestsTotal)
             exchange.started = now

@@ -150,6 +150,36 @@ import Wire
         #expect(scene.proxy.openConnections == 0 && scene.proxy.buffersInUse == 0)
     }
 
+    // MARK: Attempts
+
+    @Test func anAttemptMeetsFaultsOfItsOwn() throws {
+        var rule = Self.rule("b", .perAttempt, delay: .milliseconds(30), abort: .http(503))
+        rule.cluster = "c"
+        let (scene, _) = Self.scene([Self.rule(delay: .milliseconds(20)), rule])
+        let client = scene.client()
+        scene.send(Self.request, by: client)
+        scene.pass(.milliseconds(49))
+        #expect(scene.received(client) == "" && scene.servers.isEmpty)
+        scene.pass(.milliseconds(1))
+        let answer = scene.received(client)
+        #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("x-response-flags: DI,FI\r\n"))
+        let lines = try Self.lines(scene.proxy)
+        #expect(lines.map(\.fault) == ["a", "b", "b"])
+        #expect(lines.map(\.point) == [.clientEgress, .perAttempt, .perAttempt])
+        #expect(lines.map(\.attempt) == [1, 1, 1])
+        #expect(lines[2].abortHTTP == 503)
+    }
+
+    @Test func theSlowestRateHolds() throws {
+        let (scene, _) = Self.scene([
+            Self.rule("a", rate: 4096), Self.rule("b", .perAttempt, rate: 2048),
+            Self.rule("c", .perAttempt, rate: 8192),
+        ])
+        scene.send(Self.request, by: scene.client())
+        #expect(scene.servers.count == 1)
+        #expect(try Self.lines(scene.proxy).map(\.rate) == [4096, 2048])
+    }
+
     // MARK: Leases
 
     @Test func aLeaseThatEndsIsOverThoughNobodyClearsItAway() throws {

@@ -6,6 +6,8 @@ public import Posix
 public final class RunningApp {
     public let process: Process
     public let address: SocketAddress
+    /// Where faults are held; nil: nowhere.
+    public let control: SocketAddress?
 
     /// Starts one and waits until it says that it is ready.
     public convenience init(_ words: String...) throws { try self.init(words) }
@@ -18,10 +20,12 @@ public final class RunningApp {
         guard let bytes = try Program.nextLine(of: process) else { throw WireFailure.timedOut }
         let line = String(decoding: bytes, as: UTF8.self)
         let parts = line.split(separator: "\"")
+        let addresses = parts.compactMap { SocketAddress($0) }
         guard line.hasPrefix("{\"event\":\"ready\",\"role\":\"app\""),
-            let address = parts.lazy.compactMap({ SocketAddress($0) }).first
+            let address = addresses.first
         else { throw WireFailure.unexpected(line) }
         self.address = address
+        control = addresses.count > 1 ? addresses[1] : nil
     }
 
     deinit { if process.poll() == nil { process.send(SIGKILL) } }

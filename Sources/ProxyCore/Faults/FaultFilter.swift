@@ -75,6 +75,10 @@ struct ExchangeFault: BitwiseCopyable {
     var abort = FaultEffect.Abort.none
     /// The serial of the fault that does so; 0: none does.
     var aborter: UInt32 = 0
+    /// Which attempt was drawn for.
+    var attempt: UInt16 = 1
+    /// Attempts up to this one have met faults.
+    var met: UInt16 = 0
     /// Bytes per second of the answer's body; 0: as they come.
     var rate = 0
     /// The serial of the fault that wants it so.

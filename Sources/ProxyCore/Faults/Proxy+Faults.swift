@@ -1,6 +1,6 @@
 // Faults as requests meet them: held back first, then aborted, else passed on with an answer that
 // comes only so fast. Before retries, no retry sees it (`passesFaults`); for each attempt, retries
-// see what is made of it as an answer (`attemptFault`).
+// see what is made of it as an answer (`passesAttemptFaults`).
 
 import Base
 public import Fault
@@ -19,21 +19,41 @@ extension Proxy {
 
     /// Whether the request in hand goes on; else it has been answered, or waits.
     func passesFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard !faults.requests.isEmpty else { return true }
-        let attempt = meetsAt(bytes)
-        if meets(.faults, slot) {
-            let delay = decide(slot, bytes, faults.requests, attempt: attempt, now: now)
+        guard !faults.requests.isEmpty || !faults.attempts.isEmpty else { return true }
+        if meets(.faults, slot), !faults.requests.isEmpty {
+            let delay = decide(slot, bytes, faults.requests, attempt: meetsAt(bytes), now: now)
             if delay > .zero {
                 hold(slot, until: now + delay, now: now)
                 return false
             }
         }
-        return passesAbort(slot, bytes, faults.requests, attempt: attempt, now: now)
+        return passesAbort(slot, bytes, now: now)
+            && passesAttemptFaults(slot, bytes, attempt: 1, now: now)
+    }
+
+    /// Whether an attempt of the request in hand is made; else it has been answered, or waits. Once
+    /// it has waited, it is asked again.
+    /// - Parameter attempt: counted from 1.
+    func passesAttemptFaults(
+        _ slot: Int, _ bytes: Bytes, attempt: Int, now: Instant
+    ) -> Bool {
+        guard !faults.attempts.isEmpty, connections[slot].exchange.cluster >= 0 else {
+            return true
+        }
+        if Int(connections[slot].exchange.fault.met) < attempt {
+            let delay = decide(slot, bytes, faults.attempts, attempt: attempt, now: now)
+            connections[slot].exchange.fault.met = UInt16(clamping: attempt)
+            if delay > .zero {
+                hold(slot, until: now + delay, now: now)
+                return false
+            }
+        }
+        return passesAbort(slot, bytes, now: now)
     }
 
     /// Draws what is to be done to the request in hand, and notes it in its exchange.
     /// - Returns: how long it is held back.
-    func decide(
+    private func decide(
         _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
     ) -> Duration {
         let id = requestID(bytes)
@@ -43,7 +63,10 @@ extension Proxy {
         let listener = connections[slot].listener
         let fields = faults.trustsFields ? faultFields(bytes) : FaultFields()
         var whole = FaultEffect()
+        let before = connections[slot].exchange.fault
         var state = ExchangeFault()
+        state.met = before.met
+        state.attempt = UInt16(clamping: attempt)
         for entry in entries where entry.fault.holds(at: now) {
             guard faults.means(entry, head, bytes, listener: listener, cluster: cluster) else {
                 continue
@@ -63,44 +86,48 @@ extension Proxy {
         }
         state.abort = whole.abort
         state.rate = whole.rate
-        state.isDelayed = connections[slot].exchange.fault.isDelayed || whole.delay > .zero
+        // An answer that comes only so fast already may come slower, not faster.
+        if before.rate > 0, whole.rate == 0 || before.rate <= whole.rate {
+            state.rate = before.rate
+            state.throttler = before.throttler
+        }
+        state.isDelayed = before.isDelayed || whole.delay > .zero
         connections[slot].exchange.fault = state
         return whole.delay
     }
 
     /// Whether the request in hand is let pass, now that it is not held back any more.
-    private func passesAbort(
-        _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
-    ) -> Bool {
+    private func passesAbort(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         let state = connections[slot].exchange.fault
-        if let fault = holder(state.aborter, entries, now) {
-            note(.aborted(state.abort), of: fault, requestID(bytes), attempt: attempt, now: now)
+        connections[slot].exchange.fault.aborter = 0
+        if let fault = holder(state.aborter, now) {
+            let id = requestID(bytes)
+            note(.aborted(state.abort), of: fault, id, attempt: Int(state.attempt), now: now)
             connections[slot].exchange.fault.rate = 0
             replyFault(slot, state.abort, now: now)
             return false
         }
-        noteThrottle(slot, bytes, entries, attempt: attempt, now: now)
+        noteThrottle(slot, bytes, now: now)
         return true
     }
 
     /// The request in hand goes on: its answer will come only so fast, if a fault wants it so.
-    func noteThrottle(
-        _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
-    ) {
+    private func noteThrottle(_ slot: Int, _ bytes: Bytes, now: Instant) {
         let state = connections[slot].exchange.fault
         guard state.throttler > 0 else { return }
         connections[slot].exchange.fault.throttler = 0
-        guard let fault = holder(state.throttler, entries, now) else {
+        guard let fault = holder(state.throttler, now) else {
             connections[slot].exchange.fault.rate = 0
             return
         }
-        note(.throttled(state.rate), of: fault, requestID(bytes), attempt: attempt, now: now)
+        let id = requestID(bytes)
+        note(.throttled(state.rate), of: fault, id, attempt: Int(state.attempt), now: now)
     }
 
     /// The fault of that serial, if it still holds.
-    func holder(_ serial: UInt32, _ entries: [FaultFilter.Entry], _ now: Instant) -> HeldFault? {
+    private func holder(_ serial: UInt32, _ now: Instant) -> HeldFault? {
         guard serial > 0 else { return nil }
-        return entries.first { $0.fault.serial == serial && $0.fault.holds(at: now) }?.fault
+        return heldFaults.first { $0.serial == serial && $0.holds(at: now) }
     }
 
     /// Answers the request in hand as a fault will have it.

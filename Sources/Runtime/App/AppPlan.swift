@@ -217,9 +217,7 @@ public struct AppDecider: ~Copyable {
             plan.chunked = try flag(value)
         } else if name.equalsIgnoringCase("close") {
             plan.close = try flag(value)
-        } else if name.equalsIgnoringCase("succeed_after")
-            || name.equalsIgnoringCase("succeed-after")
-        {
+        } else if name == "succeed_after" || name.equalsIgnoringCase("succeed-after") {
             guard let count = AppQuantity.integer(value), count <= 1000 else { throw .attempts }
             plan.succeedAfter = count
         }

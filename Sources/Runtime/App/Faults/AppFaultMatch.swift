@@ -50,8 +50,11 @@ struct AppFaultMatch {
     ) -> Bool {
         for i in 0..<head.fieldCount {
             let field = head.fields[i]
-            let isNamed = name.withBytes { bytes[field.nameRange].equalsIgnoringCase($0) }
-            guard isNamed else { continue }
+            // Byte by byte: a name may have `_`, of which `equalsIgnoringCase` knows nothing.
+            let found = bytes[field.nameRange]
+            guard found.count == name.count,
+                name.indices.allSatisfy({ asciiLowercase(found[$0]) == name[$0] })
+            else { continue }
             guard let value else { return true }
             if value.withBytes({ $0 == bytes[field.valueRange] }) { return true }
         }
