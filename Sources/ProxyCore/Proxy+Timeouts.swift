@@ -37,7 +37,9 @@ extension Proxy {
             return requestDeadline(connection).map { min($0, deadline) } ?? deadline
         case (.downstream, .waiting):
             let due = min(connection.exchange.wakes, connection.exchange.deadline)
-            guard connection.exchange.isAgain, let deadline = requestDeadline(connection) else {
+            let isBegun =
+                connection.exchange.isAgain || connection.exchange.fault.holdsAttempt
+            guard isBegun, let deadline = requestDeadline(connection) else {
                 return due
             }
             return min(due, deadline)

@@ -170,6 +170,62 @@ import Wire
         #expect(lines[2].abortHTTP == 503)
     }
 
+    /// The policy has two retries; so many attempts are aborted.
+    @Test(arguments: [1, 2, 3], [false, true])
+    func retriesMeetAbortsAsAnswers(count: Int, isHTTP2: Bool) throws {
+        var rule = Self.rule("b", .perAttempt, abort: .http(503))
+        rule.firstAttempts = count
+        let (scene, leases) = Self.scene([rule]) {
+            $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 2)
+            if isHTTP2 { $0.clusters[0].speech = .http2 }
+        }
+        let client = scene.client()
+        scene.send(Self.request, by: client)
+        scene.pass(.seconds(1))
+        let lines = try Self.lines(scene.proxy)
+        #expect(lines.map(\.attempt) == Array(1...count))
+        #expect(leases.held[0].report(wallOffset: 0).aborted == UInt64(count))
+        #expect(scene.proxy.counters[.retries] == UInt64(min(count, 2)))
+        guard count < 3 else {
+            let answer = scene.received(client)
+            #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("FI"))
+            #expect(answer.contains("URX") && scene.servers.isEmpty)
+            return
+        }
+        #expect(scene.servers.count == 1)
+        guard !isHTTP2 else { return }
+        #expect(scene.received(scene.servers[0]).contains("x-request-id: r-1"))
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200 "))
+        scene.close(client)
+        scene.close(scene.servers[0])
+        #expect(scene.proxy.openConnections == 0 && scene.proxy.buffersInUse == 0)
+    }
+
+    @Test func anAttemptThatIsHeldBackCountsAgainstTheRequestsTime() throws {
+        let (scene, _) = Self.scene([Self.rule("b", .perAttempt, delay: .seconds(5))]) {
+            $0.timeouts.request = .seconds(1)
+        }
+        let client = scene.client()
+        scene.send(Self.request, by: client)
+        scene.pass(.milliseconds(999))
+        #expect(scene.received(client) == "")
+        scene.pass(.milliseconds(1))
+        let answer = scene.received(client)
+        #expect(answer.hasPrefix("HTTP/1.1 504 ") && answer.contains("DI"))
+        #expect(scene.servers.isEmpty)
+    }
+
+    @Test func whatIsNotIdempotentIsNotSentAgain() {
+        let (scene, _) = Self.scene([Self.rule("b", .perAttempt, abort: .http(503))]) {
+            $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 2)
+        }
+        let client = scene.client()
+        scene.send("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\n\r\nabc", by: client)
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 503 "))
+        #expect(scene.proxy.counters[.retries] == 0)
+    }
+
     @Test func theSlowestRateHolds() throws {
         let (scene, _) = Self.scene([
             Self.rule("a", rate: 4096), Self.rule("b", .perAttempt, rate: 2048),

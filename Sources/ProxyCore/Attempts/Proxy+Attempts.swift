@@ -52,6 +52,7 @@ extension Proxy {
 
     /// An attempt begins, the first or another.
     func attempt(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
+        guard passesAttemptFaults(slot, bytes, now: now) else { return }
         goOnOrRefuse(slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
     }
 
@@ -179,8 +180,12 @@ extension Proxy {
     }
 
     /// Whether the policy has the request sent again. Notes why not, and counts.
+    /// - Parameters:
+    ///   - upstream: of a failure; an answer may come from none.
+    ///   - isHere: whether it can be sent again; nil: where it is kept.
     func decide(
-        _ outcome: AttemptOutcome, _ upstream: Int, _ client: Int, now: Instant
+        _ outcome: AttemptOutcome, _ upstream: Int, _ client: Int, isHere: Bool? = nil,
+        now: Instant
     ) -> Bool {
         let exchange = connections[client].exchange
         var isUnseen = false
@@ -192,7 +197,7 @@ extension Proxy {
         var denial: Decision?
         let verdict = tries[client].rules.verdict(
             outcome, mayRepeat: exchange.idempotent || isUnseen,
-            isHere: connections[client].hasReceived, left: Int(tries[client].left)
+            isHere: isHere ?? connections[client].hasReceived, left: Int(tries[client].left)
         ) {
             denial = takeRetry(client, now: now)
             return denial == nil

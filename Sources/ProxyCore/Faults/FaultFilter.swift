@@ -79,6 +79,8 @@ struct ExchangeFault: BitwiseCopyable {
     var attempt: UInt16 = 1
     /// Attempts up to this one have met faults.
     var met: UInt16 = 0
+    /// The next attempt waits for an instant.
+    var holdsAttempt = false
     /// Bytes per second of the answer's body; 0: as they come.
     var rate = 0
     /// The serial of the fault that wants it so.

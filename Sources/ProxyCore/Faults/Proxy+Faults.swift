@@ -19,41 +19,22 @@ extension Proxy {
 
     /// Whether the request in hand goes on; else it has been answered, or waits.
     func passesFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard !faults.requests.isEmpty || !faults.attempts.isEmpty else { return true }
-        if meets(.faults, slot), !faults.requests.isEmpty {
+        guard !faults.requests.isEmpty else { return true }
+        if meets(.faults, slot) {
             let delay = decide(slot, bytes, faults.requests, attempt: meetsAt(bytes), now: now)
             if delay > .zero {
                 hold(slot, until: now + delay, now: now)
                 return false
             }
         }
-        return passesAbort(slot, bytes, now: now)
-            && passesAttemptFaults(slot, bytes, attempt: 1, now: now)
-    }
-
-    /// Whether an attempt of the request in hand is made; else it has been answered, or waits. Once
-    /// it has waited, it is asked again.
-    /// - Parameter attempt: counted from 1.
-    func passesAttemptFaults(
-        _ slot: Int, _ bytes: Bytes, attempt: Int, now: Instant
-    ) -> Bool {
-        guard !faults.attempts.isEmpty, connections[slot].exchange.cluster >= 0 else {
-            return true
-        }
-        if Int(connections[slot].exchange.fault.met) < attempt {
-            let delay = decide(slot, bytes, faults.attempts, attempt: attempt, now: now)
-            connections[slot].exchange.fault.met = UInt16(clamping: attempt)
-            if delay > .zero {
-                hold(slot, until: now + delay, now: now)
-                return false
-            }
-        }
-        return passesAbort(slot, bytes, now: now)
+        guard let abort = abort(of: slot, bytes, now: now) else { return true }
+        replyFault(slot, abort, now: now)
+        return false
     }
 
     /// Draws what is to be done to the request in hand, and notes it in its exchange.
     /// - Returns: how long it is held back.
-    private func decide(
+    func decide(
         _ slot: Int, _ bytes: Bytes, _ entries: [FaultFilter.Entry], attempt: Int, now: Instant
     ) -> Duration {
         let id = requestID(bytes)
@@ -96,19 +77,19 @@ extension Proxy {
         return whole.delay
     }
 
-    /// Whether the request in hand is let pass, now that it is not held back any more.
-    private func passesAbort(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+    /// How the request in hand is answered, now that it is not held back any more; nil: it is let
+    /// pass.
+    func abort(of slot: Int, _ bytes: Bytes, now: Instant) -> FaultEffect.Abort? {
         let state = connections[slot].exchange.fault
         connections[slot].exchange.fault.aborter = 0
         if let fault = holder(state.aborter, now) {
             let id = requestID(bytes)
             note(.aborted(state.abort), of: fault, id, attempt: Int(state.attempt), now: now)
             connections[slot].exchange.fault.rate = 0
-            replyFault(slot, state.abort, now: now)
-            return false
+            return state.abort
         }
         noteThrottle(slot, bytes, now: now)
-        return true
+        return nil
     }
 
     /// The request in hand goes on: its answer will come only so fast, if a fault wants it so.
@@ -148,7 +129,7 @@ extension Proxy {
 
     /// Which attempt it is, as the client's proxy has counted; 1: it does not say.
     private func meetsAt(_ bytes: Bytes) -> Int {
-        for i in 0..<head.fieldCount where head.fields[i].name == .other {
+        for i in 0..<head.fieldCount where head.fields[i].name == .envoy {
             let name = bytes[head.fields[i].nameRange]
             guard name.count == 21, name.equalsIgnoringCase("x-envoy-attempt-count") else {
                 continue
@@ -176,7 +157,7 @@ extension Proxy {
 
     private func faultFields(_ bytes: Bytes) -> FaultFields {
         var fields = FaultFields()
-        for i in 0..<head.fieldCount where head.fields[i].name == .other {
+        for i in 0..<head.fieldCount where head.fields[i].name == .envoy {
             fields.take(bytes[head.fields[i].nameRange], bytes[head.fields[i].valueRange])
         }
         return fields

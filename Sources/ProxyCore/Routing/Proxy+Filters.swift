@@ -72,6 +72,7 @@ extension Proxy {
 
     /// The timer of a request that waits has gone off.
     func wake(_ slot: Int, now: Instant) {
+        if connections[slot].exchange.fault.holdsAttempt { return resumeAttempt(slot, now: now) }
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
         guard connections[slot].exchange.deadline <= now else { return resume(slot, now: now) }
         _ = endWait(slot, now: now)

@@ -125,8 +125,9 @@ public struct AppDecider: ~Copyable {
         try Self.eachPair(target, from: question + 1) { name, value throws(AppRefusal) in
             try Self.override(&plan, name, value)
         }
-        for index in 0..<head.fieldCount where head.fields[index].name == .other {
+        for index in 0..<head.fieldCount {
             let field = head.fields[index]
+            guard field.name == .other || field.name == .envoy else { continue }
             try Self.field(&plan, bytes[field.nameRange], bytes[field.valueRange])
         }
         return plan
