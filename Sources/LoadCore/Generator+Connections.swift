@@ -73,6 +73,7 @@ extension Generator {
             openingPausedUntil = now + Self.retryPause
             retryLater(at: now)
         } else if let request = targets[target].waiting.popFirst() {
+            outcomes?.note(UInt64(request.number), .refused)
             recorder.failed(.refused, response: nil, service: nil, phase: Int(request.phase))
             openForWaiting(target, at: now)
         } else if sendsAtOnce {

@@ -132,7 +132,7 @@ import Wire
         scene.pass(.milliseconds(50))
         let answer = scene.received(client)
         #expect(answer.hasPrefix("HTTP/1.1 500 "))
-        #expect(answer.contains("x-response-flags: DI,FI\r\n"))
+        #expect(answer.contains("x-response-flags: FI,DI\r\n"))
         #expect(try Self.lines(scene.proxy).map(\.fault) == ["down"])
         #expect(scene.servers.isEmpty)
     }
@@ -162,7 +162,7 @@ import Wire
         #expect(scene.received(client) == "" && scene.servers.isEmpty)
         scene.pass(.milliseconds(1))
         let answer = scene.received(client)
-        #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("x-response-flags: DI,FI\r\n"))
+        #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("x-response-flags: FI,DI\r\n"))
         let lines = try Self.lines(scene.proxy)
         #expect(lines.map(\.fault) == ["a", "b", "b"])
         #expect(lines.map(\.point) == [.clientEgress, .perAttempt, .perAttempt])
