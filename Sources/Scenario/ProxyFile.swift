@@ -10,7 +10,7 @@ public enum ProxyFile {
     /// Reads a configuration from a file.
     /// - Throws: `ScenarioError` with everything that is wrong.
     public static func read(path: String) throws(ScenarioError) -> ProxyConfiguration {
-        try parse(try readText(path), file: path)
+        try parse(try readText(path, most: Limits.proxyBytes), file: path)
     }
 
     /// Reads a configuration from a text; `file` stands for it in errors.
@@ -20,7 +20,7 @@ public enum ProxyFile {
     ) throws(ScenarioError) -> ProxyConfiguration {
         var decoding = Decoding()
         do throws(InvalidDocument) {
-            let root = try parseYAML(text, source: .file)
+            let root = try parseYAML(text, source: .file, nodesMost: Limits.proxyNodes)
             let draft = Shape.proxy.form.decode(root, &decoding)
             draft?.check(&decoding)
             guard let draft, decoding.diagnostics.isEmpty else {

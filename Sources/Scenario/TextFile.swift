@@ -1,8 +1,10 @@
 import Glibc
 
-/// The text of a file of at most `Limits.fileBytes` bytes.
+/// The text of a file of at most `most` bytes.
 /// - Throws: `ScenarioError.unreadable`.
-func readText(_ path: String) throws(ScenarioError) -> String {
+func readText(
+    _ path: String, most: Int = Limits.fileBytes
+) throws(ScenarioError) -> String {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .unreadable(file: path, reason: lastError()) }
     defer { close(descriptor) }
@@ -16,8 +18,8 @@ func readText(_ path: String) throws(ScenarioError) -> String {
         guard count >= 0 else { throw .unreadable(file: path, reason: lastError()) }
         guard count > 0 else { break }
         bytes += chunk[..<count]
-        guard bytes.count <= Limits.fileBytes else {
-            throw .unreadable(file: path, reason: "larger than \(Limits.fileBytes) bytes")
+        guard bytes.count <= most else {
+            throw .unreadable(file: path, reason: "larger than \(most) bytes")
         }
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {

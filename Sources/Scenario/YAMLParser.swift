@@ -6,8 +6,11 @@ import CYAML
 
 /// Reads one YAML document.
 /// - Throws: the error that ended the reading, and duplicate keys found before it.
-func parseYAML(_ text: String, source: Place.Source) throws(InvalidDocument) -> Node {
-    var parser = TreeParser(EventStream(text, source: source), source: source)
+func parseYAML(
+    _ text: String, source: Place.Source, nodesMost: Int = Limits.nodes
+) throws(InvalidDocument) -> Node {
+    var parser = TreeParser(
+        EventStream(text, source: source), source: source, nodesMost: nodesMost)
     return try parser.document()
 }
 
@@ -46,7 +49,7 @@ private struct TreeParser {
     private var duplicates: [Diagnostic] = []
     private let nodesMost: Int
 
-    init(_ stream: EventStream, source: Place.Source, nodesMost: Int = Limits.nodes) {
+    init(_ stream: EventStream, source: Place.Source, nodesMost: Int) {
         self.stream = stream
         self.source = source
         self.nodesMost = nodesMost

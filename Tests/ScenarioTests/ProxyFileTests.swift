@@ -23,6 +23,23 @@ import Testing
         }
     }
 
+    /// As many routes and endpoints as a file may have can be read as such.
+    @Test func theLargestTablesAreRead() throws {
+        var configuration = try ProxyFile.parse(least, file: "f")
+        let route = configuration.routes[0]
+        configuration.routes = (0..<10_000).map { i in
+            var route = route
+            route.path = .prefix("/service-\(i)")
+            return route
+        }
+        configuration.clusters[0].endpoints = (0..<65_536).map { i in
+            .init("127.\(i >> 14).\(i >> 7 & 127).\(i & 127):9000")
+        }
+        let text = ProxyFile.text(configuration)
+        #expect(text.utf8.count < Limits.proxyBytes / 2)
+        #expect(try ProxyFile.parse(text, file: "f") == configuration)
+    }
+
     /// The defaults of the file are those of the model.
     @Test func defaultsAreTheModels() throws {
         #expect(
