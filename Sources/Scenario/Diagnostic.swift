@@ -81,10 +81,10 @@ public enum Limits {
     public static let depth = 32
     /// Nodes of a tree, with every alias counted as often as it is used.
     public static let nodes = 20_000
-    /// Bytes and nodes of a proxy's file: 10,000 routes of some ten values, or as many endpoints as
-    /// a worker's table holds.
-    public static let proxyBytes = 16 << 20
-    public static let proxyNodes = 200_000
+    /// Bytes and nodes of a proxy's file: 10,000 routes and 65,536 endpoints of some ten values
+    /// each.
+    public static let proxyBytes = 32 << 20
+    public static let proxyNodes = 1_000_000
     /// Nodes of a file of declarations: each has some ten.
     public static let declarationNodes = 200_000
     /// Files of declarations that are read at once, and their bytes.

@@ -122,11 +122,12 @@ def many_endpoints(addresses):
 
 
 def start_listeners(workplace, size, count):
-    """nginx at `count` addresses. Returns them: as many on each of several as descriptors allow."""
+    """nginx at `count` addresses. Returns them: as many on each of several as its connections allow,
+    half of which listen."""
     addresses = []
     while len(addresses) < count:
         port = free_port()
-        hosts = [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(min(5000, count))]
+        hosts = [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(min(2500, count))]
         lines = " ".join(f"listen {host}:{port};" for host in hosts)
         body = peers.NGINX_BACKEND.replace("listen 127.0.0.1:$listen backlog=4096;", lines)
         process = workplace.start(peers.nginx_command(workplace, f"wide-{port}", body))
