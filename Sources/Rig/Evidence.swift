@@ -13,6 +13,8 @@ import Runtime
 
 /// Counters of one process at one instant, by name.
 struct EvidenceReading: Equatable {
+    /// Who has counted: of another process of the same name it is another count.
+    var pid: Int32 = 0
     /// What only grows; a name may have labels behind it, as in Prometheus' format.
     var counts: [String: Double] = [:]
     /// The highest that something has been since the start.
@@ -25,14 +27,17 @@ struct Evidence: Equatable, Encodable, Sendable {
     /// The service whose process or proxy it is; of a load's proxy that of the load.
     var service: String
     var group: ProcessGroup
-    /// How much each has grown.
-    var counts: [String: Double]
+    /// How much each has grown; nil where it is not known, since the process did not answer, or was
+    /// another one in the end.
+    var counts: [String: Double]?
     /// Since the start of the process, not of the phase.
     var peaks: [String: Double]
 
+    var isKnown: Bool { counts != nil }
+
     /// The sum of all counters of a name, whatever their labels; nil where there is none.
     func count(_ name: String) -> Double? {
-        let found = counts.filter { $0.key == name || $0.key.hasPrefix(name + "{") }
+        let found = (counts ?? [:]).filter { $0.key == name || $0.key.hasPrefix(name + "{") }
         return found.isEmpty ? nil : found.values.reduce(0, +)
     }
 }
@@ -45,6 +50,7 @@ struct EvidenceSource {
     let process: String
     let service: String
     let group: ProcessGroup
+    private let pid: Int32
     private let address: String
     private let path: String
     private let read: ([UInt8]) -> EvidenceReading?
@@ -53,6 +59,7 @@ struct EvidenceSource {
     init?(_ role: Role) {
         process = role.node.name
         group = role.node.group
+        pid = role.process.pid
         switch role.node.kind {
         case .application:
             guard let address = role.addresses[""] else { return nil }
@@ -78,23 +85,26 @@ struct EvidenceSource {
         guard let client = try? ServiceClient(address, limits: limits),
             let reply = try? client.ask(ServiceCall("GET", path)), reply.status == 200
         else { return nil }
-        return read(reply.body)
+        var reading = read(reply.body)
+        reading?.pid = pid
+        return reading
     }
 
-    /// What it counted between two readings; nil where one of them is missing, or it was another
-    /// process by then.
-    func evidence(from start: EvidenceReading?, to end: EvidenceReading?) -> Evidence? {
-        guard let start, let end else { return nil }
-        let grown = end.counts.map { ($0.key, $0.value - (start.counts[$0.key] ?? 0)) }
-        guard grown.allSatisfy({ $0.1 >= 0 }) else { return nil }
-        return Evidence(
+    /// What it counted between two readings.
+    func evidence(from start: EvidenceReading?, to end: EvidenceReading?) -> Evidence {
+        Evidence(
             process: process, service: service, group: group,
-            counts: Dictionary(uniqueKeysWithValues: grown),
-            peaks: end.peaks)
+            counts: start.flatMap { end?.grown(since: $0) }, peaks: end?.peaks ?? [:])
     }
 }
 
 extension EvidenceReading {
+    /// How much each counter has grown; nil where it is not the same process.
+    func grown(since start: EvidenceReading) -> [String: Double]? {
+        guard pid == start.pid else { return nil }
+        return counts.reduce(into: [:]) { $0[$1.key] = $1.value - (start.counts[$1.key] ?? 0) }
+    }
+
     /// What the built-in workload says of itself.
     init?(application body: [UInt8]) {
         struct Answer: Decodable {
@@ -138,30 +148,32 @@ extension Roster {
 }
 
 extension Sample {
-    /// The sum of a counter over the workloads of a service, or one replica of it; nil where one of
-    /// them could not be read.
+    /// The sum of a counter over the workloads of a service, or one replica of it; nil where the
+    /// count of one of them is not known: the others' sum would look like that of all.
     func ofWorkloads(_ name: String, _ service: String, replica: Int? = nil) -> Double? {
         let own = evidence.filter { $0.group == .apps && $0.service == service }
         let chosen =
             replica.map { number in
                 own.filter { $0.process == "\(service)/\(number)" }
             } ?? own
-        guard !chosen.isEmpty else { return nil }
+        guard !chosen.isEmpty, chosen.allSatisfy(\.isKnown) else { return nil }
         return chosen.reduce(0) { $0 + ($1.count(name) ?? 0) }
     }
 
-    /// The sum of a counter over the proxies, or those of one service; nil where none has it.
+    /// The sum of a counter over the proxies, or those of one service; nil where none has it, or
+    /// what one of them has counted is not known.
     func ofProxies(_ name: String, _ service: String?) -> Double? {
-        let counts = evidence.filter {
+        let own = evidence.filter {
             $0.group == .proxies && (service == nil || $0.service == service)
-        }.compactMap { $0.count(name) }
+        }
+        guard own.allSatisfy(\.isKnown) else { return nil }
+        let counts = own.compactMap { $0.count(name) }
         return counts.isEmpty ? nil : counts.reduce(0, +)
     }
 
-    /// The highest of the workloads of a service.
+    /// The highest of the workloads of a service; nil where that of one of them is not known.
     func peak(_ name: String, _ service: String) -> Double? {
-        evidence.filter { $0.group == .apps && $0.service == service }.compactMap {
-            $0.peaks[name]
-        }.max()
+        let own = evidence.filter { $0.group == .apps && $0.service == service }
+        return own.allSatisfy(\.isKnown) ? own.compactMap { $0.peaks[name] }.max() : nil
     }
 }

@@ -40,15 +40,20 @@ extension Turn {
                     },
                     clockStepped: ClockPair.stepped(from: start.clocks, to: end.clocks),
                     lostWorkers: accounts.lostWorkers(from: start, to: end),
-                    evidence: roster.evidenceSources.compactMap {
-                        $0.evidence(
-                            from: start.evidence[$0.process], to: end.evidence[$0.process])
-                    },
+                    evidence: evidence(from: start, to: end),
                     scheduleHash: results.map(\.scheduleHash).joined(separator: "-")))
         }
         return ArmRecord(
             round: round, position: position, arm: roster.topology.arm, samples: samples,
             seconds: course(of: results))
+    }
+
+    /// Of every process that can be asked, where anybody has asked.
+    private func evidence(from start: Reading, to end: Reading) -> [Evidence] {
+        guard experiment.needsEvidence else { return [] }
+        return roster.evidenceSources.map {
+            $0.evidence(from: start.evidence[$0.process], to: end.evidence[$0.process])
+        }
     }
 
     /// The seconds of all generators, added up. Those after the end of the last phase hold answers

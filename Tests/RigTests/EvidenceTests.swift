@@ -118,6 +118,38 @@ import Testing
         #expect(evaluation.pool(.mesh, nil).statistic(metric).value([0, 1]).isNaN)
     }
 
+    /// What the others have counted would look like the sum of all.
+    @Test func withoutOneOfThemThereIsNoSum() {
+        var sample = Made.sample()
+        sample.evidence = [("echo/0", 10.0), ("echo/1", nil)].map { process, requests in
+            Evidence(
+                process: process, service: "echo", group: .apps,
+                counts: requests.map { ["requests": $0] }, peaks: ["concurrency": 1])
+        }
+        sample.evidence.append(
+            Evidence(
+                process: "proxy", service: "echo", group: .proxies, counts: nil, peaks: [:]))
+        sample.evidence.append(
+            Evidence(
+                process: "client-proxy", service: "load-main", group: .proxies,
+                counts: ["requests_total": 10], peaks: [:]))
+        #expect(sample.ofWorkloads("requests", "echo") == nil)
+        #expect(sample.ofWorkloads("requests", "echo", replica: 0) == 10)
+        #expect(sample.ofWorkloads("requests", "echo", replica: 1) == nil)
+        #expect(sample.peak("concurrency", "echo") == nil)
+        #expect(sample.ofProxies("requests_total", nil) == nil)
+        #expect(sample.ofProxies("requests_total", "load-main") == 10)
+    }
+
+    /// One that was started anew has counted from the start, more than before or not.
+    @Test func whatAnotherProcessCountedIsNotAdded() {
+        let start = EvidenceReading(pid: 7, counts: ["requests": 3])
+        let end = EvidenceReading(pid: 7, counts: ["requests": 10, "retries": 1])
+        #expect(end.grown(since: start) == ["requests": 7, "retries": 1])
+        let another = EvidenceReading(pid: 8, counts: ["requests": 10])
+        #expect(another.grown(since: start) == nil)
+    }
+
     /// The share of one replica, held against what each request by itself would give.
     @Test func theSharesOfReplicasAreByTheory() {
         func verdict(_ share: Double) -> RunResult.Verdict {
