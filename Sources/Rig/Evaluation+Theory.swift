@@ -150,9 +150,7 @@ extension Theory {
             }
         }
         func count(_ index: Int) -> Int { Int(values[index]) }
-        func time(_ index: Int) -> Duration? {
-            values[index] < 9e18 ? .nanoseconds(Int64(values[index])) : nil
-        }
+        func time(_ index: Int) -> Duration? { Duration(theory: values[index]) }
         switch self {
         case .erlangB:
             return Queueing.prediction(
@@ -176,15 +174,24 @@ extension Theory {
 
     /// - Parameter values: rate, fill, burst, duration and interval.
     private func bucket(_ values: [Double], isPoisson: Bool) -> Prediction? {
-        guard values[3] < 9e18, values[4] < 9e18 else { return nil }
+        guard let time = Duration(theory: values[3]), let step = Duration(theory: values[4])
+        else { return nil }
         // Steps as they are said; without them so short ones that they do not matter.
-        let isStepped = values[4] > 0
-        let interval = isStepped ? Duration.nanoseconds(Int64(values[4])) : .seconds(1000)
+        let isStepped = step > .zero
+        let interval = isStepped ? step : .seconds(1000)
         let tokens = (values[1] * interval.seconds).rounded()
-        guard tokens < 1e15, interval > .zero else { return nil }
+        guard tokens < 1e15 else { return nil }
         return TokenBucket(burst: Int(values[2]), tokens: Int(tokens), per: interval)
             .refusedShare(
-                offered: values[0], time: .nanoseconds(Int64(values[3])), isPoisson: isPoisson,
-                isStepped: isStepped)
+                offered: values[0], time: time, isPoisson: isPoisson, isStepped: isStepped)
+    }
+}
+
+extension Duration {
+    /// So many nanoseconds, what is less than one as one; nil from about 30 years on, of which the
+    /// sums that theory makes would leave the range.
+    fileprivate init?(theory nanoseconds: Double) {
+        guard nanoseconds < 1e18 else { return nil }
+        self = .nanoseconds(Int64(nanoseconds.rounded(.up)))
     }
 }

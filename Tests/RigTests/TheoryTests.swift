@@ -97,6 +97,21 @@ import Testing
         #expect(judge(refused: 4905, bucket, isPoisson: true).result.verdict == .pass)
     }
 
+    /// Times that no run has end in no value, or in one: in no case in none of the program.
+    @Test(arguments: [0.1, 0.9e18, 1e18, 8.9e18, 1e300])
+    func timesMayBeAnything(time: Double) {
+        for theory in [Theory.tokenBucket, .ejectionErrors] {
+            let values = theory.parameters.map { parameter -> Double in
+                switch parameter.kind {
+                case .time, .span: time
+                default: 10
+                }
+            }
+            let prediction = theory.prediction(values, isPoisson: false)
+            #expect((prediction == nil) == (time >= 1e18), "\(theory)")
+        }
+    }
+
     @Test func everyFunctionTakesItsDefaults() {
         for theory in Theory.allCases {
             let values = theory.parameters.map { parameter -> Double in
