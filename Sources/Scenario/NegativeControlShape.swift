@@ -200,9 +200,17 @@ struct NegativeControlReading {
             let path = steps(entry.value.value)
             changed.set(path[...], to: entry.node, place: entry.value.place, &decoding)
         }
-        // From the last: numbers of the others stay what they are.
-        for path in control.without.reversed() {
-            changed.remove(steps(path.value)[...], path, &decoding)
+        // All are found before any is gone, and the last goes first: a number means the same
+        // whatever else is taken away.
+        let places = control.without.compactMap { path in
+            changed.place(of: steps(path.value)[...], path, &decoding).map { ($0, path) }
+        }.sorted { $1.0.lexicographicallyPrecedes($0.0) }
+        for (index, (place, path)) in places.enumerated() {
+            if index > 0, places[index - 1].0 == place {
+                decoding.report(path.place, "'\(path.value)' is taken away twice")
+            } else {
+                changed.remove(at: place[...])
+            }
         }
         changed.drop(["control", "proves"])
         return decoding.diagnostics.count == before ? changed : nil
@@ -246,36 +254,52 @@ extension Metric {
 }
 
 extension Node {
-    /// Takes away what stands at a path.
-    fileprivate mutating func remove(
-        _ path: ArraySlice<String>, _ whole: Placed<String>, _ decoding: inout Decoding
-    ) {
-        guard let step = path.first else { return }
-        let rest = path.dropFirst()
+    /// Where a path leads, as the index at each level; nil where it leads nowhere, which is then
+    /// reported.
+    fileprivate func place(
+        of path: ArraySlice<String>, _ whole: Placed<String>, _ decoding: inout Decoding
+    ) -> [Int]? {
+        guard let step = path.first else { return [] }
+        var known: [String] = []
+        var found: (index: Int, node: Node)?
+        switch content {
+        case .mapping(let entries):
+            known = entries.map(\.key)
+            found = known.firstIndex(of: step).map { ($0, entries[$0].value) }
+        case .sequence(let items):
+            let names = items.map { $0.value("name")?.text ?? $0.text }
+            known = names.compactMap(\.self)
+            let index = names.firstIndex(of: step) ?? Int(step)
+            found = index.flatMap { items.indices.contains($0) ? ($0, items[$0]) : nil }
+        case .scalar: break
+        }
+        guard let found else {
+            missing(step, known, whole, &decoding)
+            return nil
+        }
+        return found.node.place(of: path.dropFirst(), whole, &decoding).map { [found.index] + $0 }
+    }
+
+    /// Takes away what stands there.
+    fileprivate mutating func remove(at place: ArraySlice<Int>) {
+        guard let index = place.first else { return }
+        let rest = place.dropFirst()
         switch content {
         case .mapping(var entries):
-            guard let index = entries.firstIndex(where: { $0.key == step }) else {
-                return missing(step, entries.map(\.key), whole, &decoding)
-            }
             if rest.isEmpty {
                 entries.remove(at: index)
             } else {
-                entries[index].value.remove(rest, whole, &decoding)
+                entries[index].value.remove(at: rest)
             }
             content = .mapping(entries)
         case .sequence(var items):
-            let names = items.compactMap { $0.value("name")?.text ?? $0.text }
-            let byName = items.firstIndex { ($0.value("name")?.text ?? $0.text) == step }
-            guard let index = byName ?? Int(step), items.indices.contains(index) else {
-                return missing(step, names, whole, &decoding)
-            }
             if rest.isEmpty {
                 items.remove(at: index)
             } else {
-                items[index].remove(rest, whole, &decoding)
+                items[index].remove(at: rest)
             }
             content = .sequence(items)
-        case .scalar: missing(step, [], whole, &decoding)
+        case .scalar: preconditionFailure("a place within a scalar")
         }
     }
 

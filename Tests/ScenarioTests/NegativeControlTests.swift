@@ -53,6 +53,26 @@ import Testing
         #expect(control.changes.first == "with \(path) = 500")
     }
 
+    /// Numbers are those of the scenario, in whatever order they are taken away.
+    @Test(arguments: [["0", "1"], ["1", "0"], ["cut", "1.breaker", "1"], ["1", "cut"]])
+    func takesAwayAllThatItNames(steps: [String]) throws {
+        let more = """
+            policies:
+              - {name: cut, to: [echo]}
+              - {name: second, to: [more], breaker: {requests: 5}}
+              - {name: third, to: [most]}
+
+            """
+        let paths = steps.map { "policies.\($0)" }.joined(separator: ", ")
+        let text = Self.base.replacing(
+            "policies:\n  - {name: cut, to: [echo], timeout: {request: 1s}, "
+                + "breaker: {connections: 1, pending: 0}}\n", with: more
+        ).replacing("  - name: echo\n", with: "  - name: echo\n  - name: more\n  - name: most\n")
+        let control = try scenario(text + "control: {without: [\(paths)], fails: [refused]}\n")
+            .experiment.controls.first
+        #expect(control?.experiment.policies.map(\.name) == ["third"])
+    }
+
     @Test func thereMayBeSeveral() throws {
         let controls = try control(
             "[{without: [policies.cut], fails: [refused]}, "
@@ -118,6 +138,10 @@ import Testing
             ),
             ("{name: mesh, without: [policies.cut]}", "there is already an arm 'mesh'"),
             (
+                "{without: [policies.cut, 'policies[0]']}",
+                "'policies[0]' is taken away twice"
+            ),
+            (
                 "[{name: a, set: {mesh.workers: 2}}, {name: a, set: {mesh.workers: 3}}]",
                 "there is already a control 'a', on line 16"
             ),
@@ -175,6 +199,43 @@ import Testing
                 == .rate(percent: 20, window: .seconds(1), leastPerSecond: 10))
         #expect(retry.scaled(by: 0.1).perTry == .seconds(1), "a request's own")
         #expect(MeshHealthCheck().scaled(by: 0.1).interval == .seconds(1))
+    }
+
+    /// What is declared of an arm is scaled, whatever declares it.
+    @Test func scalesWhatPoliciesAndRoutesDeclare() throws {
+        let rules = """
+            mesh: {time_scale: 0.1}
+            policies:
+              - {name: eject, to: [echo], outlier: {consecutive_5xx: 5}, timeout: {request: 9s}}
+            routes:
+              - {name: again, hosts: [echo], to: [echo], retry: {on: [5xx], budget: {per: 20s}}}
+
+            """
+        let experiment = try scenario(minimal + rules).experiment
+        let declared = experiment.declarations(in: .mesh)
+        let policy = declared.compactMap { declaration -> MeshPolicy? in
+            if case .policy(let policy) = declaration { policy } else { nil }
+        }.first { $0.name == "eject" }
+        #expect(policy?.outlier?.baseEjection == .seconds(3))
+        #expect(policy?.outlier?.interval == .seconds(1))
+        #expect(policy?.timeouts.request == .seconds(9), "a request's own")
+        let budgets = declared.compactMap { declaration -> RetryPolicy.Budget? in
+            if case .route(let route) = declaration { route.retry?.budget } else { nil }
+        }
+        #expect(budgets == [.rate(percent: 20, window: .seconds(2), leastPerSecond: 10)])
+        #expect(experiment.policies.first?.outlier?.baseEjection == .seconds(30), "as it is said")
+    }
+
+    /// What would be refused as too short would end the run before it began.
+    @Test func nothingBecomesShorterThanItMayBe() {
+        var policy = OutlierPolicy()
+        policy.interval = .milliseconds(20)
+        #expect(policy.scaled(by: 0.01).interval == TrafficLimits.span.lowerBound)
+        var check = MeshHealthCheck()
+        check.interval = .milliseconds(100)
+        check.timeout = .milliseconds(50)
+        #expect(check.scaled(by: 0.01).interval == MeshLimits.healthInterval.lowerBound)
+        #expect(check.scaled(by: 0.01).timeout == MeshLimits.positiveTimeout.lowerBound)
     }
 
     @Test func isSaidInThePlan() throws {

@@ -31,8 +31,8 @@ extension AdmissionPolicy {
     /// With the mesh's own times that many times as long.
     public func scaled(by factor: Double) -> AdmissionPolicy {
         var policy = self
-        policy.window = max(
-            window.scaled(by: factor), TrafficLimits.admissionWindow.lowerBound)
+        policy.window = window.scaled(
+            by: factor, atLeast: TrafficLimits.admissionWindow.lowerBound)
         return policy
     }
 }
@@ -52,7 +52,8 @@ extension RetryPolicy {
     public func scaled(by factor: Double) -> RetryPolicy {
         var policy = self
         if case .rate(let percent, let window, let least)? = budget {
-            let window = max(window.scaled(by: factor), TrafficLimits.budgetWindow.lowerBound)
+            let window = window.scaled(
+                by: factor, atLeast: TrafficLimits.budgetWindow.lowerBound)
             policy.budget = .rate(percent: percent, window: window, leastPerSecond: least)
         }
         return policy
@@ -63,7 +64,8 @@ extension MeshHealthCheck {
     /// With the mesh's own times that many times as long.
     public func scaled(by factor: Double) -> MeshHealthCheck {
         var check = self
-        check.interval = interval.scaled(by: factor)
+        check.interval = interval.scaled(
+            by: factor, atLeast: MeshLimits.healthInterval.lowerBound)
         check.timeout = timeout.scaled(by: factor)
         return check
     }
@@ -114,9 +116,12 @@ extension Experiment {
 }
 
 extension Duration {
-    /// That many times as long; a span of time stays one, however short.
-    func scaled(by factor: Double) -> Duration {
+    /// That many times as long, but no shorter than a declaration may say it; what is off stays
+    /// off.
+    fileprivate func scaled(
+        by factor: Double, atLeast least: Duration = TrafficLimits.span.lowerBound
+    ) -> Duration {
         guard self > .zero else { return self }
-        return .nanoseconds(max(1, Int64((Double(nanoseconds) * factor).rounded())))
+        return max(least, .nanoseconds(Int64((Double(nanoseconds) * factor).rounded())))
     }
 }
