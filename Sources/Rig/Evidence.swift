@@ -79,6 +79,11 @@ struct EvidenceSource {
 
     /// Nil where it does not answer, or nothing that is understood.
     func reading() -> EvidenceReading? {
+        // One that a fault has stopped would be waited for in vain, and what is due at that
+        // instant, such as the fault's end, with it.
+        guard let state = ProcessStat(pid: pid)?.state, state != UInt8(ascii: "T") else {
+            return nil
+        }
         var limits = ServiceClientLimits()
         limits.connect = Self.patience
         limits.answer = Self.patience
