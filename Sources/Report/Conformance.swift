@@ -16,6 +16,8 @@ public struct Conformance: Codable, Equatable, Sendable {
     public var durationSeconds: Double
     /// In the order in which they were run.
     public var scenarios: [Entry]
+    /// Names of those that were not run, since the user had stopped the one before.
+    public var notBegun: [String]
     public var exit: RunResult.Exit
 
     /// One scenario.
@@ -50,6 +52,9 @@ public struct Conformance: Codable, Equatable, Sendable {
             self.folder = folder
         }
 
+        /// Whether there is nothing else to say: what was stopped may pass as far as it came.
+        var isPlainPass: Bool { verdict == .pass && exitCode == ExitCode.success.rawValue }
+
         /// Of a finished run.
         public init(_ result: RunResult, proves: [Int], folder: String) {
             let controls = result.controls ?? []
@@ -64,15 +69,17 @@ public struct Conformance: Codable, Equatable, Sendable {
     }
 
     public init(
-        dataPlane: String, startedAt: String, durationSeconds: Double, scenarios: [Entry]
+        dataPlane: String, startedAt: String, durationSeconds: Double, scenarios: [Entry],
+        notBegun: [String] = []
     ) {
         schema = Self.currentSchema
         self.dataPlane = dataPlane
         self.startedAt = startedAt
         self.durationSeconds = durationSeconds
         self.scenarios = scenarios
+        self.notBegun = notBegun
         let codes = scenarios.compactMap { ExitCode(rawValue: $0.exitCode) }
-        let reasons = scenarios.filter { $0.verdict != .pass }.map {
+        let reasons = scenarios.filter { !$0.isPlainPass }.map {
             "\($0.name): \($0.reasons.first ?? $0.verdict.rawValue)"
         }
         exit = .init(code: ExitCode.gravest(of: codes).rawValue, reasons: reasons)

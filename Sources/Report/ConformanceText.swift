@@ -7,7 +7,7 @@ extension Conformance {
     /// For a terminal, at most 100 columns, its last line ended.
     public func text(colour: Bool) -> String {
         var page = TextPage(colour: colour)
-        page.line("\(counted) on the data plane '\(printable(dataPlane))'")
+        page.paragraph("Data plane '\(printable(dataPlane))': \(counted)", indent: 0)
         page.section("Features")
         page.table(
             header: ["", "feature", "semantics", "verdict", "without it"],
@@ -28,7 +28,7 @@ extension Conformance {
             }, textColumns: 3)
         if !exit.reasons.isEmpty {
             page.section("Why not all of it passes")
-            for scenario in scenarios where scenario.verdict != .pass {
+            for scenario in scenarios where !scenario.isPlainPass {
                 let reasons = scenario.reasons.joined(separator: "; ")
                 page.item(
                     TextPage.mark(scenario.verdict), "\(scenario.name): \(reasons)",
@@ -58,7 +58,7 @@ extension Conformance {
                 + "| \(cell(row.feature.semantics)) | \(names) | \(row.verdict.rawValue) "
                 + "| \(Self.word(ofControl: row.control)) |"
         }
-        let failing = scenarios.filter { $0.verdict != .pass }
+        let failing = scenarios.filter { !$0.isPlainPass }
         if !failing.isEmpty { lines += ["", "## Why not all of it passes", ""] }
         lines += failing.map { scenario in
             let reasons = scenario.reasons.map(cell).joined(separator: "; ")
@@ -81,9 +81,12 @@ extension Conformance {
     }
 
     private var counted: String {
-        let passed = scenarios.count { $0.verdict == .pass }
-        return
-            "\(passed) of \(scenarios.count) scenarios passed, in \(span(seconds: durationSeconds))"
+        let passed = scenarios.count(where: \.isPlainPass)
+        let all = scenarios.count + notBegun.count
+        let rest =
+            notBegun.isEmpty
+            ? "" : "; not begun: \(notBegun.map(printable).joined(separator: ", "))"
+        return "\(passed) of \(all) scenarios passed, in \(span(seconds: durationSeconds))\(rest)"
     }
 
     /// What the expectations do in the control, where they must fail.

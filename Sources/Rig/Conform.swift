@@ -58,7 +58,8 @@ public func conform(
     let ended = ClockPair.now()
     let conformance = Conformance(
         dataPlane: order.dataPlane, startedAt: isoTime(started.wall),
-        durationSeconds: (ended.monotonic - started.monotonic).seconds, scenarios: entries)
+        durationSeconds: (ended.monotonic - started.monotonic).seconds, scenarios: entries,
+        notBegun: order.orders.dropFirst(entries.count).map(\.experiment.name))
     try writeFile(conformance.json(), to: folder + "/conform.json")
     try writeFile(Array(conformance.markdown.utf8), to: folder + "/conform.md")
     try writeFile(Array(conformance.text(colour: false).utf8), to: folder + "/conform.txt")

@@ -40,9 +40,26 @@ struct ConformanceTests {
     func text() {
         let text = mixed.text(colour: false)
         for line in text.split(separator: "\n") { #expect(line.count <= 100, "\(line)") }
-        #expect(text.hasPrefix("1 of 3 scenarios passed, in "))
+        #expect(text.hasPrefix("Data plane 'reference': 1 of 3 scenarios passed, in "))
         #expect(text.contains("holds"))
         #expect(text.contains("39 of 42 features have no scenario"))
+    }
+
+    @Test("What was stopped, and what was not begun, has not passed")
+    func stopped() {
+        var cut = entry("two", [5], .pass, code: ExitCode.interrupted.rawValue)
+        cut.reasons = ["stopped by the user"]
+        let result = Conformance(
+            dataPlane: "reference", startedAt: "2026-11-29T06:00:00Z", durationSeconds: 61,
+            scenarios: [entry("one", [1], .pass), cut], notBegun: ["three", "four"])
+        #expect(result.exit.code == ExitCode.interrupted.rawValue)
+        #expect(result.exit.reasons == ["two: stopped by the user"])
+        for text in [result.text(colour: false), result.markdown] {
+            #expect(text.contains("1 of 4 scenarios passed"))
+            #expect(text.contains("not begun: three, four"))
+            #expect(text.contains("stopped by the user"))
+        }
+        #expect(mixed.markdown.contains("not begun") == false)
     }
 
     @Test("As Markdown, in which a bar is no border")
