@@ -163,18 +163,26 @@ extension EnvoyRendering {
 
     /// For what its own process fails.
     static func admission(_ policy: AdmissionPolicy) -> EnvoyValue {
-        .filter(
+        // Envoy refuses a default that nothing can change at run time: each has a name, which
+        // nobody sets.
+        func standard(_ name: String, _ value: EnvoyValue) -> EnvoyValue {
+            ["default_value": value, "runtime_key": .text("meshbench.admission.\(name)")]
+        }
+        return .filter(
             "envoy.filters.http.admission_control",
             .typed(
                 "envoy.extensions.filters.http.admission_control.v3.AdmissionControl",
                 [
-                    "enabled": ["default_value": true],
-                    "success_criteria": ["http_criteria": [:], "grpc_criteria": [:]],
+                    "enabled": standard("enabled", true),
+                    // Those of Envoy: what is no 5xx, and what gRPC has for it.
+                    "success_criteria": [:],
                     "sampling_window": .duration(policy.window),
-                    "aggression": ["default_value": .decimal(policy.aggression)],
-                    "sr_threshold": ["default_value": percent(policy.threshold)],
-                    "rps_threshold": ["default_value": .number(Int(policy.leastRate.rounded()))],
-                    "max_rejection_probability": ["default_value": percent(policy.mostRejected)],
+                    "aggression": standard("aggression", .decimal(policy.aggression)),
+                    "sr_threshold": standard("threshold", percent(policy.threshold)),
+                    "rps_threshold": standard(
+                        "min_rate", .number(Int(policy.leastRate.rounded()))),
+                    "max_rejection_probability": standard(
+                        "max_rejected", percent(policy.mostRejected)),
                 ]))
     }
 }

@@ -56,11 +56,12 @@ private final class Mesh {
 
 /// Waits until something holds.
 private func eventually(
-    within patience: Duration = RawConnection.patience, _ what: String, _ holds: () throws -> Bool
+    within patience: Duration = RawConnection.patience, _ what: @autoclosure () -> String,
+    _ holds: () throws -> Bool
 ) throws {
     let deadline = Clock.now() + patience
     while try !holds() {
-        guard Clock.now() < deadline else { throw WireFailure.unexpected("never: \(what)") }
+        guard Clock.now() < deadline else { throw WireFailure.unexpected("never: \(what())") }
         Clock.sleep(until: Clock.now() + .milliseconds(20))
     }
 }
