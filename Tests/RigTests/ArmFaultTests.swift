@@ -57,6 +57,22 @@ import Testing
         #expect(try topology(fault).faults[0].processes == [process])
     }
 
+    /// By the same proxy the service calls others.
+    @Test(arguments: [true, false])
+    func onlyRequestsThatComeToTheHostAreMeant(isJoined: Bool) throws {
+        let fault = FaultPlan("a", abort, at: .serverIngress, of: "front")
+        let topology = try topology(fault, control: isJoined ? ControlPlan() : nil)
+        let rule = topology.faults[0].rule(seed: 42, isJoined: isJoined)
+        #expect(rule?.listener == ProxyConfiguration.inboundName)
+        guard !isJoined else { return }
+        let node = try #require(topology.nodes.first { $0.name == "server-proxy front/0" })
+        guard case .proxy(let proxy) = node.kind else {
+            Issue.record("no proxy")
+            return
+        }
+        #expect(proxy.listeners.map(\.name) == ["inbound", "outbound"])
+    }
+
     /// What stands at a host's address depends on the arm.
     @Test func withoutASidecarTheWireIsTheApplications() throws {
         let fault = FaultPlan("a", .refuse, at: .wire, of: "back", hosts: .numbers([2]))

@@ -23,6 +23,8 @@ struct ArmFault: Equatable, Sendable {
         if plan.point.isAtClient {
             rule.cluster = plan.service.map { isJoined ? MeshName($0).text : $0 }
         }
+        // By the same proxy the service calls others, which are not meant.
+        if plan.point == .serverIngress { rule.listener = ProxyConfiguration.inboundName }
         rule.match = plan.match
         rule.chance = plan.chance
         rule.firstAttempts = plan.firstAttempts
