@@ -70,9 +70,10 @@ public final class HeldFault: Sendable {
     /// What is to be done to a request that the rule is about, as its match says.
     /// - Parameter fields: of rules that trust them; else they mean nothing.
     public func decide(_ request: FaultRequest, _ fields: FaultFields) -> FaultEffect {
-        counts.seen.add(1, ordering: .relaxed)
         var effect = FaultEffect()
+        // Of attempts that the rule is not about no share is met.
         if let most = rule.firstAttempts, request.attempt > most { return effect }
+        counts.seen.add(1, ordering: .relaxed)
         let draw = FaultDraw(fault: key, request)
         if let header {
             header.act(draw, fields, on: &effect)

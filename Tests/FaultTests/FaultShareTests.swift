@@ -103,6 +103,8 @@ import Testing
         let fault = Self.held([rule])[0]
         let hits = (1...4).map { !fault.decide(.init(hash: 1, attempt: $0), .init()).isNone }
         #expect(hits == [true, true, false, false])
+        let report = fault.report(wallOffset: 0)
+        #expect(report.seen == 2 && report.hit == 2, "it is about no others")
     }
 
     @Test func faultsGoTogether() {

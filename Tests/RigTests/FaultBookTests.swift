@@ -1,7 +1,9 @@
 import Base
+import FoundationEssentials
 import Model
 import Posix
 import Report
+import Support
 import Testing
 
 @testable import Rig
@@ -50,6 +52,41 @@ import Testing
             request: request, attempt: 1)
         line.abortHTTP = abort
         return line
+    }
+
+    /// What has come to a server twice, and was aborted the first time only.
+    @Test func oneAttemptOfSeveralMayHaveBeenMet() throws {
+        let scratch = try Scratch()
+        let fault = fault(at: .serverIngress)
+        var book = book
+        book.add(fault, [lease(fault, seen: 10, hit: 1, aborted: 1)])
+        func write(_ text: String, to file: String) throws {
+            try text.write(toFile: scratch.path(file), atomically: false, encoding: .utf8)
+        }
+        try write(
+            """
+            {"time_ns": 9000000000000000000, "fault": "a", "point": "server-ingress", \
+            "request": "r", "attempt": 1, "abort_http": 503}
+
+            """, to: "ledger")
+        func problems(_ first: Int) throws -> [String] {
+            try write(
+                """
+                {"request_id": "r", "status": \(first), "flags": "FI", "duration_us": 9}
+                {"request_id": "r", "status": 200, "flags": "", "duration_us": 9}
+
+                """, to: "access")
+            try write("r ok 200 \n", to: "ends")
+            var told = book
+            told.read(
+                [
+                    .ledger: ["client-proxy": scratch.path("ledger")],
+                    .access: ["client-proxy": scratch.path("access")],
+                ], outcomes: [scratch.path("ends")])
+            return told.faults[0].problems
+        }
+        #expect(try problems(503) == [])
+        #expect(try problems(500).count == 1)
     }
 
     @Test(arguments: [

@@ -80,7 +80,8 @@ extension FaultBook {
     /// The process's own access log: each line of its ledger is about an exchange in it, which has
     /// the flag and lasted as long as it was held back.
     private mutating func compare(_ process: String, withLog path: String) {
-        var log: [String: AccessLine] = [:]
+        // One request may come to a server in several attempts, each with a line of its own.
+        var log: [String: [AccessLine]] = [:]
         var strangers = 0
         var stranger = ""
         let decoder = JSONDecoder()
@@ -89,7 +90,7 @@ extension FaultBook {
                 let id = line.requestID, !id.isEmpty
             else { return }
             if hasLine(process, id) {
-                log[id] = line
+                log[id, default: []].append(line)
             } else if line.hasFault {
                 strangers += 1
                 stranger = id
@@ -98,9 +99,9 @@ extension FaultBook {
         match(process, against: "its access log") { id, line in
             guard let seen = log[id] else { return nil }
             // An attempt that was aborted shows in the log only if it was the last.
-            if line.point == .perAttempt { return seen.lasted(line) }
-            guard let status = line.abortHTTP else { return seen.lasted(line) }
-            return seen.lasted(line) && (seen.status == status || !seen.isAnswered)
+            guard seen.contains(where: { $0.lasted(line) }) else { return false }
+            guard line.point != .perAttempt, let status = line.abortHTTP else { return true }
+            return seen.contains { $0.status == status || !$0.isAnswered }
         }
         if strangers > 0 { accuse(process, strangers, stranger) }
     }
