@@ -37,6 +37,8 @@ struct FaultDesk {
             guard request.method == "GET" else { return .notAllowed(["GET"]) }
             return .json(200, Array(JSONText.of(report(request.now, ledger)).utf8))
         }
+        // What has ended is cleared away by whoever comes next; that it has must not be lost.
+        if leases.expire(request.now) { isChanged = true }
         let name = segments[1]
         switch request.method {
         case "PUT":

@@ -86,7 +86,7 @@ struct AppTicket: Equatable, BitwiseCopyable, Sendable {
 final class AppGate: Sendable {
     private let place: Mutex<CapacityQueue<AppTicket>>
     private let standard: AppCapacity?
-    /// Whether there is a capacity, or somebody was let in while there was one.
+    /// Whether there is a capacity. Who was let in while there was one has a ticket.
     private let active: Atomic<Bool>
 
     init(_ capacity: AppCapacity?) {
@@ -115,7 +115,7 @@ final class AppGate: Sendable {
     func change(_ capacity: AppCapacity?) -> [AppTicket] {
         place.withLock { place in
             place.change(capacity ?? standard)
-            active.store(place.capacity != nil || place.served > 0, ordering: .relaxed)
+            active.store(place.capacity != nil, ordering: .relaxed)
             var called: [AppTicket] = []
             while let ticket = place.next() { called.append(ticket) }
             return called

@@ -194,6 +194,8 @@ extension AppWorker {
         deadlines.clear(Self.hungTimer)
         guard !hung.isEmpty else { return }
         for (exchange, fault) in hung {
+            // One before it may have ended the connection of both.
+            guard hung[exchange] === fault else { continue }
             if fault.holds(at: now), !isDraining {
                 let end = deadlines.deadline(of: Self.hungTimer) ?? .distantFuture
                 deadlines.set(Self.hungTimer, at: min(end, fault.until))
