@@ -375,4 +375,42 @@ import Wire
         scene.close(server)
         #expect(scene.proxy.buffersInUse == 0)
     }
+
+    /// What retries see nothing of holds for whichever attempt is answered; what an attempt has
+    /// drawn is over with it.
+    @Test(arguments: [true, false])
+    func aRateIsOfItsAttemptOrOfAll(isOfAll: Bool) throws {
+        let rate = 16 * 1024
+        var slow = Self.rule("a", isOfAll ? .clientEgress : .perAttempt, rate: rate)
+        var down = Self.rule("b", .perAttempt, abort: .http(503))
+        down.firstAttempts = 1
+        if !isOfAll { slow.firstAttempts = 1 }
+        let (scene, _) = Self.scene(isOfAll ? [slow, down] : [slow]) {
+            $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 1)
+        }
+        let client = scene.client()
+        scene.send(Self.request, by: client)
+        if !isOfAll {
+            scene.send(
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+                by: scene.servers[0])
+        }
+        scene.pass(.seconds(1))
+        let server = try #require(scene.servers.last)
+        #expect(scene.proxy.counters[.retries] == 1)
+        let size = 32 * 1024
+        let body = [UInt8](repeating: 0x61, count: size)
+        server.peerWrite(
+            (Array("HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n".utf8) + body)[...])
+        let start = scene.simulation.now
+        var count = 0
+        while count < size, scene.simulation.now - start < .seconds(10) {
+            scene.pass(.milliseconds(10))
+            count += client.peerRead(.max).count
+        }
+        #expect(count >= size)
+        let took = (scene.simulation.now - start).seconds
+        #expect(isOfAll ? took > 1.5 : took < 0.1, "\(took)")
+        #expect(try Self.lines(scene.proxy).map(\.rate) == (isOfAll ? [rate, nil] : [rate]))
+    }
 }

@@ -83,7 +83,9 @@ struct ExchangeFault: BitwiseCopyable {
     var holdsAttempt = false
     /// Bytes per second of the answer's body; 0: as they come.
     var rate = 0
-    /// The serial of the fault that wants it so.
+    /// As a fault before retries wants it, whichever attempt is answered.
+    var base = 0
+    /// The serial of the fault that wants `rate` so, and has not been noted yet.
     var throttler: UInt32 = 0
     /// At `rate`, the body's bytes up to now are paid for from this instant on.
     var paid = Instant.zero

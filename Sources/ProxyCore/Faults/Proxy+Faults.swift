@@ -27,7 +27,11 @@ extension Proxy {
                 return false
             }
         }
-        guard let abort = abort(of: slot, bytes, now: now) else { return true }
+        guard let abort = abort(of: slot, bytes, now: now) else {
+            let state = connections[slot].exchange.fault
+            if state.met == 0 { connections[slot].exchange.fault.base = state.rate }
+            return true
+        }
         replyFault(slot, abort, now: now)
         return false
     }
@@ -47,6 +51,7 @@ extension Proxy {
         let before = connections[slot].exchange.fault
         var state = ExchangeFault()
         state.met = before.met
+        state.base = before.base
         state.attempt = UInt16(clamping: attempt)
         for entry in entries where entry.fault.holds(at: now) {
             guard faults.means(entry, head, bytes, listener: listener, cluster: cluster) else {
@@ -68,8 +73,8 @@ extension Proxy {
         state.abort = whole.abort
         state.rate = whole.rate
         // An answer that comes only so fast already may come slower, not faster.
-        if before.rate > 0, whole.rate == 0 || before.rate <= whole.rate {
-            state.rate = before.rate
+        if before.base > 0, whole.rate == 0 || before.base <= whole.rate {
+            state.rate = before.base
             state.throttler = before.throttler
         }
         state.isDelayed = before.isDelayed || whole.delay > .zero
@@ -85,7 +90,7 @@ extension Proxy {
         if let fault = holder(state.aborter, now) {
             let id = requestID(bytes)
             note(.aborted(state.abort), of: fault, id, attempt: Int(state.attempt), now: now)
-            connections[slot].exchange.fault.rate = 0
+            connections[slot].exchange.fault.rate = state.base
             return state.abort
         }
         noteThrottle(slot, bytes, now: now)
@@ -98,7 +103,7 @@ extension Proxy {
         guard state.throttler > 0 else { return }
         connections[slot].exchange.fault.throttler = 0
         guard let fault = holder(state.throttler, now) else {
-            connections[slot].exchange.fault.rate = 0
+            connections[slot].exchange.fault.rate = state.base
             return
         }
         let id = requestID(bytes)
