@@ -123,33 +123,13 @@ extension Shape where Whole == FaultTargetDraft {
     }
 }
 
-private struct MatchDraft: Sendable {
-    var exact: String?
-    var prefix = "/"
-    var methods: [String] = []
-    var headers: [ProxyConfiguration.HeaderMatch] = []
-}
-
 extension Form where Value == FaultRule.Match {
     fileprivate static var match: Form {
-        let shape = Shape(
-            MatchDraft(),
-            [
-                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
-                .init(
-                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
-                    about: "paths that begin with these whole segments"),
-                .init(
-                    "methods", \.methods, list(of: Form<String>.method, 0...16), standard: "[]",
-                    about: "methods; empty: any"),
-                .init(
-                    "headers", \.headers, .headerMatches, standard: "{}",
-                    about: "fields with exactly this value, or `{present: true}`"),
-            ])
-        return shape.form.map { draft, _, _ in
-            .init(
-                path: draft.exact.map { .exact($0) } ?? .prefix(draft.prefix),
-                methods: draft.methods, headers: draft.headers)
+        Shape.requestMatch(methods: FaultRule.mostConditions).form.map { draft, node, decoding in
+            let match = FaultRule.Match(
+                path: draft.path, methods: draft.methods, headers: draft.headers)
+            if let problem = match.problem { decoding.report(node.place, problem) }
+            return match
         }
     }
 }

@@ -95,3 +95,33 @@ extension Form where Value == [ProxyConfiguration.HeaderMatch] {
         }
     }
 }
+
+/// Which requests something is about, as routes of a mesh and faults of a scenario write it.
+struct RequestMatchDraft: Sendable {
+    fileprivate var exact: String?
+    fileprivate var prefix = "/"
+    var methods: [String] = []
+    var headers: [ProxyConfiguration.HeaderMatch] = []
+
+    var path: ProxyConfiguration.PathMatch { exact.map { .exact($0) } ?? .prefix(prefix) }
+}
+
+extension Shape where Whole == RequestMatchDraft {
+    /// - Parameter methods: how many at most.
+    static func requestMatch(methods: Int) -> Shape {
+        Shape(
+            RequestMatchDraft(),
+            [
+                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
+                .init(
+                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
+                    about: "paths that begin with these whole segments"),
+                .init(
+                    "methods", \.methods, list(of: Form<String>.method, 0...methods),
+                    standard: "[]", about: "methods; empty: any"),
+                .init(
+                    "headers", \.headers, .headerMatches, standard: "{}",
+                    about: "fields with exactly this value, or `{present: true}`"),
+            ])
+    }
+}

@@ -10,6 +10,7 @@ extension Experiment {
         [
             unsupportedPercentiles, shortPhases, missingWarmUp, closedLoopResponse, fewRounds,
             pastSaturation, unlikeClients, policyTraps, scaledTime, idleFaults,
+            misplacedFaults,
         ].flatMap(\.self)
     }
 
@@ -125,6 +126,37 @@ extension Experiment {
         let named = Set(phases.flatMap(\.faults))
         return faults.map(\.name).filter { !named.contains($0) }.map {
             "the fault '\($0)' is in no phase, so it will not be"
+        }
+    }
+
+    /// Faults at a caller's proxy that stand on the wrong side of its retries.
+    private var misplacedFaults: [String] {
+        guard let arm = arms.first(where: { $0.via == .mesh }) else { return [] }
+        let mesh = MeshState(isJoined(arm) ? declarations(in: arm) : [])
+        return faults.compactMap { fault in
+            guard let name = fault.service, case .requests(let effect) = fault.action else {
+                return nil
+            }
+            let service = MeshName(name)
+            let isRetried =
+                mesh.policy(for: service)?.retry?.isOn == true
+                || mesh.routes.values.contains { route in
+                    route.retry?.isOn == true
+                        && route.destinations.contains { $0.service == service }
+                }
+            switch fault.point {
+            case .clientEgress where isRetried && effect.abort != nil:
+                return """
+                    the fault '\(fault.name)' answers requests before they meet the retries of \
+                    '\(name)', which none of them will: point: per-attempt is behind these
+                    """
+            case .perAttempt where !isRetried:
+                return """
+                    the fault '\(fault.name)' is of attempts, and requests to '\(name)' are sent \
+                    once: no retry will meet it
+                    """
+            default: return nil
+            }
         }
     }
 

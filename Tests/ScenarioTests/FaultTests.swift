@@ -342,4 +342,41 @@ import Testing
             try scenario(idle).experiment.warnings.contains(
                 "the fault 'a' is in no phase, so it will not be"))
     }
+
+    /// On the wrong side of retries a fault tests nothing of them.
+    @Test(
+        arguments: [
+            ("client-egress-before-retry", "abort: 503", true, "before they meet the retries of"),
+            ("client-egress-before-retry", "abort: 503", false, nil),
+            ("client-egress-before-retry", "delay: 1ms", true, nil),
+            ("per-attempt", "abort: 503", false, "requests to 'echo' are sent once"),
+            ("per-attempt", "abort: 503", true, nil), ("server-ingress", "abort: 503", true, nil),
+        ] as [(String, String, Bool, String?)])
+    func aFaultOnTheWrongSideOfRetriesIsWarnedOf(
+        point: String, action: String, isRetried: Bool, warning: String?
+    ) throws {
+        let policies = """
+            policies:
+              - {name: echo, to: [echo], retry: {on: [5xx], max: 2}}
+
+            """
+        let file =
+            text("{where: {service: echo, point: \(point)}, do: {\(action)}}")
+            + (isRetried ? policies : "")
+        let warnings = try scenario(file).experiment.warnings.filter {
+            $0.hasPrefix("the fault 'a'")
+        }
+        #expect(warnings.count == (warning == nil ? 0 : 1))
+        if let warning { #expect(warnings.first?.contains(warning) == true, "\(warnings)") }
+    }
+
+    /// A process would refuse it only when the phase begins.
+    @Test func aMatchIsWhatProcessesTake() {
+        let fields = (0...FaultRule.mostConditions).map { "x-\($0): a" }.joined(separator: ", ")
+        let target = "{service: echo, point: server-ingress, match: {headers: {\(fields)}}}"
+        #expect(
+            errors(text("{where: \(target), do: {delay: 1ms}}")).map {
+                $0.split(separator: " ", maxSplits: 1).last
+            } == ["16 methods and headers at most"])
+    }
 }

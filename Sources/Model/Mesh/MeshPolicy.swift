@@ -120,7 +120,7 @@ public struct MeshPolicy: MeshDeclared {
 
 extension RetryPolicy {
     /// Whether anything is ever sent again.
-    var isOn: Bool { !on.isEmpty && most > 0 }
+    public var isOn: Bool { !on.isEmpty && most > 0 }
 }
 
 extension MeshProblems {

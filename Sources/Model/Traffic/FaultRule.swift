@@ -106,7 +106,7 @@ public struct FaultRule: Equatable, Sendable {
 extension FaultRule {
     /// Conditions of one kind, at most.
     public static let mostConditions = 16
-    private static let mostText = 1024
+    fileprivate static let mostText = 1024
 
     /// Whether faults can have this name.
     public static func isName(_ text: String) -> Bool {
@@ -147,16 +147,10 @@ extension FaultRule {
     }
 
     private var matchProblem: String? {
-        guard match.methods.count <= Self.mostConditions,
-            match.headers.count <= Self.mostConditions
-        else { return "match: \(Self.mostConditions) methods and headers at most" }
-        let texts =
-            match.methods + match.headers.flatMap { [$0.name, $0.value ?? ""] }
-            + [listener ?? "", cluster ?? ""]
-        guard texts.allSatisfy({ $0.utf8.count <= Self.mostText }) else {
-            return "match: texts of \(Self.mostText) bytes at most"
-        }
-        return match.headers.contains { $0.name.isEmpty } ? "match: a header without a name" : nil
+        if let text = match.problem { return "match: \(text)" }
+        let names = [listener ?? "", cluster ?? ""]
+        return names.allSatisfy { $0.utf8.count <= Self.mostText }
+            ? nil : "listener, cluster: \(Self.mostText) bytes at most"
     }
 
     /// What does not go together.
@@ -180,5 +174,20 @@ extension FaultRule {
         if trustsHeaders, acts { return "trusts_headers: with no delay, abort or rate of its own" }
         if trustsHeaders, point == .perAttempt { return "trusts_headers: not per attempt" }
         return nil
+    }
+}
+
+extension FaultRule.Match {
+    /// What is wrong with it, for people; nil: nothing.
+    public var problem: String? {
+        let (most, bytes) = (FaultRule.mostConditions, FaultRule.mostText)
+        guard methods.count <= most, headers.count <= most else {
+            return "\(most) methods and headers at most"
+        }
+        let texts = methods + headers.flatMap { [$0.name, $0.value ?? ""] }
+        guard texts.allSatisfy({ $0.utf8.count <= bytes }) else {
+            return "texts of \(bytes) bytes at most"
+        }
+        return headers.contains { $0.name.isEmpty } ? "a header without a name" : nil
     }
 }

@@ -26,33 +26,10 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
     }
 }
 
-private struct MatchDraft: Sendable {
-    var exact: String?
-    var prefix = "/"
-    var methods: [String] = []
-    var headers: [ProxyConfiguration.HeaderMatch] = []
-}
-
 extension Form where Value == MeshRoute.Match {
     fileprivate static var match: Form {
-        let shape = Shape(
-            MatchDraft(),
-            [
-                .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
-                .init(
-                    "prefix", \.prefix, .routePath, standard: "/", .without("path"),
-                    about: "paths that begin with these whole segments"),
-                .init(
-                    "methods", \.methods, list(of: Form<String>.method, 0...MeshLimits.methods),
-                    standard: "[]", about: "methods; empty: any"),
-                .init(
-                    "headers", \.headers, .headerMatches, standard: "{}",
-                    about: "fields with exactly this value, or `{present: true}`"),
-            ])
-        return shape.form.map { draft, _, _ in
-            MeshRoute.Match(
-                path: draft.exact.map { .exact($0) } ?? .prefix(draft.prefix),
-                methods: draft.methods, headers: draft.headers)
+        Shape.requestMatch(methods: MeshLimits.methods).form.map { draft, _, _ in
+            MeshRoute.Match(path: draft.path, methods: draft.methods, headers: draft.headers)
         }
     }
 }
