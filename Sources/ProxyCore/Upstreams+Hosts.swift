@@ -45,7 +45,7 @@ extension Upstreams {
         guard let marks = endpoints[endpoint].marks else { return false }
         let cluster = Int(endpoints[endpoint].cluster)
         let rules = clusters[cluster].rules
-        if rules.countsAttempts { marks.countAttempt(1) }
+        if endpoints[endpoint].sharesAttempts { marks.countAttempt(1) }
         if rules.judges, clusters[cluster].line?.deadline == nil {
             standsOn[endpoint]?.arm(now: now)
             noteDeadline(cluster)
@@ -85,7 +85,7 @@ extension Upstreams {
         guard let marks = endpoints[endpoint].marks else { return }
         let cluster = Int(endpoints[endpoint].cluster)
         let rules = clusters[cluster].rules
-        if rules.countsAttempts { marks.countAttempt(-1) }
+        if endpoints[endpoint].sharesAttempts { marks.countAttempt(-1) }
         switch result {
         case .answered: return
         case .cancelled:

@@ -34,9 +34,14 @@ struct Endpoint: BitwiseCopyable {
     var latency = PeakLatency()
     /// What the workers know of it together; nil: its cluster has nothing to share.
     var marks: HostMarks?
+    /// Whether its attempts are among those that `marks` counts.
+    var sharesAttempts = false
 
     /// Attempts that are being made at it, by all workers where they count them together.
-    var active: Int { marks?.active ?? Int(attempts) }
+    var active: Int {
+        if let marks, sharesAttempts { return marks.active }
+        return Int(attempts)
+    }
 
     /// Whether requests have not shown that it is to be left out.
     var isAvailable: Bool { marks?.isAvailable ?? true }
@@ -102,7 +107,7 @@ struct Upstreams {
     mutating func adopt(_ configuration: ProxyConfiguration, now: Instant) {
         let old = endpoints.indices.map(key(of:))
         let oldBalancers = Dictionary(
-            zip(clusterNames, balancers), uniquingKeysWith: { first, _ in first })
+            zip(clusterNames, zip(balancers, boards)), uniquingKeysWith: { first, _ in first })
         let wasHealthy = endpoints.map(\.isHealthy)
         var numbers: [String: Int32] = [:]
         for (i, key) in old.enumerated() {
@@ -151,7 +156,10 @@ struct Upstreams {
             }
             let hosts = Self.hosts(plan, places, zone: configuration.zone)
             let panics = plan.accrual == nil || plan.outlier != nil
-            if let old = oldBalancers[plan.name], old.isFor(plan.balance, hosts, panics: panics) {
+            // Versions of another board say nothing: its second change is not the old one's second.
+            if let (old, oldBoard) = oldBalancers[plan.name], oldBoard === board,
+                old.isFor(plan.balance, hosts, panics: panics)
+            {
                 balancers.append(old)
             } else {
                 balancers.append(Balancer(plan.balance, hosts, panics: panics))
@@ -264,20 +272,29 @@ struct Upstreams {
             let board = cluster >= 0 ? boards[cluster] : nil
             if let board, board === standsOn[i] {
                 board.check(addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
-                continue
+            } else {
+                leaveStand(i)
+                guard let board else { continue }
+                endpoints[i].marks = board.join(
+                    addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
+                standsOn[i] = board
             }
-            leaveStand(i)
-            guard let board else { continue }
-            let marks = board.join(addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
-            marks.countAttempt(Int(endpoints[i].attempts))
-            endpoints[i].marks = marks
-            standsOn[i] = board
+            shareAttempts(i, clusters[cluster].rules.countsAttempts)
         }
         settleDeadline()
     }
 
+    /// The worker's attempts at an endpoint are counted for all workers from now on, or no longer:
+    /// a new configuration may change the algorithm while there are some.
+    private mutating func shareAttempts(_ i: Int, _ shares: Bool) {
+        guard endpoints[i].sharesAttempts != shares else { return }
+        endpoints[i].sharesAttempts = shares
+        let attempts = Int(endpoints[i].attempts)
+        endpoints[i].marks?.countAttempt(shares ? attempts : -attempts)
+    }
+
     private mutating func leaveStand(_ i: Int) {
-        endpoints[i].marks?.countAttempt(-Int(endpoints[i].attempts))
+        shareAttempts(i, false)
         endpoints[i].marks = nil
         standsOn[i]?.leave(addresses[i])
         standsOn[i] = nil

@@ -5,10 +5,11 @@ public import Base
 /// Source: Envoy, "Load balancing"; Linkerd, "Load balancing" (peak EWMA).
 public struct BalancePolicy: Codable, Equatable, Sendable {
     public enum Algorithm: String, Codable, CaseIterable, Sendable {
-        /// In turn; by weight, nginx's smooth weighted round robin.
+        /// In turn; by weight, whoever is due first, and again after 1/weight.
         case roundRobin = "round-robin"
         case random
-        /// Of two drawn, the one with fewer requests in flight; by weight, w/(a + 1) wins.
+        /// Of `choices` drawn, the one with fewest requests in flight; where weights differ, in turn
+        /// by weight/(in flight + 1).
         case leastRequest = "least-request"
         /// Of two drawn, the one whose latency, an exponentially weighted average that peaks stay
         /// in, times its requests in flight is less.

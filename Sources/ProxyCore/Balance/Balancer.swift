@@ -45,12 +45,15 @@ struct Balancer {
     private var subsets: [Subset] = []
     /// The place of a key's subset. Bound: of each endpoint those of its labels.
     private var places: [UInt64: Int] = [:]
+    /// Of each endpoint the keys of its subsets; empty where none are asked for.
+    private var keys: [Int32: [UInt64]] = [:]
 
     init(_ policy: BalancePolicy, _ hosts: [BalancerHost], panics: Bool) {
         self.policy = policy
         threshold = Self.threshold(policy, panics: panics)
         self.hosts = hosts
         for (i, host) in hosts.enumerated() {
+            if !policy.subsets.isEmpty { keys[host.endpoint, default: []] += host.subsets }
             for key in host.subsets {
                 if let place = places[key] {
                     subsets[place].hosts.append(Int32(i))
@@ -104,18 +107,13 @@ struct Balancer {
 
     /// Whether the endpoint may serve such a request now. For choices among connections that are
     /// there already.
-    /// - Complexity: O(1) where all endpoints are available and no subset is asked for, else
-    ///   O(endpoints).
     func admits(_ endpoint: Int, _ wish: HostWish, _ endpoints: [Endpoint]) -> Bool {
-        if wish.subset != 0 {
-            guard let place = places[wish.subset] else { return false }
-            let isMember = subsets[place].hosts.contains {
-                hosts[Int($0)].endpoint == Int32(endpoint)
-            }
-            guard isMember else { return false }
+        guard let place = wish.subset == 0 ? 0 : places[wish.subset], place < subsets.count else {
+            return false
         }
+        if wish.subset != 0, keys[Int32(endpoint)]?.contains(wish.subset) != true { return false }
         return endpoints[endpoint].isHealthy && endpoints[endpoint].isAvailable
-            || subsets.first?.loads.panics.contains(true) == true
+            || subsets[place].loads.panics.contains(true)
     }
 
     // MARK: Health

@@ -31,7 +31,7 @@ public final class HostBoard: Sendable {
     deinit {
         // Nobody has a handle any more: whoever had one held this board.
         state.withLock { state in
-            for page in state.pages { unsafe page.words.deallocate() }
+            for page in state.pages { unsafe HostLines.deallocate(page.words) }
         }
         line.deallocate()
     }
@@ -93,9 +93,7 @@ public final class HostBoard: Sendable {
             place = state.records.count
             state.records.append(record)
             if place % pageLines == 0 {
-                let count = pageLines * HostMarks.count
-                let words = UnsafeMutablePointer<Atomic<UInt64>>.allocate(capacity: count)
-                for i in 0..<count { unsafe (words + i).initialize(to: Atomic(0)) }
+                let words = unsafe HostLines.allocate(pageLines)
                 unsafe state.pages.append(Page(words: words))
             }
         }
@@ -403,20 +401,21 @@ public final class HostBoard: Sendable {
 /// What workers look at of a board with each request.
 @safe
 struct BoardLine: BitwiseCopyable, @unchecked Sendable {
-    // Safety: `words` are two initialized atomics until the board goes; whoever keeps a handle
-    // keeps the board.
+    // Safety: `words` are initialized atomics until the board goes; whoever keeps a handle keeps
+    // the board.
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
 
     init() {
-        unsafe words = .allocate(capacity: 2)
-        unsafe words.initialize(to: Atomic(1))
-        unsafe (words + 1).initialize(to: Atomic(Self.never))
+        unsafe words = HostLines.allocate(1)
+        unsafe words[0].store(1, ordering: .relaxed)
+        unsafe words[1].store(Self.never, ordering: .relaxed)
     }
 
-    fileprivate func deallocate() { unsafe words.deallocate() }
+    fileprivate func deallocate() { unsafe HostLines.deallocate(words) }
 
-    /// Changes whenever an endpoint becomes available, or ceases to be.
-    var version: UInt64 { unsafe words[0].load(ordering: .relaxed) }
+    /// Changes whenever an endpoint becomes available, or ceases to be. Whoever sees a new one sees
+    /// how endpoints stand since.
+    var version: UInt64 { unsafe words[0].load(ordering: .acquiring) }
 
     fileprivate func changeVersion() { unsafe words[0].wrappingAdd(1, ordering: .releasing) }
 

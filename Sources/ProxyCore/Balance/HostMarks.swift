@@ -178,6 +178,23 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
     }
 }
 
+/// Memory of lines, each a cache line of its own: workers that write to one do not slow down those
+/// that read another.
+enum HostLines {
+    static func allocate(_ lines: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        let count = lines * HostMarks.count
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: count * MemoryLayout<Atomic<UInt64>>.stride, alignment: 64)
+        let words = unsafe memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
+        for i in 0..<count { unsafe (words + i).initialize(to: Atomic(0)) }
+        return unsafe words
+    }
+
+    static func deallocate(_ words: UnsafeMutablePointer<Atomic<UInt64>>) {
+        unsafe UnsafeMutableRawPointer(words).deallocate()
+    }
+}
+
 /// When something has to be done about an endpoint, as far as requests look at it.
 struct HostRules: BitwiseCopyable {
     /// Failures in a row.

@@ -106,6 +106,59 @@ import Testing
         }
     }
 
+    private static func judged(_ algorithm: BalancePolicy.Algorithm, after failures: Int)
+        -> ProxyConfiguration
+    {
+        var configuration = configuration([1, 1])
+        configuration.clusters[0].balance.algorithm = algorithm
+        configuration.clusters[0].balance.panicThreshold = 0
+        configuration.clusters[0].outlier = OutlierPolicy(
+            consecutive5xx: .init(failures, enforcing: 100), mostPercent: 100)
+        return configuration
+    }
+
+    /// What is counted for all workers is what is in flight, whatever configuration it began under.
+    @Test func anotherAlgorithmFindsTheAttemptsInFlight() {
+        var random = SeededRandom(seed: 1)
+        let commons = ProxyCommons()
+        var upstreams = Upstreams(Self.judged(.roundRobin, after: 5), commons)
+        let other = Upstreams(Self.judged(.leastRequest, after: 5), commons)
+        _ = (upstreams.began(0, now: .zero), upstreams.began(0, now: .zero))
+        func end() {
+            upstreams.ended(
+                0, .answered, wasProbe: false, latency: .zero, now: .zero, &random)
+        }
+        upstreams.adopt(Self.judged(.leastRequest, after: 5), now: .zero)
+        #expect(upstreams.endpoints[0].active == 2 && other.endpoints[0].active == 2)
+        end()
+        #expect(upstreams.endpoints[0].active == 1 && other.endpoints[0].active == 1)
+        upstreams.adopt(Self.judged(.random, after: 5), now: .zero)
+        #expect(upstreams.endpoints[0].active == 1 && other.endpoints[0].active == 0)
+        upstreams.adopt(Self.judged(.leastRequest, after: 5), now: .zero)
+        end()
+        #expect(upstreams.endpoints[0].active == 0 && other.endpoints[0].active == 0)
+    }
+
+    /// Under another policy nothing is known of endpoints, and what is found out counts at once.
+    @Test func anotherPolicyMakesTheChoiceAnew() {
+        var random = SeededRandom(seed: 1)
+        let commons = ProxyCommons()
+        var upstreams = Upstreams(Self.judged(.roundRobin, after: 1), commons)
+        func fail(_ endpoint: Int, _ upstreams: inout Upstreams) {
+            let isProbe = upstreams.began(endpoint, now: .zero)
+            upstreams.answered(endpoint, status: 500, latency: .zero, now: .zero, &random)
+            upstreams.ended(
+                endpoint, .answered, wasProbe: isProbe, latency: .zero, now: .zero, &random)
+        }
+        fail(0, &upstreams)
+        #expect(Self.turns(&upstreams, 2, &random) == "22")
+        upstreams.adopt(Self.judged(.roundRobin, after: 2), now: .zero)
+        // Another worker ejects the other endpoint before this one chooses again.
+        var other = Upstreams(Self.judged(.roundRobin, after: 2), commons)
+        for _ in 0..<2 { fail(1, &other) }
+        #expect(Self.turns(&upstreams, 2, &random) == "11")
+    }
+
     @Test func allMayGoAndComeBack() {
         var random = SeededRandom(seed: 1)
         var upstreams = Upstreams(Self.configuration([1, 2]))
