@@ -26,6 +26,8 @@ public struct LinearRegex: Sendable {
 
     /// Instructions at most.
     public static let instructionsMost = 1000
+    /// Nodes that are looked at to find them: each within as many as may stand within each other.
+    static let visitsMost = instructionsMost * 2 * RegexParser.depthMost
     /// Groups that a substitution may name, beside the whole: `\1` to `\9`.
     public static let groupsMost = 9
 
@@ -55,19 +57,22 @@ public struct LinearRegex: Sendable {
         var program: [Instruction] = []
         var sets: [ByteSet] = []
         private var places: [ByteSet: Int32] = [:]
+        private var visits = 0
 
         private var here: Int32 { Int32(program.count) }
 
         private mutating func emit(_ instruction: Instruction) throws(RegexError) {
-            guard program.count < LinearRegex.instructionsMost else {
-                throw RegexError(
-                    message: "it comes to more than \(LinearRegex.instructionsMost) steps",
-                    offset: 0)
-            }
+            guard program.count < LinearRegex.instructionsMost else { throw Self.tooLarge }
             program.append(instruction)
         }
 
+        private static let tooLarge = RegexError(
+            message: "it comes to more than \(LinearRegex.instructionsMost) steps", offset: 0)
+
         mutating func add(_ node: RegexNode) throws(RegexError) {
+            // What comes to no instruction can be repeated as well: `(?:(?:){1000}){1000}`.
+            visits += 1
+            guard visits <= LinearRegex.visitsMost else { throw Self.tooLarge }
             switch node {
             case .empty: break
             case .bytes(let set):
