@@ -86,12 +86,16 @@ enum TokenBucket {
         level(word, rate, rate.parts(of: now)) == rate.capacity
     }
 
+    /// Microseconds by which workers' clocks differ at most: each is read once a turn. At 10⁹ parts
+    /// a microsecond 64 bits go round in five hours.
+    private static let slack: Int64 = 60_000_000
+
     /// Parts that are in it. Less than zero where another worker's clock is a little ahead.
     private static func level(_ word: Int64, _ rate: TokenRate, _ present: Int64) -> Int64 {
         guard word != fresh else { return rate.capacity }
         let passed = present &- word
         // So far behind is nobody's clock: so much time has passed that it does not fit.
-        guard passed > -(1 << 61) else { return rate.capacity }
+        guard passed > -rate.parts * Self.slack else { return rate.capacity }
         return min(passed, rate.capacity)
     }
 }

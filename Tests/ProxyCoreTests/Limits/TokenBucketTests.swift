@@ -112,6 +112,19 @@ import Testing
         #expect(TokenBucket.take(word, rate, now: Self.instant(3_000_000)).isTaken)
     }
 
+    /// The finest parts go round in five hours: who comes back at any time finds a bucket that was
+    /// never less full than at first.
+    @Test func timeThatGoesRoundEmptiesNothing() {
+        let rate = TokenRate(burst: 1000, fill: 999_999_999, interval: .seconds(1))
+        #expect(rate.parts == 999_999_999)
+        for minutes in stride(from: 0, to: 700, by: 7) {
+            let word = Atomic<Int64>(TokenBucket.fresh)
+            for _ in 0..<10 { _ = TokenBucket.take(word, rate, now: Self.instant(1)) }
+            let draw = TokenBucket.take(word, rate, now: Self.instant(1 + minutes * 60_000_000))
+            #expect(draw.isTaken, "after \(minutes) minutes")
+        }
+    }
+
     @Test func keysHaveBucketsOfTheirOwnUpToABound() {
         let rate = TokenRate(burst: 1, fill: 1, interval: .seconds(1))
         let buckets = TokenBuckets(rate, isKeyed: true)
