@@ -50,7 +50,9 @@ struct HeadWriter {
             writer.append(bytes[head.authority])
             writer.append("\r\n")
         }
-        let appendsForwarded = policy.forwardedFor && client.count > 0
+        let appendsForwarded =
+            policy.forwardedFor && client.count > 0
+            && actions.leaves("x-forwarded-for", edit.fields)
         let maxForwards = head.maxForwards(bytes)
         var hasID = false
         let changesHost = edit.host != nil
@@ -85,7 +87,7 @@ struct HeadWriter {
             writer.append(client)
             writer.append("\r\n")
         }
-        if policy.requestID && !hasID {
+        if policy.requestID && !hasID && actions.leaves("x-request-id", edit.fields) {
             writer.append("x-request-id: ")
             writeID(&random, to: &writer)
             writer.append("\r\n")
@@ -177,8 +179,8 @@ struct HeadWriter {
         writer.append("\r\n")
         let dropsLength =
             head.status == 204 || head.status < 200 || framing == .chunked || framing == .untilClose
-        var hasDate = head.status < 200
         let changes = head.status < 200 ? RouteActions.Edit() : edit.fields
+        var hasDate = head.status < 200 || !actions.leaves("date", changes)
         copyFields(head, bytes, changes, actions, to: &writer) { field, _ in
             if field.name == .date { hasDate = true }
             if field.name == .envoy { return !isReplaced(field, bytes, attempt) }

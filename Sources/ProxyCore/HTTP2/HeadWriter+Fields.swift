@@ -41,7 +41,9 @@ extension HeadWriter {
                 listPath(":path", head, bytes, to: fields)
             }
         }
-        let appendsForwarded = policy.forwardedFor && client.count > 0
+        let appendsForwarded =
+            policy.forwardedFor && client.count > 0
+            && actions.leaves("x-forwarded-for", edit.fields)
         let maxForwards = head.maxForwards(bytes)
         var hasID = false
         for i in 0..<head.fieldCount {
@@ -78,7 +80,7 @@ extension HeadWriter {
                 out.append(client)
             }
         }
-        if policy.requestID, !hasID {
+        if policy.requestID, !hasID, actions.leaves("x-request-id", edit.fields) {
             fields.add("x-request-id") { writeID(&random, to: &$0) }
             if !fields.overflowed { fields.leaveUnindexed(fields.count - 1) }
         }
@@ -130,8 +132,8 @@ extension HeadWriter {
         fields.removeAll()
         fields.add(":status", decimal: switchesProtocol ? 200 : head.status)
         let dropsLength = head.status == 204 || head.status < 200
-        var hasDate = head.status < 200
         let changes = head.status < 200 ? RouteActions.Edit() : edit.fields
+        var hasDate = head.status < 200 || !actions.leaves("date", changes)
         for i in 0..<head.fieldCount {
             let field = head.fields[i]
             if isHopByHop(field, head, bytes) { continue }

@@ -249,6 +249,12 @@ struct RouteActions: ~Copyable {
         return false
     }
 
+    /// Whether an edit leaves a field to the proxy that it adds by itself.
+    @inline(__always)
+    func leaves(_ name: StaticString, _ edit: Edit) -> Bool {
+        edit.drops.isEmpty || !drops(Bytes(name), edit)
+    }
+
     // MARK: Paths
 
     /// What a path becomes, in this table's memory until the next; nil: it is too long.

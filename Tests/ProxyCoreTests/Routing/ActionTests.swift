@@ -111,6 +111,26 @@ import Testing
         #expect(!sent.contains("x-gone") && !sent.contains("x-all: route"))
     }
 
+    /// What the proxy adds by itself stands back behind what a route says of the same field.
+    @Test func whatTheProxyAddsIsChangedToo() {
+        let headers = HeaderPolicy(forwardedFor: true, requestID: true)
+        let fields = "x-forwarded-for: 9.9.9.9\r\nX-Request-ID: theirs\r\n"
+        let bare = Self.sent("/", fields: fields, headers: headers) { _ in }
+        #expect(bare.contains("x-forwarded-for: 9.9.9.9, ") && bare.contains("ID: theirs"))
+        let removed = Self.sent("/", fields: fields, headers: headers) {
+            $0.requestHeaders = Self.changes(remove: ["x-forwarded-for", "x-request-id"])
+        }
+        #expect(!removed.contains("9.9.9.9") && !removed.contains("x-forwarded-for"))
+        #expect(!removed.lowercased().contains("x-request-id"))
+        let set = Self.sent("/", fields: fields, headers: headers) {
+            $0.requestHeaders = Self.changes(
+                set: [("x-forwarded-for", "8.8.8.8"), ("x-request-id", "ours")])
+        }
+        #expect(set.ranges(of: "x-forwarded-for: 8.8.8.8\r\n").count == 1)
+        #expect(!set.contains("9.9.9.9") && !set.contains("theirs"))
+        #expect(set.lowercased().ranges(of: "x-request-id").count == 1)
+    }
+
     @Test func fieldsOfAnswersAreChanged() {
         let scene = Self.scene {
             $0.answerHeaders = Self.changes(set: [("server", "x")], remove: ["x-secret"])
