@@ -45,7 +45,7 @@ struct WishPlan {
             let value =
                 switch source {
                 case .header(let name): Self.field(name, head, bytes)
-                case .cookie(let name): Self.cookie(name, head, bytes)
+                case .cookie(let name): head.cookie(bytes) { Self.isExactly($0, name) }
                 case .client: client.count > 0 ? client : nil
                 }
             // As Envoy with `terminal`: the first that the request has is all that counts.
@@ -82,36 +82,11 @@ struct WishPlan {
         return true
     }
 
-    /// The value of a cookie, without quotes around it; nil: there is none of that name.
-    ///
-    /// Source: RFC 6265, 4.2; Envoy, `Http::Utility::parseCookieValue`.
-    private static func cookie(_ name: [UInt8], _ head: borrowing Head, _ bytes: Bytes) -> Bytes? {
-        for i in 0..<head.fieldCount
-        where bytes[head.fields[i].nameRange].equalsIgnoringCase("cookie") {
-            let value = bytes[head.fields[i].valueRange]
-            var start = 0
-            while start < value.count {
-                let end = value.firstIndex(of: UInt8(ascii: ";"), from: start) ?? value.count
-                if let found = crumb(value[start..<end], name) { return found }
-                start = end + 1
-            }
-        }
-        return nil
-    }
-
-    private static func crumb(_ crumb: Bytes, _ name: [UInt8]) -> Bytes? {
-        var start = 0
-        while start < crumb.count, crumb[start] == UInt8(ascii: " ") { start += 1 }
-        guard let equals = crumb.firstIndex(of: UInt8(ascii: "="), from: start),
-            equals - start == name.count
-        else { return nil }
-        for i in 0..<name.count where crumb[start + i] != name[i] { return nil }
-        let value = crumb[equals + 1..<crumb.count]
-        let quote = UInt8(ascii: "\"")
-        guard value.count >= 2, value[0] == quote, value[value.count - 1] == quote else {
-            return value
-        }
-        return value[1..<value.count - 1]
+    /// Cookies' names have a case.
+    private static func isExactly(_ bytes: Bytes, _ name: [UInt8]) -> Bool {
+        guard bytes.count == name.count else { return false }
+        for i in 0..<name.count where bytes[i] != name[i] { return false }
+        return true
     }
 }
 

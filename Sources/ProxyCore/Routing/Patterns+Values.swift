@@ -78,21 +78,26 @@ extension Patterns {
         return true
     }
 
-    /// The value of the first cookie of that name, without the quotes it may stand in (RFC 6265,
-    /// 4.1.1); nil: there is none.
     func cookie(_ name: PatternText, _ head: borrowing Head, _ bytes: Bytes) -> Bytes? {
-        for f in 0..<head.fieldCount {
-            guard head.fields[f].nameLength == 6,
-                bytes[head.fields[f].nameRange].equalsIgnoringCase("cookie")
+        head.cookie(bytes) { $0.count == Int(name.count) && equal(name, $0) }
+    }
+}
+
+extension Head {
+    /// The value of the first cookie of a name, without the quotes it may stand in (RFC 6265,
+    /// 4.1.1); nil: there is none. Over HTTP/2 they may stand in several fields (RFC 9113, 8.2.3).
+    @inline(__always)
+    borrowing func cookie(_ bytes: Bytes, _ isName: (Bytes) -> Bool) -> Bytes? {
+        for f in 0..<fieldCount {
+            guard fields[f].nameLength == 6,
+                bytes[fields[f].nameRange].equalsIgnoringCase("cookie")
             else { continue }
-            let line = bytes[head.fields[f].valueRange]
+            let line = bytes[fields[f].valueRange]
             var start = 0
             while start < line.count {
                 let end = line.firstIndex(of: UInt8(ascii: ";"), from: start) ?? line.count
                 let pair = line[start..<end].trimmed
-                if let mark = pair.firstIndex(of: UInt8(ascii: "=")), mark == Int(name.count),
-                    equal(name, pair[0..<mark])
-                {
+                if let mark = pair.firstIndex(of: UInt8(ascii: "=")), isName(pair[0..<mark]) {
                     return pair[mark + 1..<pair.count].unquoted
                 }
                 start = end + 1
