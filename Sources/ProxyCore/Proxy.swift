@@ -316,6 +316,8 @@ public final class Proxy {
         dropTrailers(slot)
         if connections[slot].role == .downstream {
             dropNote(slot)
+            // Its client may go before it is sent again in a new configuration.
+            giveRetry(slot)
             if connections[slot].isSecured { agreements[slot] = nil }
             forgetStanding(slot)
             if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
@@ -384,13 +386,15 @@ public final class Proxy {
         limits = LocalLimits(new, commons)
         writer = HeadWriter(new.headers)
         upgradePolicy = UpgradePolicy(new.upgrades)
-        // Waiting requests are routed anew by the new configuration.
+        // Waiting requests are routed anew by the new configuration, and have no retry then that a
+        // fault's answer brought them.
         var waiting: [Int] = []
         for c in upstreams.clusters.indices {
             for priority in 0..<2 as Range<UInt8> {
                 while let slot = popPending(c, priority) {
                     // Counted no more among those that wait.
                     connections[slot].stage = .awaitingRequest
+                    if !connections[slot].exchange.isAgain { giveRetry(slot) }
                     waiting.append(slot)
                 }
             }
@@ -400,6 +404,7 @@ public final class Proxy {
         for slot in 0..<touchedSlots
         where connections[slot].stage == .waiting && !connections[slot].exchange.isAgain {
             connections[slot].isRerouted = true
+            giveRetry(slot)
         }
         renumberRoutes(oldRoutes)
         let oldNames = upstreams.clusterNames

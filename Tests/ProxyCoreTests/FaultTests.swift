@@ -202,6 +202,39 @@ import Wire
         #expect(scene.proxy.openConnections == 0 && scene.proxy.buffersInUse == 0)
     }
 
+    /// The second request, whose first attempt was aborted, waits for the first's connection when a
+    /// new configuration routes it anew: what its retry held is given back, also if its client
+    /// goes before it has found its way.
+    @Test(arguments: [false, true])
+    func aRetryThatIsRoutedAnewHoldsNothing(leaves: Bool) throws {
+        var rule = Self.rule("b", .perAttempt, abort: .http(503))
+        rule.firstAttempts = 1
+        let (scene, _) = Self.scene([rule]) {
+            $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 2)
+            $0.clusters[0].breaker = .init(
+                standard: .init(connections: 1, pending: 8), isStrict: true)
+        }
+        let clients = [scene.client(), scene.client()]
+        for client in clients {
+            scene.send(Self.request, by: client)
+            scene.pass(.milliseconds(100))
+        }
+        #expect(scene.servers.count == 1 && scene.proxy.waiting(0, 0) == 1)
+        #expect(scene.proxy.breakers[0].count(.retries, 0) == 2)
+        scene.proxy.adopt(scene.proxy.configuration, now: scene.simulation.now)
+        if leaves { scene.close(clients[1], reset: true) }
+        scene.pass(.zero)
+        #expect(scene.proxy.waiting(0, 0) == (leaves ? 0 : 1))
+        #expect(scene.proxy.breakers[0].count(.retries, 0) == 1)
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(clients[0]).hasPrefix("HTTP/1.1 200 "))
+        if !leaves {
+            scene.send(okAnswer, by: scene.servers[0])
+            #expect(scene.received(clients[1]).hasPrefix("HTTP/1.1 200 "))
+        }
+        #expect(scene.proxy.breakers[0].count(.retries, 0) == 0)
+    }
+
     @Test func anAttemptThatIsHeldBackCountsAgainstTheRequestsTime() throws {
         let (scene, _) = Self.scene([Self.rule("b", .perAttempt, delay: .seconds(5))]) {
             $0.timeouts.request = .seconds(1)

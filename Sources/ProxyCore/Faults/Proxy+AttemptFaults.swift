@@ -87,7 +87,6 @@ extension Proxy {
         let cluster = Int(connections[slot].exchange.cluster)
         // The configuration has changed: its route may be another, or gone.
         guard !connections[slot].isRerouted, cluster >= 0 else {
-            giveRetry(slot)
             connections[slot].isRerouted = true
             return dispatch(slot, bytes, now: now)
         }
