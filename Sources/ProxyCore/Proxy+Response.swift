@@ -108,8 +108,12 @@ extension Proxy {
         }
         attemptAnswered(slot, status: judgedStatus(client, bytes), now: now)
         if reconsiders(slot, client, bytes, now: now) { return false }
-        settle(slot, client, now: now)
-        return passHead(slot, client, bytes, now: now)
+        let cluster = Int(exchange.cluster)
+        let hasRoom = settle(slot, client, now: now)
+        let isPassed = passHead(slot, client, bytes, now: now)
+        // This answer may last long: who waits has the places of those that were given up.
+        if hasRoom, cluster >= 0 { serveNextPending(cluster, now: now) }
+        return isPassed
     }
 
     /// Passes on the answer that has been settled on.
@@ -143,6 +147,7 @@ extension Proxy {
     /// has no meaning (RFC 9112, 6.3).
     /// - Returns: false: nothing more can be done with the input as that of an exchange.
     private func grantConnect(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        settle(slot, client, now: now)
         guard
             writeHead(
                 client, bytes, framing: .untilClose, keepAlive: true, switches: false,

@@ -125,8 +125,11 @@ extension Proxy {
 
     /// This attempt's answer is the one: the others are given up, and the request is kept no
     /// longer. Its head is in `self.head`: nobody else goes on before it is written.
-    func settle(_ upstream: Int, _ client: Int, now: Instant) {
-        guard connections[client].exchange.hasPolicy else { return }
+    /// - Returns: whether others were given up, whose places are free.
+    @discardableResult
+    func settle(_ upstream: Int, _ client: Int, now: Instant) -> Bool {
+        guard connections[client].exchange.hasPolicy else { return false }
+        let hasOthers = hasOthers(upstream, client)
         connections[client].exchange.hasPolicy = false
         giveRetry(client)
         connections[client].exchange.wakes = .zero
@@ -138,10 +141,11 @@ extension Proxy {
         }
         dismissRivals(client, now: now)
         dropReceived(client)
+        return hasOthers
     }
 
     /// Gives up an attempt that another has come before. Who waits for its connection is served
-    /// when the next one is free.
+    /// when the answer's head is written.
     private func dismiss(_ upstream: Int, _ client: Int, now: Instant) {
         counters.add(.hedgesLost)
         connections[client].peerPlusOne = 0
@@ -209,7 +213,10 @@ extension Proxy {
         guard let first = connections[client].peer, cluster >= 0, connections[client].hasReceived,
             upstreams.clusters[cluster].isHTTP2 == connections[client].exchange.goesAsStream,
             head.parseRequest(bytes) == .complete
-        else { return giveRetry(client) }
+        else {
+            giveRetry(client)
+            return arm(client)
+        }
         pushRival(first, client)
         connections[client].peerPlusOne = 0
         connections[client].exchange.isAgain = true

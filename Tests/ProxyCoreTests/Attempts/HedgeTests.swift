@@ -83,6 +83,72 @@ import Testing
         }
     }
 
+    /// A new configuration leaves no way to send a hedge: the request's own time still ends it.
+    @Test func aHedgeWithoutItsCluster() {
+        var met = 0
+        for seed in 0..<10 {
+            let scene = scene()
+            for _ in 0..<seed { _ = scene.proxy.random.next() }
+            let client = scene.get().client
+            scene.pass(.milliseconds(100))
+            guard scene.servers.count == 1 else { continue }
+            met += 1
+            var changed = scene.proxy.configuration
+            changed.clusters[0].name = "d"
+            changed.routes = [.init(cluster: "d")]
+            scene.proxy.adopt(changed, now: scene.simulation.now)
+            scene.pass(.seconds(3))
+            #expect(scene.servers.count == 1)
+            #expect(scene.received(client).hasPrefix("HTTP/1.1 504 "))
+            isQuiet(scene)
+        }
+        #expect(met > 0)
+    }
+
+    /// Whichever opens a tunnel first is settled on, as with any other answer.
+    @Test(arguments: [0, 1]) func aTunnelIsSettledOn(_ winner: Int) {
+        let scene = RetryTests.scene(
+            RetryPolicy(
+                on: [.serverError], most: 2, perTry: .milliseconds(100), includesUnsafe: true,
+                hedges: true)
+        ) { $0.upgrades = ["connect"] }
+        let client = scene.client()
+        scene.send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", by: client)
+        scene.pass(.milliseconds(126))
+        #expect(scene.servers.count == 2)
+        scene.send("HTTP/1.1 200 OK\r\n\r\n", by: scene.servers[winner])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200 "))
+        #expect(scene.servers[1 - winner].proxyReset && !scene.servers[winner].proxyClosed)
+        #expect(scene.proxy.breakers[0].count(.retries, 0) == 0)
+        _ = scene.received(scene.servers[winner])
+        scene.send("to", by: client)
+        #expect(scene.received(scene.servers[winner]) == "to")
+        scene.send("fro", by: scene.servers[winner])
+        #expect(scene.received(client) == "fro")
+        scene.close(client)
+        isQuiet(scene)
+    }
+
+    /// Who waits has the loser's place as soon as the winner is known, not when its answer ends.
+    @Test func theLosersPlaceIsFreeAtOnce() {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: [.serverError], most: 2, perTry: .milliseconds(100), hedges: true),
+            breaker: .init(standard: .init(connections: 2, pending: 8), isStrict: true))
+        let first = scene.get().client
+        scene.pass(.milliseconds(126))
+        #expect(scene.servers.count == 2)
+        let second = scene.get().client
+        #expect(scene.proxy.waiting(0, 0) == 1)
+        scene.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nlong", by: scene.servers[0])
+        #expect(scene.received(first).hasSuffix("long"))
+        #expect(scene.servers.count == 3 && scene.proxy.waiting(0, 0) == 0)
+        scene.send(okAnswer, by: scene.servers[2])
+        #expect(scene.received(second).hasPrefix("HTTP/1.1 200 "))
+        scene.send(" more", by: scene.servers[0])
+        #expect(scene.received(first) == " more")
+        isQuiet(scene)
+    }
+
     @Test func manyRivals() {
         let scene = scene(4)
         let client = scene.get().client
