@@ -122,8 +122,8 @@ def many_endpoints(addresses):
 
 
 def start_listeners(workplace, size, count):
-    """nginx at `count` addresses. Returns them: as many on each of several as its connections allow,
-    half of which listen."""
+    """nginx at `count` addresses. Returns them: as many on each of several as its connections
+    allow, half of which listen."""
     addresses = []
     while len(addresses) < count:
         port = free_port()

@@ -8,8 +8,8 @@ public struct BalancePolicy: Codable, Equatable, Sendable {
         /// In turn; by weight, whoever is due first, and again after 1/weight.
         case roundRobin = "round-robin"
         case random
-        /// Of `choices` drawn, the one with fewest requests in flight; where weights differ, in turn
-        /// by weight/(in flight + 1).
+        /// Of `choices` drawn, the one with fewest requests in flight; where weights differ, in
+        /// turn by weight/(in flight + 1).
         case leastRequest = "least-request"
         /// Of two drawn, the one whose latency, an exponentially weighted average that peaks stay
         /// in, times its requests in flight is less.
