@@ -82,7 +82,7 @@ private struct Said: Equatable {
             try run("services").lines == [
                 "NAMESPACE  NAME       PROTOCOL  MTLS    HEALTHY  ZONES",
                 "data       db         tcp       strict  0/0      -",
-                "shop       cart       http2     strict  2/2      a, b",
+                "shop       cart       http2     strict  3/3      a, b, c",
                 "shop       cart-next  http2     strict  0/0      -",
                 "shop       web        http1     strict  0/0      -",
             ])

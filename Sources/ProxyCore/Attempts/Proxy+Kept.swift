@@ -5,7 +5,7 @@
 //  - on a stream to an upstream of HTTP/2, which may refuse it, until the answer begins (RFC 9113,
 //    8.7);
 //  - on a connection that was used before, which its peer may have closed meanwhile, until the
-//    answer begins, if all of it is here (RFC 9112, 9.3.1).
+//    answer begins, if all of it is here or comes in chunks (RFC 9112, 9.3.1).
 //
 // It is kept without a copy where the client's input holds it and nothing else. Bound: one buffer,
 // head and body together; and the policy's `bodyLimit`. What outgrows it is kept no longer, and
@@ -44,7 +44,9 @@ extension Proxy {
         if body.kind == .length, body.remaining <= min(limit, count - headLength) {
             length += body.remaining
         }
-        let isWhole = body.isComplete || length > headLength
+        // Where a body in chunks ends is seen only as it goes on.
+        let isChunked = body.kind == .chunked && connections[slot].exchange.idempotent
+        let isWhole = body.isComplete || length > headLength || isChunked
         guard isWanted || mayBeStale && isWhole, mayKeep(body, limit, hasPolicy: hasPolicy),
             setAside(slot, length, of: count)
         else { return consumeInput(slot, headLength) }
