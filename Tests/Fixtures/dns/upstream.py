@@ -7,6 +7,7 @@ late.example.org   answered to the second datagram only
 forged.example.org behind answers with another id, to another question, and with rubbish
 """
 
+import errno
 import socket
 import struct
 import threading
@@ -49,9 +50,20 @@ def answers(query):
     return [wire], wire
 
 
-udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-udp.bind(("127.0.0.1", 0))
-tcp = socket.create_server(udp.getsockname())
+def both():
+    """Sockets of UDP and TCP at one port: one that is free for UDP may be taken for TCP."""
+    while True:
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.bind(("127.0.0.1", 0))
+        try:
+            return datagrams, socket.create_server(datagrams.getsockname())
+        except OSError as error:
+            datagrams.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
+udp, tcp = both()
 
 
 def over_tcp():
