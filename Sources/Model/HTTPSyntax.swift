@@ -89,6 +89,18 @@ public func isHostPattern(_ text: String) -> Bool {
         }
 }
 
+/// Whether a text is a host of its own, with a port or without: `cart.shop.mesh:80`.
+public func isAuthority(_ text: String) -> Bool {
+    guard !text.hasPrefix("*") else { return false }
+    guard let end = text.lastIndex(of: ":"), !text[end...].contains("]") else {
+        return isHostPattern(text)
+    }
+    let port = text[text.index(after: end)...]
+    return isHostPattern(String(text[..<end]))
+        && port.utf8.allSatisfy { (0x30...0x39).contains($0) }
+        && Int(port).map { (1...65_535).contains($0) } == true
+}
+
 /// `127.0.0.1` or `[::1]`.
 public func isNumericHost(_ text: String) -> Bool {
     var parsed = in6_addr()

@@ -95,7 +95,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
     }
 
     /// The first route whose every condition holds is taken.
-    public struct Route: Codable, Equatable, Sendable {
+    public struct Route: RouteConditions, RouteEffects, Codable, Equatable, Sendable {
         /// Hosts without port, lower case; `*.example.org` matches any depth below; empty: any
         /// host.
         public var hosts: [String]
@@ -165,7 +165,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         }
     }
 
-    public struct Cluster: Codable, Equatable, Sendable {
+    public struct Cluster: AttemptPolicies, Codable, Equatable, Sendable {
         /// What the endpoints speak.
         public enum Speech: String, Codable, CaseIterable, Sendable {
             case http1
@@ -187,13 +187,9 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         /// What may be open or in flight to it at once.
         public var breaker: BreakerPolicy
         public var balance = BalancePolicy()
-        /// nil: endpoints are not ejected. Not with `accrual`.
         public var outlier: OutlierPolicy?
-        /// nil: endpoints are not left out as Linkerd leaves them out.
         public var accrual: AccrualPolicy?
-        /// nil: requests are sent once.
         public var retry: RetryPolicy?
-        /// nil: none is turned away for the failures of others.
         public var admission: AdmissionPolicy?
 
         public init(

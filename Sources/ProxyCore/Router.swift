@@ -211,9 +211,6 @@ struct Router: ~Copyable {
 }
 
 extension ProxyConfiguration.Route {
-    /// Requests reach no cluster.
-    var isAnsweredHere: Bool { redirect != nil || answer != nil }
-
     /// Whether requests to a share of it, and their answers, go on without changes and limits.
     fileprivate func isPlain(_ share: ProxyConfiguration.Share, _ headers: HeaderPolicy) -> Bool {
         !isAnsweredHere && rewrite == nil && hostRewrite == nil

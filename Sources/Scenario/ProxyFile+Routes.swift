@@ -1,4 +1,4 @@
-// Routes as a proxy's file writes them.
+// Routes as a proxy's file writes them, and what declarations have of it.
 
 import Base
 import Model
@@ -6,18 +6,40 @@ import Model
 extension ProxyConfiguration.Route {
     var json: JSON {
         var members: [JSON.Member] = [.init("hosts", .array(hosts.map(JSON.string)))]
-        switch path {
-        case .exact(let path): members.append(.init("path", .string(path)))
-        case .prefix(let prefix): members.append(.init("prefix", .string(prefix)))
-        case .regex(let pattern): members.append(.init("regex", .string(pattern)))
+        members += conditionMembers
+        if !shares.isEmpty { members.append(.init("clusters", .array(shares.map(\.json)))) }
+        members += effectMembers
+        if priority != .standard { members.append(.init("priority", .string(priority.rawValue))) }
+        if !rateLimits.isEmpty {
+            members.append(.init("rate_limits", .array(rateLimits.map(\.json))))
         }
+        return .object(members)
+    }
+}
+
+extension RouteConditions {
+    /// What a route asks of requests beside their host.
+    var conditionMembers: [JSON.Member] {
+        var members: [JSON.Member] =
+            switch path {
+            case .exact(let path): [.init("path", .string(path))]
+            case .prefix(let prefix): [.init("prefix", .string(prefix))]
+            case .regex(let pattern): [.init("regex", .string(pattern))]
+            }
         members += [
-            .init("methods", .array(methods.map(JSON.string))),
-            .init("headers", headers.requestJSON),
+            .init("methods", .array(methods.map(JSON.string))), .init("headers", headers.json),
         ]
+        // Written only where there are some: what is stored of a route stays as it was.
         if !query.isEmpty { members.append(.init("query", query.json)) }
         if !cookies.isEmpty { members.append(.init("cookies", cookies.json)) }
-        if !shares.isEmpty { members.append(.init("clusters", .array(shares.map(\.json)))) }
+        return members
+    }
+}
+
+extension RouteEffects {
+    /// What becomes of requests, as far as it is said.
+    var effectMembers: [JSON.Member] {
+        var members: [JSON.Member] = []
         if let redirect { members.append(.init("redirect", redirect.json)) }
         if let answer { members.append(.init("answer", answer.json)) }
         if let rewrite { members.append(.init("rewrite", .object(rewrite.members))) }
@@ -25,7 +47,8 @@ extension ProxyConfiguration.Route {
         members += requestHeaders.members("request_headers")
         members += answerHeaders.members("response_headers")
         if let timeout { members.append(.init("timeout", timeout.json)) }
-        return .object(members + policyMembers)
+        if let retry { members.append(.init("retry", retry.json)) }
+        return members
     }
 }
 

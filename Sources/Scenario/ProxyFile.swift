@@ -213,7 +213,8 @@ extension ProxyConfiguration.Cluster {
         if let requestTimeout { members.append(.init("request_timeout", requestTimeout.json)) }
         if let idleTimeout { members.append(.init("idle_timeout", idleTimeout.json)) }
         members.append(.init("breaker", breaker.json))
-        return .object(members + policyMembers)
+        if balance != .init() { members.append(.init("balance", balance.json)) }
+        return .object(members + attemptMembers)
     }
 }
 

@@ -1,7 +1,54 @@
-// What routes and limits of a proxy's file ask of fields, parameters and cookies.
+// What routes and limits ask of requests, in a proxy's file and in declarations.
 
 import Base
 import Model
+
+/// What a route asks of requests beside their host.
+struct ConditionsDraft: RouteConditions {
+    var exact: String?
+    var regex: String?
+    var prefix = "/"
+    var methods: [String] = []
+    var headers: [ProxyConfiguration.HeaderMatch] = []
+    var query: [ProxyConfiguration.ParameterMatch] = []
+    var cookies: [ProxyConfiguration.ParameterMatch] = []
+
+    var path: ProxyConfiguration.PathMatch {
+        exact.map { .exact($0) } ?? regex.map { .regex($0) } ?? .prefix(prefix)
+    }
+
+    /// Refuses what the table of keys cannot: a key is held against one other there.
+    func check(_ node: Node, _ decoding: inout Decoding) {
+        guard node.value("regex") != nil, let prefix = node.value("prefix") else { return }
+        decoding.report(prefix.place, "'prefix' has no meaning beside 'regex'")
+    }
+}
+
+extension Shape where Whole == ConditionsDraft {
+    static var conditions: [Field<ConditionsDraft>] {
+        [
+            .init("path", \.exact, Form<String>.routePath.optional, about: "exactly this path"),
+            .init(
+                "regex", \.regex, Form<String>.regex.optional, .without("path"),
+                about: "what the whole path fits (docs/PROXY.md, \"Expressions\")"),
+            .init(
+                "prefix", \.prefix, .routePath, standard: "/", .without("path"),
+                about: "paths that begin with these whole segments; not beside `regex`"),
+            .init(
+                "methods", \.methods, list(of: Form<String>.method, 0...MeshLimits.methods),
+                standard: "[]", about: "methods; empty: any"),
+            .init(
+                "headers", \.headers, .requestHeaderMatches, standard: "{}",
+                about: "fields, and what is asked of their values; a text: exactly this"),
+            .init(
+                "query", \.query, .query, standard: "{}",
+                about: "parameters of the query, in the same way; escapes stay as they came"),
+            .init(
+                "cookies", \.cookies, .cookies, standard: "{}",
+                about: "cookies, in the same way"),
+        ]
+    }
+}
 
 /// A condition on a value as a file writes it.
 private struct TestDraft: Sendable {
@@ -88,17 +135,13 @@ private func tests(isInvertible: Bool) -> Form<NamedTest> {
                         + "to is needed")
                 return nil
             }
-            if let problem = draft.tests[0].problem {
+            let match = ProxyConfiguration.HeaderMatch(
+                "", draft.tests[0], isInverted: draft.isInverted)
+            if let problem = match.problem {
                 decoding.report(node.place, problem)
                 return nil
             }
-            if draft.isInverted, draft.absent || draft.present {
-                decoding.report(
-                    node.place,
-                    "`not` asks that it is there: of presence write present or absent alone")
-                return nil
-            }
-            return (draft.tests[0], draft.isInverted)
+            return (match.test, match.isInverted)
         })
 }
 
@@ -142,8 +185,8 @@ private func isQueryName(_ text: String) -> Bool {
 // MARK: - Writing
 
 extension [ProxyConfiguration.HeaderMatch] {
-    /// Conditions on fields as a proxy's file writes them.
-    var requestJSON: JSON {
+    /// Conditions on fields as files write them.
+    var json: JSON {
         .object(map { .init($0.name, $0.test.json(isInverted: $0.isInverted)) })
     }
 }

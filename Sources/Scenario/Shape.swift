@@ -71,6 +71,26 @@ struct Field<Whole: Sendable>: Sendable {
     }
 }
 
+extension Field {
+    private init(
+        _ outline: KeyOutline,
+        read: @escaping @Sendable (Node, inout Whole, inout Decoding) -> Void
+    ) {
+        self.outline = outline
+        self.read = read
+    }
+
+    /// The same key of something that has the whole as a part.
+    func of<Outer>(
+        _ part: any WritableKeyPath<Outer, Whole> & Sendable
+    ) -> Field<Outer> {
+        let read = read
+        return Field<Outer>(outline) { node, outer, decoding in
+            read(node, &outer[keyPath: part], &decoding)
+        }
+    }
+}
+
 extension KeyOutline {
     /// What stands under this key, else its default; nil where there is neither, reported where it
     /// must be.

@@ -230,6 +230,10 @@ import Testing
             ("example.org", .init(methods: ["GET", "PUT"], headers: [header])),
             ("example.org", .init(methods: ["GET", "PUT"])),
             ("example.org", .init(headers: [header])),
+            ("example.org", .init(query: [.init("q", .present), .init("r", .present)])),
+            ("example.org", .init(query: [.init("q", .exact("1"))])),
+            ("example.org", .init(query: [.init("q", .exact("2"))])),
+            ("example.org", .init(cookies: [.init("c", .present)])),
             ("example.org", .init()),
             ("*.a.example.org", .init()),
             ("*.example.org", .init(path: .exact("/b"))),
@@ -269,6 +273,46 @@ import Testing
         #expect(
             messages(routes + [.service(.init("cart"))]) == [
                 "route default/r1: matches.0: the route 'default/r0' has the same conditions"
+            ])
+    }
+
+    @Test func whatARouteCannotDoIsReported() {
+        func route(_ change: (inout MeshRoute) -> Void) -> [String] {
+            var route = MeshRoute(
+                "r", matches: [.init(path: .regex("/a+"))], destinations: [.init(cart)])
+            change(&route)
+            return messages([.service(.init("cart")), .route(route)])
+        }
+        #expect(route { $0.rewrite = .path("/b") } == [])
+        #expect(
+            route { $0.rewrite = .prefix("/b") } == [
+                "route default/r: rewrite: a route with an expression has no prefix to replace: "
+                    + "`path` replaces all of it, `regex` a part"
+            ])
+        #expect(
+            route {
+                ($0.rewrite, $0.redirect, $0.answer) = (.path("/b"), .init(), .init(status: 200))
+            } == [
+                "route default/r: rewrite: the route answers itself: nobody would get the "
+                    + "rewritten path",
+                "route default/r: redirect: has no meaning beside `answer`: it is one or the other",
+            ])
+        #expect(
+            route { $0.hostRewrite = "a:0" } == [
+                "route default/r: host_rewrite: a host, with a port or without, is needed"
+            ])
+        #expect(
+            route { $0.destinations[0].requestHeaders = .init(remove: ["host"]) } == [
+                "route default/r: to.0.request_headers: 'host' is not for routes to change"
+            ])
+        #expect(
+            route { $0.matches[0].query = [.init("q", .range(2, 2))] } == [
+                "route default/r: matches.0.query.q: a range from 2 up to 2 has nothing in it"
+            ])
+        #expect(
+            route { $0.matches[0].headers = [.init("h", .absent, isInverted: true)] } == [
+                "route default/r: matches.0.headers.h: `not` asks that it is there: of presence "
+                    + "write present or absent alone"
             ])
     }
 

@@ -139,6 +139,34 @@ import Testing
         #expect(named.retry == nil && named.priority == .standard && named.rateLimits.isEmpty)
     }
 
+    /// All that a route asks and does arrives; one that answers itself has nobody behind it.
+    @Test func routesSayWhatBecomesOfRequests() throws {
+        var share = MeshRoute.Destination(Self.cart)
+        (share.requestHeaders, share.answerHeaders) = (.init(remove: ["a"]), .init(remove: ["b"]))
+        let match = MeshRoute.Match(
+            path: .regex("/[0-9]+"), headers: [.init("h", .prefix("x"), isInverted: true)],
+            query: [.init("q", .absent)], cookies: [.init("c", .range(1, 9))])
+        var declared = MeshRoute(
+            "r", in: "shop", hosts: ["x"], matches: [match], destinations: [share])
+        declared.rewrite = .path("/new")
+        declared.hostRewrite = "y:80"
+        declared.requestHeaders = .init(set: [.init("s", "1")])
+        declared.answerHeaders = .init(add: [.init("t", "2")])
+        var gone = MeshRoute("gone", in: "shop", hosts: ["z"], destinations: [.init(Self.cart)])
+        gone.answer = .init(status: 410)
+        let made = try Self.make(.route(declared), .route(gone))
+        let route = try #require(made.routes.first { $0.hosts == ["x"] })
+        #expect(route.path == match.path && route.headers == match.headers)
+        #expect(route.query == match.query && route.cookies == match.cookies)
+        #expect(route.rewrite == .path("/new") && route.hostRewrite == "y:80")
+        #expect(route.requestHeaders.set.map(\.value) == ["1"])
+        #expect(route.answerHeaders.add.map(\.value) == ["2"])
+        #expect(route.shares.map(\.requestHeaders.remove) == [["a"]])
+        #expect(route.shares.map(\.answerHeaders.remove) == [["b"]])
+        let answered = try #require(made.routes.first { $0.hosts == ["z"] })
+        #expect(answered.answer?.status == 410 && answered.shares.isEmpty)
+    }
+
     /// Whoever says how to balance is told of all, as it is for him to say when there are too few.
     @Test func whoBalancesIsToldOfAllEndpoints() throws {
         var cart4 = MeshEndpoint(

@@ -299,6 +299,10 @@ import Testing
                 "4:30: 'prefix' has no meaning beside 'path'"
             ),
             (
+                "cluster: app", "{cluster: app, regex: '/a', prefix: /b}",
+                "4:41: 'prefix' has no meaning beside 'regex'"
+            ),
+            (
                 "cluster: app", "{cluster: app, hosts: [A.example]}",
                 "4:28: a host in lower case, without port, is needed, not 'A.example'"
             ),

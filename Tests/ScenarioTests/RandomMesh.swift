@@ -143,15 +143,75 @@ extension SeededRandom {
             hosts: list(0...3) { $0.one(of: ["a", "*.b.c", "1.2.3.4", "[::1]", "null", "_x.y"]) },
             matches: list(1...4) { random in
                 let path = random.path()
+                let paths: [ProxyConfiguration.PathMatch] = [
+                    .exact(path), .prefix(path), .regex("/[a-c]+(x|y)?"),
+                ]
                 return .init(
-                    path: random.below(2) == 0 ? .exact(path) : .prefix(path),
-                    methods: random.methods(), headers: random.headers())
+                    path: random.one(of: paths), methods: random.methods(),
+                    headers: random.conditions().map { name, test in
+                        let isPresence = [.present, .absent].contains(test)
+                        return .init(
+                            name, test, isInverted: !isPresence && random.below(2) == 0)
+                    },
+                    query: random.conditions().map { .init($0.0, $0.1) },
+                    cookies: random.conditions().map { .init($0.0, $0.1) })
             },
             destinations: destinations, timeout: maybe { $0.span(MeshLimits.timeout) })
         route.retry = maybe { $0.retry() }
         route.priority = one(of: Priority.allCases)
         route.rateLimits = rateLimits()
+        effects(on: &route)
         return route
+    }
+
+    private mutating func conditions() -> [(String, ProxyConfiguration.ValueTest)] {
+        let names = Set(list(0...3) { $0.text("abx-_.", 1...5) })
+        return names.sorted().map { name in
+            let text = text("a:'\"{}#*&!%", 1...5)
+            let low = Int64(below(1000)) - 500
+            let tests: [ProxyConfiguration.ValueTest] = [
+                .present, .absent, .exact(text), .prefix(text), .suffix(text), .contains(text),
+                .regex("a.*|[0-9]{1,3}"), .range(low, low + 1 + Int64(below(9))),
+            ]
+            return (name, one(of: tests))
+        }
+    }
+
+    private mutating func changes() -> HeaderChanges {
+        func fields(_ random: inout SeededRandom) -> [HeaderChanges.Field] {
+            Set(random.list(0...2) { $0.text("abx-", 1...5) }).sorted().map {
+                .init($0, random.text("a1:%\"", 0...5))
+            }
+        }
+        return .init(
+            set: fields(&self), add: fields(&self), remove: list(0...2) { $0.text("abx-", 1...5) })
+    }
+
+    private mutating func effects(on route: inout MeshRoute) {
+        for index in route.destinations.indices {
+            route.destinations[index].requestHeaders = changes()
+            route.destinations[index].answerHeaders = changes()
+        }
+        (route.requestHeaders, route.answerHeaders) = (changes(), changes())
+        let isByRegex = route.matches.contains { if case .regex = $0.path { true } else { false } }
+        let rewrites: [PathRewrite] = [
+            .path(path()), .regex("/(a+)", substitution: #"/b\1"#),
+            isByRegex ? .path("/") : .prefix(path()),
+        ]
+        switch below(4) {
+        case 0:
+            route.redirect = Redirect(
+                status: one(of: Redirect.statuses),
+                scheme: maybe { $0.one(of: ["http", "https"]) },
+                host: maybe { $0.one(of: ["a", "b.c", "[::1]"]) },
+                port: maybe { 1 + $0.below(65_535) },
+                path: maybe { $0.one(of: rewrites) }, stripsQuery: below(2) == 0)
+        case 1:
+            route.answer = DirectAnswer(status: 200 + below(400), body: text("a\n\"é", 0...9))
+        default:
+            route.rewrite = maybe { $0.one(of: rewrites) }
+            route.hostRewrite = maybe { $0.one(of: ["a", "b.c:80", "[::1]:1", "[::1]"]) }
+        }
     }
 
     mutating func rule() -> MeshAuthorization.Rule {

@@ -64,11 +64,11 @@ extension EnvoyRendering {
     private func permissions(
         _ rule: MeshAuthorization.Rule, _ action: MeshAuthorization.Action
     ) -> [EnvoyValue] {
-        var all = Self.headers(rule.methods, rule.headers, inAnyReading: action == .deny).map {
-            EnvoyValue.object([
-                .init(name: "header", value: $0)
-            ])
-        }
+        let headers =
+            action == .deny
+            ? Self.headersInAnyReading(rule.methods, rule.headers)
+            : Self.headers(rule.methods, rule.headers)
+        var all = headers.map { EnvoyValue.object([.init(name: "header", value: $0)]) }
         if !rule.paths.isEmpty || !rule.prefixes.isEmpty {
             all += action == .deny ? Self.denied(rule) : Self.allowed(rule)
         }

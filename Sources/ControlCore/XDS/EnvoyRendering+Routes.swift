@@ -50,7 +50,8 @@ extension EnvoyRendering {
                     (
                         true,
                         Entry(
-                            condition: condition, route: Self.route(condition.match, action),
+                            condition: condition,
+                            route: ["match": ["prefix": "/"], "route": action],
                             clusters: [name.text])
                     ))
             }
@@ -70,26 +71,26 @@ extension EnvoyRendering {
                 "the route \(route.meshName.text) leads to \(share.service.text), which cannot be "
                     + "a destination")
         }
-        var action = try action(route, shares)
-        let clusters = shares.map(\.service.text)
-        if shares.count == 1 {
-            action = action.with("cluster", .text(clusters[0]))
+        var value: EnvoyValue = [
+            "match": try Self.match(condition.match, of: route.meshName)
+        ]
+        if let answer = Self.answer(route, condition.match.path) {
+            value = value.merging(answer)
         } else {
-            let items = shares.map { share -> EnvoyValue in
-                ["name": .text(share.service.text), "weight": .number(share.weight)]
-            }
-            action = action.with("weighted_clusters", ["clusters": .list(items)])
+            value = value.with("route", try action(route, shares, condition.match.path))
         }
-        var value = Self.route(condition.match, action)
+        value = value.merging(Self.changes(route.requestHeaders, route.answerHeaders))
         if let limits = try Self.rateLimits(ofRoute: route) {
             value = value.with("typed_per_filter_config", limits)
         }
-        return Entry(condition: condition, route: value, clusters: clusters)
+        return Entry(
+            condition: condition, route: value,
+            clusters: route.isAnsweredHere ? [] : shares.map(\.service.text))
     }
 
     /// What is to become of the requests of a declared route.
     private func action(
-        _ route: MeshRoute, _ shares: [MeshRoute.Destination]
+        _ route: MeshRoute, _ shares: [MeshRoute.Destination], _ path: ProxyConfiguration.PathMatch
     ) throws(EnvoyRefusal) -> EnvoyValue {
         let carriages = shares.map { carriage($0.service) }
         guard var carriage = carriages.first else {
@@ -122,69 +123,7 @@ extension EnvoyRendering {
         carriage.timeout = route.timeout ?? carriage.timeout
         carriage.retry = route.retry ?? carriage.retry
         return action(carriage, route.priority)
-    }
-
-    private static func route(_ match: MeshRoute.Match, _ action: EnvoyValue) -> EnvoyValue {
-        var conditions: EnvoyValue =
-            switch match.path {
-            case .exact(let path): ["path": .text(path)]
-            case .prefix(let prefix) where prefix.hasSuffix("/"): ["prefix": .text(prefix)]
-            case .prefix(let prefix): ["path_separated_prefix": .text(prefix)]
-            case .regex(let pattern): ["safe_regex": ["regex": .text(pattern)]]
-            }
-        let headers = headers(match.methods, match.headers)
-        if !headers.isEmpty { conditions = conditions.with("headers", .list(headers)) }
-        return ["match": conditions, "route": action]
-    }
-
-    /// Matchers that must all hold.
-    /// - Parameter inAnyReading: methods count in lower case too, and a value among others of a
-    ///   list or on one line of several, which Envoy joins by commas.
-    static func headers(
-        _ methods: [String], _ headers: [ProxyConfiguration.HeaderMatch], inAnyReading: Bool = false
-    ) -> [EnvoyValue] {
-        var all: [EnvoyValue] = []
-        if !methods.isEmpty {
-            let match: EnvoyValue =
-                inAnyReading
-                ? ["safe_regex": ["regex": .text("(?i:\(methods.joined(separator: "|")))")]]
-                : oneOf(methods)
-            all.append(["name": ":method", "string_match": match])
-        }
-        for header in headers {
-            if let value = header.value, inAnyReading {
-                // By `\C`, as other values need not be UTF-8.
-                let pattern = #"(?:\C*[,;])?[ \t]*"# + quoted(value) + #"[ \t]*(?:[,;]\C*)?"#
-                all.append([
-                    "name": .text(header.name),
-                    "string_match": ["safe_regex": ["regex": .text(pattern)]],
-                ])
-            } else if let value = header.value {
-                all.append(["name": .text(header.name), "string_match": ["exact": .text(value)]])
-            } else {
-                all.append(["name": .text(header.name), "present_match": true])
-            }
-        }
-        return all
-    }
-
-    /// One of some words.
-    private static func oneOf(_ words: [String]) -> EnvoyValue {
-        guard words.count > 1 else { return ["exact": .text(words[0])] }
-        return ["safe_regex": ["regex": .text(words.map(quoted).joined(separator: "|"))]]
-    }
-
-    /// A text as a regular expression that means it (RE2: a backslash before punctuation).
-    static func quoted(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars {
-            let isPlain =
-                scalar.value >= 0x80 || scalar.properties.isAlphabetic
-                || ("0"..."9").contains(scalar)
-            if !isPlain { result += "\\" }
-            result.unicodeScalars.append(scalar)
-        }
-        return result
+            .merging(Self.clusters(shares)).merging(Self.rewrite(route, path))
     }
 
     /// Whether a condition's host (nil: any) means every host that a pattern does.

@@ -2,7 +2,7 @@ public import Base
 
 /// How requests to services are carried: what Istio has in a DestinationRule's traffic policy. Nil
 /// is whatever the proxy does by itself.
-public struct MeshPolicy: MeshDeclared {
+public struct MeshPolicy: MeshDeclared, AttemptPolicies {
     public static let kind = MeshKind.policy
 
     /// How long the proxies of its clients wait.
@@ -42,15 +42,11 @@ public struct MeshPolicy: MeshDeclared {
     public var timeouts: Timeouts
     /// nil: as `BreakerPolicy` has it where nothing is said.
     public var breaker: BreakerPolicy?
-    /// nil: requests are sent once.
     public var retry: RetryPolicy?
-    /// nil: endpoints are not ejected. Not with `accrual`.
     public var outlier: OutlierPolicy?
-    /// nil: endpoints are not left out as Linkerd leaves them out.
     public var accrual: AccrualPolicy?
     /// nil: as `BalancePolicy` has it where nothing is said.
     public var balance: BalancePolicy?
-    /// By the proxies of clients; nil: none is turned away for the failures of others.
     public var admission: AdmissionPolicy?
     public var inbound: Inbound
 

@@ -171,6 +171,6 @@ extension MeshProblems {
             report("no name of a field in lower case")
         }
         if !seen.insert(header.name).inserted { report("stands here already") }
-        if let why = header.test.problem { report(why) }
+        if let why = header.problem { report(why) }
     }
 }

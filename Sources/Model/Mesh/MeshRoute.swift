@@ -4,11 +4,11 @@ public import Base
 ///
 /// Routes of the whole mesh are held against a request in the order of `MeshRoute.Condition`: the
 /// most particular one holds.
-public struct MeshRoute: MeshDeclared {
+public struct MeshRoute: MeshDeclared, RouteEffects {
     public static let kind = MeshKind.route
 
     /// What a request must be like, beside its host. All parts must hold.
-    public struct Match: Codable, Hashable, Sendable {
+    public struct Match: RouteConditions, Codable, Hashable, Sendable {
         public var path: ProxyConfiguration.PathMatch
         /// Upper case; empty: any.
         public var methods: [String]
@@ -16,14 +16,26 @@ public struct MeshRoute: MeshDeclared {
         public var headers: [ProxyConfiguration.HeaderMatch] {
             didSet { headers.sort { $0.name < $1.name } }
         }
+        /// In the same order.
+        public var query: [ProxyConfiguration.ParameterMatch] {
+            didSet { query.sort { $0.name < $1.name } }
+        }
+        /// In the same order.
+        public var cookies: [ProxyConfiguration.ParameterMatch] {
+            didSet { cookies.sort { $0.name < $1.name } }
+        }
 
         public init(
             path: ProxyConfiguration.PathMatch = .prefix("/"), methods: [String] = [],
-            headers: [ProxyConfiguration.HeaderMatch] = []
+            headers: [ProxyConfiguration.HeaderMatch] = [],
+            query: [ProxyConfiguration.ParameterMatch] = [],
+            cookies: [ProxyConfiguration.ParameterMatch] = []
         ) {
             self.path = path
             self.methods = methods
             self.headers = headers.sorted { $0.name < $1.name }
+            self.query = query.sorted { $0.name < $1.name }
+            self.cookies = cookies.sorted { $0.name < $1.name }
         }
     }
 
@@ -32,6 +44,10 @@ public struct MeshRoute: MeshDeclared {
         public var service: MeshName
         /// Against the weights of the other destinations; 0: none.
         public var weight: Int
+        /// Of its requests, before the route's.
+        public var requestHeaders = HeaderChanges()
+        /// Of its answers, before the route's.
+        public var answerHeaders = HeaderChanges()
 
         public init(_ service: MeshName, weight: Int = 1) {
             self.service = service
@@ -45,16 +61,18 @@ public struct MeshRoute: MeshDeclared {
     public var hosts: [String]
     /// Alternatives: one of them must hold.
     public var matches: [Match]
+    /// Who is asked; where the proxy of the client answers itself nobody is, and these say whose
+    /// clients are meant.
     public var destinations: [Destination]
-    /// From the end of the request to the end of the answer, in place of the policy's; `zero`:
-    /// none.
+    public var redirect: Redirect?
+    public var answer: DirectAnswer?
+    public var rewrite: PathRewrite?
+    public var hostRewrite: String?
+    public var requestHeaders = HeaderChanges()
+    public var answerHeaders = HeaderChanges()
     public var timeout: Duration?
-    /// In place of the policy's.
     public var retry: RetryPolicy?
-    /// Whose limits of a breaker its requests are held against.
     public var priority = Priority.standard
-    /// A request takes a token of each that means it, at the proxy of its client. Each proxy has
-    /// buckets of its own.
     public var rateLimits: [RateLimitPolicy] = []
 
     public init(
@@ -78,7 +96,10 @@ public struct MeshRoute: MeshDeclared {
         problems.list("to", destinations, 1...MeshLimits.destinations) { problems, destination in
             problems.reference("service", destination.service, breadth: 0)
             problems.range("weight", destination.weight, 0...MeshLimits.weight)
+            problems.changes("request_headers", destination.requestHeaders)
+            problems.changes("response_headers", destination.answerHeaders)
         }
+        checkActions(&problems)
         if let timeout { problems.range("timeout", timeout, MeshLimits.timeout) }
         problems.part("retry", retry)
         problems.rateLimits(rateLimits)
@@ -95,6 +116,47 @@ public struct MeshRoute: MeshDeclared {
     }
 }
 
+extension MeshRoute {
+    private func checkActions(_ problems: inout MeshProblems) {
+        if let why = whyNoRewrite(of: matches.map(\.path)) { problems.report("rewrite", why) }
+        if redirect != nil, answer != nil {
+            problems.report("redirect", "has no meaning beside `answer`: it is one or the other")
+        }
+        if let why = redirect?.problem { problems.report("redirect", why) }
+        if let why = answer?.problem { problems.report("answer", why) }
+        if let hostRewrite, !isAuthority(hostRewrite) {
+            problems.report("host_rewrite", "a host, with a port or without, is needed")
+        }
+        problems.changes("request_headers", requestHeaders)
+        problems.changes("response_headers", answerHeaders)
+    }
+}
+
+extension MeshProblems {
+    fileprivate mutating func changes(_ step: String, _ changes: HeaderChanges) {
+        if let why = changes.problem { report(step, why) }
+    }
+
+    fileprivate mutating func parameters(
+        _ step: String, _ parameters: [ProxyConfiguration.ParameterMatch]
+    ) {
+        at(step) { problems in
+            guard parameters.count <= MeshLimits.headers else {
+                return problems.report("at most \(MeshLimits.headers) keys are allowed here")
+            }
+            var seen: Set<String> = []
+            for parameter in parameters {
+                problems.at(parameter.name) { problems in
+                    if !seen.insert(parameter.name).inserted {
+                        problems.report("stands here already")
+                    }
+                    if let why = parameter.test.problem { problems.report(why) }
+                }
+            }
+        }
+    }
+}
+
 extension MeshRoute.Match {
     fileprivate func check(_ problems: inout MeshProblems) {
         switch path {
@@ -105,6 +167,8 @@ extension MeshRoute.Match {
         }
         problems.methods(methods)
         problems.headers(headers)
+        problems.parameters("query", query)
+        problems.parameters("cookies", cookies)
     }
 }
 
@@ -112,8 +176,9 @@ extension MeshRoute {
     /// One host (nil: any) with one match: what a request is held against. The less is held first,
     /// as the Gateway API orders it (HTTPRouteRule, `matches`): exact hosts, then suffixes, the
     /// longer first; exact paths, then expressions, then prefixes, the longer first; some methods,
-    /// the fewer first; then more headers. What is left is alike in all this and differs in
-    /// content: it goes by text, so that every proxy has the same order.
+    /// the fewer first; then more headers, more parameters of the query, more cookies. What is left
+    /// is alike in all this and differs in content: it goes by text, so that every proxy has the
+    /// same order.
     public struct Condition: Hashable, Comparable, Sendable {
         public let host: String?
         public let match: Match
@@ -124,7 +189,8 @@ extension MeshRoute {
             self.host = host
             // The same conditions in other orders are the same.
             self.match = Match(
-                path: match.path, methods: Set(match.methods).sorted(), headers: match.headers)
+                path: match.path, methods: Set(match.methods).sorted(), headers: match.headers,
+                query: match.query, cookies: match.cookies)
             let (kind, path) =
                 switch match.path {
                 case .exact(let path): (0, path)
@@ -135,14 +201,17 @@ extension MeshRoute {
             rank = [
                 hostRank, -(host?.utf8.count ?? 0), kind, -path.utf8.count,
                 match.methods.isEmpty ? .max : self.match.methods.count, -match.headers.count,
+                -match.query.count, -match.cookies.count,
             ]
             let headers = match.headers.map { header in
                 let plain = header.value ?? ""
                 let test = header.isPlain ? plain : "\(header.test) \(header.isInverted)"
                 return "\(header.name):\(test)"
             }
+            let parameters = (match.query + match.cookies).map { "\($0.name)=\($0.test)" }
             text =
-                ([host ?? "", path] + self.match.methods + headers).joined(separator: "\n")
+                ([host ?? "", path] + self.match.methods + headers + parameters)
+                .joined(separator: "\n")
         }
 
         public static func < (a: Condition, b: Condition) -> Bool {

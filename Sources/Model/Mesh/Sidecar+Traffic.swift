@@ -8,10 +8,7 @@ extension ProxyConfiguration.Cluster {
         if let connect = policy.timeouts.connect { connectTimeout = connect }
         breaker = policy.breaker ?? breaker
         balance = policy.balance ?? balance
-        retry = policy.retry
-        outlier = policy.outlier
-        accrual = policy.accrual
-        admission = policy.admission
+        take(attempts: policy)
     }
 }
 
@@ -27,16 +24,15 @@ extension ProxyConfiguration.Endpoint {
 
 extension ProxyConfiguration.Route {
     init(_ condition: MeshRoute.Condition, shares: [ProxyConfiguration.Share]) {
-        self.init(
-            hosts: condition.host.map { [$0] } ?? [], path: condition.match.path,
-            methods: condition.match.methods, headers: condition.match.headers, shares: shares)
+        self.init(hosts: condition.host.map { [$0] } ?? [], shares: shares)
+        take(conditions: condition.match)
     }
+}
 
-    /// What is to become of the requests that it means.
-    mutating func take(_ declared: MeshRoute) {
-        timeout = declared.timeout
-        retry = declared.retry
-        priority = declared.priority
-        rateLimits = declared.rateLimits
+extension ProxyConfiguration.Share {
+    init(_ destination: MeshRoute.Destination) {
+        self.init(destination.service.text, weight: destination.weight)
+        requestHeaders = destination.requestHeaders
+        answerHeaders = destination.answerHeaders
     }
 }

@@ -246,9 +246,8 @@ extension ProxyConfiguration {
         var all: [(condition: MeshRoute.Condition, isNamed: Bool, route: Route)] = []
         for (condition, name) in mesh.conditions {
             guard let declared = mesh.routes[name] else { continue }
-            let shares = declared.destinations.filter { $0.weight > 0 }
-                .map { Share($0.service.text, weight: $0.weight) }
-            var route = Route(condition, shares: shares)
+            let asked = declared.isAnsweredHere ? [] : declared.destinations
+            var route = Route(condition, shares: asked.filter { $0.weight > 0 }.map(Share.init))
             route.take(declared)
             all.append((condition, false, route))
         }

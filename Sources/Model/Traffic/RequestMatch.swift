@@ -56,6 +56,15 @@ extension ProxyConfiguration {
             self.isInverted = isInverted
         }
 
+        /// Why it can never hold, or says what another says better; nil: neither.
+        public var problem: String? {
+            switch test {
+            case .present where isInverted, .absent where isInverted:
+                "`not` asks that it is there: of presence write present or absent alone"
+            default: test.problem
+            }
+        }
+
         /// - Parameter value: the exact value; nil: the header is present.
         public init(name: String, value: String?) {
             self.init(name, value.map { .exact($0) } ?? .present)
@@ -86,6 +95,27 @@ extension ProxyConfiguration {
             self.name = name
             self.test = test
         }
+    }
+}
+
+/// What a route asks of requests beside their host, in a proxy's file and declared. All must hold.
+public protocol RouteConditions: Sendable {
+    var path: ProxyConfiguration.PathMatch { get }
+    /// Upper case; empty: any.
+    var methods: [String] { get }
+    var headers: [ProxyConfiguration.HeaderMatch] { get }
+    var query: [ProxyConfiguration.ParameterMatch] { get }
+    var cookies: [ProxyConfiguration.ParameterMatch] { get }
+}
+
+extension ProxyConfiguration.Route {
+    /// Asks of requests what somebody else does.
+    public mutating func take(conditions: some RouteConditions) {
+        path = conditions.path
+        methods = conditions.methods
+        headers = conditions.headers
+        query = conditions.query
+        cookies = conditions.cookies
     }
 }
 

@@ -1,5 +1,64 @@
 // What is made of requests that a route means, and of their answers, beside where they go.
 
+public import Base
+
+/// What becomes of the requests of a route, which a proxy's file and declarations say in the same
+/// words.
+public protocol RouteEffects: Sendable {
+    /// Requests are sent elsewhere; they reach nobody. Not with `answer`.
+    var redirect: Redirect? { get set }
+    /// Requests are answered from here; they reach nobody.
+    var answer: DirectAnswer? { get set }
+    var rewrite: PathRewrite? { get set }
+    /// In place of the host that was asked, with port where it has one.
+    var hostRewrite: String? { get set }
+    /// Of requests as they go on.
+    var requestHeaders: HeaderChanges { get set }
+    /// Of answers that upstreams give, and of `answer` and `redirect`.
+    var answerHeaders: HeaderChanges { get set }
+    /// From the end of the request to the end of the answer, in place of the cluster's; `zero`:
+    /// none.
+    var timeout: Duration? { get set }
+    /// In place of the cluster's.
+    var retry: RetryPolicy? { get set }
+    /// Whose limits of a breaker its requests are held against.
+    var priority: Priority { get set }
+    /// A request takes a token of each that means it. Each proxy has buckets of its own.
+    var rateLimits: [RateLimitPolicy] { get set }
+}
+
+extension RouteEffects {
+    /// Requests reach nobody.
+    public var isAnsweredHere: Bool { redirect != nil || answer != nil }
+
+    /// Does the same with requests as another route.
+    mutating func take(_ other: some RouteEffects) {
+        redirect = other.redirect
+        answer = other.answer
+        rewrite = other.rewrite
+        hostRewrite = other.hostRewrite
+        requestHeaders = other.requestHeaders
+        answerHeaders = other.answerHeaders
+        timeout = other.timeout
+        retry = other.retry
+        priority = other.priority
+        rateLimits = other.rateLimits
+    }
+
+    /// Why paths cannot be rewritten as it says; nil: they can.
+    /// - Parameter paths: what it asks of requests.
+    public func whyNoRewrite(of paths: [ProxyConfiguration.PathMatch]) -> String? {
+        guard let rewrite else { return nil }
+        if isAnsweredHere {
+            return "the route answers itself: nobody would get the rewritten path"
+        }
+        let isByRegex = paths.contains { if case .regex = $0 { true } else { false } }
+        guard case .prefix = rewrite, isByRegex else { return rewrite.problem }
+        return "a route with an expression has no prefix to replace: `path` replaces all of it, "
+            + "`regex` a part"
+    }
+}
+
 /// What a request's path becomes. The query stays.
 ///
 /// Source: Envoy, `config.route.v3.RouteAction`, `prefix_rewrite` and `regex_rewrite`.
@@ -12,6 +71,30 @@ public enum PathRewrite: Codable, Hashable, Sendable {
     /// Every part that fits the expression becomes the substitution, in which `\1` to `\9` stand
     /// for its groups (`RegexSubstitution`).
     case regex(String, substitution: String)
+
+    /// Bytes of a substitution.
+    public static let substitutionMost = 1024
+
+    /// Why it cannot be made; nil: it can.
+    public var problem: String? {
+        switch self {
+        case .prefix(let path), .path(let path):
+            return isRoutePath(path) ? nil : "a path without a query, such as /users, is needed"
+        case .regex(let pattern, let substitution):
+            guard let regex = try? LinearRegex(pattern) else { return regexProblem(pattern) }
+            guard substitution.utf8.count <= Self.substitutionMost, isTargetText(substitution),
+                !substitution.contains("?")
+            else {
+                return "what may stand in a path is needed, at most \(Self.substitutionMost) bytes"
+            }
+            do throws(RegexError) {
+                _ = try RegexSubstitution(substitution, groups: regex.groupCount)
+                return nil
+            } catch {
+                return "substitution: \(error.message)"
+            }
+        }
+    }
 }
 
 /// Where a client is sent instead.
@@ -43,6 +126,19 @@ public struct Redirect: Codable, Hashable, Sendable {
     }
 
     public static let statuses = [301, 302, 303, 307, 308]
+
+    /// Why it cannot be made; nil: it can.
+    public var problem: String? {
+        if !Self.statuses.contains(status) {
+            return "a status of 301, 302, 303, 307 or 308 is needed"
+        }
+        if let scheme, scheme != "http", scheme != "https" { return "http or https is needed" }
+        if let host, !isHostPattern(host) || host.hasPrefix("*") {
+            return "a host in lower case, without port, is needed"
+        }
+        if let port, !(1...65_535).contains(port) { return "a port from 1 to 65535 is needed" }
+        return path?.problem
+    }
 }
 
 /// An answer that the proxy gives by itself.
@@ -58,6 +154,13 @@ public struct DirectAnswer: Codable, Hashable, Sendable {
     public init(status: Int, body: String = "") {
         self.status = status
         self.body = body
+    }
+
+    /// Why it cannot be given; nil: it can.
+    public var problem: String? {
+        (200...599).contains(status) && body.utf8.count <= Self.bodyMost
+            ? nil
+            : "a status from 200 to 599 and a body of at most \(Self.bodyMost) bytes are needed"
     }
 }
 

@@ -3,28 +3,33 @@
 // windows over which something is counted, checks, slow starts. What a request can notice stays as
 // it is said: its timeouts, backoffs and rate limits.
 
-import Base
+public import Base
 
-extension OutlierPolicy {
+/// What has times that the mesh waits for by itself.
+public protocol TimeScaled {
+    /// These times.
+    static var ownTimes: [WritableKeyPath<Self, Duration>] { get }
+}
+
+extension TimeScaled {
     /// With the mesh's own times that many times as long.
-    public func scaled(by factor: Double) -> OutlierPolicy {
-        var policy = self
-        policy.interval = interval.scaled(by: factor)
-        policy.baseEjection = baseEjection.scaled(by: factor)
-        policy.mostEjection = mostEjection.scaled(by: factor)
-        policy.jitter = jitter.scaled(by: factor)
-        return policy
+    public func scaled(by factor: Double) -> Self {
+        Self.ownTimes.reduce(into: self) { $0[keyPath: $1] = $0[keyPath: $1].scaled(by: factor) }
     }
 }
 
-extension AccrualPolicy {
-    /// With the mesh's own times that many times as long.
-    public func scaled(by factor: Double) -> AccrualPolicy {
-        var policy = self
-        policy.leastWait = leastWait.scaled(by: factor)
-        policy.mostWait = mostWait.scaled(by: factor)
-        return policy
+extension OutlierPolicy: TimeScaled {
+    public static var ownTimes: [WritableKeyPath<Self, Duration>] {
+        [\.interval, \.baseEjection, \.mostEjection, \.jitter]
     }
+}
+
+extension AccrualPolicy: TimeScaled {
+    public static var ownTimes: [WritableKeyPath<Self, Duration>] { [\.leastWait, \.mostWait] }
+}
+
+extension BalancePolicy: TimeScaled {
+    public static var ownTimes: [WritableKeyPath<Self, Duration>] { [\.decay, \.slowStart] }
 }
 
 extension AdmissionPolicy {
@@ -33,16 +38,6 @@ extension AdmissionPolicy {
         var policy = self
         policy.window = window.scaled(
             by: factor, atLeast: TrafficLimits.admissionWindow.lowerBound)
-        return policy
-    }
-}
-
-extension BalancePolicy {
-    /// With the mesh's own times that many times as long.
-    public func scaled(by factor: Double) -> BalancePolicy {
-        var policy = self
-        policy.decay = decay.scaled(by: factor)
-        policy.slowStart = slowStart.scaled(by: factor)
         return policy
     }
 }

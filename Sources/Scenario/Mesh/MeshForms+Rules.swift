@@ -21,15 +21,21 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
                     "to", \.value.destinations,
                     list(of: Form<MeshRoute.Destination>.destination, 1...MeshLimits.destinations),
                     isRequired: true,
-                    about: "who answers: services, or services with their weights"),
-            ] + carrying)
+                    about:
+                        "who answers: services, or services with their weights; with `redirect` "
+                        + "or `answer`: whose clients are meant"),
+            ] + Shape<MeshRoute>.effects(over: "policy").map { $0.of(\.value) })
     }
 }
 
 extension Form where Value == MeshRoute.Match {
     fileprivate static var match: Form {
-        Shape.requestMatch(methods: MeshLimits.methods).form.map { draft, _, _ in
-            MeshRoute.Match(path: draft.path, methods: draft.methods, headers: draft.headers)
+        Shape(ConditionsDraft(), Shape<ConditionsDraft>.conditions).form.map {
+            draft, node, decoding in
+            draft.check(node, &decoding)
+            return MeshRoute.Match(
+                path: draft.path, methods: draft.methods, headers: draft.headers,
+                query: draft.query, cookies: draft.cookies)
         }
     }
 }
@@ -45,6 +51,12 @@ extension Form where Value == MeshRoute.Destination {
                 .init(
                     "weight", \.weight, .integer(0...MeshLimits.weight), standard: "1",
                     about: "its share of requests, against the other destinations"),
+                .init(
+                    "request_headers", \.requestHeaders, .headerChanges, standard: "{}",
+                    about: "changes to the fields of its requests, before the route's"),
+                .init(
+                    "response_headers", \.answerHeaders, .headerChanges, standard: "{}",
+                    about: "changes to the fields of its answers, before the route's"),
             ])
         return .either(
             scalar: Form<MeshName>.service.map { name, _, _ in .init(name) }, mapping: shape.form)

@@ -1,4 +1,4 @@
-// The keys of policies, and those of routes that say how requests are carried.
+// The keys of policies.
 
 import Base
 import Model
@@ -18,28 +18,13 @@ extension Shape where Whole == DeclarationDraft<MeshPolicy> {
                     "breaker", \.value.breaker, Form<BreakerPolicy>.breaker.optional,
                     about: "what a client's proxy may have open or in flight to a service"),
                 .init(
-                    "retry", \.value.retry, Form<RetryPolicy>.retry.optional,
-                    about: "when a request is sent again; absent: never"),
-                .init(
-                    "outlier", \.value.outlier, Form<OutlierPolicy>.outlier.optional,
-                    about: "when an endpoint is ejected for what it answers; absent: never"),
-                .init(
-                    "accrual", \.value.accrual, Form<AccrualPolicy>.accrual.optional,
-                    .without("outlier"),
-                    about: "when an endpoint is shut out as Linkerd does it; absent: never"),
-                .init(
                     "balance", \.value.balance, Form<BalancePolicy>.balance.optional,
                     about: "which endpoint a request goes to; absent: `round-robin`"),
-                .init(
-                    "admission", \.value.admission, Form<AdmissionPolicy>.admission.optional,
-                    about:
-                        "when a client's proxy turns requests away for the failures of others; "
-                        + "absent: never"),
                 .init(
                     "inbound", \.value.inbound, Shape<MeshPolicy.Inbound>.inbound.form,
                     standard: "{}",
                     about: "what the service's own proxies hold requests against, whose ever"),
-            ])
+            ] + Shape<MeshPolicy>.attempts.map { $0.of(\.value) })
     }
 }
 
@@ -74,29 +59,5 @@ extension Shape where Whole == MeshPolicy.Inbound {
                     "admission", \.admission, Form<AdmissionPolicy>.admission.optional,
                     about: "when requests are turned away as the process fails; absent: never"),
             ])
-    }
-}
-
-extension Shape where Whole == DeclarationDraft<MeshRoute> {
-    static var carrying: [Field<DeclarationDraft<MeshRoute>>] {
-        [
-            .init(
-                "timeout", \.value.timeout,
-                Form<Duration>.duration(MeshLimits.timeout).optional,
-                about:
-                    "from the end of the request to the end of the answer, in place of the "
-                    + "policy's; `0s`: no limit"),
-            .init(
-                "retry", \.value.retry, Form<RetryPolicy>.retry.optional,
-                about: "when a request is sent again, in place of the policy's"),
-            .init(
-                "priority", \.value.priority, .choice, standard: "standard",
-                about: "whose limits of the policy's breaker hold"),
-            .init(
-                "rate_limits", \.value.rateLimits, .rateLimits, standard: "[]",
-                about:
-                    "buckets of each client's proxy that a request takes a token of each of, or "
-                    + "is answered 429"),
-        ]
     }
 }

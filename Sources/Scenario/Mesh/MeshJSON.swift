@@ -83,14 +83,15 @@ extension MeshRoute {
                 "to",
                 .array(
                     destinations.map {
-                        .object([
-                            .init("service", .string($0.service.text)),
-                            .init("weight", .integer($0.weight)),
-                        ])
+                        .object(
+                            [
+                                .init("service", .string($0.service.text)),
+                                .init("weight", .integer($0.weight)),
+                            ] + $0.requestHeaders.members("request_headers")
+                                + $0.answerHeaders.members("response_headers"))
                     })),
         ]
-        if let timeout { members.append(.init("timeout", timeout.json)) }
-        if let retry { members.append(.init("retry", retry.json)) }
+        members += effectMembers
         return members + [
             .init("priority", .string(priority.rawValue)),
             .init("rate_limits", .array(rateLimits.map(\.json))),
@@ -100,16 +101,7 @@ extension MeshRoute {
 
 extension MeshRoute.Match {
     fileprivate var json: JSON {
-        let pathMember: JSON.Member =
-            switch path {
-            case .exact(let path): .init("path", .string(path))
-            case .prefix(let prefix): .init("prefix", .string(prefix))
-            case .regex(let pattern): .init("regex", .string(pattern))
-            }
-        return .object([
-            pathMember, .init("methods", .array(methods.map(JSON.string))),
-            .init("headers", headers.json),
-        ])
+        .object(conditionMembers)
     }
 }
 
@@ -125,12 +117,8 @@ extension MeshPolicy {
                 .object(spans.compactMap { name, span in span.map { .init(name, $0.json) } })),
         ]
         if let breaker { members.append(.init("breaker", breaker.json)) }
-        if let retry { members.append(.init("retry", retry.json)) }
-        if let outlier { members.append(.init("outlier", outlier.json)) }
-        if let accrual { members.append(.init("accrual", accrual.json)) }
         if let balance { members.append(.init("balance", balance.json)) }
-        if let admission { members.append(.init("admission", admission.json)) }
-        return members + [.init("inbound", inbound.json)]
+        return members + attemptMembers + [.init("inbound", inbound.json)]
     }
 }
 
@@ -169,12 +157,4 @@ extension MeshAuthorization.Rule {
 
 extension [MeshName] {
     fileprivate var json: JSON { .array(map { .string($0.text) }) }
-}
-
-extension [ProxyConfiguration.HeaderMatch] {
-    /// Conditions on fields as files write them.
-    var json: JSON {
-        let present = JSON.object([.init("present", .boolean(true))])
-        return .object(map { .init($0.name, $0.value.map(JSON.string) ?? present) })
-    }
 }

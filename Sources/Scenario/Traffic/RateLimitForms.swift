@@ -66,7 +66,7 @@ extension RateLimitPolicy {
     var json: JSON {
         var members: [JSON.Member] = [
             .init("burst", .integer(burst)), .init("fill", .integer(fill)),
-            .init("interval", interval.json), .init("headers", matches.requestJSON),
+            .init("interval", interval.json), .init("headers", matches.json),
         ]
         switch per {
         case nil: break
