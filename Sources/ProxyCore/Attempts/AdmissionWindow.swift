@@ -10,14 +10,11 @@ import Model
 /// Source: Envoy, `ThreadLocalControllerImpl` (a second each of 30) and
 /// `AdmissionControlFilter::shouldRejectRequest`.
 struct AdmissionWindow: BitwiseCopyable {
-    private static let slots = 30
-
     let policy: Terms
-    private var requests: InlineArray<30, Int32> = .init(repeating: 0)
-    private var successes: InlineArray<30, Int32> = .init(repeating: 0)
-    private(set) var requestSum = 0
-    private(set) var successSum = 0
-    private var current: Int64 = 0
+    private var counts: SlidingCounts<30>
+
+    /// In the window, as it was last looked at.
+    var requests: Int { counts.requests }
 
     /// The policy in plain numbers.
     struct Terms: BitwiseCopyable {
@@ -46,39 +43,24 @@ struct AdmissionWindow: BitwiseCopyable {
         }
     }
 
-    init(_ policy: AdmissionPolicy) { self.policy = Terms(policy) }
+    init(_ policy: AdmissionPolicy) {
+        self.policy = Terms(policy)
+        counts = SlidingCounts(policy.window)
+    }
 
     /// Whether the next request is turned away.
     mutating func rejects(now: Instant, _ random: inout SeededRandom) -> Bool {
-        advance(now)
-        guard requestSum > 0 else { return false }
-        if Double(requestSum) / policy.window.seconds < policy.leastRate { return false }
-        let chance = policy.rejection(requests: requestSum, successes: successSum)
+        counts.advance(now)
+        guard counts.requests > 0 else { return false }
+        if Double(counts.requests) / policy.window.seconds < policy.leastRate { return false }
+        let chance = policy.rejection(requests: counts.requests, successes: counts.marked)
         return chance > 0 && random.unit() < chance
     }
 
     /// How a request that was let in ended.
     mutating func note(success: Bool, now: Instant) {
-        advance(now)
-        let place = Int(current % Int64(Self.slots))
-        requests[place] &+= 1
-        requestSum += 1
-        guard success else { return }
-        successes[place] &+= 1
-        successSum += 1
-    }
-
-    private mutating func advance(_ now: Instant) {
-        let slot = max(policy.window.nanoseconds / Int64(Self.slots), 1)
-        let index = now.nanoseconds / slot
-        guard index > current else { return }
-        for i in 0..<min(index - current, Int64(Self.slots)) {
-            let old = Int((index - i) % Int64(Self.slots))
-            requestSum -= Int(requests[old])
-            successSum -= Int(successes[old])
-            requests[old] = 0
-            successes[old] = 0
-        }
-        current = index
+        counts.advance(now)
+        counts.addRequest()
+        if success { counts.addMarked() }
     }
 }

@@ -58,6 +58,8 @@ struct FlagSet: BitwiseCopyable {
 
     mutating func insert(_ flag: ResponseFlag) { bits |= 1 << UInt32(flag.index) }
 
+    mutating func remove(_ flag: ResponseFlag) { bits &= ~(1 << UInt32(flag.index)) }
+
     func contains(_ flag: ResponseFlag) -> Bool { bits >> UInt32(flag.index) & 1 == 1 }
 
     /// Writes `first`, if there is one, and the others behind it, with commas between.

@@ -157,6 +157,10 @@ extension Proxy {
             return closeUpstream(upstream, reset: true, now: now)
         }
         if isFirst || mayResend(upstream, client, failure) {
+            // What the policy has denied is done all the same: no upstream has looked at it.
+            connections[client].exchange.noted.remove(.URX)
+            connections[client].exchange.noted.remove(.UO)
+            connections[client].exchange.decision = .none
             return resend(upstream, client, failure, now: now)
         }
         guard !hasOthers(upstream, client) else {

@@ -167,7 +167,7 @@ import Testing
         // All is forgotten after the window.
         let later = Instant(nanoseconds: 1_000_000_000_000 + 91 * 1_000_000_000)
         let rejects = window.rejects(now: later, &random)
-        #expect(!rejects && window.requestSum == 0)
+        #expect(!rejects && window.requests == 0)
     }
 
     @Test func belowALeastRateNothingIsRejected() {
