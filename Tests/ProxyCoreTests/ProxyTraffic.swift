@@ -146,9 +146,16 @@ struct ProxyTraffic {
         // A server of HTTP/2 counts what it has looked at, and may not see it again.
         if !isSound, speech == .http1, chance(60) {
             for i in tried.indices {
-                tried[i].retry = RetryPolicy(
-                    on: [.serverError], most: random.below(4), bodyLimit: random.below(65_537))
+                var retry = RetryPolicy(
+                    on: [.serverError, .reset, .connectFailure], most: random.below(4),
+                    bodyLimit: random.below(65_537))
+                if chance(50) { retry.perTry = .milliseconds(Int64(1 + random.below(100))) }
+                retry.hedges = retry.perTry != nil && chance(50)
+                retry.avoidsPreviousHosts = chance(50)
+                if chance(30) { retry.budget = .concurrency(percent: 20, least: 1) }
+                tried[i].retry = retry
                 tried[i].breaker.standard.retries = random.below(4)
+                tried[i].breaker.isStrict = chance(30)
             }
         }
         let rules = ProxyConfiguration.Authorization(
