@@ -12,9 +12,10 @@ public struct Duration: Hashable, Comparable, Codable, Sendable, BitwiseCopyable
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    public static let zero = Duration(nanoseconds: 0)
+    // Computed: a stored one is reached through a pointer, and its module's start.
+    @inlinable public static var zero: Duration { .init(nanoseconds: 0) }
     /// Longer than any run: used for "no limit".
-    public static let infinite = Duration(nanoseconds: .max / 4)
+    @inlinable public static var infinite: Duration { .init(nanoseconds: .max / 4) }
 
     @inlinable public static func nanoseconds(_ n: Int64) -> Duration { .init(nanoseconds: n) }
     @inlinable public static func microseconds(_ n: Int64) -> Duration {
@@ -73,9 +74,9 @@ public struct Instant: Hashable, Comparable, Codable, Sendable, BitwiseCopyable 
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    public static let zero = Instant(nanoseconds: 0)
+    @inlinable public static var zero: Instant { .init(nanoseconds: 0) }
     /// After every instant a run can reach.
-    public static let distantFuture = Instant(nanoseconds: .max / 2)
+    @inlinable public static var distantFuture: Instant { .init(nanoseconds: .max / 2) }
 
     @inlinable public static func < (a: Instant, b: Instant) -> Bool {
         a.nanoseconds < b.nanoseconds

@@ -5,8 +5,9 @@ import Base
 import Model
 import Wire
 
-/// The additions and removals that a configuration asks for, with their bytes at hand.
-struct HeadWriter {
+/// The additions and removals that a configuration asks for, with their bytes at hand. It is never
+/// copied: a copy for each head would count the references of all that it holds.
+struct HeadWriter: ~Copyable {
     let policy: HeaderPolicy
     /// What stands behind the version in `via`.
     private let pseudonym: [UInt8]

@@ -20,12 +20,10 @@ extension Proxy {
     @inline(__always)
     public func directBytes(_ slot: Int) -> Int {
         guard connections[slot].body.kind == .length else { return 0 }
-        let connection = connections[slot]
-        guard mayPassDirectly(connection), !connection.hasInput, !connection.inputEnded,
-            let peer = connection.peer,
-            connections[peer].output.isEmpty
+        guard mayPassDirectly(slot), !connections[slot].hasInput, !connections[slot].inputEnded,
+            let peer = connections[slot].peer, connections[peer].output.isEmpty
         else { return 0 }
-        return connection.body.remaining - Self.directTail
+        return connections[slot].body.remaining - Self.directTail
     }
 
     /// Bytes that have been taken from this connection and not yet given to its peer.
@@ -33,15 +31,16 @@ extension Proxy {
     public func heldBytes(_ slot: Int) -> Int { connections[slot].body.held }
 
     /// Whether this body, as far as it goes, passes unseen: now, or when the peer's output is sent.
-    func mayPassDirectly(_ connection: Connection) -> Bool {
-        guard connection.stage == .exchange, connection.body.kind == .length,
-            !connection.body.isRead, !connection.isStream, let peer = connection.peer,
+    func mayPassDirectly(_ slot: Int) -> Bool {
+        guard connections[slot].stage == .exchange, connections[slot].body.kind == .length,
+            !connections[slot].body.isRead, !connections[slot].isStream,
+            let peer = connections[slot].peer,
             !connections[peer].isStream,
             connections[peer].stage == .exchange, !connections[peer].outputFailed,
-            !connection.isSecured, !connections[peer].isSecured
+            !connections[slot].isSecured, !connections[peer].isSecured
         else { return false }
-        let least = connection.body.isDirect ? Self.directTail + 1 : Self.directMinimum
-        return connection.body.remaining >= least
+        let least = connections[slot].body.isDirect ? Self.directTail + 1 : Self.directMinimum
+        return connections[slot].body.remaining >= least
     }
 
     /// This body cannot be moved within the kernel, for want of a pipe: all of it is read.

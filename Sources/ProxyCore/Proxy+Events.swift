@@ -89,7 +89,7 @@ extension Proxy {
             guard let peer = connection.peer else { return roomInBuffer }
             // Bytes that pass unseen go first, and wait for what was read before them.
             if connection.body.held > 0 { return false }
-            if mayPassDirectly(connection), !connections[peer].output.isEmpty { return false }
+            if mayPassDirectly(slot), !connections[peer].output.isEmpty { return false }
             // A peer that is not yet connected takes what is sent along with the head, and no more.
             return roomInBuffer && !connections[peer].output.isFull
         case .pooled, .lingering: return true

@@ -19,48 +19,47 @@ extension Proxy {
 
     /// When the connection is to be given up if nothing happens; nil: never.
     private func due(_ slot: Int) -> Instant? {
-        let connection = connections[slot]
         let timeouts = configuration.timeouts
-        switch (connection.role, connection.stage) {
+        switch (connections[slot].role, connections[slot].stage) {
         case (.free, _): return nil
         case (_, .session): return sessionDue(slot)
-        case (.upstream, .finishing): return connection.since + Self.lingerTime
-        case (.downstream, .awaitingRequest) where connection.search.position > 0:
-            return connection.since + (isLeaving(slot) ? Self.lingerTime : timeouts.head)
-        case (.downstream, .awaitingRequest) where !connection.output.isEmpty:
+        case (.upstream, .finishing): return connections[slot].since + Self.lingerTime
+        case (.downstream, .awaitingRequest) where connections[slot].search.position > 0:
+            return connections[slot].since + (isLeaving(slot) ? Self.lingerTime : timeouts.head)
+        case (.downstream, .awaitingRequest) where !connections[slot].output.isEmpty:
             // The last answer is still being read.
-            return lastMoved(connection) + min(timeouts.idle, timeouts.streamIdle)
+            return lastMoved(slot) + min(timeouts.idle, timeouts.streamIdle)
         case (.downstream, .awaitingRequest):
-            return connection.since + (isLeaving(slot) ? Self.lingerTime : timeouts.idle)
+            return connections[slot].since + (isLeaving(slot) ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending):
-            let deadline = connection.exchange.deadline
-            return requestDeadline(connection).map { min($0, deadline) } ?? deadline
+            let deadline = connections[slot].exchange.deadline
+            return requestDeadline(slot).map { min($0, deadline) } ?? deadline
         case (.downstream, .waiting):
-            let due = min(connection.exchange.wakes, connection.exchange.deadline)
+            let due = min(connections[slot].exchange.wakes, connections[slot].exchange.deadline)
             let isBegun =
-                connection.exchange.isAgain || connection.exchange.fault.holdsAttempt
-            guard isBegun, let deadline = requestDeadline(connection) else {
+                connections[slot].exchange.isAgain || connections[slot].exchange.fault.holdsAttempt
+            guard isBegun, let deadline = requestDeadline(slot) else {
                 return due
             }
             return min(due, deadline)
         case (.downstream, .exchange):
             var due = min(
-                lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline,
-                connection.exchange.fault.resumes)
-            if connection.exchange.hasPolicy { due = min(due, triesDue(slot, connection)) }
-            guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
+                lastActive(slot) + timeouts.streamIdle, connections[slot].exchange.deadline,
+                connections[slot].exchange.fault.resumes)
+            if connections[slot].exchange.hasPolicy { due = min(due, triesDue(slot)) }
+            guard connections[slot].body.isComplete, let deadline = requestDeadline(slot) else {
                 return due
             }
             return min(due, deadline)
-        case (.downstream, .tunnel): return lastActive(connection) + timeouts.streamIdle
-        case (.downstream, .finishing): return lastMoved(connection) + timeouts.streamIdle
-        case (.downstream, .lingering): return connection.since + Self.lingerTime
+        case (.downstream, .tunnel): return lastActive(slot) + timeouts.streamIdle
+        case (.downstream, .finishing): return lastMoved(slot) + timeouts.streamIdle
+        case (.downstream, .lingering): return connections[slot].since + Self.lingerTime
         case (.upstream, .connecting):
-            let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
-            return connection.since
+            let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+            return connections[slot].since
                 + (cluster >= 0 ? upstreams.clusters[cluster].connectTimeout : .seconds(5))
-        case (.downstream, .handshaking): return connection.since + timeouts.handshake
-        case (.upstream, .pooled): return connection.since + idleTimeout(slot)
+        case (.downstream, .handshaking): return connections[slot].since + timeouts.handshake
+        case (.upstream, .pooled): return connections[slot].since + idleTimeout(slot)
         // An upstream with an exchange is governed by its client's deadline.
         case (.upstream, _), (.downstream, _): return nil
         }
@@ -73,26 +72,27 @@ extension Proxy {
         return cluster >= 0 ? upstreams.clusters[cluster].idleTimeout : configuration.timeouts.idle
     }
 
-    private func requestDeadline(_ connection: Connection) -> Instant? {
-        let exchange = connection.exchange
-        guard exchange.timeout > .zero, exchange.requestEnded > .zero else { return nil }
-        return exchange.requestEnded + exchange.timeout
+    private func requestDeadline(_ slot: Int) -> Instant? {
+        let timeout = connections[slot].exchange.timeout
+        let ended = connections[slot].exchange.requestEnded
+        return timeout > .zero && ended > .zero ? ended + timeout : nil
     }
 
     /// When the time of the client's attempt is over, or another is to begin beside it.
-    private func triesDue(_ slot: Int, _ connection: Connection) -> Instant {
-        let wakes = connection.exchange.wakes > .zero ? connection.exchange.wakes : .distantFuture
-        return min(wakes, attemptDeadline(slot, connection))
+    private func triesDue(_ slot: Int) -> Instant {
+        let wakes = connections[slot].exchange.wakes
+        return min(wakes > .zero ? wakes : .distantFuture, attemptDeadline(slot))
     }
 
     /// When the time of the client's attempt is over. It begins when the whole request has come,
     /// and the attempt has a connection.
-    private func attemptDeadline(_ slot: Int, _ connection: Connection) -> Instant {
+    private func attemptDeadline(_ slot: Int) -> Instant {
         let perTry = tries[slot].rules.perTry
-        guard perTry > .zero, connection.body.isComplete, !connection.exchange.headSent,
-            let upstream = connection.peer, !connections[upstream].isOverdue
+        guard perTry > .zero, connections[slot].body.isComplete,
+            !connections[slot].exchange.headSent,
+            let upstream = connections[slot].peer, !connections[upstream].isOverdue
         else { return .distantFuture }
-        var began = max(connections[upstream].since, connection.exchange.requestEnded)
+        var began = max(connections[upstream].since, connections[slot].exchange.requestEnded)
         if connections[upstream].isStream {
             let carrier = Int(connections[upstream].carrier)
             guard connections[carrier].stage == .session else { return .distantFuture }
@@ -104,9 +104,9 @@ extension Proxy {
     }
 
     /// Whose time is over that the client's request has as a whole; nil: it has some left.
-    func overdue(_ connection: Connection, now: Instant) -> Decision? {
-        if connection.exchange.deadline <= now { return .grpcTimeout }
-        guard let deadline = requestDeadline(connection), deadline <= now else { return nil }
+    func overdue(_ slot: Int, now: Instant) -> Decision? {
+        if connections[slot].exchange.deadline <= now { return .grpcTimeout }
+        guard let deadline = requestDeadline(slot), deadline <= now else { return nil }
         return .requestTimeout
     }
 
@@ -120,13 +120,13 @@ extension Proxy {
     }
 
     /// An answer that was just queued has its time from now on, however long nothing moved before.
-    private func lastMoved(_ connection: Connection) -> Instant {
-        max(connection.since, connection.active)
+    private func lastMoved(_ slot: Int) -> Instant {
+        max(connections[slot].since, connections[slot].active)
     }
 
-    private func lastActive(_ connection: Connection) -> Instant {
-        guard let peer = connection.peer else { return connection.active }
-        return max(connection.active, connections[peer].active)
+    private func lastActive(_ slot: Int) -> Instant {
+        guard let peer = connections[slot].peer else { return connections[slot].active }
+        return max(connections[slot].active, connections[peer].active)
     }
 
     /// Acts on every deadline that has passed.
@@ -139,28 +139,27 @@ extension Proxy {
     }
 
     private func giveUp(_ slot: Int, now: Instant) {
-        let connection = connections[slot]
-        switch (connection.role, connection.stage) {
+        switch (connections[slot].role, connections[slot].stage) {
         case (_, .session): sessionOverdue(slot, now: now)
         case (.upstream, .finishing): closeUpstream(slot, reset: true, now: now)
-        case (.downstream, .finishing) where connection.isStream:
+        case (.downstream, .finishing) where connections[slot].isStream:
             counters.add(.idleTimeouts)
             dropStream(slot, .cancel, now: now)
-        case (.downstream, .awaitingRequest) where connection.search.position > 0:
+        case (.downstream, .awaitingRequest) where connections[slot].search.position > 0:
             lateHead(slot, now: now)
         case (.downstream, .awaitingRequest), (.upstream, .pooled):
             counters.add(.idleTimeouts)
-            if connection.stage == .pooled { unpool(slot) }
-            close(slot, reset: !connection.output.isEmpty)
+            if connections[slot].stage == .pooled { unpool(slot) }
+            close(slot, reset: !connections[slot].output.isEmpty)
         case (.downstream, .pending):
-            removePending(slot, Int(connection.exchange.cluster))
-            if connection.forwards {
+            removePending(slot, Int(connections[slot].exchange.cluster))
+            if connections[slot].forwards {
                 return refuseForwarding(slot, .UO, "pending_timeout", now: now)
             }
             connections[slot].stage = .awaitingRequest
-            if !connection.isStream { releaseInput(slot) }
+            if !connections[slot].isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false
-            timeOut(slot, overdue(connection, now: now) ?? .requestTimeout, now: now)
+            timeOut(slot, overdue(slot, now: now) ?? .requestTimeout, now: now)
         case (.downstream, .waiting): wake(slot, now: now)
         case (.downstream, .exchange):
             exchangeOverdue(slot, now: now)
@@ -169,7 +168,7 @@ extension Proxy {
             closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
         case (.upstream, .connecting):
             counters.add(.upstreamConnectTimeouts)
-            if connection.isHandshaking { return handshakeTimedOut(slot, now: now) }
+            if connections[slot].isHandshaking { return handshakeTimedOut(slot, now: now) }
             connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
         case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)
         default: close(slot, reset: true)
@@ -178,23 +177,24 @@ extension Proxy {
 
     /// One of the times of an exchange is over.
     private func exchangeOverdue(_ slot: Int, now: Instant) {
-        let connection = connections[slot]
-        let decision = overdue(connection, now: now)
-        if let decision, decision == .grpcTimeout || connection.body.isComplete {
+        let decision = overdue(slot, now: now)
+        if let decision, decision == .grpcTimeout || connections[slot].body.isComplete {
             return timeOut(slot, decision, now: now)
         }
-        if connection.exchange.hasPolicy, triesDue(slot, connection) <= now {
-            if connection.exchange.wakes > .zero, connection.exchange.wakes <= now {
+        if connections[slot].exchange.hasPolicy, triesDue(slot) <= now {
+            if connections[slot].exchange.wakes > .zero, connections[slot].exchange.wakes <= now {
                 hedge(slot, now: now)
             } else {
                 attemptOverdue(slot, now: now)
             }
             return
         }
-        if connection.exchange.fault.resumes <= now { return resumeThrottled(slot, now: now) }
+        if connections[slot].exchange.fault.resumes <= now {
+            return resumeThrottled(slot, now: now)
+        }
         counters.add(.idleTimeouts)
         connections[slot].exchange.decision = .idleTimeout
-        let status = connection.body.isComplete ? 504 : 408
+        let status = connections[slot].body.isComplete ? 504 : 408
         abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
     }
 

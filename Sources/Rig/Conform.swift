@@ -43,8 +43,7 @@ public func conform(
     _ order: ConformOrder, progress: Progress, interrupts: Interrupts
 ) throws(RigError) -> ConformOutcome {
     let started = ClockPair.now()
-    let folder = order.parent + "/conform/" + compactTime(started.wall)
-    try makeFolder(folder)
+    let folder = try makeNewFolder(order.parent + "/conform/" + compactTime(started.wall))
     progress.say(
         "\(order.orders.count) scenarios, at least \(Int(order.leastDuration.seconds)) s and the "
             + "time to start and stop processes")

@@ -162,6 +162,18 @@ func makeFolder(_ path: String) throws(RigError) {
     }
 }
 
+/// A folder that nobody had before: where `path` is taken, with the first number behind it that is
+/// free. Bound: a hundred, of which whoever starts so many in a second hears.
+func makeNewFolder(_ path: String) throws(RigError) -> String {
+    if let parent = path.lastIndex(of: "/") { try makeFolder(String(path[..<parent])) }
+    for attempt in 1...100 {
+        let folder = attempt == 1 ? path : "\(path)-\(attempt)"
+        if unsafe mkdir(folder, 0o755) == 0 { return folder }
+        guard errno == EEXIST else { break }
+    }
+    throw RigError(.file, "\(SystemError("make the folder \(path)"))")
+}
+
 func writeFile(_ bytes: [UInt8], to path: String) throws(RigError) {
     try write(bytes, to: path, flags: O_TRUNC)
 }

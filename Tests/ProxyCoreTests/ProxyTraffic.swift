@@ -18,6 +18,10 @@ struct ProxyTraffic {
     let isSound: Bool
     /// A server never answers one of the requests; others may wait for its connection in vain.
     private var hasSilence = false
+    /// Attempts have a time, which one may take that nobody hinders.
+    private var hasAttemptTimes = false
+    /// A cluster may have gone before a request's next attempt.
+    private var isReloaded = false
 
     /// What the servers speak.
     private let speech: ProxyConfiguration.Cluster.Speech
@@ -77,6 +81,7 @@ struct ProxyTraffic {
         if !isSound, chance(20) {
             simulation.run(until: simulation.now + .milliseconds(Int64(random.below(30))))
             if chance(50) {
+                isReloaded = true
                 simulation.proxy.adopt(configuration(), now: simulation.now)
             } else {
                 simulation.proxy.drain(now: simulation.now)
@@ -149,7 +154,10 @@ struct ProxyTraffic {
                 var retry = RetryPolicy(
                     on: [.serverError, .reset, .connectFailure], most: random.below(4),
                     bodyLimit: random.below(65_537))
-                if chance(50) { retry.perTry = .milliseconds(Int64(1 + random.below(100))) }
+                if chance(50) {
+                    retry.perTry = .milliseconds(Int64(1 + random.below(100)))
+                    hasAttemptTimes = true
+                }
                 retry.hedges = retry.perTry != nil && chance(50)
                 retry.avoidsPreviousHosts = chance(50)
                 if chance(30) { retry.budget = .concurrency(percent: 20, least: 1) }
@@ -312,7 +320,8 @@ struct ProxyTraffic {
         // Behind it why it was not sent again.
         let flag = flags.prefix { $0 != "," }
         // It was silence itself, or waited for a connection that somebody's silence held.
-        if flag == "UT" { return hasSilence }
+        if flag == "UT" { return hasSilence || hasAttemptTimes }
+        if flag == "NC" { return isReloaded }
         // Whatever it was, the connection it was sent on may have been stale.
         return flag == "UC" || (flag == "UPE" && exchange.answer == .garbage)
     }

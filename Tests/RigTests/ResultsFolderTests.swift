@@ -55,6 +55,14 @@ import Testing
         #expect(names(parent + "/x").count == 1)
     }
 
+    @Test func twoRunsNeverShareAFolder() throws {
+        let parent = scratch()
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        let folders = try (0..<3).map { _ in try makeNewFolder(parent + "/conform/now") }
+        #expect(folders == ["now", "now-2", "now-3"].map { "\(parent)/conform/\($0)" })
+        #expect(throws: RigError.self) { try makeNewFolder("/proc/self/now") }
+    }
+
     @Test func resultsAreNeverOverwritten() throws {
         let parent = scratch()
         defer { try? FileManager.default.removeItem(atPath: parent) }

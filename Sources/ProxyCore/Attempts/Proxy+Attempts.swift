@@ -306,7 +306,7 @@ extension Proxy {
     /// The time to wait before a retry is over, or there is no time left.
     func endBackoff(_ client: Int, now: Instant) {
         connections[client].stage = .awaitingRequest
-        if let decision = overdue(connections[client], now: now) {
+        if let decision = overdue(client, now: now) {
             return timeOut(client, decision, now: now)
         }
         connections[client].exchange.wakes = .zero

@@ -62,35 +62,53 @@ struct RetryConditions: OptionSet, BitwiseCopyable {
 
     init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    init(_ condition: RetryPolicy.Condition) {
-        let place = RetryPolicy.Condition.allCases.firstIndex(of: condition) ?? 0
-        rawValue = 1 << UInt32(place)
-    }
-
     init(_ conditions: [RetryPolicy.Condition]) {
         self = conditions.reduce(into: []) { $0.formUnion(RetryConditions($1)) }
     }
 
-    static let serverError = RetryConditions(.serverError)
-    static let gatewayError = RetryConditions(.gatewayError)
-    static let reset = RetryConditions(.reset)
-    static let connectFailure = RetryConditions(.connectFailure)
-    static let refusedStream = RetryConditions(.refusedStream)
-    static let retriable4xx = RetryConditions(.retriable4xx)
-    static let rateLimited = RetryConditions(.rateLimited)
-    static let statuses = RetryConditions(.statuses)
-    static let headers = RetryConditions(.headers)
-    static let grpc = RetryConditions(
-        RetryPolicy.Condition.allCases.filter { $0.grpcStatus != nil })
+    init(_ condition: RetryPolicy.Condition) {
+        let bit: UInt32 =
+            switch condition {
+            case .serverError: 0
+            case .gatewayError: 1
+            case .reset: 2
+            case .connectFailure: 3
+            case .refusedStream: 4
+            case .retriable4xx: 5
+            case .rateLimited: 6
+            case .statuses: 7
+            case .headers: 8
+            case .cancelled: 9
+            case .deadlineExceeded: 10
+            case .internalError: 11
+            case .resourceExhausted: 12
+            case .unavailable: 13
+            }
+        rawValue = 1 << bit
+    }
+
+    // Computed: each answer is held against several, and so they are constants.
+    static var serverError: Self { Self(.serverError) }
+    static var gatewayError: Self { Self(.gatewayError) }
+    static var reset: Self { Self(.reset) }
+    static var connectFailure: Self { Self(.connectFailure) }
+    static var refusedStream: Self { Self(.refusedStream) }
+    static var retriable4xx: Self { Self(.retriable4xx) }
+    static var rateLimited: Self { Self(.rateLimited) }
+    static var statuses: Self { Self(.statuses) }
+    static var headers: Self { Self(.headers) }
+    static var grpc: Self {
+        grpc(1).union(grpc(4)).union(grpc(8)).union(grpc(13)).union(grpc(14))
+    }
 
     /// The condition of a status of gRPC; empty: none means it.
-    static func grpc(_ status: Int) -> RetryConditions {
+    static func grpc(_ status: Int) -> Self {
         switch status {
-        case 1: RetryConditions(.cancelled)
-        case 4: RetryConditions(.deadlineExceeded)
-        case 8: RetryConditions(.resourceExhausted)
-        case 13: RetryConditions(.internalError)
-        case 14: RetryConditions(.unavailable)
+        case 1: Self(.cancelled)
+        case 4: Self(.deadlineExceeded)
+        case 8: Self(.resourceExhausted)
+        case 13: Self(.internalError)
+        case 14: Self(.unavailable)
         default: []
         }
     }

@@ -75,7 +75,7 @@ extension Proxy {
         connections[slot].exchange.wakes = .zero
         connections[slot].stage = .awaitingRequest
         connections[slot].since = now
-        if let decision = overdue(connections[slot], now: now) {
+        if let decision = overdue(slot, now: now) {
             return timeOut(slot, decision, now: now)
         }
         // What it is to be sent again of is kept; else its head stands where it came.
