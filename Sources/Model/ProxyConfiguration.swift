@@ -108,6 +108,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         /// Who answers, by weight. One at least has a weight of more than 0, unless the proxy
         /// answers itself.
         public var shares: [Share]
+        /// Clusters that requests are sent to besides, `TrafficLimits.mirrors` at most.
+        public var mirrors: [RequestMirror<String>] = []
         /// Requests are sent elsewhere; they reach no cluster. Not with `answer`.
         public var redirect: Redirect?
         /// Requests are answered from here; they reach no cluster.

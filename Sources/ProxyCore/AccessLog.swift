@@ -113,6 +113,11 @@ extension Proxy {
 
     /// Writes the exchange's line.
     func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+        guard !connections[slot].isMirror else {
+            return counters.add(flag == nil ? .mirrorsAnswered : .mirrorsFailed)
+        }
+        // Who has its body by now goes on without it.
+        cutMirrors(of: slot)
         if let flag { counters.add(flag) }
         if connections[slot].exchange.fault.isDelayed {
             connections[slot].exchange.noted.insert(.DI)

@@ -182,6 +182,19 @@ struct Connection: BitwiseCopyable {
     var isHandshaking = false
     var agreed = AgreedProtocol.none
 
+    // Mirrors (`Mirrors/Proxy+Mirrors.swift`).
+    /// It has no socket: its request is another's too, and what it is answered is thrown away.
+    var isMirror = false
+    /// Whether whoever is asked is told so by the host.
+    var marksHost = false
+    /// A mirror that will not get all of its request's body.
+    var isCut = false
+    /// Of a request, the first of the mirrors that are given its body, from 1; of a mirror among
+    /// those, the next; 0: none.
+    var mirror: Int32 = 0
+    /// Of such a mirror, the request, from 1.
+    var origin: Int32 = 0
+
     // Downstream.
     /// The place of its listener in the configuration.
     var listener: UInt16 = 0
@@ -226,6 +239,7 @@ struct Connection: BitwiseCopyable {
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
     var hasInput: Bool { input >= 0 && inputEnd > inputStart }
     var isStream: Bool { carrier >= 0 }
+    var hasSocket: Bool { carrier < 0 && !isMirror }
 }
 
 /// A `sec-websocket-key`: 24 characters (RFC 6455, 4.1).

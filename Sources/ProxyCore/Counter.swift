@@ -45,6 +45,10 @@ public enum Counter: Int, CaseIterable, Sendable {
     case hedges
     case hedgesLost
     case admissionRejected
+    case mirrors
+    case mirrorsAnswered
+    case mirrorsFailed
+    case mirrorsSkipped
     case staleRetries
     case refusedRetries
     case protocolErrors
@@ -119,6 +123,10 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .hedges: "hedges_total"
         case .hedgesLost: "attempts_given_up_total"
         case .admissionRejected: "admission_rejected_total"
+        case .mirrors: "mirrored_requests_total"
+        case .mirrorsAnswered: "mirrored_requests_answered_total"
+        case .mirrorsFailed: "mirrored_requests_failed_total"
+        case .mirrorsSkipped: "mirrored_requests_skipped_total"
         case .staleRetries: "stale_retries_total"
         case .refusedRetries: "refused_retries_total"
         case .protocolErrors: "protocol_errors_total"

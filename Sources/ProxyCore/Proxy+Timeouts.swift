@@ -112,7 +112,7 @@ extension Proxy {
 
     /// Answers a request whose time is over.
     func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
-        counters.add(.requestTimeouts)
+        count(.requestTimeouts, of: slot)
         connections[slot].exchange.decision = decision
         abort(
             slot, status: 504, flag: .UT,

@@ -29,6 +29,11 @@ extension ProxyConfiguration.Route {
     }
 }
 
+extension RequestMirror<String> {
+    /// By the service's name, as clusters have it.
+    public init(_ declared: RequestMirror<MeshName>) { self = declared.to(declared.target.text) }
+}
+
 extension ProxyConfiguration.Share {
     init(_ destination: MeshRoute.Destination) {
         self.init(destination.service.text, weight: destination.weight)

@@ -124,7 +124,7 @@ extension Proxy {
             client: client(of: slot), scheme: isSecure ? "https" : "http",
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
             timeLeft: deadline < .distantFuture ? deadline - turn : nil,
-            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: fields)
     }
 

@@ -25,6 +25,8 @@ struct FilterSet: OptionSet, BitwiseCopyable {
     static let listenerLimits = FilterSet(rawValue: 1 << 0)
     static let routeLimits = FilterSet(rawValue: 1 << 1)
     static let faults = FilterSet(rawValue: 1 << 3)
+    /// Not refused by anybody: its mirrors have begun.
+    static let mirrors = FilterSet(rawValue: 1 << 7)
 }
 
 extension Proxy {

@@ -91,6 +91,7 @@ extension MeshRoute {
                                 + $0.answerHeaders.members("response_headers"))
                     })),
         ]
+        members += mirrors.map(RequestMirror<String>.init).members("service")
         members += effectMembers
         return members + [
             .init("priority", .string(priority.rawValue)),
