@@ -127,6 +127,11 @@ struct Connection: BitwiseCopyable {
     /// What has arrived so far of the message this side sends: the request's body or the answer's.
     var body = BodyProgress()
 
+    /// When it was accepted; an upstream's, when it was there.
+    var opened = Instant.zero
+    /// Requests that have come by it, or been sent on it.
+    var requests: UInt32 = 0
+
     /// When the stage began, and when a byte last moved.
     var since = Instant.zero
     var active = Instant.zero
@@ -203,7 +208,8 @@ struct Connection: BitwiseCopyable {
     var exchange = Exchange()
     /// Its listener speaks `tcp`: its bytes are forwarded.
     var forwards = false
-    /// It is no longer such as its listener takes: it closes when its exchange has ended.
+    /// It is no longer such as its listener takes, or has lasted or served as long as it may: it
+    /// closes when its exchange has ended. An upstream's too.
     var isLeaving = false
     /// What its listener's rules come to for this client (`Authorizer.swift`).
     var standing: Int32 = -1
@@ -316,6 +322,8 @@ struct Exchange: BitwiseCopyable {
     var holdsRetry = false
     /// How it ends counts for its cluster's admission.
     var isAdmitted = false
+    /// What it is answered when its time, or its last attempt's, is over.
+    var timeoutStatus: UInt16 = 504
     /// Whose limits of its cluster it is held against: 0, or 1, high.
     var priority: UInt8 = 0
     /// How often it has been sent; 255: or more.

@@ -55,6 +55,9 @@ public enum Counter: Int, CaseIterable, Sendable {
     case upgrades
     case tcpConnections
     case idleTimeouts
+    case streamDurations
+    case attemptDurations
+    case connectionDurations
     case accessLogDropped
     case faultDelays
     case faultAborts
@@ -133,6 +136,9 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .upgrades: "upgrades_total"
         case .tcpConnections: "tcp_connections_total"
         case .idleTimeouts: "idle_timeouts_total"
+        case .streamDurations: "max_stream_duration_total"
+        case .attemptDurations: "max_attempt_duration_total"
+        case .connectionDurations: "connections_drained_total"
         case .accessLogDropped: "access_log_dropped_total"
         case .faultDelays: "fault_delays_injected_total"
         case .faultAborts: "fault_aborts_injected_total"

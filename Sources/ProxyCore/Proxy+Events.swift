@@ -212,6 +212,7 @@ extension Proxy {
     /// The connection that was asked for is open.
     public func connected(_ slot: Int, now: Instant) {
         connections[slot].since = now
+        connections[slot].opened = now
         connections[slot].active = now
         deadlines.clear(slot)
         if connections[slot].session >= 0 {
@@ -231,12 +232,13 @@ extension Proxy {
             return tunnelConnected(slot, client, now: now)
         }
         connections[slot].stage = .exchange
+        arm(slot)
         askFlush(slot)
         askRead(slot)
         if let client = connections[slot].peer {
             askRead(client)
             // The time of the attempt has begun.
-            if connections[client].exchange.hasPolicy { arm(client) }
+            arm(client)
         }
     }
 

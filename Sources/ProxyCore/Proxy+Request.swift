@@ -118,6 +118,7 @@ extension Proxy {
         } else {
             counters.add(.requestsTotal)
             exchange.started = now
+            countRequest(of: slot, now: now)
         }
         exchange.keepAlive = head.keepAlive && !isLeaving(slot)
         exchange.minorVersion = head.minorVersion
@@ -284,6 +285,7 @@ extension Proxy {
             connections[upstream].stage = .exchange
             askFlush(upstream)
         }
+        countRequest(on: upstream)
         pair(slot, upstream, now: now)
         return .sent
     }

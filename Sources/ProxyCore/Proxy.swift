@@ -302,6 +302,7 @@ public final class Proxy {
         connections[slot].role = role
         connections[slot].since = now
         connections[slot].active = now
+        connections[slot].opened = now
         openSlots += 1
         return slot
     }

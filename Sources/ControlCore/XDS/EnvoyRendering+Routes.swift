@@ -111,6 +111,9 @@ extension EnvoyRendering {
             throw EnvoyRefusal(
                 "\(differing) policies of retries, and Envoy has one for a route: say `retry`")
         }
+        guard carriages.allSatisfy({ $0.streamIdle == carriage.streamIdle }) else {
+            throw EnvoyRefusal("\(differing) `stream_idle`, and Envoy has one for a route")
+        }
         guard carriages.allSatisfy({ $0.hash == carriage.hash }) else {
             throw EnvoyRefusal("\(differing) hashes, and Envoy has one for a route")
         }

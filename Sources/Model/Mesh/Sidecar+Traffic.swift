@@ -5,6 +5,9 @@ extension ProxyConfiguration.Cluster {
     mutating func take(_ policy: MeshPolicy) {
         requestTimeout = policy.timeouts.request
         idleTimeout = policy.timeouts.idle
+        streamIdleTimeout = policy.timeouts.streamIdle
+        maxStreamDuration = policy.timeouts.maxStream ?? .zero
+        maxConnectionDuration = policy.timeouts.maxConnection ?? .zero
         if let connect = policy.timeouts.connect { connectTimeout = connect }
         breaker = policy.breaker ?? breaker
         balance = policy.balance ?? balance

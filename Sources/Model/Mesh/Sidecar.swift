@@ -197,6 +197,8 @@ extension ProxyConfiguration {
         var app = Cluster(
             name: appName, endpoints: [Endpoint(address)], speech: own.clusterSpeech,
             requestTimeout: .zero)
+        // What its clients wait for, its own proxies do not cut short.
+        app.streamIdleTimeout = mesh.policy(for: own.meshName)?.timeouts.streamIdle
         app.admission = mesh.policy(for: own.meshName)?.inbound.admission
         return app
     }

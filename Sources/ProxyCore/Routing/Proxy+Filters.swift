@@ -76,8 +76,12 @@ extension Proxy {
     func wake(_ slot: Int, now: Instant) {
         if connections[slot].exchange.fault.holdsAttempt { return resumeAttempt(slot, now: now) }
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
-        guard connections[slot].exchange.deadline <= now else { return resume(slot, now: now) }
+        let isOver = streamDeadline(connections[slot]) <= now
+        guard connections[slot].exchange.deadline <= now || isOver else {
+            return resume(slot, now: now)
+        }
         _ = endWait(slot, now: now)
+        guard !isOver else { return endStream(slot, now: now) }
         reply(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)
     }
 

@@ -110,6 +110,8 @@ extension MeshPolicy {
     fileprivate var members: [JSON.Member] {
         let spans = [
             ("connect", timeouts.connect), ("request", timeouts.request), ("idle", timeouts.idle),
+            ("stream_idle", timeouts.streamIdle), ("max_stream", timeouts.maxStream),
+            ("max_connection", timeouts.maxConnection),
         ]
         var members: [JSON.Member] = [
             .init("to", targets.json),
