@@ -117,6 +117,11 @@ extension Proxy {
         _ slot: Int, flag: ResponseFlag?, detail: ResponseDetail, isLate: Bool = false,
         now: Instant
     ) {
+        guard !connections[slot].isMirror else {
+            return counters.add(flag == nil ? .mirrorsAnswered : .mirrorsFailed)
+        }
+        // Who has its body by now goes on without it.
+        cutMirrors(of: slot)
         if let flag { counters.add(flag) }
         if connections[slot].exchange.fault.isDelayed {
             connections[slot].exchange.noted.insert(.DI)

@@ -69,7 +69,7 @@ extension Proxy {
     /// soon as its exchange has ended.
     func dismissUnfit(now: Instant) {
         for slot in 0..<touchedSlots
-        where connections[slot].role == .downstream && !connections[slot].isStream {
+        where connections[slot].role == .downstream && connections[slot].hasSocket {
             let connection = connections[slot]
             guard !connection.isHandshaking, !connection.isLeaving, !fits(slot) else { continue }
             connections[slot].isLeaving = true

@@ -35,7 +35,8 @@ extension Proxy {
     /// Whether this body, as far as it goes, passes unseen: now, or when the peer's output is sent.
     func mayPassDirectly(_ connection: Connection) -> Bool {
         guard connection.stage == .exchange, connection.body.kind == .length,
-            !connection.body.isRead, !connection.isStream, let peer = connection.peer,
+            !connection.body.isRead, connection.mirror == 0, !connection.isStream,
+            let peer = connection.peer,
             !connections[peer].isStream,
             connections[peer].stage == .exchange, !connections[peer].outputFailed,
             !connection.isSecured, !connections[peer].isSecured

@@ -76,7 +76,7 @@ extension Proxy {
     /// Whether bytes of this connection can be taken in now.
     private func wantsInput(_ slot: Int) -> Bool {
         let connection = connections[slot]
-        guard !connection.inputEnded, !connection.isStream else { return false }
+        guard !connection.inputEnded, connection.hasSocket else { return false }
         let roomInBuffer = connection.input < 0 || Int(connection.inputEnd) < pool.size
         switch connection.stage {
         case .awaitingRequest: return roomInBuffer && !connection.output.isFull
@@ -123,6 +123,7 @@ extension Proxy {
     /// Goes on with what had to wait: input that could not be used, or a pause in reading.
     public func advance(_ slot: Int, now: Instant) {
         let connection = connections[slot]
+        if connection.isMirror { return advanceMirror(slot, now: now) }
         guard
             connection.hasInput || connection.inputEnded || connection.hasReceived
                 || connection.forwards
@@ -211,6 +212,7 @@ extension Proxy {
     /// The connection that was asked for is open.
     public func connected(_ slot: Int, now: Instant) {
         connections[slot].since = now
+        connections[slot].opened = now
         connections[slot].active = now
         deadlines.clear(slot)
         if connections[slot].session >= 0 {
@@ -230,12 +232,13 @@ extension Proxy {
             return tunnelConnected(slot, client, now: now)
         }
         connections[slot].stage = .exchange
+        arm(slot)
         askFlush(slot)
         askRead(slot)
         if let client = connections[slot].peer {
             askRead(client)
             // The time of the attempt has begun.
-            if connections[client].exchange.hasPolicy { arm(client) }
+            arm(client)
         }
     }
 

@@ -51,7 +51,7 @@ extension Proxy {
         let endpoint = Int(connection.endpoint)
         guard connection.keepAlive, requestComplete, connection.output.isEmpty,
             !connection.outputFailed, !connection.hasInput, !connection.inputEnded,
-            !upstreams.endpoints[endpoint].removed, !draining
+            !upstreams.endpoints[endpoint].removed, !draining, !connection.isLeaving
         else { return closeUpstream(slot, now: now) }
         releaseInput(slot)
         connections[slot].coding = .same

@@ -118,6 +118,7 @@ extension Proxy {
         } else {
             counters.add(.requestsTotal)
             exchange.started = now
+            countRequest(of: slot, now: now)
         }
         exchange.keepAlive = head.keepAlive && !isLeaving(slot)
         exchange.minorVersion = head.minorVersion
@@ -285,6 +286,7 @@ extension Proxy {
             connections[upstream].stage = .exchange
             askFlush(upstream)
         }
+        countRequest(on: upstream)
         pair(slot, upstream, now: now)
         return .sent
     }
@@ -310,7 +312,7 @@ extension Proxy {
         beginAttempt(upstream, now: now)
         if connections[slot].body.kind == .chunked, connections[upstream].isStream {
             connections[slot].body.kind = .unchunking
-        } else if connections[slot].isStream, !connections[upstream].isStream,
+        } else if connections[slot].speech == .http2, !connections[upstream].isStream,
             head.framing == .chunked
         {
             connections[upstream].coding = .chunks
@@ -343,7 +345,7 @@ extension Proxy {
         writer.write(
             request: head, bytes, edit, router.actions, client: client(of: slot),
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
-            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: &out)
         guard !out.overflowed else { return false }
         connections[upstream].output.grow(by: out.count)
@@ -357,7 +359,7 @@ extension Proxy {
         switch relay(from: slot, to: upstream) {
         case .moved(let bytes):
             connections[slot].exchange.requestBytes += bytes
-            counters.add(.requestBytes, bytes)
+            count(.requestBytes, of: slot, bytes)
             if bytes > 0, connections[upstream].stage != .connecting { askFlush(upstream) }
         case .invalid(let error):
             abort(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
@@ -367,6 +369,7 @@ extension Proxy {
             return
         }
         if connections[slot].body.isComplete {
+            if connections[slot].mirror > 0 { endMirrorBodies(of: slot) }
             // A stream that is to be a tunnel stays open for it.
             let exchange = connections[slot].exchange
             let awaitsTunnel = exchange.wantsUpgrade || exchange.isConnect

@@ -84,7 +84,7 @@ extension Proxy {
                 abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
                 return false
             }
-            counters.add(.status1xx)
+            count(.status1xx, of: client)
             askFlush(client)
         }
         consumeHead(slot, head.length)
@@ -137,7 +137,7 @@ extension Proxy {
         connections[slot].body = body
         beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
-        counters.add(Counter.of(status: head.status))
+        count(Counter.of(status: head.status), of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         return true
@@ -159,7 +159,7 @@ extension Proxy {
         connections[client].exchange.status = UInt16(head.status)
         connections[client].exchange.headSent = true
         attemptAnswered(slot, status: head.status, now: now)
-        counters.add(Counter.of(status: head.status))
+        count(Counter.of(status: head.status), of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         beginTunnel(client, slot, now: now)
@@ -254,7 +254,7 @@ extension Proxy {
         switch relay(from: slot, to: client, atMost: throttledBytes(client, now: now)) {
         case .moved(let bytes):
             connections[client].exchange.responseBytes += bytes
-            counters.add(.responseBytes, bytes)
+            count(.responseBytes, of: client, bytes)
             pay(bytes, slot, client, now: now)
             if bytes > 0 { askFlush(client) }
         case .invalid(let error):
@@ -301,7 +301,7 @@ extension Proxy {
     /// The answer is complete: both connections go on to what comes next.
     private func finish(_ slot: Int, _ client: Int, now: Instant) {
         logExchange(client, flag: nil, detail: .viaUpstream, now: now)
-        counters.add(.requestsCompleted)
+        count(.requestsCompleted, of: client)
         endAttempt(slot, .answered, now: now)
         let requestComplete = connections[client].body.isComplete
         connections[client].peerPlusOne = 0
@@ -315,6 +315,7 @@ extension Proxy {
     func concludeClient(_ client: Int, keepAlive: Bool, now: Instant) {
         connections[client].since = now
         if connections[client].isStream { return concludeStream(client, now: now) }
+        if connections[client].isMirror { return close(client) }
         dropReceived(client)
         dropTail(client)
         connections[client].coding = .same

@@ -20,6 +20,12 @@ extension Proxy {
     /// When the connection is to be given up if nothing happens; nil: never.
     private func due(_ slot: Int) -> Instant? {
         let connection = connections[slot]
+        let due = due(slot, connection)
+        guard let end = connectionDeadline(connection) else { return due }
+        return min(end, due ?? end)
+    }
+
+    private func due(_ slot: Int, _ connection: Connection) -> Instant? {
         let timeouts = configuration.timeouts
         switch (connection.role, connection.stage) {
         case (.free, _): return nil
@@ -33,10 +39,12 @@ extension Proxy {
         case (.downstream, .awaitingRequest):
             return connection.since + (isLeaving(slot) ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending):
-            let deadline = connection.exchange.deadline
+            let deadline = min(connection.exchange.deadline, streamDeadline(connection))
             return requestDeadline(connection).map { min($0, deadline) } ?? deadline
         case (.downstream, .waiting):
-            let due = min(connection.exchange.wakes, connection.exchange.deadline)
+            let due = min(
+                connection.exchange.wakes, connection.exchange.deadline,
+                streamDeadline(connection))
             let isBegun =
                 connection.exchange.isAgain || connection.exchange.fault.holdsAttempt
             guard isBegun, let deadline = requestDeadline(connection) else {
@@ -45,14 +53,17 @@ extension Proxy {
             return min(due, deadline)
         case (.downstream, .exchange):
             var due = min(
-                lastActive(connection) + timeouts.streamIdle, connection.exchange.deadline,
-                connection.exchange.fault.resumes)
+                lastActive(connection) + streamIdleTimeout(connection),
+                connection.exchange.deadline, connection.exchange.fault.resumes)
+            due = min(due, streamDeadline(connection), attemptEnd(connection))
             if connection.exchange.hasPolicy { due = min(due, triesDue(slot, connection)) }
             guard connection.body.isComplete, let deadline = requestDeadline(connection) else {
                 return due
             }
             return min(due, deadline)
-        case (.downstream, .tunnel): return lastActive(connection) + timeouts.streamIdle
+        case (.downstream, .tunnel):
+            let idle = lastActive(connection) + streamIdleTimeout(connection)
+            return min(idle, streamDeadline(connection), attemptEnd(connection))
         case (.downstream, .finishing): return lastMoved(connection) + timeouts.streamIdle
         case (.downstream, .lingering): return connection.since + Self.lingerTime
         case (.upstream, .connecting):
@@ -106,16 +117,19 @@ extension Proxy {
     /// Whose time is over that the client's request has as a whole; nil: it has some left.
     func overdue(_ connection: Connection, now: Instant) -> Decision? {
         if connection.exchange.deadline <= now { return .grpcTimeout }
+        if streamDeadline(connection) <= now { return .durationTimeout }
         guard let deadline = requestDeadline(connection), deadline <= now else { return nil }
         return .requestTimeout
     }
 
     /// Answers a request whose time is over.
     func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
-        count(.requestTimeouts, .requestTimeouts, Int(connections[slot].exchange.cluster))
+        guard decision != .durationTimeout else { return endStream(slot, now: now) }
+        count(.requestTimeouts, of: slot)
+        count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))
         connections[slot].exchange.decision = decision
         abort(
-            slot, status: 504, flag: .UT,
+            slot, status: Int(connections[slot].exchange.timeoutStatus), flag: .UT,
             detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
     }
 
@@ -140,6 +154,9 @@ extension Proxy {
 
     private func giveUp(_ slot: Int, now: Instant) {
         let connection = connections[slot]
+        if let end = connectionDeadline(connection), end <= now {
+            return drainConnection(slot, now: now)
+        }
         switch (connection.role, connection.stage) {
         case (_, .session): sessionOverdue(slot, now: now)
         case (.upstream, .finishing): closeUpstream(slot, reset: true, now: now)
@@ -167,6 +184,7 @@ extension Proxy {
         case (.downstream, .waiting): wake(slot, now: now)
         case (.downstream, .exchange):
             exchangeOverdue(slot, now: now)
+        case (_, .tunnel) where endsTunnel(slot, now: now): break
         case (_, .tunnel):
             counters.add(.idleTimeouts)
             closeTunnel(slot, flag: .SI, detail: .idleTimeout, now: now)
@@ -185,9 +203,10 @@ extension Proxy {
     private func exchangeOverdue(_ slot: Int, now: Instant) {
         let connection = connections[slot]
         let decision = overdue(connection, now: now)
-        if let decision, decision == .grpcTimeout || connection.body.isComplete {
+        if let decision, decision != .requestTimeout || connection.body.isComplete {
             return timeOut(slot, decision, now: now)
         }
+        if attemptEnd(connection) <= now { return endAttempt(of: slot, now: now) }
         if connection.exchange.hasPolicy, triesDue(slot, connection) <= now {
             if connection.exchange.wakes > .zero, connection.exchange.wakes <= now {
                 hedge(slot, now: now)

@@ -55,6 +55,12 @@ struct Cluster: BitwiseCopyable {
     var connections: Int32 = 0
     var connectTimeout = Duration.zero
     var idleTimeout = Duration.zero
+    var streamIdleTimeout = Duration.zero
+    /// `zero`: no limit.
+    var maxStream = Duration.zero
+    var maxConnection = Duration.zero
+    /// Requests that a connection takes; 0: no limit.
+    var requestsPerConnection: UInt32 = 0
     /// Requests share connections, as streams.
     var isHTTP2 = false
     /// Connections have TLS.
@@ -182,6 +188,10 @@ struct Upstreams {
         cluster.endpointCount = Int32(plan.endpoints.count)
         cluster.connectTimeout = plan.connectTimeout
         cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
+        cluster.streamIdleTimeout = plan.streamIdleTimeout ?? configuration.timeouts.streamIdle
+        cluster.maxStream = plan.maxStreamDuration
+        cluster.maxConnection = plan.maxConnectionDuration
+        cluster.requestsPerConnection = UInt32(clamping: plan.requestsPerConnection)
         cluster.isHTTP2 = plan.speech == .http2
         cluster.isSecured = plan.tls != nil
         cluster.rules = HostRules(plan)

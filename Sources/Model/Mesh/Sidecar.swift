@@ -197,6 +197,8 @@ extension ProxyConfiguration {
         var app = Cluster(
             name: appName, endpoints: [Endpoint(address)], speech: own.clusterSpeech,
             requestTimeout: .zero)
+        // What its clients wait for, its own proxies do not cut short.
+        app.streamIdleTimeout = mesh.policy(for: own.meshName)?.timeouts.streamIdle
         app.admission = mesh.policy(for: own.meshName)?.inbound.admission
         return app
     }
@@ -249,6 +251,7 @@ extension ProxyConfiguration {
             let asked = declared.isAnsweredHere ? [] : declared.destinations
             var route = Route(condition, shares: asked.filter { $0.weight > 0 }.map(Share.init))
             route.take(declared)
+            route.mirrors = declared.mirrors.map(RequestMirror.init)
             all.append((condition, false, route))
         }
         for service in services {

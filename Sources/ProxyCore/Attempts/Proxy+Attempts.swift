@@ -47,12 +47,15 @@ extension Proxy {
     func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
         connections[slot].exchange.wakes = .zero
         guard prepare(slot, bytes, cluster, now: now) else { return }
+        beginMirrors(slot, bytes, now: now)
         attempt(slot, bytes, cluster: cluster, now: now)
     }
 
     /// An attempt begins, the first or another.
     func attempt(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
-        guard passesAttemptFaults(slot, bytes, now: now) else { return }
+        guard connections[slot].isMirror || passesAttemptFaults(slot, bytes, now: now) else {
+            return
+        }
         goOnOrRefuse(slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
     }
 

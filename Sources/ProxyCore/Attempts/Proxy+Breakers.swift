@@ -119,9 +119,7 @@ extension Proxy {
             endPending(
                 upstream, Int(upstreams.endpoints[Int(connections[upstream].endpoint)].cluster))
         }
-        if let client = connections[upstream].peer, connections[client].exchange.hasPolicy {
-            arm(client)
-        }
+        if let client = connections[upstream].peer { arm(client) }
     }
 
     // MARK: Retries

@@ -96,6 +96,9 @@ extension Proxy {
         _ slot: Int, _ bytes: Bytes, _ rules: inout RetryRules, now: Instant
     ) {
         var most: Int?
+        // Whatever comes first: the time is what one says, at most what the other has left.
+        var own = connections[slot].exchange.timeout
+        var left = Duration.zero
         for i in 0..<head.fieldCount where head.fields[i].name == .envoy {
             let value = bytes[head.fields[i].valueRange]
             switch EnvoyField(bytes[head.fields[i].nameRange]) {
@@ -103,18 +106,19 @@ extension Proxy {
             case .maxRetries: most = WaitAdvice.decimal(value, digits: 9) ?? most
             case .statuses: Self.addStatuses(value, to: &rules.statuses)
             case .timeout:
-                guard let time = Self.time(value) else { continue }
-                connections[slot].exchange.timeout = time
+                own = Self.time(value) ?? own
             case .expectedTimeout:
                 // What whoever asks has left: it makes a time shorter, never longer.
                 guard let time = Self.time(value), time > .zero else { continue }
-                let own = connections[slot].exchange.timeout
-                connections[slot].exchange.timeout = own > .zero ? min(own, time) : time
+                left = left > .zero ? min(left, time) : time
             case .perTry: rules.perTry = Self.time(value) ?? rules.perTry
             case .hedge: rules.hedges = value.equalsIgnoringCase("true")
+            case .timeoutAnswer: connections[slot].exchange.timeoutStatus = 204
             case .attemptCount, .unknown: break
             }
         }
+        if left > .zero { own = own > .zero ? min(own, left) : left }
+        connections[slot].exchange.timeout = own
         if let most, !rules.on.isEmpty { rules.most = UInt8(min(most, RetryRules.most)) }
     }
 
@@ -182,6 +186,7 @@ enum EnvoyField: BitwiseCopyable {
     case expectedTimeout
     case perTry
     case hedge
+    case timeoutAnswer
     case attemptCount
     case unknown
 
@@ -199,6 +204,8 @@ enum EnvoyField: BitwiseCopyable {
             case 32 where name.equalsIgnoringCase("x-envoy-hedge-on-per-try-timeout"): .hedge
             case 38 where name.equalsIgnoringCase("x-envoy-upstream-rq-per-try-timeout-ms"):
                 .perTry
+            case 40 where name.equalsIgnoringCase("x-envoy-upstream-rq-timeout-alt-response"):
+                .timeoutAnswer
             default: .unknown
             }
     }

@@ -84,7 +84,7 @@ extension Proxy {
     private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
         if let forcedCall { return forcedCall }
         if let failedCode { return GRPCStatus(code: failedCode) }
-        return flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
+        return flag == .UT || flag == .DT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
     }
 
     /// The answer is on its way: the stream ends behind it.

@@ -161,7 +161,7 @@ extension Proxy {
     }
 
     /// The window is no larger than a buffer, so there is room for what may come.
-    private func appendInput(_ slot: Int, _ bytes: Bytes) -> Bool {
+    func appendInput(_ slot: Int, _ bytes: Bytes) -> Bool {
         if connections[slot].input < 0 {
             guard let buffer = pool.take() else { return false }
             connections[slot].input = buffer

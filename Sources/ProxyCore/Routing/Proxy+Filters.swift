@@ -25,6 +25,8 @@ struct FilterSet: OptionSet, BitwiseCopyable {
     static let listenerLimits = FilterSet(rawValue: 1 << 0)
     static let routeLimits = FilterSet(rawValue: 1 << 1)
     static let faults = FilterSet(rawValue: 1 << 3)
+    /// Not refused by anybody: its mirrors have begun.
+    static let mirrors = FilterSet(rawValue: 1 << 7)
 }
 
 extension Proxy {
@@ -74,8 +76,12 @@ extension Proxy {
     func wake(_ slot: Int, now: Instant) {
         if connections[slot].exchange.fault.holdsAttempt { return resumeAttempt(slot, now: now) }
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
-        guard connections[slot].exchange.deadline <= now else { return resume(slot, now: now) }
+        let isOver = streamDeadline(connections[slot]) <= now
+        guard connections[slot].exchange.deadline <= now || isOver else {
+            return resume(slot, now: now)
+        }
         _ = endWait(slot, now: now)
+        guard !isOver else { return endStream(slot, now: now) }
         reply(slot, status: 504, flag: .UT, detail: .grpcDeadline, now: now)
     }
 

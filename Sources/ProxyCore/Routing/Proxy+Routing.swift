@@ -11,10 +11,22 @@ struct HeadEdit {
     var path: Bytes?
     var query = Bytes("")
     var host: Bytes?
+    /// Whether the host is told to be a mirror's.
+    var marksHost = false
     /// Of an answer: what it tells of rate limits.
     var limit = LimitNote()
     /// Bytes by which the head may grow.
     var growth = 0
+
+    /// The host that is asked for in place of `asked`.
+    func writeHost(_ asked: Bytes, to out: inout ByteWriter) {
+        let host = host ?? asked
+        guard marksHost, host.count > 0 else { return out.append(host) }
+        let name = Router.withoutPort(host)
+        out.append(name)
+        out.append(RequestMirror<String>.mark)
+        out.append(host[name.count..<host.count])
+    }
 }
 
 extension Proxy {
@@ -22,7 +34,9 @@ extension Proxy {
     @inline(__always)
     func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
         guard !connections[slot].exchange.isPlain else { return HeadEdit() }
-        return edit(request: connections[slot].exchange, bytes)
+        var edit = edit(request: connections[slot].exchange, bytes)
+        edit.marksHost = connections[slot].marksHost
+        return edit
     }
 
     private func edit(request exchange: Exchange, _ bytes: Bytes) -> HeadEdit {
