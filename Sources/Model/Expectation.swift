@@ -90,8 +90,10 @@ public indirect enum Term: Codable, Equatable, Sendable {
     /// Whether it is a number of requests.
     public var isCount: Bool {
         switch self {
-        case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter): true
-        case .sum(let a, let b): a.isCount && b.isCount
+        case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter),
+            .metric(.workload):
+            true
+        case .sum(let a, let b), .difference(let a, let b): a.isCount && b.isCount
         default: false
         }
     }
@@ -158,6 +160,16 @@ public enum ProcessGroup: String, Codable, CaseIterable, Sendable {
     case all
 }
 
+/// What the built-in workload counts besides its requests.
+public enum WorkloadCounter: String, Codable, CaseIterable, Sendable {
+    /// Requests that were worked on to the end though their clients had gone.
+    case wasted
+    /// Requests that came with the time that they have left.
+    case deadlines
+    /// Those times, in milliseconds.
+    case deadlineMs = "deadline_ms"
+}
+
 /// A measured value.
 public indirect enum Metric: Codable, Equatable, Sendable {
     /// `p99(response)`: 0.99. Also `min` (0) and `max` (1).
@@ -192,6 +204,8 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// `counter(pending_overflow_total, load-main)`: what the proxies counted, of one service or
     /// all; the mean of the rounds.
     case counter(String, service: String?)
+    /// `workload(wasted, leaf)`: what the workloads of a service counted; the mean of the rounds.
+    case workload(WorkloadCounter, service: String)
     /// `time_to(goodput >= 99% of base)`: from the end of the phase that the expectation is after
     /// to where that share of what `base` had is reached and held.
     case timeTo(share: Double, of: String)
@@ -204,7 +218,7 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     public var unit: Unit {
         switch self {
         case .percentile, .mean, .timeTo: .time
-        case .count, .requests, .retries, .concurrency, .counter: .one
+        case .count, .requests, .retries, .concurrency, .counter, .workload: .one
         case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores
@@ -225,7 +239,7 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// Whether it is of what processes count themselves.
     public var needsEvidence: Bool {
         switch self {
-        case .requests, .retries, .concurrency, .counter: true
+        case .requests, .retries, .concurrency, .counter, .workload: true
         case .overhead(let metric), .step(let metric): metric.needsEvidence
         default: false
         }

@@ -7,6 +7,11 @@ extension ExpectationParser {
     /// What stands in the parentheses of one of these functions.
     mutating func evidence(_ function: String) throws(ExpectationError) -> Metric {
         if function == "counter" { return try counter() }
+        if function == "workload" {
+            let counter: WorkloadCounter = try choice()
+            guard scanner.symbol([","]) != nil else { throw unexpected("','") }
+            return .workload(counter, service: try workload())
+        }
         let service = try workload()
         switch function {
         case "retries": return .retries(service: service)

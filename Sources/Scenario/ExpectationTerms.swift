@@ -117,7 +117,7 @@ extension ExpectationParser {
         [
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
             "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
-            "counter", "time_to",
+            "counter", "workload", "time_to",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -163,7 +163,7 @@ extension ExpectationParser {
         case "cpu": return .cpu(try choice())
         case "memory": return .memory(try choice())
         case "count": return .count(try share())
-        case "requests", "retries", "concurrency", "counter":
+        case "requests", "retries", "concurrency", "counter", "workload":
             return try evidence(word.text)
         case "time_to": return try timeTo()
         case "overhead": return .overhead(try compared(word.text))

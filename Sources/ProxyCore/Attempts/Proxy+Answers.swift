@@ -199,8 +199,7 @@ extension Proxy {
             connections[client].exchange.decision = denial
             return false
         }
-        tries[client].left -= 1
-        counters.add(.retries)
+        noteRetry(client)
         return true
     }
 
@@ -217,6 +216,7 @@ extension Proxy {
             giveRetry(client)
             return arm(client)
         }
+        guard passesHedgeFaults(client, bytes, now: now) else { return }
         pushRival(first, client)
         connections[client].peerPlusOne = 0
         connections[client].exchange.isAgain = true

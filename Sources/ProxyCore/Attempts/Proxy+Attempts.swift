@@ -222,10 +222,16 @@ extension Proxy {
             connections[client].exchange.decision = denial ?? .breakerRetries
             return false
         case .again:
-            tries[client].left -= 1
-            counters.add(.retries)
+            noteRetry(client)
             return true
         }
+    }
+
+    /// One more attempt of the request is to be made.
+    func noteRetry(_ client: Int) {
+        tries[client].left -= 1
+        connections[client].exchange.retried += 1
+        counters.add(.retries)
     }
 
     /// How many retries the request has had, the one included that was just decided on.
