@@ -91,9 +91,9 @@ public indirect enum Term: Codable, Equatable, Sendable {
     public var isCount: Bool {
         switch self {
         case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter),
-            .metric(.edge), .metric(.ofLoad(.count, _)):
+            .metric(.edge), .metric(.ofLoad(.count, _)), .metric(.workload):
             true
-        case .sum(let a, let b): a.isCount && b.isCount
+        case .sum(let a, let b), .difference(let a, let b): a.isCount && b.isCount
         default: false
         }
     }
@@ -160,6 +160,16 @@ public enum ProcessGroup: String, Codable, CaseIterable, Sendable {
     case all
 }
 
+/// What the built-in workload counts besides its requests.
+public enum WorkloadCounter: String, Codable, CaseIterable, Sendable {
+    /// Requests that were worked on to the end though their clients had gone.
+    case wasted
+    /// Requests that came with the time that they have left.
+    case deadlines
+    /// Those times, in milliseconds.
+    case deadlineMs = "deadline_ms"
+}
+
 /// A measured value.
 public indirect enum Metric: Codable, Equatable, Sendable {
     /// `p99(response)`: 0.99. Also `min` (0) and `max` (1).
@@ -205,6 +215,8 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// `worst_second(rate(goodput))`: of the phase's whole seconds that in which it was worst; the
     /// mean of the rounds.
     case worstSecond(Metric)
+    /// `workload(wasted, leaf)`: what the workloads of a service counted; the mean of the rounds.
+    case workload(WorkloadCounter, service: String)
     /// `time_to(goodput >= 99% of base)`: from the end of the phase that the expectation is after
     /// to where that share of what `base` had is reached and held.
     case timeTo(share: Double, of: String)
@@ -219,7 +231,9 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     public var unit: Unit {
         switch self {
         case .percentile, .mean, .timeTo: .time
-        case .count, .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections: .one
+        case .count, .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections,
+            .workload:
+            .one
         case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores
@@ -244,7 +258,8 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// Whether it is of what processes count themselves.
     public var needsEvidence: Bool {
         switch self {
-        case .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections: true
+        case .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections, .workload:
+            true
         case .overhead(let metric), .step(let metric): metric.needsEvidence
         default: false
         }

@@ -318,6 +318,10 @@ struct Exchange: BitwiseCopyable {
     var goesAsStream = false
     /// It has a retry policy, or a time for each attempt: the rest is in `Proxy.tries`.
     var hasPolicy = false
+    /// Its policy's budget has counted it.
+    var isInBudget = false
+    /// Retries that it has had, or is to have.
+    var retried: UInt8 = 0
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
     /// How it ends counts for its cluster's admission.
@@ -328,6 +332,8 @@ struct Exchange: BitwiseCopyable {
     var priority: UInt8 = 0
     /// How often it has been sent; 255: or more.
     var attempts: UInt8 = 0
+    /// How often the client's proxy had sent it before, as it says.
+    var attemptsBefore: UInt8 = 0
     /// Which policy has settled how it ends.
     var decision = Decision.none
     /// Flags that it has besides the one that it ends with.

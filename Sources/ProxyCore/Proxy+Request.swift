@@ -115,6 +115,10 @@ extension Proxy {
             exchange.passed = connections[slot].exchange.passed
             exchange.limit = connections[slot].exchange.limit
             exchange.fault = connections[slot].exchange.fault
+            // Attempts that faults have answered, which no upstream has seen.
+            exchange.attempts = connections[slot].exchange.attempts
+            exchange.isInBudget = connections[slot].exchange.isInBudget
+            exchange.retried = connections[slot].exchange.retried
         } else {
             counters.add(.requestsTotal)
             exchange.started = now

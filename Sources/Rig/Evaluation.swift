@@ -81,7 +81,7 @@ struct Evaluation {
         case .sum(let a, let b):
             sum(a, b, expectation)
         case .difference(let a, let b):
-            statistic(a, expectation).combined(with: statistic(b, expectation), -)
+            difference(a, b, expectation)
         case .product(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), *)
         case .quotient(let a, let b):
@@ -100,6 +100,16 @@ struct Evaluation {
         var sum = first.combined(with: second, +)
         if a.isCount, b.isCount { sum.samples = first.samples + second.samples }
         return sum
+    }
+
+    /// What is left of counts rests on what is left.
+    private func difference(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
+        let (first, second) = (statistic(a, expectation), statistic(b, expectation))
+        var difference = first.combined(with: second, -)
+        if a.isCount, b.isCount, first.samples > second.samples {
+            difference.samples = first.samples - second.samples
+        }
+        return difference
     }
 
     /// A share of counts rests on what it is a share of.

@@ -144,12 +144,23 @@ extension EvidenceReading {
             var concurrency: Concurrency
             var attempts: [String: Double]
             var status: [String: Double]
+            var wasted: Double
+            var deadlines: Double
+            var deadlineMs: Double
+
+            private enum CodingKeys: String, CodingKey {
+                case requests, concurrency, attempts, status, wasted, deadlines
+                case deadlineMs = "deadline_ms"
+            }
         }
         guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
             return nil
         }
         counts["requests"] = answer.requests
         counts["retries"] = answer.attempts.reduce(0) { $0 + ($1.key == "1" ? 0 : $1.value) }
+        counts[WorkloadCounter.wasted.rawValue] = answer.wasted
+        counts[WorkloadCounter.deadlines.rawValue] = answer.deadlines
+        counts[WorkloadCounter.deadlineMs.rawValue] = answer.deadlineMs
         for (status, count) in answer.status { counts["answers{status=\"\(status)\"}"] = count }
         peaks["concurrency"] = answer.concurrency.max
     }

@@ -232,7 +232,11 @@ struct Pool {
             }
             return counted(all) { $0.ofWorkloads("requests", service, replica: replica) }
         case .retries(let service):
-            return counted { $0.ofWorkloads("retries", service) }
+            // So that those that are none rest on as many requests as they are.
+            let all = rounds.joined().reduce(0.0) {
+                $0 + ($1.ofWorkloads("retries", service) ?? 0)
+            }
+            return counted(all) { $0.ofWorkloads("retries", service) }
         case .concurrency(let service):
             let peaks = rounds.map { samples in
                 samples.compactMap { $0.peak("concurrency", service) }.max() ?? .nan
@@ -241,6 +245,8 @@ struct Pool {
                 value: { rounds in rounds.map { peaks[$0] }.max() ?? .nan },
                 samples: windows, problem: windows == 0 ? "nothing was recorded" : nil)
         case .counter(let name, let service): return counted { $0.ofProxies(name, service) }
+        case .workload(let counter, let service):
+            return counted { $0.ofWorkloads(counter.rawValue, service) }
         case .ofLoad(let inner, let load):
             return Pool(rounds.map { $0.map { $0.of(load: load) } }, minTailSamples).statistic(
                 inner)

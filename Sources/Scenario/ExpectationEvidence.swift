@@ -8,6 +8,10 @@ extension ExpectationParser {
     mutating func evidence(_ function: String) throws(ExpectationError) -> Metric {
         switch function {
         case "counter": return try counter()
+        case "workload":
+            let counter: WorkloadCounter = try choice()
+            guard scanner.symbol([","]) != nil else { throw unexpected("','") }
+            return .workload(counter, service: try workload())
         case "edge": return try edge()
         case "attempts":
             guard takes("mean") else { throw unexpected("'mean'", known: ["mean"]) }

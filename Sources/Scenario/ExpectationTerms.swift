@@ -117,7 +117,7 @@ extension ExpectationParser {
         [
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
             "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
-            "counter", "time_to", "edge", "attempts", "ejections", "worst_second",
+            "counter", "workload", "time_to", "edge", "attempts", "ejections", "worst_second",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -175,7 +175,8 @@ extension ExpectationParser {
         case "cpu": return .cpu(try choice())
         case "memory": return .memory(try choice())
         case "count": return .count(try share())
-        case "requests", "retries", "concurrency", "counter", "edge", "attempts", "ejections":
+        case "requests", "retries", "concurrency", "counter", "workload", "edge", "attempts",
+            "ejections":
             return try evidence(word.text)
         case "worst_second": return try worstSecond()
         case "time_to": return try timeTo()

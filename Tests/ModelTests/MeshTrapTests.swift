@@ -95,4 +95,35 @@ import Testing
         #expect(retried(.init(on: [.reset], budget: .concurrencyStandard)) == [])
         #expect(problems { _ in }.count == 1)
     }
+
+    /// Times in seconds; nil: nothing is said, which is 15 s. Zero: without end.
+    @Test(
+        arguments: [
+            (2, 3, "3s"), (2, 2, "2s"), (2, 1, nil), (2, nil, "15s"), (2, 0, "without end"),
+            (nil, 20, nil), (0, 20, nil), (15, nil, nil), (20, 30, nil),
+        ] as [(Int64?, Int64?, String?)])
+    func aServiceThatWaitsLongerThanItsClients(outer: Int64?, inner: Int64?, waits: String?) {
+        let said = [("outer", "front", outer), ("inner", "cart", inner)]
+        // A policy that says nothing is none.
+        let policies = said.compactMap { name, service, seconds in
+            seconds.map {
+                MeshPolicy(
+                    name, targets: [MeshName(service)], timeouts: .init(request: .seconds($0)))
+            }
+        }
+        let front = MeshService("front", calls: [Self.cart, MeshName("*")])
+        let mesh = MeshState(
+            [.service(MeshService("cart")), .service(front)] + policies.map { .policy($0) })
+        #expect(mesh.check() == [])
+        let found = mesh.traps { _ in 2 }.map(\.description)
+        #expect(
+            found
+                == (waits.map {
+                    [
+                        "policy default/outer: timeout.request: clients of 'default/front' wait "
+                            + "2s, and it waits for 'default/cart' \($0): unless it heeds the "
+                            + "deadlines that it is told, it works on for nobody"
+                    ]
+                } ?? []))
+    }
 }

@@ -14,13 +14,14 @@ import Testing
         let body = """
             {"name":"echo/0","requests":12,"refused":0,"concurrency":{"now":1,"max":7},\
             "attempts":{"1":8,"2":3,"3":1},"status":{"200":10,"503":2},\
-            "grpc":{"cancelled":0,"status":{}}}
+            "wasted":3,"deadlines":4,"deadline_ms":900,"grpc":{"cancelled":0,"status":{}}}
 
             """
         let reading = try #require(EvidenceReading(application: Array(body.utf8)))
         #expect(reading.counts["requests"] == 12)
         #expect(reading.counts["retries"] == 4)
         #expect(reading.counts["answers{status=\"503\"}"] == 2)
+        #expect(reading.counts["wasted"] == 3 && reading.counts["deadline_ms"] == 900)
         #expect(reading.peaks["concurrency"] == 7)
         #expect(EvidenceReading(application: Array("no".utf8)) == nil)
     }
@@ -75,7 +76,9 @@ import Testing
                 [(0, 100.0), (1, 300)].map { replica, requests in
                     Evidence(
                         process: "echo/\(replica)", service: "echo", group: .apps,
-                        counts: ["requests": requests * factor, "retries": 10],
+                        counts: [
+                            "requests": requests * factor, "retries": 10, "wasted": factor,
+                        ],
                         peaks: ["concurrency": factor + Double(replica)])
                 } + [
                     Evidence(
@@ -96,7 +99,7 @@ import Testing
         arguments: [
             (.requests(service: "echo", replica: nil), 600),
             (.requests(service: "echo", replica: 1), 450), (.retries(service: "echo"), 20),
-            (.concurrency(service: "echo"), 3),
+            (.concurrency(service: "echo"), 3), (.workload(.wasted, service: "echo"), 3),
             (.counter("pending_overflow_total", service: nil), 40),
             (.counter("pending_overflow_total", service: "load-main"), 40),
             (.count(.shareOfStatus(200)), 10_000),
@@ -132,6 +135,20 @@ import Testing
         #expect(value(.ofLoad(.count(.shareOfOutcome(.ok)), "second")) == 30)
         sample.tallies = [:]
         #expect(value(.ofLoad(.shareOfOutcome(.ok), "main")) == 0.3)
+    }
+
+    /// First attempts are the requests less the retries, and that many samples.
+    @Test func whatIsLeftOfCountsRestsOnWhatIsLeft() {
+        let all = Term.metric(.requests(service: "echo", replica: nil))
+        let firsts = Term.difference(all, .metric(.retries(service: "echo")))
+        #expect(firsts.isCount)
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "attempts", left: .quotient(all, firsts), comparison: .equal,
+                right: .theory(.retryAttempts, [.literal(0.0333, .share), .literal(1, .one)]),
+                tolerance: nil, phase: nil, arm: nil))
+        #expect(judgement.result.samples == 1160, "1200 requests, of which 40 are retries")
+        #expect(judgement.result.verdict == .pass, "\(judgement.result)")
     }
 
     /// None is a number, where somebody has counted.

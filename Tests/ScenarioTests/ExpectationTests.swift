@@ -139,6 +139,13 @@ import Testing
                 [.literal(0.3, .one), .literal(2, .one)]
             ),
             (
+                "p50(service) = backoff(n = 2, q = 50%)", .backoff,
+                [
+                    .literal(2, .one), .literal(0.5, .share), .literal(25e6, .time),
+                    .literal(250e6, .time),
+                ]
+            ),
+            (
                 "rate(achieved) / rate(offered) = ejection_errors(5, 20s, base = 3s)",
                 .ejectionErrors,
                 [
@@ -169,6 +176,7 @@ import Testing
             ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
             ("retries(echo) < 5", .retries(service: "echo")),
             ("concurrency(echo) <= 10", .concurrency(service: "echo")),
+            ("workload(deadline_ms, echo) > 1", .workload(.deadlineMs, service: "echo")),
             ("p99(response, main) < 5ms", .ofLoad(.percentile(0.99, .response), "main")),
             (
                 "share(outcome = ok, main) > 5%", .ofLoad(.shareOfOutcome(.ok), "main")

@@ -19,6 +19,9 @@ extension MeshState {
                 }
             }
         }
+        for service in services.values.sorted(by: { $0.meshName < $1.meshName }) {
+            warnOfPatience(service, &problems)
+        }
         for route in routes.values.sorted(by: { $0.meshName < $1.meshName }) {
             problems.of(route.key) { problems in
                 guard let timeout = route.timeout else { return }
@@ -26,6 +29,31 @@ extension MeshState {
             }
         }
         return problems.all
+    }
+
+    /// A service whose clients give up before it does works on for nobody.
+    private func warnOfPatience(_ service: MeshService, _ problems: inout MeshProblems) {
+        let standard = ProxyTimeouts().request
+        let name = service.meshName
+        // Whoever waits as long as is usual has not thought of any order.
+        guard let policy = self.policy(for: name), let outer = policy.timeouts.request,
+            outer > .zero, outer < standard
+        else { return }
+        for called in service.calls ?? [] where called.breadth == 0 {
+            let inner = self.policy(for: called)?.timeouts.request ?? standard
+            guard inner == .zero || inner >= outer else { continue }
+            problems.of(policy.key) {
+                $0.at("timeout") {
+                    $0.report(
+                        "request",
+                        "clients of '\(name.text)' wait \(outer.exactText), and it waits for "
+                            + "'\(called.text)' "
+                            + (inner == .zero ? "without end" : inner.exactText)
+                            + ": unless it heeds the deadlines that it is told, it works on for "
+                            + "nobody")
+                }
+            }
+        }
     }
 
     /// The same with the endpoints that are declared.

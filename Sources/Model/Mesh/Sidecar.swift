@@ -165,6 +165,9 @@ extension ProxyConfiguration {
             admin: facts.admin, accessLog: facts.accessLog, workers: facts.workers)
         ledger = facts.ledger
         zone = facts.zone
+        // Whoever is asked knows how often, and for how long it is waited for.
+        headers.attemptCount = true
+        headers.expectedTimeout = true
     }
 
     // MARK: Requests to the service

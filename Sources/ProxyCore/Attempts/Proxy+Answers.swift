@@ -204,8 +204,7 @@ extension Proxy {
             connections[client].exchange.decision = denial
             return false
         }
-        tries[client].left -= 1
-        count(.retries, .retries, cluster)
+        noteRetry(client)
         return true
     }
 
@@ -222,6 +221,7 @@ extension Proxy {
             giveRetry(client)
             return arm(client)
         }
+        guard passesHedgeFaults(client, bytes, now: now) else { return }
         pushRival(first, client)
         connections[client].peerPlusOne = 0
         connections[client].exchange.isAgain = true

@@ -233,10 +233,16 @@ extension Proxy {
             connections[client].exchange.decision = denial ?? .breakerRetries
             return false
         case .again:
-            tries[client].left -= 1
-            count(.retries, .retries, cluster)
+            noteRetry(client)
             return true
         }
+    }
+
+    /// One more attempt of the request is to be made.
+    func noteRetry(_ client: Int) {
+        tries[client].left -= 1
+        connections[client].exchange.retried += 1
+        count(.retries, .retries, Int(connections[client].exchange.cluster))
     }
 
     /// How many retries the request has had, the one included that was just decided on.

@@ -1,3 +1,4 @@
+import Base
 import Synchronization
 import Wire
 
@@ -19,6 +20,9 @@ final class AppCounters: @unchecked Sendable {
     private let highest = Atomic<Int>(0)
     private let refused = Atomic<UInt64>(0)
     private let cancelled = Atomic<UInt64>(0)
+    private let wasted = Atomic<UInt64>(0)
+    private let deadlines = Atomic<UInt64>(0)
+    private let deadlineMilliseconds = Atomic<UInt64>(0)
     private let table: UnsafeMutablePointer<Atomic<UInt64>>
 
     // Safety: `table` is initialized here, lives as long as the object, and holds atomics only;
@@ -82,6 +86,15 @@ final class AppCounters: @unchecked Sendable {
     /// A call of gRPC was given up by its client.
     func cancel() { cancelled.add(1, ordering: .relaxed) }
 
+    /// A request was worked on to its end though its client had gone.
+    func waste() { wasted.add(1, ordering: .relaxed) }
+
+    /// A request came that says how long its client waits.
+    func tell(left: Duration) {
+        deadlines.add(1, ordering: .relaxed)
+        deadlineMilliseconds.add(UInt64(left.nanoseconds / 1_000_000), ordering: .relaxed)
+    }
+
     /// Something came that is no request.
     func refuse() { refused.add(1, ordering: .relaxed) }
 
@@ -109,6 +122,9 @@ final class AppCounters: @unchecked Sendable {
             + (capacity.map { "\"capacity\":\($0)," } ?? "")
             + "\"attempts\":{\(attempts.joined(separator: ","))},"
             + "\"status\":{\(statuses.joined(separator: ","))},"
+            + "\"wasted\":\(wasted.load(ordering: .relaxed)),"
+            + "\"deadlines\":\(deadlines.load(ordering: .relaxed)),"
+            + "\"deadline_ms\":\(deadlineMilliseconds.load(ordering: .relaxed)),"
             + "\"grpc\":{\"cancelled\":\(cancelled.load(ordering: .relaxed)),"
             + "\"status\":{\(calls.joined(separator: ","))}}}\n"
     }
