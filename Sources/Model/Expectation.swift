@@ -195,6 +195,9 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// `time_to(goodput >= 99% of base)`: from the end of the phase that the expectation is after
     /// to where that share of what `base` had is reached and held.
     case timeTo(share: Double, of: String)
+    /// `peak(errors)`: requests that ended in one second and not in `ok`, of the worst second; the
+    /// mean of the rounds.
+    case peakErrors
     /// `overhead(x)`: x on the arm less x on the baseline.
     case overhead(Metric)
     /// `step(x)`: x on the arm less x on the arm listed before it.
@@ -204,7 +207,7 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     public var unit: Unit {
         switch self {
         case .percentile, .mean, .timeTo: .time
-        case .count, .requests, .retries, .concurrency, .counter: .one
+        case .count, .requests, .retries, .concurrency, .counter, .peakErrors: .one
         case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores

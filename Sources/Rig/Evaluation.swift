@@ -122,6 +122,7 @@ struct Evaluation {
             return difference(of: inner, arm, less: arms.predecessor(of: arm), during: phase)
         case .timeTo(let share, let base):
             return timeTo(share, of: base, after: phase, arm)
+        case .peakErrors: return peakErrors(during: phase, arm)
         default: return pool(arm, phase).statistic(metric)
         }
     }

@@ -237,7 +237,7 @@ struct Pool {
                 value: { rounds in rounds.map { peaks[$0] }.max() ?? .nan },
                 samples: windows, problem: windows == 0 ? "nothing was recorded" : nil)
         case .counter(let name, let service): return counted { $0.ofProxies(name, service) }
-        case .timeTo: preconditionFailure("a time is no value of a phase")
+        case .timeTo, .peakErrors: preconditionFailure("a course is no value of a phase")
         case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }
     }

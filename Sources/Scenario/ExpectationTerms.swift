@@ -117,7 +117,7 @@ extension ExpectationParser {
         [
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
             "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
-            "counter", "time_to",
+            "counter", "time_to", "peak",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -166,6 +166,9 @@ extension ExpectationParser {
         case "requests", "retries", "concurrency", "counter":
             return try evidence(word.text)
         case "time_to": return try timeTo()
+        case "peak":
+            guard takes("errors") else { throw unexpected("'errors'", known: ["errors"]) }
+            return .peakErrors
         case "overhead": return .overhead(try compared(word.text))
         case "step": return .step(try compared(word.text))
         default:
