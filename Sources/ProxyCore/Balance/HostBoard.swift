@@ -8,7 +8,7 @@
 // here they meet threads. An ejection takes effect at once, in the call that found it due, where
 // Envoy posts it to its main thread.
 
-import Base
+public import Base
 import Model
 import Synchronization
 
@@ -137,21 +137,33 @@ public final class HostBoard: Sendable {
     private func check(_ place: Int, isHealthy: Bool, _ state: inout State, now: Instant) {
         let passed = isHealthy && !state.records[place].isHealthy
         state.records[place].isHealthy = isHealthy
-        guard passed, let outlier, outlier.returnsOnHealthCheck,
-            state.records[place].outlier.isEjected
+        if passed { returnOnCheck(place, &state, now: now) }
+    }
+
+    /// An active check of the endpoint has passed: who is ejected comes back, if the policy says
+    /// so. One that fails checks too often to be used stays out until it is found well again.
+    ///
+    /// Source: Envoy, the callback of `DetectorImpl::initialize`.
+    public func passedCheck(_ address: String, now: Instant) {
+        state.withLock { state in
+            guard let place = state.places[address], state.records[place].isHealthy else { return }
+            returnOnCheck(place, &state, now: now)
+        }
+    }
+
+    private func returnOnCheck(_ place: Int, _ state: inout State, now: Instant) {
+        guard let outlier, outlier.returnsOnHealthCheck, state.records[place].outlier.isEjected
         else { return }
         takeBack(place, &state, now: now)
     }
 
-    /// An active check of the endpoint has passed: who is ejected comes back, if the policy says
-    /// so.
-    func passedCheck(_ address: String, now: Instant) {
-        guard let outlier, outlier.returnsOnHealthCheck else { return }
-        state.withLock { state in
-            guard let place = state.places[address], state.records[place].outlier.isEjected else {
-                return
-            }
-            takeBack(place, &state, now: now)
+    /// The addresses of endpoints that an active check would bring back.
+    public var awaitingChecks: [String] {
+        guard let outlier, outlier.returnsOnHealthCheck else { return [] }
+        return state.withLock { state in
+            guard state.tallies.active > 0 else { return [] }
+            return state.records.filter { $0.holders > 0 && $0.outlier.isEjected && $0.isHealthy }
+                .map(\.address)
         }
     }
 
