@@ -72,7 +72,7 @@ extension Upstreams {
         if rules.countsAttempts {
             noteLatency(endpoint, cluster, latency, isFailure: status >= 500 || status == 429, now)
         }
-        act(on: marks.count(status: status, rules), endpoint, marks, now: now, &random)
+        act(on: marks.count(status: status, rules, now: now), endpoint, marks, now: now, &random)
     }
 
     /// An attempt at the endpoint is over.
@@ -94,7 +94,7 @@ extension Upstreams {
             if rules.countsAttempts {
                 noteLatency(endpoint, cluster, latency, isFailure: true, now)
             }
-            act(on: marks.count(result, rules), endpoint, marks, now: now, &random)
+            act(on: marks.count(result, rules, now: now), endpoint, marks, now: now, &random)
         }
     }
 

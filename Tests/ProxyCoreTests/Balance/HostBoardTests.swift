@@ -135,11 +135,11 @@ import Testing
             switch step {
             case .answer(let host, let status):
                 marks[host].countConnected(rules)
-                found = (marks[host].count(status: status, rules), host)
+                found = (marks[host].count(status: status, rules, now: now), host)
                 model.connected(host)
                 model.putHTTP(host, status, now)
             case .reset(let host):
-                found = (marks[host].count(.reset, rules), host)
+                found = (marks[host].count(.reset, rules, now: now), host)
                 model.putLocalFailure(host, now)
             case .check(let host, let passed):
                 // What the control plane tells, and what the proxy's own check shows.
