@@ -83,8 +83,8 @@ struct Cluster: BitwiseCopyable {
     var line: BoardLine?
     /// For `peakEWMA`; nil: another algorithm.
     var latencies: HostTerms?
-    /// How long the slowest endpoint has taken of late.
-    var slowest = PeakLatency()
+    /// How long the next request would have taken at the busiest endpoint of late.
+    var longest = PeakLatency()
     /// nil: not yet known.
     var counts: CountHandle<ClusterCount>?
 }

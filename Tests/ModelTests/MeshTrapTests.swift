@@ -45,6 +45,31 @@ import Testing
         #expect(traps({ $0.outlier = .init(mostPercent: percent) }, endpoints: nil) == [])
     }
 
+    /// One that fails of n is √(n − 1) deviations below the mean, however badly it fails: of four
+    /// never 1.9. And of fewer than `hosts` none is looked at.
+    @Test(arguments: [
+        (1.9, 3, 4, "factor"), (1.9, 3, 5, nil), (2, 3, 5, "factor"), (2, 3, 6, nil),
+        (1.9, 6, 5, "hosts"), (1.9, 6, 6, nil),
+    ])
+    func tooFewEndpointsToStandOut(
+        _ factor: Double, _ hosts: Int, _ endpoints: Int, _ key: String?
+    ) {
+        var policy = OutlierPolicy(mostPercent: 50)
+        policy.successRate = .init(threshold: factor, enforcing: 100, hosts: hosts, volume: 10)
+        let found = traps({ $0.outlier = policy }, endpoints: endpoints)
+        #expect(found.count == (key == nil ? 0 : 1))
+        if let key {
+            #expect(found.first?.contains("outlier.success_rate.\(key): ") == true, "\(found)")
+        }
+        policy.successRate.enforcing = 0
+        #expect(traps({ $0.outlier = policy }, endpoints: endpoints) == [])
+        policy.failurePercentage = .init(threshold: 85, enforcing: 100, hosts: hosts, volume: 10)
+        #expect(
+            traps({ $0.outlier = policy }, endpoints: endpoints).count
+                == (endpoints < hosts ? 1 : 0))
+        #expect(traps({ $0.outlier = .init(mostPercent: 50) }, endpoints: 2) == [])
+    }
+
     @Test func whatNeverComesFirstOrRefusesAll() {
         let gateway = OutlierPolicy(
             consecutiveGateway: .init(5, enforcing: 100), mostPercent: 50)

@@ -176,6 +176,7 @@ import Testing
             ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
             ("retries(echo) < 5", .retries(service: "echo")),
             ("concurrency(echo) <= 10", .concurrency(service: "echo")),
+            ("peak(errors) < 48", .peakErrors),
             ("workload(deadline_ms, echo) > 1", .workload(.deadlineMs, service: "echo")),
             ("p99(response, main) < 5ms", .ofLoad(.percentile(0.99, .response), "main")),
             (
@@ -383,6 +384,7 @@ import Testing
                 "20: a share such as 99% is needed"
             ),
             ("time_to(latency >= 99% of base-1) < 5s", "9: 'goodput' is expected, not 'latency'"),
+            ("peak(retries) < 5", "6: 'errors' is expected, not 'retries'"),
             ("p99(response) < 5..5ms", "17: '5..5' is no number"),
             ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
         ] as [(String, String)])
