@@ -47,6 +47,7 @@ extension Proxy {
             return refuseForwarding(slot, .UH, "no_endpoint", now: now)
         }
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
+            count(.noneHealthy, cluster)
             return refuseForwarding(slot, .UH, "no_healthy_upstream", now: now)
         }
         let priority = connections[slot].exchange.priority
@@ -87,7 +88,7 @@ extension Proxy {
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             connections[slot].exchange.decision = .breakerPending
             return refuseForwarding(slot, .UO, "overflow", now: now)
         }

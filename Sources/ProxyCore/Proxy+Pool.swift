@@ -15,7 +15,12 @@ extension Proxy {
         let cluster = Int(upstreams.endpoints[endpoint].cluster)
         connections[slot].isSecured = cluster >= 0 && upstreams.clusters[cluster].isSecured
         upstreams.count(1, at: endpoint)
-        counters.add(.upstreamConnectionsTotal)
+        count(.upstreamConnectionsTotal, .connections, cluster)
+        upstreams.endpoints[endpoint].counts?.add(.connections)
+        if cluster >= 0 {
+            let isHTTP2 = upstreams.clusters[cluster].isHTTP2
+            count(isHTTP2 ? .connectionsHTTP2 : .connectionsHTTP1, cluster)
+        }
         ask(.connect(slot: slot, endpoint: endpoint))
         arm(slot)
         return slot
@@ -23,7 +28,9 @@ extension Proxy {
 
     /// The connection could not be opened.
     func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
-        counters.add(.upstreamConnectFailures)
+        let endpoint = Int(connections[slot].endpoint)
+        upstreams.endpoints[endpoint].counts?.add(.connectFailures)
+        count(.upstreamConnectFailures, .connectFailures, cluster(ofEndpoint: endpoint))
         if connections[slot].session >= 0 {
             return sessionConnectFailed(slot, flag: flag, detail: detail, now: now)
         }

@@ -161,6 +161,7 @@ extension Proxy {
         connections[slot].exchange.route = match.route
         connections[slot].exchange.share = match.share
         connections[slot].exchange.isPlain = match.isPlain
+        if !isRerouted { count(.requests, route: match.route) }
         goOn(slot, bytes, now: now)
     }
 
@@ -225,7 +226,7 @@ extension Proxy {
     /// its turn comes.
     func wait(_ slot: Int, cluster: Int, now: Instant) -> Placement {
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         connections[slot].stage = .pending

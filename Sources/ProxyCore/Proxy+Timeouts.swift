@@ -112,7 +112,7 @@ extension Proxy {
 
     /// Answers a request whose time is over.
     func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
-        counters.add(.requestTimeouts)
+        count(.requestTimeouts, .requestTimeouts, Int(connections[slot].exchange.cluster))
         connections[slot].exchange.decision = decision
         abort(
             slot, status: 504, flag: .UT,
@@ -150,7 +150,10 @@ extension Proxy {
             lateHead(slot, now: now)
         case (.downstream, .awaitingRequest), (.upstream, .pooled):
             counters.add(.idleTimeouts)
-            if connection.stage == .pooled { unpool(slot) }
+            if connection.stage == .pooled {
+                count(.connectionIdleTimeouts, cluster(ofEndpoint: Int(connection.endpoint)))
+                unpool(slot)
+            }
             close(slot, reset: !connection.output.isEmpty)
         case (.downstream, .pending):
             removePending(slot, Int(connection.exchange.cluster))
@@ -168,7 +171,9 @@ extension Proxy {
             counters.add(.idleTimeouts)
             closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
         case (.upstream, .connecting):
-            counters.add(.upstreamConnectTimeouts)
+            count(
+                .upstreamConnectTimeouts, .connectTimeouts,
+                cluster(ofEndpoint: Int(connection.endpoint)))
             if connection.isHandshaking { return handshakeTimedOut(slot, now: now) }
             connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
         case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)

@@ -59,6 +59,9 @@ public final class Proxy {
     /// is not why.
     var failedCode: HTTP2Code?
     public let counters = Counters()
+    /// What is counted by name, and of routes by their places.
+    public let counts = TrafficCounts()
+    var routeCounts: [CountHandle<RouteCount>] = []
     let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
@@ -142,6 +145,7 @@ public final class Proxy {
         effects = Slab(zeroed: slots * 5 + 1)
         clients = Slab(zeroed: slots * Self.clientBytes)
         replyFields = Slab(zeroed: Self.bufferSize / 2)
+        renewCounts()
         renewBreakers(configuration)
     }
 
@@ -325,7 +329,7 @@ public final class Proxy {
             let endpoint = Int(connections[slot].endpoint)
             upstreams.count(-1, at: endpoint)
             giveConnection(slot)
-            counters.add(.upstreamConnectionsClosed)
+            count(.upstreamConnectionsClosed, .connectionsEnded, cluster(ofEndpoint: endpoint))
         }
         if connections[slot].isStarved { starved.removeAll { $0 == slot } }
         deadlines.clear(slot)

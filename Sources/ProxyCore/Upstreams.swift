@@ -36,6 +36,8 @@ struct Endpoint: BitwiseCopyable {
     var marks: HostMarks?
     /// Whether its attempts are among those that `marks` counts.
     var sharesAttempts = false
+    /// nil: the configuration no longer has it.
+    var counts: CountHandle<HostCount>?
 
     /// Attempts that are being made at it, by all workers where they count them together.
     var active: Int {
@@ -77,6 +79,8 @@ struct Cluster: BitwiseCopyable {
     var latencies: HostTerms?
     /// How long the slowest endpoint has taken of late.
     var slowest = PeakLatency()
+    /// nil: not yet known.
+    var counts: CountHandle<ClusterCount>?
 }
 
 /// The endpoint table of one worker.
@@ -328,6 +332,7 @@ struct Upstreams {
     /// Counts a connection opened to `endpoint`, or closed.
     mutating func count(_ change: Int32, at endpoint: Int) {
         endpoints[endpoint].connections += change
+        publish(endpoint)
         let cluster = Int(endpoints[endpoint].cluster)
         if cluster >= 0 { clusters[cluster].connections += change }
     }

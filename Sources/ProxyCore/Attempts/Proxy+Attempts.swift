@@ -72,7 +72,7 @@ extension Proxy {
     ) -> Placement {
         let priority = connections[slot].exchange.priority
         guard take(.requests, cluster, priority) else {
-            counters.add(.requestOverflow)
+            count(.requestOverflow, .requestsOverflow, cluster)
             return .refused(.requests)
         }
         let placement =
@@ -117,7 +117,7 @@ extension Proxy {
         _ endpoint: Int, _ cluster: Int, _ priority: UInt8, now: Instant
     ) -> Opened {
         guard take(.pending, cluster, priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             give(.connections, cluster, priority)
             return .failure(.pending)
         }
@@ -180,6 +180,7 @@ extension Proxy {
         }
         let outcome = AttemptOutcome.failure(failure)
         guard decide(outcome, upstream, client, now: now) else { return nil }
+        count(.backoffExponential, Int(connections[client].exchange.cluster))
         return tries[client].rules.backoff.wait(before: retries(of: client), &random)
     }
 
@@ -192,6 +193,7 @@ extension Proxy {
         now: Instant
     ) -> Bool {
         let exchange = connections[client].exchange
+        let cluster = Int(exchange.cluster)
         var isUnseen = false
         if case .failure(let failure) = outcome {
             isUnseen =
@@ -207,23 +209,29 @@ extension Proxy {
             return denial == nil
         }
         switch verdict {
-        case .no, .gone: return false
+        case .no:
+            // Envoy: what was sent again, and need not be once more.
+            if case .answer = outcome, tries[client].left < tries[client].rules.most {
+                count(.retrySuccess, cluster)
+            }
+            return false
+        case .gone: return false
         case .unsafe:
             connections[client].exchange.decision = .retryUnsafe
             return false
         case .exhausted:
-            counters.add(.retryLimitExceeded)
+            count(.retryLimitExceeded, .retryLimitExceeded, cluster)
             connections[client].exchange.noted.insert(.URX)
             connections[client].exchange.decision = .retryMost
             return false
         case .overflow:
-            counters.add(.retryOverflow)
+            count(.retryOverflow, .retryOverflow, cluster)
             connections[client].exchange.noted.insert(.UO)
             connections[client].exchange.decision = denial ?? .breakerRetries
             return false
         case .again:
             tries[client].left -= 1
-            counters.add(.retries)
+            count(.retries, .retries, cluster)
             return true
         }
     }

@@ -40,6 +40,7 @@ extension Proxy {
         let old = plans
         plans = TrafficPlans(configuration)
         plans.keepCounts(of: old)
+        renewCounts()
         renewBreakers(configuration)
         guard !plans.hasSameRetries(as: old) else { return }
         // Places of the old policies mean others now.
@@ -50,7 +51,8 @@ extension Proxy {
 
     private func admitsToCluster(_ slot: Int, _ place: Int, now: Instant) -> Bool {
         guard !plans.admissions[place].rejects(now: now, &random) else {
-            counters.add(.admissionRejected)
+            count(
+                .admissionRejected, .admissionRejected, Int(connections[slot].exchange.cluster))
             connections[slot].exchange.decision = .admission
             reply(slot, status: 503, flag: nil, detail: "denied_by_admission_control", now: now)
             return false

@@ -391,6 +391,15 @@ public final class HostBoard: Sendable {
     /// Whether endpoints can be left out for what requests have shown.
     public var judges: Bool { outlier != nil || accrual != nil }
 
+    /// Addresses of endpoints that are left out at this moment, as requests have shown.
+    public var leftOut: [String] {
+        state.withLock { state in
+            state.records.filter {
+                $0.holders > 0 && ($0.outlier.isEjected || $0.gate.stage != .open)
+            }.map(\.address)
+        }
+    }
+
     /// How often endpoints were ejected.
     public var tallies: HostTallies { state.withLock { $0.tallies } }
 

@@ -53,7 +53,7 @@ extension Proxy {
         }
         let isOpening = connections[carrier].stage == .connecting
         guard !isOpening || take(.pending, cluster, exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         let placement = submit(slot, bytes, on: carrier, isOpening: isOpening, now: now)

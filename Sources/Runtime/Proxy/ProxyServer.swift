@@ -192,6 +192,9 @@ public final class ProxyServer {
     /// The workers' counters.
     var counters: [Counters] { mailboxes.compactMap(\.counters) }
 
+    /// What the workers count by name.
+    var counts: [TrafficCounts] { mailboxes.compactMap(\.counts) }
+
     /// What the workers know of endpoints.
     var hostBoards: [HostBoard] { commons.hostBoards }
 
