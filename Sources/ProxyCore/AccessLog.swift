@@ -112,7 +112,11 @@ extension Proxy {
     }
 
     /// Writes the exchange's line.
-    func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+    /// - Parameter isLate: it ends within its answer.
+    func logExchange(
+        _ slot: Int, flag: ResponseFlag?, detail: ResponseDetail, isLate: Bool = false,
+        now: Instant
+    ) {
         if let flag { counters.add(flag) }
         if connections[slot].exchange.fault.isDelayed {
             connections[slot].exchange.noted.insert(.DI)
@@ -134,7 +138,7 @@ extension Proxy {
         out.append(",\"flags\":\"")
         exchange.noted.write(flag, to: &out)
         out.append("\",\"details\":\"")
-        out.append(detail)
+        detail.write(isLate: isLate, to: &out)
         out.append("\",\"decided_by\":\"")
         out.append(exchange.decision.name)
         out.append("\",\"duration_us\":")

@@ -89,8 +89,6 @@ extension Proxy {
         return door.isSecured && (!door.needsCertificate || isIdentified(slot))
     }
 
-    static let barredDetail: StaticString = "listener_changed"
-
     /// Whether a client's listener asks for more than it has shown: TLS, or a certificate.
     func isBarred(_ slot: Int) -> Bool { door(of: slot).isSecured && !fits(slot) }
 

@@ -179,7 +179,7 @@ extension Proxy {
         switch (connections[slot].role, connections[slot].stage) {
         case (_, .session): breakSession(slot, reset: true, now: now)
         case (.upstream, .connecting):
-            connectFailed(slot, flag: .UF, detail: "connection_failed", now: now)
+            connectFailed(slot, flag: .UF, detail: .connectionFailed, now: now)
         case (.upstream, .pooled):
             unpool(slot)
             close(slot)
@@ -187,9 +187,9 @@ extension Proxy {
         case (.downstream, .exchange), (.downstream, .pending), (.downstream, .waiting):
             abandon(slot, now: now)
         case (.downstream, .tunnel):
-            closeTunnel(slot, flag: .DC, detail: "client_reset", now: now)
+            closeTunnel(slot, flag: .DC, detail: .clientGone, now: now)
         case (.upstream, .tunnel):
-            closeTunnel(slot, flag: .UC, detail: "upstream_reset", now: now)
+            closeTunnel(slot, flag: .UC, detail: .streamReset, now: now)
         default: close(slot, reset: true)
         }
     }
@@ -216,7 +216,7 @@ extension Proxy {
         if connections[slot].session >= 0 {
             guard !connections[slot].isSecured || connections[slot].agreed == .http2 else {
                 // RFC 9113, 3.2: over TLS it is spoken where both have said so.
-                return connectFailed(slot, flag: .UF, detail: "http2_not_agreed", now: now)
+                return connectFailed(slot, flag: .UF, detail: .notHTTP2, now: now)
             }
             connections[slot].stage = .session
             session(of: slot).heard = now

@@ -27,7 +27,7 @@ extension Proxy {
     }
 
     /// The connection could not be opened.
-    func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
+    func connectFailed(_ slot: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant) {
         let endpoint = Int(connections[slot].endpoint)
         upstreams.endpoints[endpoint].counts?.add(.connectFailures)
         count(.upstreamConnectFailures, .connectFailures, cluster(ofEndpoint: endpoint))

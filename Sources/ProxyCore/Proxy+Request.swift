@@ -141,20 +141,20 @@ extension Proxy {
         noteRequest(slot, bytes)
         // Bytes follow that nothing delimits: they must not come near a connection of HTTP/1.1.
         if exchange.isExtendedConnect, !exchange.wantsUpgrade {
-            return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
+            return reply(slot, status: 501, flag: nil, detail: .protocolNotSupported, now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
         let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
         guard !connections[owner].isLeaving || !isBarred(owner) else {
-            return reply(slot, status: 403, flag: .UAEX, detail: Self.barredDetail, now: now)
+            return reply(slot, status: 403, flag: .UAEX, detail: .listenerChanged, now: now)
         }
         guard passesListenerLimits(slot, bytes, now: now) else { return }
         guard admits(slot, bytes, again: isRerouted) else {
-            return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
+            return reply(slot, status: 403, flag: .UAEX, detail: .denied, now: now)
         }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
         guard let match = match(slot, bytes) else {
-            return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
+            return reply(slot, status: 404, flag: .NR, detail: .routeNotFound, now: now)
         }
         connections[slot].exchange.timeout = match.timeout
         connections[slot].exchange.cluster = match.cluster
@@ -180,12 +180,12 @@ extension Proxy {
         let hasBody = connections[slot].isStream ? false : head.framing != .none
         connections[slot].body = BodyProgress()
         guard upgradePolicy.takesConnect else {
-            reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
+            reply(slot, status: 501, flag: nil, detail: .connectNotSupported, now: now)
             return false
         }
         // A length would have no meaning (RFC 9110, 9.3.6), and whoever took it for one be misled.
         guard !hasBody else {
-            reply(slot, status: 400, flag: .DPE, detail: "connect_with_body", now: now)
+            reply(slot, status: 400, flag: .DPE, detail: .connectWithBody, now: now)
             return false
         }
         connections[slot].exchange.isConnect = true
@@ -212,7 +212,7 @@ extension Proxy {
     private func replyAsLast(_ slot: Int, _ bytes: Bytes, now: Instant) {
         let isOptions = bytes[head.method] == "OPTIONS"
         reply(
-            slot, status: isOptions ? 200 : 501, flag: nil, detail: "max_forwards_reached", now: now
+            slot, status: isOptions ? 200 : 501, flag: nil, detail: .maxForwards, now: now
         )
     }
 
@@ -322,7 +322,7 @@ extension Proxy {
             keepRequest(slot, upstream, headLength)
         }
         guard sendKept(slot, upstream) else {
-            return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
         }
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
@@ -360,10 +360,10 @@ extension Proxy {
             counters.add(.requestBytes, bytes)
             if bytes > 0, connections[upstream].stage != .connecting { askFlush(upstream) }
         case .invalid(let error):
-            abort(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+            abort(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
             return
         case .noBuffer:
-            abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
             return
         }
         if connections[slot].body.isComplete {
@@ -371,7 +371,7 @@ extension Proxy {
             let exchange = connections[slot].exchange
             let awaitsTunnel = exchange.wantsUpgrade || exchange.isConnect
             guard awaitsTunnel || endBody(from: slot, to: upstream) else {
-                return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
             }
             if !before || connections[slot].exchange.requestEnded == .zero {
                 connections[slot].exchange.requestEnded = now
@@ -381,7 +381,7 @@ extension Proxy {
             connections[slot].body.held == 0
         {
             // The client may still read: what was answered before is not taken from it by a reset.
-            abort(slot, status: 400, flag: .DC, detail: "request_incomplete", now: now)
+            abort(slot, status: 400, flag: .DC, detail: .requestIncomplete, now: now)
         }
     }
 
@@ -395,6 +395,6 @@ extension Proxy {
         begin(exchange, slot)
         connections[slot].body = BodyProgress()
         noteMalformed(slot)
-        reply(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+        reply(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
     }
 }

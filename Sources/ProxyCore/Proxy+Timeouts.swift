@@ -116,7 +116,7 @@ extension Proxy {
         connections[slot].exchange.decision = decision
         abort(
             slot, status: 504, flag: .UT,
-            detail: decision == .grpcTimeout ? "grpc_deadline" : "response_timeout", now: now)
+            detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
     }
 
     /// An answer that was just queued has its time from now on, however long nothing moved before.
@@ -158,7 +158,7 @@ extension Proxy {
         case (.downstream, .pending):
             removePending(slot, Int(connection.exchange.cluster))
             if connection.forwards {
-                return refuseForwarding(slot, .UO, "pending_timeout", now: now)
+                return refuseForwarding(slot, .UO, .pendingTimeout, now: now)
             }
             connections[slot].stage = .awaitingRequest
             if !connection.isStream { releaseInput(slot) }
@@ -169,13 +169,13 @@ extension Proxy {
             exchangeOverdue(slot, now: now)
         case (_, .tunnel):
             counters.add(.idleTimeouts)
-            closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
+            closeTunnel(slot, flag: .SI, detail: .idleTimeout, now: now)
         case (.upstream, .connecting):
             count(
                 .upstreamConnectTimeouts, .connectTimeouts,
                 cluster(ofEndpoint: Int(connection.endpoint)))
             if connection.isHandshaking { return handshakeTimedOut(slot, now: now) }
-            connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
+            connectFailed(slot, flag: .UF, detail: .connectTimeout, now: now)
         case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)
         default: close(slot, reset: true)
         }
@@ -200,7 +200,7 @@ extension Proxy {
         counters.add(.idleTimeouts)
         connections[slot].exchange.decision = .idleTimeout
         let status = connection.body.isComplete ? 504 : 408
-        abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
+        abort(slot, status: status, flag: .SI, detail: .streamIdleTimeout, now: now)
     }
 
     private func lateHead(_ slot: Int, now: Instant) {
@@ -210,6 +210,6 @@ extension Proxy {
         exchange.keepAlive = false
         begin(exchange, slot)
         noteMalformed(slot)
-        reply(slot, status: 408, flag: .SI, detail: "request_head_timeout", now: now)
+        reply(slot, status: 408, flag: .SI, detail: .requestHeadTimeout, now: now)
     }
 }

@@ -244,7 +244,7 @@ extension Proxy {
             if connections[slot].inputEnded, !connections[slot].hasInput {
                 passEnd(to: peer, now: now)
             }
-        case .invalid, .noBuffer: closeTunnel(slot, flag: .OM, detail: "no_buffer", now: now)
+        case .invalid, .noBuffer: closeTunnel(slot, flag: .OM, detail: .noBuffer, now: now)
         }
     }
 
@@ -274,16 +274,17 @@ extension Proxy {
     ///   - flag: why it does not end in order; of a `tcp` listener's.
     ///   - detail: the same in more words.
     func closeTunnel(
-        _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil, detail: StaticString = "",
+        _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil,
+        detail: ResponseDetail = .viaUpstream,
         now: Instant
     ) {
         guard let peer = connections[slot].peer else { return close(slot, reset: reset) }
         let client = connections[slot].role == .downstream ? slot : peer
         let upstream = client == slot ? peer : slot
         if connections[client].forwards {
-            logExchange(client, flag: flag, detail: detail, now: now)
+            logExchange(client, flag: flag, detail: detail, isLate: true, now: now)
         } else {
-            logExchange(client, flag: nil, detail: "upgrade", now: now)
+            logExchange(client, flag: nil, detail: .viaUpstream, now: now)
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0

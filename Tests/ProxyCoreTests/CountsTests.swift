@@ -157,9 +157,8 @@ import Testing
                 by: scene.servers[scene.servers.count - 1])
         }
         let hung = scene.get()
-        let isFirst = scene.addresses[2...].isEmpty
-        #expect(isFirst || scene.addresses.count == 3)
-        #expect(host(scene, .requests)! + host(scene, .requests, "127.0.0.1:2")! == 3)
+        let counted = ["127.0.0.1:1", "127.0.0.1:2"].compactMap { host(scene, .requests, $0) }
+        #expect(counted.reduce(0, +) == 3 && counted.count == 2)
         let kept = host(scene, .requests, "127.0.0.1:2")
         // Another cluster comes first, one endpoint goes, a route goes, and another comes.
         var new = configuration
@@ -209,10 +208,8 @@ import Testing
             path: .exact("/" + String(repeating: "a", count: 401)), cluster: "c")
         let texts = RouteTexts([plain, canary, plain, long, longer]).texts
         #expect(texts[0] == "prefix:/" && texts[2] == "prefix:/ #2")
-        #expect(
-            texts[1]
-                == "GET,HEAD a.b,*.c path:/p header:x-canary=1 header:x-user!^=u query:q cookie:k=1..<9"
-        )
+        let headers = "header:x-canary=1 header:x-user!^=u"
+        #expect(texts[1] == "GET,HEAD a.b,*.c path:/p \(headers) query:q cookie:k=1..<9")
         #expect(texts[3] != texts[4] && texts[3].utf8.count < 230)
         #expect(RouteTexts([long]).texts == [texts[3]])
     }

@@ -175,7 +175,7 @@ extension Proxy {
         guard tries[client].rules.hedges else {
             connections[client].exchange.decision = .perTryTimeout
             return attemptFailed(
-                upstream, .timeout, status: 504, flag: .UT, detail: "per_try_timeout", now: now)
+                upstream, .timeout, status: 504, flag: .UT, detail: .perTryTimeout, now: now)
         }
         connections[upstream].isOverdue = true
         // Envoy: whatever the policy's conditions, as nothing has failed.

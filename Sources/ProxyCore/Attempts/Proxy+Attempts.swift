@@ -26,18 +26,18 @@ enum Placement {
 /// Why a request was not sent.
 struct Refusal {
     var flag: ResponseFlag
-    var detail: StaticString
+    var detail: ResponseDetail
     var decision = Decision.none
 
-    static let noEndpoint = Refusal(flag: .UH, detail: "no_endpoint")
-    static let noHealthyEndpoint = Refusal(flag: .UH, detail: "no_healthy_upstream")
-    static let noSlot = Refusal(flag: .OM, detail: "too_many_connections")
-    static let noBuffer = Refusal(flag: .OM, detail: "no_buffer")
-    static let noStream = Refusal(flag: .UO, detail: "no_stream")
+    static let noEndpoint = Refusal(flag: .UH, detail: .noEndpoint)
+    static let noHealthyEndpoint = Refusal(flag: .UH, detail: .noHealthyUpstream)
+    static let noSlot = Refusal(flag: .OM, detail: .tooManyConnections)
+    static let noBuffer = Refusal(flag: .OM, detail: .noBuffer)
+    static let noStream = Refusal(flag: .UO, detail: .noStream)
     static let connections = Refusal(
-        flag: .UO, detail: "overflow", decision: .breakerConnections)
-    static let pending = Refusal(flag: .UO, detail: "overflow", decision: .breakerPending)
-    static let requests = Refusal(flag: .UO, detail: "overflow", decision: .breakerRequests)
+        flag: .UO, detail: .overflow, decision: .breakerConnections)
+    static let pending = Refusal(flag: .UO, detail: .overflow, decision: .breakerPending)
+    static let requests = Refusal(flag: .UO, detail: .overflow, decision: .breakerRequests)
 }
 
 extension Proxy {
@@ -142,7 +142,7 @@ extension Proxy {
     ///   - flag: of the exchange, if this is its end.
     func attemptFailed(
         _ upstream: Int, _ failure: AttemptFailure, status: Int = 503, flag: ResponseFlag,
-        detail: StaticString, now: Instant
+        detail: ResponseDetail, now: Instant
     ) {
         guard let client = connections[upstream].peer else {
             return closeUpstream(upstream, reset: true, now: now)
@@ -332,10 +332,10 @@ extension Proxy {
         let cluster = Int(exchange.cluster)
         // The configuration may have changed since.
         guard cluster >= 0 else {
-            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
+            return reply(slot, status: 503, flag: .NC, detail: .clusterNotFound, now: now)
         }
         guard upstreams.clusters[cluster].isHTTP2 == exchange.goesAsStream else {
-            return reply(slot, status: 503, flag: .UC, detail: "protocol_changed", now: now)
+            return reply(slot, status: 503, flag: .UC, detail: .protocolChanged, now: now)
         }
         attempt(slot, bytes, cluster: cluster, now: now)
     }

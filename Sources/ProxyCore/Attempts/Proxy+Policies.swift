@@ -54,7 +54,7 @@ extension Proxy {
             count(
                 .admissionRejected, .admissionRejected, Int(connections[slot].exchange.cluster))
             connections[slot].exchange.decision = .admission
-            reply(slot, status: 503, flag: nil, detail: "denied_by_admission_control", now: now)
+            reply(slot, status: 503, flag: nil, detail: .admissionDenied, now: now)
             return false
         }
         connections[slot].exchange.isAdmitted = true

@@ -8,8 +8,6 @@ import Model
 import Wire
 
 extension Proxy {
-    static let faultDetail: StaticString = "fault_filter_abort"
-
     /// Has requests meet these faults from now on. Those that are held back already go on when
     /// their time has come; none is aborted by a fault that is gone.
     public func adopt(faults held: [HeldFault]) {
@@ -121,11 +119,11 @@ extension Proxy {
         switch abort {
         case .none: preconditionFailure("an abort that is none")
         case .http(let status):
-            reply(slot, status: Int(status), flag: .FI, detail: Self.faultDetail, now: now)
+            reply(slot, status: Int(status), flag: .FI, detail: .faultAbort, now: now)
         case .grpc(let status):
             // To whoever makes no call it is an answer like any other, as Envoy's.
             forcedCall = GRPCStatus(rawValue: UInt8(status))
-            reply(slot, status: 200, flag: .FI, detail: Self.faultDetail, now: now)
+            reply(slot, status: 200, flag: .FI, detail: .faultAbort, now: now)
             forcedCall = nil
         }
     }

@@ -36,7 +36,7 @@ extension Proxy {
         else { return }
         let cluster = connections[slot].exchange.cluster
         guard cluster >= 0 else {
-            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
+            return reply(slot, status: 503, flag: .NC, detail: .clusterNotFound, now: now)
         }
         noteWish(slot, bytes, Int(cluster))
         forward(slot, bytes, cluster: Int(cluster), now: now)
@@ -76,7 +76,7 @@ extension Proxy {
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
         guard connections[slot].exchange.deadline <= now else { return resume(slot, now: now) }
         _ = endWait(slot, now: now)
-        reply(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)
+        reply(slot, status: 504, flag: .UT, detail: .grpcDeadline, now: now)
     }
 
     /// Makes a request that waits the one in hand again.

@@ -74,7 +74,7 @@ extension Proxy {
             if router.actions.rewrite(head.patternPath(bytes), action.rewrite) != nil {
                 return true
             }
-            reply(slot, status: 414, flag: nil, detail: "rewritten_path_too_long", now: now)
+            reply(slot, status: 414, flag: nil, detail: .rewrittenPathTooLong, now: now)
             return false
         }
         var out = unsafe ByteWriter(replyFields.memory)
@@ -90,14 +90,14 @@ extension Proxy {
             out.append("\r\n")
         }
         guard !out.overflowed else {
-            reply(slot, status: 414, flag: nil, detail: "redirect_too_long", now: now)
+            reply(slot, status: 414, flag: nil, detail: .redirectTooLong, now: now)
             return false
         }
         parts.fields = replyFields.bytes(0..<out.count)
         parts.body = router.actions.bytes(action.body)
         reply(
             slot, status: Int(action.status), flag: nil,
-            detail: action.isRedirect ? "redirect" : "direct_response", parts: parts, now: now)
+            detail: action.isRedirect ? .redirect : .directResponse, parts: parts, now: now)
         return false
     }
 
