@@ -122,6 +122,7 @@ struct Evaluation {
             return difference(of: inner, arm, less: arms.predecessor(of: arm), during: phase)
         case .timeTo(let share, let base):
             return timeTo(share, of: base, after: phase, arm)
+        case .worstSecond(let inner): return worstSecond(inner, during: phase, arm)
         default: return pool(arm, phase).statistic(metric)
         }
     }
@@ -131,8 +132,14 @@ struct Evaluation {
         of metric: Metric, _ arm: ArmName, less other: ArmName?, during phase: String?
     ) -> Statistic {
         guard let other else { preconditionFailure("a difference from no arm") }
+        return statistic(metric, arm, phase).combined(with: statistic(metric, other, phase), -)
+    }
+
+    private func statistic(_ metric: Metric, _ arm: ArmName, _ phase: String?) -> Statistic {
+        if case .worstSecond(let inner) = metric {
+            return worstSecond(inner, during: phase, arm)
+        }
         return pool(arm, phase).statistic(metric)
-            .combined(with: pool(other, phase).statistic(metric), -)
     }
 
     func pool(_ arm: ArmName, _ phase: String?) -> Pool {

@@ -174,6 +174,10 @@ struct Pool {
         self.minTailSamples = minTailSamples
     }
 
+    private init(_ rounds: [[Sample]], _ minTailSamples: Int) {
+        (self.rounds, self.minTailSamples) = (rounds, minTailSamples)
+    }
+
     var all: [Sample] { rounds.flatMap(\.self) }
 
     /// All samples of a round as one tally.
@@ -237,7 +241,17 @@ struct Pool {
                 value: { rounds in rounds.map { peaks[$0] }.max() ?? .nan },
                 samples: windows, problem: windows == 0 ? "nothing was recorded" : nil)
         case .counter(let name, let service): return counted { $0.ofProxies(name, service) }
-        case .timeTo: preconditionFailure("a time is no value of a phase")
+        case .ofLoad(let inner, let load):
+            return Pool(rounds.map { $0.map { $0.of(load: load) } }, minTailSamples).statistic(
+                inner)
+        case .edge(let from, let to): return counted { $0.sent(from, to) }
+        case .attempts:
+            let sent = sums { $0.ofLoadProxies("cluster_upstream_rq_total") ?? .nan }
+            let asked = sums { $0.ofLoadProxies("cluster_upstream_rq_completed_total") ?? .nan }
+            return ratio(sent, asked, samples: completed)
+        case .ejections(let service, let replica):
+            return counted { $0.ejections(service, replica) }
+        case .timeTo, .worstSecond: preconditionFailure("a second is no value of a phase")
         case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }
     }

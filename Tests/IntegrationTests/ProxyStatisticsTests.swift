@@ -51,6 +51,8 @@ import Testing
         let goodHost = "\(shop),upstream=\"\(good.address)\""
         #expect(value("host_rq_error_total", badHost) == 3)
         #expect(value("host_ejected", badHost) == 1 && value("host_ejected", goodHost) == 0)
+        #expect(value("host_ejections_total", badHost) == 1)
+        #expect(value("host_ejections_total", goodHost) == 0)
         #expect(value("host_rq_success_total", goodHost) == 47)
         #expect(value("host_rq_total", badHost) == 3 && value("host_healthy", badHost) == 1)
         #expect(value("stats_left_out", "kind=\"host\"") == 0)

@@ -169,6 +169,18 @@ import Testing
             ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
             ("retries(echo) < 5", .retries(service: "echo")),
             ("concurrency(echo) <= 10", .concurrency(service: "echo")),
+            ("p99(response, main) < 5ms", .ofLoad(.percentile(0.99, .response), "main")),
+            (
+                "share(outcome = ok, main) > 5%", .ofLoad(.shareOfOutcome(.ok), "main")
+            ),
+            ("edge(load-main -> echo) > 5", .edge(from: "load-main", to: "echo")),
+            ("edge(echo->echo) > 5", .edge(from: "echo", to: "echo")),
+            ("attempts(mean) < 1.5", .attempts),
+            ("ejections(echo) = 0 ± 1", .ejections(service: "echo", replica: nil)),
+            ("ejections(echo/0) >= 1", .ejections(service: "echo", replica: 0)),
+            ("worst_second(rate(goodput)) > 10/s", .worstSecond(.goodput)),
+            ("worst_second(share(outcome = error)) < 5%", .worstSecond(.shareOfOutcome(.error))),
+            ("worst_second(p99(response)) < 5ms", .worstSecond(.percentile(0.99, .response))),
             ("counter(requests_total) > 1", .counter("requests_total", service: nil)),
             (
                 "counter(requests_total, load-main) > 1",

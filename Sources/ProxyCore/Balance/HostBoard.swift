@@ -46,6 +46,8 @@ public final class HostBoard: Sendable {
         var isHealthy = true
         var outlier = OutlierRecord()
         var gate = AccrualGate()
+        /// How often it was ejected in all, by either.
+        var ejections = 0
         var reason = EjectionReason.consecutive5xx
         /// When its gate was last shut or opened.
         var gateMoved: Instant?
@@ -212,6 +214,7 @@ public final class HostBoard: Sendable {
             state.records[place].reason = reason
             state.tallies.active += 1
             state.tallies.enforced[reason.rawValue] += 1
+            state.records[place].ejections += 1
             publish(place, state)
         }
         tell(place, .eject, reason, isEnforced: isEnforced, since: since, &state, now: now)
@@ -374,6 +377,7 @@ public final class HostBoard: Sendable {
             state.tallies.active += 1
             state.tallies.detected[EjectionReason.accrual.rawValue] += 1
             state.tallies.enforced[EjectionReason.accrual.rawValue] += 1
+            state.records[place].ejections += 1
             state.records[place].reason = .accrual
             state.records[place].gateMoved = now
             tell(place, .eject, .accrual, isEnforced: true, since: since, &state, now: now)
@@ -397,6 +401,15 @@ public final class HostBoard: Sendable {
             state.records.filter {
                 $0.holders > 0 && ($0.outlier.isEjected || $0.gate.stage != .open)
             }.map(\.address)
+        }
+    }
+
+    /// How often each endpoint was ejected, by address.
+    public var ejections: [String: Int] {
+        state.withLock { state in
+            state.records.filter { $0.holders > 0 }.reduce(into: [:]) {
+                $0[$1.address] = $1.ejections
+            }
         }
     }
 

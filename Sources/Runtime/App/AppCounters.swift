@@ -39,6 +39,20 @@ final class AppCounters: @unchecked Sendable {
     func begin(attempt: Int) -> Int {
         requests.add(1, ordering: .relaxed)
         let now = current.add(1, ordering: .relaxed).newValue
+        raise(to: now)
+        if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
+        return now
+    }
+
+    /// The highest number at work since the last time, which begins anew with those at work now.
+    func takePeak() -> Int {
+        let peak = highest.exchange(current.load(ordering: .relaxed), ordering: .relaxed)
+        // Whoever came in between has set the old one.
+        raise(to: current.load(ordering: .relaxed))
+        return peak
+    }
+
+    private func raise(to now: Int) {
         var seen = highest.load(ordering: .relaxed)
         while now > seen {
             let (done, original) = highest.weakCompareExchange(
@@ -46,8 +60,6 @@ final class AppCounters: @unchecked Sendable {
             if done { break }
             seen = original
         }
-        if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
-        return now
     }
 
     /// A request has ended; `status` is nil where its connection ended before the answer was
@@ -81,8 +93,10 @@ final class AppCounters: @unchecked Sendable {
     private func value(_ index: Int) -> UInt64 { unsafe table[index].load(ordering: .relaxed) }
 
     /// The counters as JSON.
-    /// - Parameter capacity: likewise; nil: it is left out.
-    func json(name: String, capacity: String? = nil) -> String {
+    /// - Parameters:
+    ///   - peak: the most at work at once; nil: since the last that was taken.
+    ///   - capacity: likewise JSON; nil: it is left out.
+    func json(name: String, peak: Int? = nil, capacity: String? = nil) -> String {
         let attempts = (1...Self.attempts).map { "\"\($0)\":\(value(Self.statuses + $0))" }
         let statuses = (0..<Self.statuses).filter { value($0) > 0 }
             .map { "\"\($0)\":\(value($0))" }
@@ -91,7 +105,7 @@ final class AppCounters: @unchecked Sendable {
         return "{\"name\":\(jsonQuoted(name)),\"requests\":\(requests.load(ordering: .relaxed)),"
             + "\"refused\":\(refused.load(ordering: .relaxed)),"
             + "\"concurrency\":{\"now\":\(current.load(ordering: .relaxed)),"
-            + "\"max\":\(highest.load(ordering: .relaxed))},"
+            + "\"max\":\(peak ?? highest.load(ordering: .relaxed))},"
             + (capacity.map { "\"capacity\":\($0)," } ?? "")
             + "\"attempts\":{\(attempts.joined(separator: ","))},"
             + "\"status\":{\(statuses.joined(separator: ","))},"

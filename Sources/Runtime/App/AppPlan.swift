@@ -15,6 +15,8 @@ public struct AppPlan: Equatable, Sendable, BitwiseCopyable {
         case echo
         /// `/app/stats`: the counters.
         case stats
+        /// `/app/stats/next`: the same, and what was highest begins anew.
+        case nextStats
         /// `/app/stall?for=1s`: the whole worker stands still for `delay`.
         case stall
         /// `/healthz`.
@@ -154,6 +156,7 @@ public struct AppDecider: ~Copyable {
         case 8 where path == "/healthz": .health
         case 10 where path == "/app/stats": .stats
         case 10 where path == "/app/stall": .stall
+        case 15 where path == "/app/stats/next": .nextStats
         default: .body
         }
     }

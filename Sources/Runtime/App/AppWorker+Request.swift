@@ -152,6 +152,12 @@ extension AppWorker {
             replyPage(
                 exchange, type: "application/json",
                 Array(counters.json(name: name, capacity: commons.gate.json).utf8))
+        case .nextStats:
+            let peak = counters.takePeak()
+            replyPage(
+                exchange, type: "application/json",
+                Array(
+                    counters.json(name: name, peak: peak, capacity: commons.gate.json).utf8))
         case .stall:
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()

@@ -9,6 +9,7 @@ struct TrafficStatistics {
         let lines: [CountLine]
         /// Endpoints that requests have shown to be left out.
         var isEjected = false
+        var ejections = 0
         /// What comes first where there are too many.
         var isWanted = true
         var requests: UInt64 = 0
@@ -33,8 +34,10 @@ struct TrafficStatistics {
             for (thing, line) in worker.lines { lines[thing, default: []].append(line) }
         }
         var ejected: [String: Set<String>] = [:]
+        var ejections: [String: [String: Int]] = [:]
         for board in boards where board.judges {
             ejected[board.cluster, default: []].formUnion(board.leftOut)
+            ejections[board.cluster, default: [:]].merge(board.ejections, uniquingKeysWith: +)
         }
         var members: [String: (all: Int, healthy: Int)] = [:]
         for kind in CountedThing.Kind.allCases { entries[kind] = [] }
@@ -42,6 +45,7 @@ struct TrafficStatistics {
             var entry = Entry(thing: thing, labels: Self.labels(thing), lines: lines)
             if thing.kind == .host {
                 entry.isEjected = ejected[thing.cluster]?.contains(thing.part) == true
+                entry.ejections = ejections[thing.cluster]?[thing.part] ?? 0
                 let isHealthy = Self.value(HostCount.isHealthy, lines) > 0 && !entry.isEjected
                 members[thing.cluster, default: (0, 0)].all += 1
                 members[thing.cluster, default: (0, 0)].healthy += isHealthy ? 1 : 0
@@ -89,6 +93,7 @@ struct TrafficStatistics {
         }
         add(RouteCount.self, .route, to: &text)
         add(HostCount.self, .host, to: &text)
+        add("host_ejections_total", "counter", .host, to: &text) { UInt64($0.ejections) }
         add("host_ejected", "gauge", .host, to: &text) { $0.isEjected ? 1 : 0 }
         text += "# TYPE meshbench_proxy_stats_left_out gauge\n"
         for kind in CountedThing.Kind.allCases {
