@@ -15,6 +15,12 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
     public var calls: [String]
     /// How many requests are worked on at once in the whole process; nil: all that come.
     public var capacity: AppCapacity?
+    /// Whether the time that a request is told to have ends its work, and is told on with its
+    /// calls.
+    public var keepsDeadlines: Bool
+    /// Whether a request over HTTP/1.1 whose client has reset its connection is given up; else it
+    /// is worked on to the end, as in most servers.
+    public var abandons: Bool
 
     public struct StatusShare: Codable, Equatable, Sendable {
         public var status: Int
@@ -30,7 +36,7 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
     public init(
         size: Int = 1024, delay: DelayDistribution = .none, burn: Duration = .zero,
         statuses: [StatusShare] = [], chunked: Bool = false, calls: [String] = [],
-        capacity: AppCapacity? = nil
+        capacity: AppCapacity? = nil, keepsDeadlines: Bool = false, abandons: Bool = true
     ) {
         self.size = size
         self.delay = delay
@@ -39,6 +45,27 @@ public struct AppBehaviour: Codable, Equatable, Sendable {
         self.chunked = chunked
         self.calls = calls
         self.capacity = capacity
+        self.keepsDeadlines = keepsDeadlines
+        self.abandons = abandons
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case size, delay, burn, statuses, chunked, calls, capacity, abandons
+        case keepsDeadlines = "deadlines"
+    }
+
+    /// `capacity`, `deadlines` and `abandons` may be absent.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        size = try fields.decode(Int.self, forKey: .size)
+        delay = try fields.decode(DelayDistribution.self, forKey: .delay)
+        burn = try fields.decode(Duration.self, forKey: .burn)
+        statuses = try fields.decode([StatusShare].self, forKey: .statuses)
+        chunked = try fields.decode(Bool.self, forKey: .chunked)
+        calls = try fields.decode([String].self, forKey: .calls)
+        capacity = try fields.decodeIfPresent(AppCapacity.self, forKey: .capacity)
+        keepsDeadlines = try fields.decodeIfPresent(Bool.self, forKey: .keepsDeadlines) ?? false
+        abandons = try fields.decodeIfPresent(Bool.self, forKey: .abandons) ?? true
     }
 }
 

@@ -90,8 +90,10 @@ public indirect enum Term: Codable, Equatable, Sendable {
     /// Whether it is a number of requests.
     public var isCount: Bool {
         switch self {
-        case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter): true
-        case .sum(let a, let b): a.isCount && b.isCount
+        case .metric(.count), .metric(.requests), .metric(.retries), .metric(.counter),
+            .metric(.edge), .metric(.ofLoad(.count, _)), .metric(.workload):
+            true
+        case .sum(let a, let b), .difference(let a, let b): a.isCount && b.isCount
         default: false
         }
     }
@@ -158,6 +160,16 @@ public enum ProcessGroup: String, Codable, CaseIterable, Sendable {
     case all
 }
 
+/// What the built-in workload counts besides its requests.
+public enum WorkloadCounter: String, Codable, CaseIterable, Sendable {
+    /// Requests that were worked on to the end though their clients had gone.
+    case wasted
+    /// Requests that came with the time that they have left.
+    case deadlines
+    /// Those times, in milliseconds.
+    case deadlineMs = "deadline_ms"
+}
+
 /// A measured value.
 public indirect enum Metric: Codable, Equatable, Sendable {
     /// `p99(response)`: 0.99. Also `min` (0) and `max` (1).
@@ -187,14 +199,32 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     case requests(service: String, replica: Int?)
     /// `retries(echo)`: those of them that are no first attempts.
     case retries(service: String)
-    /// `concurrency(echo)`: the most that one replica has had at once since its start.
+    /// `concurrency(echo)`: the most that one replica has had at once in the phase.
     case concurrency(service: String)
     /// `counter(pending_overflow_total, load-main)`: what the proxies counted, of one service or
     /// all; the mean of the rounds.
     case counter(String, service: String?)
+    /// `edge(front -> leaf)`: requests that the proxies of the one sent to the other, each attempt
+    /// by itself; the mean of the rounds.
+    case edge(from: String, to: String)
+    /// `attempts(mean)`: how often the proxies of the loads sent a request.
+    case attempts
+    /// `ejections(echo)`, `ejections(echo/1)`: how often proxies have left out a replica of it; the
+    /// mean of the rounds.
+    case ejections(service: String, replica: Int?)
+    /// `worst_second(rate(goodput))`: of the phase's whole seconds that in which it was worst; the
+    /// mean of the rounds.
+    case worstSecond(Metric)
+    /// `workload(wasted, leaf)`: what the workloads of a service counted; the mean of the rounds.
+    case workload(WorkloadCounter, service: String)
     /// `time_to(goodput >= 99% of base)`: from the end of the phase that the expectation is after
     /// to where that share of what `base` had is reached and held.
     case timeTo(share: Double, of: String)
+    /// `p99(response, main)`: of the requests of one load.
+    case ofLoad(Metric, String)
+    /// `peak(errors)`: requests that ended in one second and not in `ok`, of the worst second; the
+    /// mean of the rounds.
+    case peakErrors
     /// `overhead(x)`: x on the arm less x on the baseline.
     case overhead(Metric)
     /// `step(x)`: x on the arm less x on the arm listed before it.
@@ -204,12 +234,16 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     public var unit: Unit {
         switch self {
         case .percentile, .mean, .timeTo: .time
-        case .count, .requests, .retries, .concurrency, .counter: .one
+        case .count, .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections,
+            .workload, .peakErrors:
+            .one
         case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share
         case .cpuPer1000, .cpu: .cores
         case .memory: .bytes
-        case .overhead(let metric), .step(let metric): metric.unit
+        case .overhead(let metric), .step(let metric), .worstSecond(let metric),
+            .ofLoad(let metric, _):
+            metric.unit
         }
     }
 
@@ -217,7 +251,9 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     public var latency: LatencyKind? {
         switch self {
         case .percentile(_, let kind), .mean(let kind): kind
-        case .overhead(let metric), .step(let metric): metric.latency
+        case .overhead(let metric), .step(let metric), .worstSecond(let metric),
+            .ofLoad(let metric, _):
+            metric.latency
         default: nil
         }
     }
@@ -225,7 +261,8 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// Whether it is of what processes count themselves.
     public var needsEvidence: Bool {
         switch self {
-        case .requests, .retries, .concurrency, .counter: true
+        case .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections, .workload:
+            true
         case .overhead(let metric), .step(let metric): metric.needsEvidence
         default: false
         }
@@ -236,6 +273,28 @@ public indirect enum Metric: Codable, Equatable, Sendable {
         switch self {
         case .timeTo: true
         case .overhead(let metric), .step(let metric): metric.isOfTime
+        default: false
+        }
+    }
+
+    /// Whether there is a worst second of it, and whether that is the one with the most of it; nil:
+    /// a second has no such value.
+    public var worstIsMost: Bool? {
+        switch self {
+        case .goodput, .achievedRate, .shareOfOutcome(.ok): false
+        case .shareOfOutcome(.error): true
+        case .percentile(let quantile, .response): quantile > 0 ? true : nil
+        case .mean(.response): true
+        default: nil
+        }
+    }
+
+    /// Whether it is of requests, each of which is one load's.
+    public var isOfRequests: Bool {
+        switch self {
+        case .percentile(_, let kind), .mean(let kind): kind != .configPush
+        case .achievedRate, .offeredRate, .goodput: true
+        case .shareOfOutcome, .shareOfStatus, .shareOfFlag, .count: true
         default: false
         }
     }

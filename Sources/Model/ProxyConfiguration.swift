@@ -108,6 +108,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         /// Who answers, by weight. One at least has a weight of more than 0, unless the proxy
         /// answers itself.
         public var shares: [Share]
+        /// Clusters that requests are sent to besides, `TrafficLimits.mirrors` at most.
+        public var mirrors: [RequestMirror<String>] = []
         /// Requests are sent elsewhere; they reach no cluster. Not with `answer`.
         public var redirect: Redirect?
         /// Requests are answered from here; they reach no cluster.
@@ -184,6 +186,15 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var requestTimeout: Duration?
         /// In place of `timeouts.idle`, for its connections.
         public var idleTimeout: Duration?
+        /// In place of `timeouts.streamIdle`, for its requests.
+        public var streamIdleTimeout: Duration?
+        /// Of one attempt, from its connection to the end of its answer; `zero`: no limit.
+        public var maxStreamDuration = Duration.zero
+        /// Of its connections, from their opening; then they take no more requests. `zero`: no
+        /// limit.
+        public var maxConnectionDuration = Duration.zero
+        /// Requests that each of its connections takes; 0: no limit.
+        public var requestsPerConnection = 0
         /// What may be open or in flight to it at once.
         public var breaker: BreakerPolicy
         public var balance = BalancePolicy()
@@ -267,6 +278,8 @@ public struct ProxyLimits: Codable, Equatable, Sendable {
     public var connections: Int
     /// Streams of HTTP/2 open at once on one connection, in either direction (RFC 9113, 5.1.2).
     public var streams: Int
+    /// Requests that one client's connection may send; then it is drained. 0: no limit.
+    public var requestsPerConnection = 0
 
     public init(
         headBytes: Int = 32 * 1024, headerCount: Int = 100, targetBytes: Int = 8 * 1024,
@@ -289,6 +302,10 @@ public struct ProxyTimeouts: Codable, Equatable, Sendable {
     public var head: Duration
     /// A body or tunnel on which nothing moves in either direction.
     public var streamIdle: Duration
+    /// From a request's head to the end of its answer, or tunnel; `zero`: no limit.
+    public var maxStream = Duration.zero
+    /// Of a client's connection, from its opening; then it is drained. `zero`: no limit.
+    public var maxConnection = Duration.zero
     /// In-flight requests after SIGTERM.
     public var drain: Duration
     /// From the opening of a connection to the end of its TLS handshake.

@@ -20,12 +20,16 @@ public enum Theory: String, Codable, CaseIterable, Sendable {
     /// `ejection_errors(threshold = 5, duration = 20s)`: requests that fail at an endpoint that is
     /// ejected again and again.
     case ejectionErrors = "ejection_errors"
+    /// `backoff(n = 2, q = 50%)`: a quantile of the time that the waits before the first n retries
+    /// take together.
+    case backoff
 
     /// What the value counts.
     public var unit: Unit {
         switch self {
         case .erlangB, .mmck, .binomial, .tokenBucket, .retrySuccess: .share
         case .retryAttempts, .ejectionErrors: .one
+        case .backoff: .time
         }
     }
 
@@ -83,6 +87,13 @@ public enum Theory: String, Codable, CaseIterable, Sendable {
                 .init(name: "base", kind: .time, standard: 30e9),
                 .init(name: "most", kind: .time, standard: 300e9),
                 .init(name: "sweep", kind: .span, standard: 10e9),
+            ]
+        case .backoff:
+            [
+                // The sum over all subsets of the waits is exact to so many.
+                .init(name: "n", kind: .count(1...10)), .init(name: "q", kind: .share),
+                .init(name: "base", kind: .time, standard: 25e6),
+                .init(name: "most", kind: .time, standard: 250e6),
             ]
         }
     }

@@ -112,11 +112,21 @@ extension Proxy {
     }
 
     /// Writes the exchange's line.
-    func logExchange(_ slot: Int, flag: ResponseFlag?, detail: StaticString, now: Instant) {
+    /// - Parameter isLate: it ends within its answer.
+    func logExchange(
+        _ slot: Int, flag: ResponseFlag?, detail: ResponseDetail, isLate: Bool = false,
+        now: Instant
+    ) {
+        guard !connections[slot].isMirror else {
+            return counters.add(flag == nil ? .mirrorsAnswered : .mirrorsFailed)
+        }
+        // Who has its body by now goes on without it.
+        cutMirrors(of: slot)
         if let flag { counters.add(flag) }
         if connections[slot].exchange.fault.isDelayed {
             connections[slot].exchange.noted.insert(.DI)
         }
+        countEnd(connections[slot].exchange, flag: flag)
         concludeAttempts(slot, now: now)
         guard log.enabled, connections[slot].exchange.note >= 0 else { return }
         let exchange = connections[slot].exchange
@@ -133,7 +143,7 @@ extension Proxy {
         out.append(",\"flags\":\"")
         exchange.noted.write(flag, to: &out)
         out.append("\",\"details\":\"")
-        out.append(detail)
+        detail.write(isLate: isLate, to: &out)
         out.append("\",\"decided_by\":\"")
         out.append(exchange.decision.name)
         out.append("\",\"duration_us\":")

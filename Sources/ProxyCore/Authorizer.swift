@@ -256,9 +256,6 @@ extension Proxy {
         static let denied: Int32 = -3
     }
 
-    /// As Envoy's filter for this begins it; it goes on with the policy that was met.
-    static let deniedDetail: StaticString = "rbac_access_denied"
-
     /// Whether the rules of its listener let in the request in hand, or, of a `tcp` listener, the
     /// client.
     /// - Parameter again: it was let in before, and is looked at anew after a reload.

@@ -127,6 +127,11 @@ struct Connection: BitwiseCopyable {
     /// What has arrived so far of the message this side sends: the request's body or the answer's.
     var body = BodyProgress()
 
+    /// When it was accepted; an upstream's, when it was there.
+    var opened = Instant.zero
+    /// Requests that have come by it, or been sent on it.
+    var requests: UInt32 = 0
+
     /// When the stage began, and when a byte last moved.
     var since = Instant.zero
     var active = Instant.zero
@@ -182,6 +187,19 @@ struct Connection: BitwiseCopyable {
     var isHandshaking = false
     var agreed = AgreedProtocol.none
 
+    // Mirrors (`Mirrors/Proxy+Mirrors.swift`).
+    /// It has no socket: its request is another's too, and what it is answered is thrown away.
+    var isMirror = false
+    /// Whether whoever is asked is told so by the host.
+    var marksHost = false
+    /// A mirror that will not get all of its request's body.
+    var isCut = false
+    /// Of a request, the first of the mirrors that are given its body, from 1; of a mirror among
+    /// those, the next; 0: none.
+    var mirror: Int32 = 0
+    /// Of such a mirror, the request, from 1.
+    var origin: Int32 = 0
+
     // Downstream.
     /// The place of its listener in the configuration.
     var listener: UInt16 = 0
@@ -190,7 +208,8 @@ struct Connection: BitwiseCopyable {
     var exchange = Exchange()
     /// Its listener speaks `tcp`: its bytes are forwarded.
     var forwards = false
-    /// It is no longer such as its listener takes: it closes when its exchange has ended.
+    /// It is no longer such as its listener takes, or has lasted or served as long as it may: it
+    /// closes when its exchange has ended. An upstream's too.
     var isLeaving = false
     /// What its listener's rules come to for this client (`Authorizer.swift`).
     var standing: Int32 = -1
@@ -226,6 +245,7 @@ struct Connection: BitwiseCopyable {
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
     var hasInput: Bool { input >= 0 && inputEnd > inputStart }
     var isStream: Bool { carrier >= 0 }
+    var hasSocket: Bool { carrier < 0 && !isMirror }
 }
 
 /// A `sec-websocket-key`: 24 characters (RFC 6455, 4.1).
@@ -298,14 +318,22 @@ struct Exchange: BitwiseCopyable {
     var goesAsStream = false
     /// It has a retry policy, or a time for each attempt: the rest is in `Proxy.tries`.
     var hasPolicy = false
+    /// Its policy's budget has counted it.
+    var isInBudget = false
+    /// Retries that it has had, or is to have.
+    var retried: UInt8 = 0
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
     /// How it ends counts for its cluster's admission.
     var isAdmitted = false
+    /// What it is answered when its time, or its last attempt's, is over.
+    var timeoutStatus: UInt16 = 504
     /// Whose limits of its cluster it is held against: 0, or 1, high.
     var priority: UInt8 = 0
     /// How often it has been sent; 255: or more.
     var attempts: UInt8 = 0
+    /// How often the client's proxy had sent it before, as it says.
+    var attemptsBefore: UInt8 = 0
     /// Which policy has settled how it ends.
     var decision = Decision.none
     /// Flags that it has besides the one that it ends with.

@@ -69,7 +69,7 @@ extension Proxy {
     /// soon as its exchange has ended.
     func dismissUnfit(now: Instant) {
         for slot in 0..<touchedSlots
-        where connections[slot].role == .downstream && !connections[slot].isStream {
+        where connections[slot].role == .downstream && connections[slot].hasSocket {
             let connection = connections[slot]
             guard !connection.isHandshaking, !connection.isLeaving, !fits(slot) else { continue }
             connections[slot].isLeaving = true
@@ -88,8 +88,6 @@ extension Proxy {
         guard connections[slot].isSecured else { return door.takesCleartext }
         return door.isSecured && (!door.needsCertificate || isIdentified(slot))
     }
-
-    static let barredDetail: StaticString = "listener_changed"
 
     /// Whether a client's listener asks for more than it has shown: TLS, or a certificate.
     func isBarred(_ slot: Int) -> Bool { door(of: slot).isSecured && !fits(slot) }

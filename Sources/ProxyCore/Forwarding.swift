@@ -27,14 +27,14 @@ extension Proxy {
         begin(exchange, slot)
         noteForwarding(slot)
         guard !isBarred(slot) else {
-            return refuseForwarding(slot, .UAEX, Self.barredDetail, now: now)
+            return refuseForwarding(slot, .UAEX, .listenerChanged, now: now)
         }
         guard admits(slot, Bytes(""), again: isRerouted) else {
-            return refuseForwarding(slot, .UAEX, Self.deniedDetail, now: now)
+            return refuseForwarding(slot, .UAEX, .denied, now: now)
         }
         let cluster = Int(connections[slot].exchange.cluster)
         guard cluster >= 0 else {
-            return refuseForwarding(slot, .NC, "cluster_not_found", now: now)
+            return refuseForwarding(slot, .NC, .clusterNotFound, now: now)
         }
         noteWish(slot, Bytes(""), cluster)
         forwardBytes(slot, cluster: cluster, now: now)
@@ -44,10 +44,11 @@ extension Proxy {
     func forwardBytes(_ slot: Int, cluster: Int, now: Instant) {
         let limits = upstreams.clusters[cluster]
         guard limits.endpointCount > 0 else {
-            return refuseForwarding(slot, .UH, "no_endpoint", now: now)
+            return refuseForwarding(slot, .UH, .noEndpoint, now: now)
         }
         guard let endpoint = chooseHost(slot, cluster, now: now) else {
-            return refuseForwarding(slot, .UH, "no_healthy_upstream", now: now)
+            count(.noneHealthy, cluster)
+            return refuseForwarding(slot, .UH, .noHealthyUpstream, now: now)
         }
         let priority = connections[slot].exchange.priority
         if !takeConnection(endpoint, cluster, priority) {
@@ -57,7 +58,7 @@ extension Proxy {
         }
         guard let upstream = open(endpoint, priority, now: now) else {
             give(.connections, cluster, priority)
-            return refuseForwarding(slot, .OM, "too_many_connections", now: now)
+            return refuseForwarding(slot, .OM, .tooManyConnections, now: now)
         }
         connections[slot].stage = .tunnel
         connections[slot].peerPlusOne = Int32(upstream + 1)
@@ -87,9 +88,9 @@ extension Proxy {
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             connections[slot].exchange.decision = .breakerPending
-            return refuseForwarding(slot, .UO, "overflow", now: now)
+            return refuseForwarding(slot, .UO, .overflow, now: now)
         }
         connections[slot].stage = .pending
         // As long as opening a connection may take: that is what the client waits for.
@@ -103,7 +104,7 @@ extension Proxy {
 
     /// Ends a client that has no upstream.
     func refuseForwarding(
-        _ slot: Int, _ flag: ResponseFlag, _ detail: StaticString, now: Instant
+        _ slot: Int, _ flag: ResponseFlag, _ detail: ResponseDetail, now: Instant
     ) {
         logExchange(slot, flag: flag, detail: detail, now: now)
         close(slot, reset: true)
@@ -127,7 +128,7 @@ extension Proxy {
     public func closeTunnels(now: Instant) {
         for slot in 0..<touchedSlots
         where connections[slot].role == .downstream && connections[slot].stage == .tunnel {
-            closeTunnel(slot, detail: "drain_timeout", now: now)
+            closeTunnel(slot, detail: .drainTimeout, now: now)
         }
     }
 }

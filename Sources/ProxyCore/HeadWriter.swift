@@ -41,9 +41,10 @@ struct HeadWriter: ~Copyable {
             writePath(head, bytes, to: &writer)
         }
         writer.append(" HTTP/1.1\r\n")
-        if let host = edit.host {
+        let changesHost = edit.host != nil || edit.marksHost
+        if changesHost {
             writer.append("host: ")
-            writer.append(host)
+            edit.writeHost(bytes[head.authority], to: &writer)
             writer.append("\r\n")
         } else if head.hostField < 0 {
             // HTTP/1.0 without a host: the empty one is what RFC 9112, 3.2, prescribes.
@@ -56,7 +57,6 @@ struct HeadWriter: ~Copyable {
             && actions.leaves("x-forwarded-for", edit.fields)
         let maxForwards = head.maxForwards(bytes)
         var hasID = false
-        let changesHost = edit.host != nil
         copyFields(head, bytes, edit.fields, actions, to: &writer) { field, _ in
             switch field.name {
             case .host where changesHost: return false

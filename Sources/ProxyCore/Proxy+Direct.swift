@@ -21,7 +21,8 @@ extension Proxy {
     public func directBytes(_ slot: Int) -> Int {
         guard connections[slot].body.kind == .length else { return 0 }
         guard mayPassDirectly(slot), !connections[slot].hasInput, !connections[slot].inputEnded,
-            let peer = connections[slot].peer, connections[peer].output.isEmpty
+            let peer = connections[slot].peer,
+            connections[peer].output.isEmpty
         else { return 0 }
         return connections[slot].body.remaining - Self.directTail
     }
@@ -33,7 +34,8 @@ extension Proxy {
     /// Whether this body, as far as it goes, passes unseen: now, or when the peer's output is sent.
     func mayPassDirectly(_ slot: Int) -> Bool {
         guard connections[slot].stage == .exchange, connections[slot].body.kind == .length,
-            !connections[slot].body.isRead, !connections[slot].isStream,
+            !connections[slot].body.isRead, connections[slot].mirror == 0,
+            !connections[slot].isStream,
             let peer = connections[slot].peer,
             !connections[peer].isStream,
             connections[peer].stage == .exchange, !connections[peer].outputFailed,

@@ -76,7 +76,7 @@ extension Proxy {
     /// Whether bytes of this connection can be taken in now.
     private func wantsInput(_ slot: Int) -> Bool {
         let connection = connections[slot]
-        guard !connection.inputEnded, !connection.isStream else { return false }
+        guard !connection.inputEnded, connection.hasSocket else { return false }
         let roomInBuffer = connection.input < 0 || Int(connection.inputEnd) < pool.size
         switch connection.stage {
         case .awaitingRequest: return roomInBuffer && !connection.output.isFull
@@ -123,6 +123,7 @@ extension Proxy {
     /// Goes on with what had to wait: input that could not be used, or a pause in reading.
     public func advance(_ slot: Int, now: Instant) {
         let connection = connections[slot]
+        if connection.isMirror { return advanceMirror(slot, now: now) }
         guard
             connection.hasInput || connection.inputEnded || connection.hasReceived
                 || connection.forwards
@@ -179,7 +180,7 @@ extension Proxy {
         switch (connections[slot].role, connections[slot].stage) {
         case (_, .session): breakSession(slot, reset: true, now: now)
         case (.upstream, .connecting):
-            connectFailed(slot, flag: .UF, detail: "connection_failed", now: now)
+            connectFailed(slot, flag: .UF, detail: .connectionFailed, now: now)
         case (.upstream, .pooled):
             unpool(slot)
             close(slot)
@@ -187,9 +188,9 @@ extension Proxy {
         case (.downstream, .exchange), (.downstream, .pending), (.downstream, .waiting):
             abandon(slot, now: now)
         case (.downstream, .tunnel):
-            closeTunnel(slot, flag: .DC, detail: "client_reset", now: now)
+            closeTunnel(slot, flag: .DC, detail: .clientGone, now: now)
         case (.upstream, .tunnel):
-            closeTunnel(slot, flag: .UC, detail: "upstream_reset", now: now)
+            closeTunnel(slot, flag: .UC, detail: .streamReset, now: now)
         default: close(slot, reset: true)
         }
     }
@@ -211,12 +212,13 @@ extension Proxy {
     /// The connection that was asked for is open.
     public func connected(_ slot: Int, now: Instant) {
         connections[slot].since = now
+        connections[slot].opened = now
         connections[slot].active = now
         deadlines.clear(slot)
         if connections[slot].session >= 0 {
             guard !connections[slot].isSecured || connections[slot].agreed == .http2 else {
                 // RFC 9113, 3.2: over TLS it is spoken where both have said so.
-                return connectFailed(slot, flag: .UF, detail: "http2_not_agreed", now: now)
+                return connectFailed(slot, flag: .UF, detail: .notHTTP2, now: now)
             }
             connections[slot].stage = .session
             session(of: slot).heard = now
@@ -230,12 +232,13 @@ extension Proxy {
             return tunnelConnected(slot, client, now: now)
         }
         connections[slot].stage = .exchange
+        arm(slot)
         askFlush(slot)
         askRead(slot)
         if let client = connections[slot].peer {
             askRead(client)
             // The time of the attempt has begun.
-            if connections[client].exchange.hasPolicy { arm(client) }
+            arm(client)
         }
     }
 

@@ -121,7 +121,7 @@ extension Proxy {
             return close(slot)
         }
         counters.add(.upstreamHandshakesFailed)
-        connectFailed(slot, flag: .UF, detail: failure.detail, now: now)
+        connectFailed(slot, flag: .UF, detail: .secureFailed(failure), now: now)
     }
 
     /// TLS has failed after the handshake: the connection is gone.
@@ -136,7 +136,7 @@ extension Proxy {
         guard side == .upstream, isNew, !connection.answered, !connection.reused,
             failure != .truncated
         else { return failed(slot, now: now) }
-        connectFailed(slot, flag: .UF, detail: failure.detail, now: now)
+        connectFailed(slot, flag: .UF, detail: .secureFailed(failure), now: now)
     }
 
     /// A handshake has taken too long.

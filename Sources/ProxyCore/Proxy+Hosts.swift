@@ -38,7 +38,8 @@ extension Proxy {
 
     /// There is no endpoint for the request.
     func refusalWithoutHost(_ cluster: Int) -> Refusal {
-        upstreams.clusters[cluster].endpointCount == 0 ? .noEndpoint : .noHealthyEndpoint
+        count(.noneHealthy, cluster)
+        return upstreams.clusters[cluster].endpointCount == 0 ? .noEndpoint : .noHealthyEndpoint
     }
 
     /// A request has been paired with `upstream`.
@@ -48,6 +49,7 @@ extension Proxy {
         connections[upstream].attempted = now
         connections[upstream].isProbe =
             upstreams.began(Int(connections[upstream].endpoint), now: now)
+        countAttempt(upstream)
         let carrier = connections[upstream].isStream ? Int(connections[upstream].carrier) : upstream
         if connections[carrier].stage != .connecting { attemptConnected(upstream) }
     }
@@ -69,6 +71,7 @@ extension Proxy {
     func attemptAnswered(_ upstream: Int, status: Int, now: Instant) {
         guard connections[upstream].isAttempt, !connections[upstream].isJudged else { return }
         connections[upstream].isJudged = true
+        countHost(upstream, status < 500 ? .successes : .errors)
         upstreams.answered(
             Int(connections[upstream].endpoint), status: status,
             latency: now - connections[upstream].attempted, now: now, &random)
@@ -81,10 +84,41 @@ extension Proxy {
         leave(upstream)
         var result = result
         if case .timedOut = result, connections[upstream].isJudged { result = .cancelled }
+        countAttemptEnd(upstream, result)
         connections[upstream].isJudged = false
         upstreams.ended(
             Int(connections[upstream].endpoint), result, wasProbe: connections[upstream].isProbe,
             latency: now - connections[upstream].attempted, now: now, &random)
+        upstreams.publish(Int(connections[upstream].endpoint))
+    }
+
+    // MARK: Counts
+
+    /// The cluster that an endpoint is of; -1: none any more.
+    @inline(__always)
+    func cluster(ofEndpoint endpoint: Int) -> Int { Int(upstreams.endpoints[endpoint].cluster) }
+
+    private func countAttempt(_ upstream: Int) {
+        let endpoint = Int(connections[upstream].endpoint)
+        countHost(upstream, .requests)
+        count(.requests, cluster(ofEndpoint: endpoint))
+        upstreams.publish(endpoint)
+    }
+
+    /// An attempt is a success by the head of its answer, or an error by it or for want of one.
+    private func countAttemptEnd(_ upstream: Int, _ result: AttemptResult) {
+        guard !connections[upstream].isJudged else { return }
+        switch result {
+        case .answered, .cancelled: return
+        case .connectFailed, .reset: break
+        case .timedOut: countHost(upstream, .timeouts)
+        }
+        countHost(upstream, .errors)
+    }
+
+    @inline(__always)
+    private func countHost(_ upstream: Int, _ count: HostCount) {
+        upstreams.endpoints[Int(connections[upstream].endpoint)].counts?.add(count)
     }
 }
 

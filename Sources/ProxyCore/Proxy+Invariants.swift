@@ -13,6 +13,7 @@ extension Proxy {
         checkLists()
         checkEffects()
         checkBreakers()
+        checkMirrors()
         deadlines.checkInvariants()
     }
 

@@ -15,15 +15,22 @@ extension Proxy {
         let cluster = Int(upstreams.endpoints[endpoint].cluster)
         connections[slot].isSecured = cluster >= 0 && upstreams.clusters[cluster].isSecured
         upstreams.count(1, at: endpoint)
-        counters.add(.upstreamConnectionsTotal)
+        count(.upstreamConnectionsTotal, .connections, cluster)
+        upstreams.endpoints[endpoint].counts?.add(.connections)
+        if cluster >= 0 {
+            let isHTTP2 = upstreams.clusters[cluster].isHTTP2
+            count(isHTTP2 ? .connectionsHTTP2 : .connectionsHTTP1, cluster)
+        }
         ask(.connect(slot: slot, endpoint: endpoint))
         arm(slot)
         return slot
     }
 
     /// The connection could not be opened.
-    func connectFailed(_ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
-        counters.add(.upstreamConnectFailures)
+    func connectFailed(_ slot: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant) {
+        let endpoint = Int(connections[slot].endpoint)
+        upstreams.endpoints[endpoint].counts?.add(.connectFailures)
+        count(.upstreamConnectFailures, .connectFailures, cluster(ofEndpoint: endpoint))
         if connections[slot].session >= 0 {
             return sessionConnectFailed(slot, flag: flag, detail: detail, now: now)
         }
@@ -44,7 +51,7 @@ extension Proxy {
         let endpoint = Int(connection.endpoint)
         guard connection.keepAlive, requestComplete, connection.output.isEmpty,
             !connection.outputFailed, !connection.hasInput, !connection.inputEnded,
-            !upstreams.endpoints[endpoint].removed, !draining
+            !upstreams.endpoints[endpoint].removed, !draining, !connection.isLeaving
         else { return closeUpstream(slot, now: now) }
         releaseInput(slot)
         connections[slot].coding = .same

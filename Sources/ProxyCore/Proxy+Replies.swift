@@ -8,10 +8,10 @@ extension Proxy {
     /// Answers the request in hand from here.
     /// - Parameters:
     ///   - flag: why, for the log, the counters and the client (`x-response-flags`).
-    ///   - detail: the same in more words, snake case.
+    ///   - detail: the same in more words, for the log and its body.
     ///   - parts: what its head and body have beside, or instead.
     func reply(
-        _ slot: Int, status: Int, flag: ResponseFlag?, detail: StaticString,
+        _ slot: Int, status: Int, flag: ResponseFlag?, detail: ResponseDetail,
         parts: ReplyParts = ReplyParts(), now: Instant
     ) {
         var exchange = connections[slot].exchange
@@ -38,7 +38,7 @@ extension Proxy {
         }
         let size = HeadWriter.growth + parts.fields.count + (parts.body?.count ?? 0)
         guard let memory = unsafe connections[slot].output.room(for: size, from: pool) else {
-            logExchange(slot, flag: .OM, detail: "no_buffer", now: now)
+            logExchange(slot, flag: .OM, detail: .noBuffer, now: now)
             return close(slot, reset: true)
         }
         var out = unsafe ByteWriter(memory)
@@ -46,14 +46,14 @@ extension Proxy {
         writeReply(exchange, flag: flag, detail: detail, parts, to: &out)
         precondition(!out.overflowed, "a reply outgrew its bound")
         connections[slot].output.grow(by: out.count)
-        counters.add(Counter.of(status: status))
+        count(Counter.of(status: status), of: slot)
         logExchange(slot, flag: flag, detail: detail, now: now)
         askFlush(slot)
         concludeClient(slot, keepAlive: exchange.keepAlive, now: now)
     }
 
     private func writeReply(
-        _ exchange: Exchange, flag: ResponseFlag?, detail: StaticString, _ parts: ReplyParts,
+        _ exchange: Exchange, flag: ResponseFlag?, detail: ResponseDetail, _ parts: ReplyParts,
         to out: inout ByteWriter
     ) {
         out.append("HTTP/1.1 ")
@@ -66,7 +66,7 @@ extension Proxy {
         if !isBodiless {
             if !parts.saysContentType { out.append("content-type: text/plain\r\n") }
             out.append("content-length: ")
-            out.append(decimal: UInt64(parts.body?.count ?? detail.utf8CodeUnitCount + 1))
+            out.append(decimal: UInt64(parts.body?.count ?? detail.text.utf8CodeUnitCount + 1))
             out.append("\r\n")
         }
         out.append(parts.fields)
@@ -90,13 +90,13 @@ extension Proxy {
         out.append("\r\n")
         guard !exchange.isHead, !isBodiless else { return }
         guard parts.body == nil else { return out.append(parts.body ?? Bytes("")) }
-        out.append(detail)
+        out.append(detail.text)
         out.append("\n")
     }
 
     /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending
     /// the connection in the middle of the answer, which tells the client that it is not whole.
-    func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant) {
+    func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant) {
         let truncatedSilently: Bool
         dismissRivals(slot, now: now)
         if let upstream = connections[slot].peer {
@@ -111,7 +111,7 @@ extension Proxy {
         guard connections[slot].exchange.headSent else {
             return reply(slot, status: status, flag: flag, detail: detail, now: now)
         }
-        logExchange(slot, flag: flag, detail: detail, now: now)
+        logExchange(slot, flag: flag, detail: detail, isLate: true, now: now)
         if connections[slot].isStream {
             if connections[slot].exchange.isGRPC,
                 endWithGRPCStatus(slot, status: status, flag: flag, detail: detail, now: now)
@@ -133,7 +133,7 @@ extension Proxy {
         }
         dismissRivals(slot, now: now)
         if let upstream = connections[slot].peer { discardUpstream(upstream, now: now) }
-        logExchange(slot, flag: .DC, detail: "client_gone", now: now)
+        logExchange(slot, flag: .DC, detail: .clientGone, now: now)
         close(slot, reset: true)
     }
 }

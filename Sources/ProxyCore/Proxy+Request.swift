@@ -115,9 +115,14 @@ extension Proxy {
             exchange.passed = connections[slot].exchange.passed
             exchange.limit = connections[slot].exchange.limit
             exchange.fault = connections[slot].exchange.fault
+            // Attempts that faults have answered, which no upstream has seen.
+            exchange.attempts = connections[slot].exchange.attempts
+            exchange.isInBudget = connections[slot].exchange.isInBudget
+            exchange.retried = connections[slot].exchange.retried
         } else {
             counters.add(.requestsTotal)
             exchange.started = now
+            countRequest(of: slot, now: now)
         }
         exchange.keepAlive = head.keepAlive && !isLeaving(slot)
         exchange.minorVersion = head.minorVersion
@@ -141,26 +146,27 @@ extension Proxy {
         noteRequest(slot, bytes)
         // Bytes follow that nothing delimits: they must not come near a connection of HTTP/1.1.
         if exchange.isExtendedConnect, !exchange.wantsUpgrade {
-            return reply(slot, status: 501, flag: nil, detail: "protocol_not_supported", now: now)
+            return reply(slot, status: 501, flag: nil, detail: .protocolNotSupported, now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
         let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
         guard !connections[owner].isLeaving || !isBarred(owner) else {
-            return reply(slot, status: 403, flag: .UAEX, detail: Self.barredDetail, now: now)
+            return reply(slot, status: 403, flag: .UAEX, detail: .listenerChanged, now: now)
         }
         guard passesListenerLimits(slot, bytes, now: now) else { return }
         guard admits(slot, bytes, again: isRerouted) else {
-            return reply(slot, status: 403, flag: .UAEX, detail: Self.deniedDetail, now: now)
+            return reply(slot, status: 403, flag: .UAEX, detail: .denied, now: now)
         }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
         guard let match = match(slot, bytes) else {
-            return reply(slot, status: 404, flag: .NR, detail: "route_not_found", now: now)
+            return reply(slot, status: 404, flag: .NR, detail: .routeNotFound, now: now)
         }
         connections[slot].exchange.timeout = match.timeout
         connections[slot].exchange.cluster = match.cluster
         connections[slot].exchange.route = match.route
         connections[slot].exchange.share = match.share
         connections[slot].exchange.isPlain = match.isPlain
+        if !isRerouted { count(.requests, route: match.route) }
         goOn(slot, bytes, now: now)
     }
 
@@ -179,12 +185,12 @@ extension Proxy {
         let hasBody = connections[slot].isStream ? false : head.framing != .none
         connections[slot].body = BodyProgress()
         guard upgradePolicy.takesConnect else {
-            reply(slot, status: 501, flag: nil, detail: "connect_not_supported", now: now)
+            reply(slot, status: 501, flag: nil, detail: .connectNotSupported, now: now)
             return false
         }
         // A length would have no meaning (RFC 9110, 9.3.6), and whoever took it for one be misled.
         guard !hasBody else {
-            reply(slot, status: 400, flag: .DPE, detail: "connect_with_body", now: now)
+            reply(slot, status: 400, flag: .DPE, detail: .connectWithBody, now: now)
             return false
         }
         connections[slot].exchange.isConnect = true
@@ -211,7 +217,7 @@ extension Proxy {
     private func replyAsLast(_ slot: Int, _ bytes: Bytes, now: Instant) {
         let isOptions = bytes[head.method] == "OPTIONS"
         reply(
-            slot, status: isOptions ? 200 : 501, flag: nil, detail: "max_forwards_reached", now: now
+            slot, status: isOptions ? 200 : 501, flag: nil, detail: .maxForwards, now: now
         )
     }
 
@@ -225,7 +231,7 @@ extension Proxy {
     /// its turn comes.
     func wait(_ slot: Int, cluster: Int, now: Instant) -> Placement {
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         connections[slot].stage = .pending
@@ -284,6 +290,7 @@ extension Proxy {
             connections[upstream].stage = .exchange
             askFlush(upstream)
         }
+        countRequest(on: upstream)
         pair(slot, upstream, now: now)
         return .sent
     }
@@ -309,7 +316,7 @@ extension Proxy {
         beginAttempt(upstream, now: now)
         if connections[slot].body.kind == .chunked, connections[upstream].isStream {
             connections[slot].body.kind = .unchunking
-        } else if connections[slot].isStream, !connections[upstream].isStream,
+        } else if connections[slot].speech == .http2, !connections[upstream].isStream,
             head.framing == .chunked
         {
             connections[upstream].coding = .chunks
@@ -321,7 +328,7 @@ extension Proxy {
             keepRequest(slot, upstream, headLength)
         }
         guard sendKept(slot, upstream) else {
-            return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
         }
         relayRequest(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
@@ -342,7 +349,7 @@ extension Proxy {
         writer.write(
             request: head, bytes, edit, router.actions, client: client(of: slot),
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
-            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: &out)
         guard !out.overflowed else { return false }
         connections[upstream].output.grow(by: out.count)
@@ -356,21 +363,22 @@ extension Proxy {
         switch relay(from: slot, to: upstream) {
         case .moved(let bytes):
             connections[slot].exchange.requestBytes += bytes
-            counters.add(.requestBytes, bytes)
+            count(.requestBytes, of: slot, bytes)
             if bytes > 0, connections[upstream].stage != .connecting { askFlush(upstream) }
         case .invalid(let error):
-            abort(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+            abort(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
             return
         case .noBuffer:
-            abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
             return
         }
         if connections[slot].body.isComplete {
+            if connections[slot].mirror > 0 { endMirrorBodies(of: slot) }
             // A stream that is to be a tunnel stays open for it.
             let exchange = connections[slot].exchange
             let awaitsTunnel = exchange.wantsUpgrade || exchange.isConnect
             guard awaitsTunnel || endBody(from: slot, to: upstream) else {
-                return abort(slot, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
             }
             if !before || connections[slot].exchange.requestEnded == .zero {
                 connections[slot].exchange.requestEnded = now
@@ -380,7 +388,7 @@ extension Proxy {
             connections[slot].body.held == 0
         {
             // The client may still read: what was answered before is not taken from it by a reset.
-            abort(slot, status: 400, flag: .DC, detail: "request_incomplete", now: now)
+            abort(slot, status: 400, flag: .DC, detail: .requestIncomplete, now: now)
         }
     }
 
@@ -394,6 +402,6 @@ extension Proxy {
         begin(exchange, slot)
         connections[slot].body = BodyProgress()
         noteMalformed(slot)
-        reply(slot, status: error.status, flag: .DPE, detail: error.detail, now: now)
+        reply(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
     }
 }

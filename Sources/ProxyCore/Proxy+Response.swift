@@ -49,7 +49,7 @@ extension Proxy {
         case .invalid(let error):
             counters.add(.protocolErrors)
             attemptFailed(
-                slot, .reset, status: 502, flag: .UPE, detail: error.detail, now: now)
+                slot, .reset, status: 502, flag: .UPE, detail: .upstreamMalformed(error), now: now)
             return false
         case .complete:
             connections[slot].search = HeadSearch()
@@ -69,7 +69,7 @@ extension Proxy {
             counters.add(.protocolErrors)
             abort(
                 client, status: 502, flag: .UPE,
-                detail: unasked ? "unasked_upgrade" : "too_many_1xx", now: now)
+                detail: unasked ? .unaskedUpgrade : .tooManyInterims, now: now)
             return false
         }
         settle(slot, client, now: now)
@@ -81,10 +81,10 @@ extension Proxy {
                     client, bytes, framing: .same, keepAlive: true, switches: switches,
                     hasBody: true, now: now)
             else {
-                abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
                 return false
             }
-            counters.add(.status1xx)
+            count(.status1xx, of: client)
             askFlush(client)
         }
         consumeHead(slot, head.length)
@@ -100,7 +100,7 @@ extension Proxy {
         let exchange = connections[client].exchange
         if exchange.isExtendedConnect, (200..<300).contains(head.status) {
             // An answer as if no upgrade had been asked for: to this client it would grant one.
-            abort(client, status: 502, flag: .UPE, detail: "upgrade_refused", now: now)
+            abort(client, status: 502, flag: .UPE, detail: .upgradeRefused, now: now)
             return false
         }
         if exchange.isConnect, (200..<300).contains(head.status) {
@@ -128,7 +128,7 @@ extension Proxy {
                 client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false,
                 hasBody: !body.isComplete, now: now)
         else {
-            abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             return false
         }
         exchange.headSent = true
@@ -137,7 +137,7 @@ extension Proxy {
         connections[slot].body = body
         beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
-        counters.add(Counter.of(status: head.status))
+        count(Counter.of(status: head.status), of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         return true
@@ -153,13 +153,13 @@ extension Proxy {
                 client, bytes, framing: .untilClose, keepAlive: true, switches: false,
                 hasBody: true, now: now)
         else {
-            abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             return false
         }
         connections[client].exchange.status = UInt16(head.status)
         connections[client].exchange.headSent = true
         attemptAnswered(slot, status: head.status, now: now)
-        counters.add(Counter.of(status: head.status))
+        count(Counter.of(status: head.status), of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         beginTunnel(client, slot, now: now)
@@ -254,18 +254,19 @@ extension Proxy {
         switch relay(from: slot, to: client, atMost: throttledBytes(client, now: now)) {
         case .moved(let bytes):
             connections[client].exchange.responseBytes += bytes
-            counters.add(.responseBytes, bytes)
+            count(.responseBytes, of: client, bytes)
             pay(bytes, slot, client, now: now)
             if bytes > 0 { askFlush(client) }
         case .invalid(let error):
             counters.add(.protocolErrors)
-            return abort(client, status: 502, flag: .UPE, detail: error.detail, now: now)
+            return abort(
+                client, status: 502, flag: .UPE, detail: .upstreamMalformed(error), now: now)
         case .noBuffer:
-            return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+            return abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
         }
         if connections[slot].body.isComplete {
             guard endBody(from: slot, to: client) else {
-                return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                return abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             }
             finish(slot, client, now: now)
         } else if connections[slot].inputEnded, !connections[slot].hasInput {
@@ -288,19 +289,19 @@ extension Proxy {
         if exchange.headSent, connections[slot].body.kind == .untilClose, !failed {
             connections[slot].body.kind = .complete
             guard endBody(from: slot, to: client) else {
-                return abort(client, status: 503, flag: .OM, detail: "no_buffer", now: now)
+                return abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             }
             return finish(slot, client, now: now)
         }
         let isStale = !connections[slot].answered && connections[slot].reused
         attemptFailed(
-            slot, isStale ? .stale : .reset, flag: .UC, detail: "upstream_closed", now: now)
+            slot, isStale ? .stale : .reset, flag: .UC, detail: .upstreamClosed, now: now)
     }
 
     /// The answer is complete: both connections go on to what comes next.
     private func finish(_ slot: Int, _ client: Int, now: Instant) {
-        logExchange(client, flag: nil, detail: "", now: now)
-        counters.add(.requestsCompleted)
+        logExchange(client, flag: nil, detail: .viaUpstream, now: now)
+        count(.requestsCompleted, of: client)
         endAttempt(slot, .answered, now: now)
         let requestComplete = connections[client].body.isComplete
         connections[client].peerPlusOne = 0
@@ -314,6 +315,7 @@ extension Proxy {
     func concludeClient(_ client: Int, keepAlive: Bool, now: Instant) {
         connections[client].since = now
         if connections[client].isStream { return concludeStream(client, now: now) }
+        if connections[client].isMirror { return close(client) }
         dropReceived(client)
         dropTail(client)
         connections[client].coding = .same

@@ -19,6 +19,13 @@ extension Proxy {
 
     /// When the connection is to be given up if nothing happens; nil: never.
     private func due(_ slot: Int) -> Instant? {
+        let due = dueWithin(slot)
+        guard let end = connectionDeadline(slot) else { return due }
+        return min(end, due ?? end)
+    }
+
+    /// The same, however long the connection may last as a whole.
+    private func dueWithin(_ slot: Int) -> Instant? {
         let timeouts = configuration.timeouts
         switch (connections[slot].role, connections[slot].stage) {
         case (.free, _): return nil
@@ -32,10 +39,12 @@ extension Proxy {
         case (.downstream, .awaitingRequest):
             return connections[slot].since + (isLeaving(slot) ? Self.lingerTime : timeouts.idle)
         case (.downstream, .pending):
-            let deadline = connections[slot].exchange.deadline
+            let deadline = min(connections[slot].exchange.deadline, streamDeadline(slot))
             return requestDeadline(slot).map { min($0, deadline) } ?? deadline
         case (.downstream, .waiting):
-            let due = min(connections[slot].exchange.wakes, connections[slot].exchange.deadline)
+            let due = min(
+                connections[slot].exchange.wakes, connections[slot].exchange.deadline,
+                streamDeadline(slot))
             let isBegun =
                 connections[slot].exchange.isAgain || connections[slot].exchange.fault.holdsAttempt
             guard isBegun, let deadline = requestDeadline(slot) else {
@@ -44,14 +53,17 @@ extension Proxy {
             return min(due, deadline)
         case (.downstream, .exchange):
             var due = min(
-                lastActive(slot) + timeouts.streamIdle, connections[slot].exchange.deadline,
-                connections[slot].exchange.fault.resumes)
+                lastActive(slot) + streamIdleTimeout(slot),
+                connections[slot].exchange.deadline, connections[slot].exchange.fault.resumes)
+            due = min(due, streamDeadline(slot), attemptEnd(slot))
             if connections[slot].exchange.hasPolicy { due = min(due, triesDue(slot)) }
             guard connections[slot].body.isComplete, let deadline = requestDeadline(slot) else {
                 return due
             }
             return min(due, deadline)
-        case (.downstream, .tunnel): return lastActive(slot) + timeouts.streamIdle
+        case (.downstream, .tunnel):
+            let idle = lastActive(slot) + streamIdleTimeout(slot)
+            return min(idle, streamDeadline(slot), attemptEnd(slot))
         case (.downstream, .finishing): return lastMoved(slot) + timeouts.streamIdle
         case (.downstream, .lingering): return connections[slot].since + Self.lingerTime
         case (.upstream, .connecting):
@@ -106,17 +118,20 @@ extension Proxy {
     /// Whose time is over that the client's request has as a whole; nil: it has some left.
     func overdue(_ slot: Int, now: Instant) -> Decision? {
         if connections[slot].exchange.deadline <= now { return .grpcTimeout }
+        if streamDeadline(slot) <= now { return .durationTimeout }
         guard let deadline = requestDeadline(slot), deadline <= now else { return nil }
         return .requestTimeout
     }
 
     /// Answers a request whose time is over.
     func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
-        counters.add(.requestTimeouts)
+        guard decision != .durationTimeout else { return endStream(slot, now: now) }
+        count(.requestTimeouts, of: slot)
+        count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))
         connections[slot].exchange.decision = decision
         abort(
-            slot, status: 504, flag: .UT,
-            detail: decision == .grpcTimeout ? "grpc_deadline" : "response_timeout", now: now)
+            slot, status: Int(connections[slot].exchange.timeoutStatus), flag: .UT,
+            detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
     }
 
     /// An answer that was just queued has its time from now on, however long nothing moved before.
@@ -139,6 +154,9 @@ extension Proxy {
     }
 
     private func giveUp(_ slot: Int, now: Instant) {
+        if let end = connectionDeadline(slot), end <= now {
+            return drainConnection(slot, now: now)
+        }
         switch (connections[slot].role, connections[slot].stage) {
         case (_, .session): sessionOverdue(slot, now: now)
         case (.upstream, .finishing): closeUpstream(slot, reset: true, now: now)
@@ -149,12 +167,15 @@ extension Proxy {
             lateHead(slot, now: now)
         case (.downstream, .awaitingRequest), (.upstream, .pooled):
             counters.add(.idleTimeouts)
-            if connections[slot].stage == .pooled { unpool(slot) }
+            if connections[slot].stage == .pooled {
+                count(.connectionIdleTimeouts, cluster(ofEndpoint: Int(connections[slot].endpoint)))
+                unpool(slot)
+            }
             close(slot, reset: !connections[slot].output.isEmpty)
         case (.downstream, .pending):
             removePending(slot, Int(connections[slot].exchange.cluster))
             if connections[slot].forwards {
-                return refuseForwarding(slot, .UO, "pending_timeout", now: now)
+                return refuseForwarding(slot, .UO, .pendingTimeout, now: now)
             }
             connections[slot].stage = .awaitingRequest
             if !connections[slot].isStream { releaseInput(slot) }
@@ -163,13 +184,16 @@ extension Proxy {
         case (.downstream, .waiting): wake(slot, now: now)
         case (.downstream, .exchange):
             exchangeOverdue(slot, now: now)
+        case (_, .tunnel) where endsTunnel(slot, now: now): break
         case (_, .tunnel):
             counters.add(.idleTimeouts)
-            closeTunnel(slot, flag: .SI, detail: "idle_timeout", now: now)
+            closeTunnel(slot, flag: .SI, detail: .idleTimeout, now: now)
         case (.upstream, .connecting):
-            counters.add(.upstreamConnectTimeouts)
+            count(
+                .upstreamConnectTimeouts, .connectTimeouts,
+                cluster(ofEndpoint: Int(connections[slot].endpoint)))
             if connections[slot].isHandshaking { return handshakeTimedOut(slot, now: now) }
-            connectFailed(slot, flag: .UF, detail: "connect_timeout", now: now)
+            connectFailed(slot, flag: .UF, detail: .connectTimeout, now: now)
         case (.downstream, .handshaking): handshakeTimedOut(slot, now: now)
         default: close(slot, reset: true)
         }
@@ -178,9 +202,10 @@ extension Proxy {
     /// One of the times of an exchange is over.
     private func exchangeOverdue(_ slot: Int, now: Instant) {
         let decision = overdue(slot, now: now)
-        if let decision, decision == .grpcTimeout || connections[slot].body.isComplete {
+        if let decision, decision != .requestTimeout || connections[slot].body.isComplete {
             return timeOut(slot, decision, now: now)
         }
+        if attemptEnd(slot) <= now { return endAttempt(of: slot, now: now) }
         if connections[slot].exchange.hasPolicy, triesDue(slot) <= now {
             if connections[slot].exchange.wakes > .zero, connections[slot].exchange.wakes <= now {
                 hedge(slot, now: now)
@@ -195,7 +220,7 @@ extension Proxy {
         counters.add(.idleTimeouts)
         connections[slot].exchange.decision = .idleTimeout
         let status = connections[slot].body.isComplete ? 504 : 408
-        abort(slot, status: status, flag: .SI, detail: "stream_idle_timeout", now: now)
+        abort(slot, status: status, flag: .SI, detail: .streamIdleTimeout, now: now)
     }
 
     private func lateHead(_ slot: Int, now: Instant) {
@@ -205,6 +230,6 @@ extension Proxy {
         exchange.keepAlive = false
         begin(exchange, slot)
         noteMalformed(slot)
-        reply(slot, status: 408, flag: .SI, detail: "request_head_timeout", now: now)
+        reply(slot, status: 408, flag: .SI, detail: .requestHeadTimeout, now: now)
     }
 }

@@ -59,6 +59,9 @@ public final class Proxy {
     /// is not why.
     var failedCode: HTTP2Code?
     public let counters = Counters()
+    /// What is counted by name, and of routes by their places.
+    public let counts = TrafficCounts()
+    var routeCounts: [CountHandle<RouteCount>] = []
     let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog
@@ -69,6 +72,7 @@ public final class Proxy {
     private(set) var touchedSlots = 0
     private var openSlots = 0
     private(set) var draining = false
+    var openMirrors = 0
     /// Clients' addresses as text, 48 bytes a slot, the length first.
     private let clients: Slab<UInt8>
     /// What was agreed on with clients whose connections are secured. Bound: one each.
@@ -142,6 +146,7 @@ public final class Proxy {
         effects = Slab(zeroed: slots * 5 + 1)
         clients = Slab(zeroed: slots * Self.clientBytes)
         replyFields = Slab(zeroed: Self.bufferSize / 2)
+        renewCounts()
         renewBreakers(configuration)
     }
 
@@ -212,6 +217,7 @@ public final class Proxy {
             session.resume(connections[slot].stream)
             return mark(session)
         }
+        guard !connections[slot].isMirror else { return connections[slot].output.clear(to: pool) }
         guard !connections[slot].flushQueued else { return }
         connections[slot].flushQueued = true
         ask(.flush(slot: slot))
@@ -234,7 +240,7 @@ public final class Proxy {
     /// Whether reading stopped while more may be there.
     @inline(__always)
     public func isPaused(_ slot: Int) -> Bool {
-        connections[slot].readPaused && !connections[slot].isStream
+        connections[slot].readPaused && connections[slot].hasSocket
     }
 
     /// Whether the slot's connection is still being opened.
@@ -300,6 +306,7 @@ public final class Proxy {
         connections[slot].role = role
         connections[slot].since = now
         connections[slot].active = now
+        connections[slot].opened = now
         openSlots += 1
         return slot
     }
@@ -315,17 +322,18 @@ public final class Proxy {
         dropTail(slot)
         dropTrailers(slot)
         if connections[slot].role == .downstream {
+            if connections[slot].isMirror { endMirror(slot) } else { cutMirrors(of: slot) }
             dropNote(slot)
             // Its client may go before it is sent again in a new configuration.
             giveRetry(slot)
             if connections[slot].isSecured { agreements[slot] = nil }
             forgetStanding(slot)
-            if !connections[slot].isStream { counters.add(.downstreamConnectionsClosed) }
+            if connections[slot].hasSocket { counters.add(.downstreamConnectionsClosed) }
         } else if !connections[slot].isStream {
             let endpoint = Int(connections[slot].endpoint)
             upstreams.count(-1, at: endpoint)
             giveConnection(slot)
-            counters.add(.upstreamConnectionsClosed)
+            count(.upstreamConnectionsClosed, .connectionsEnded, cluster(ofEndpoint: endpoint))
         }
         if connections[slot].isStarved { starved.removeAll { $0 == slot } }
         deadlines.clear(slot)
@@ -459,7 +467,7 @@ public final class Proxy {
             case (.downstream, .session): drainSession(slot, now: now)
             case (.upstream, .session) where session(of: slot).streams.isEmpty:
                 drainSession(slot, now: now)
-            case (.downstream, .awaitingRequest) where connection.isStream: break
+            case (.downstream, .awaitingRequest) where !connection.hasSocket: break
             case (.downstream, .awaitingRequest):
                 leaveSoon(slot, now: now)
             default: break

@@ -19,6 +19,12 @@ public final class ProxyCommons: Sendable {
 
     /// What is known of endpoints, cluster by cluster. For whoever is asked, not for requests.
     public var hostBoards: [HostBoard] { boards.items.sorted { $0.cluster < $1.cluster } }
+
+    /// The same of these clusters, in no order. A cluster may have two while its workers go over to
+    /// another policy one after the other.
+    public func hostBoards(of clusters: Set<String>) -> [HostBoard] {
+        boards.items.filter { clusters.contains($0.cluster) }
+    }
 }
 
 /// Things of one kind by name. One is the same for all who ask as long as anybody holds it.

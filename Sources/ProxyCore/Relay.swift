@@ -78,6 +78,7 @@ extension Proxy {
         let count = min(piece, pool.size - Self.chunkOverhead)
         guard appendChunk(bytes[0..<count], to: sink) else { return nil }
         keepBody(bytes[0..<count], source)
+        mirrorBody(bytes[0..<count], of: source)
         consumeInput(source, count)
         used(source, count)
         return count
@@ -160,6 +161,7 @@ extension Proxy {
     /// Copies few bytes, hands many over with their buffer.
     private func move(_ piece: Int, of bytes: Bytes, from source: Int, to sink: Int) -> Bool {
         keepBody(bytes[0..<piece], source)
+        mirrorBody(bytes[0..<piece], of: source)
         let connection = connections[source]
         if piece > Self.copyLimit, piece == Int(connection.inputEnd - connection.inputStart) {
             connections[sink].output.push(
@@ -183,6 +185,7 @@ extension Proxy {
                 return .noBuffer
             }
             keepBody(bytes[data], source)
+            mirrorBody(bytes[0..<used], of: source)
             consumeInput(source, used)
             if connections[source].body.chunks.isBehindData { try takeTrailers(source, sink) }
             if connections[source].body.chunks.isComplete {
@@ -211,6 +214,7 @@ extension Proxy {
             out.append(bytes[lines])
             connections[source].tail.end = UInt32(out.count)
         }
+        mirrorBody(bytes[0..<used], of: source)
         consumeInput(source, used)
     }
 
@@ -244,7 +248,7 @@ extension Proxy {
             if connections[slot].inputEnded, !connections[slot].hasInput {
                 passEnd(to: peer, now: now)
             }
-        case .invalid, .noBuffer: closeTunnel(slot, flag: .OM, detail: "no_buffer", now: now)
+        case .invalid, .noBuffer: closeTunnel(slot, flag: .OM, detail: .noBuffer, now: now)
         }
     }
 
@@ -274,16 +278,17 @@ extension Proxy {
     ///   - flag: why it does not end in order; of a `tcp` listener's.
     ///   - detail: the same in more words.
     func closeTunnel(
-        _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil, detail: StaticString = "",
+        _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil,
+        detail: ResponseDetail = .viaUpstream,
         now: Instant
     ) {
         guard let peer = connections[slot].peer else { return close(slot, reset: reset) }
         let client = connections[slot].role == .downstream ? slot : peer
         let upstream = client == slot ? peer : slot
         if connections[client].forwards {
-            logExchange(client, flag: flag, detail: detail, now: now)
+            logExchange(client, flag: flag, detail: detail, isLate: true, now: now)
         } else {
-            logExchange(client, flag: nil, detail: "upgrade", now: now)
+            logExchange(client, flag: nil, detail: .viaUpstream, now: now)
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0

@@ -214,7 +214,7 @@ extension ProxyConfiguration.Route {
     /// Whether requests to a share of it, and their answers, go on without changes and limits.
     fileprivate func isPlain(_ share: ProxyConfiguration.Share, _ headers: HeaderPolicy) -> Bool {
         !isAnsweredHere && rewrite == nil && hostRewrite == nil
-            && rateLimits.isEmpty
+            && rateLimits.isEmpty && mirrors.isEmpty
             && [requestHeaders, answerHeaders, share.requestHeaders, share.answerHeaders]
                 .allSatisfy(\.isEmpty)
             && headers.request.isEmpty && headers.answer.isEmpty

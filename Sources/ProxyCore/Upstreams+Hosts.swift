@@ -72,7 +72,7 @@ extension Upstreams {
         if rules.countsAttempts {
             noteLatency(endpoint, cluster, latency, isFailure: status >= 500 || status == 429, now)
         }
-        act(on: marks.count(status: status, rules), endpoint, marks, now: now, &random)
+        act(on: marks.count(status: status, rules, now: now), endpoint, marks, now: now, &random)
     }
 
     /// An attempt at the endpoint is over.
@@ -94,7 +94,7 @@ extension Upstreams {
             if rules.countsAttempts {
                 noteLatency(endpoint, cluster, latency, isFailure: true, now)
             }
-            act(on: marks.count(result, rules), endpoint, marks, now: now, &random)
+            act(on: marks.count(result, rules, now: now), endpoint, marks, now: now, &random)
         }
     }
 
@@ -107,8 +107,10 @@ extension Upstreams {
         noteDeadline(Int(endpoints[endpoint].cluster))
     }
 
-    /// An endpoint that fails fast is taken to be no faster than one of which nothing is known, and
-    /// than the slowest of its cluster: it would else draw the requests of all.
+    /// A failure of an endpoint counts as no shorter than what is taken of one of which nothing is
+    /// known, and than what the next request was expected to take at the busiest of its cluster of
+    /// late. Whoever fails at once has nothing in flight, ever, and would else be the better choice
+    /// whenever the others have some, and draw the requests of all.
     private mutating func noteLatency(
         _ endpoint: Int, _ cluster: Int, _ latency: Duration, isFailure: Bool, _ now: Instant
     ) {
@@ -116,10 +118,11 @@ extension Upstreams {
         let (standard, decay) = (terms.standardLatency, terms.decay)
         var latency = latency
         if isFailure {
-            let slowest = clusters[cluster].slowest.value(standard, decay, now: now)
-            latency = max(latency, standard, Duration(nanoseconds: Int64(slowest)))
+            let longest = clusters[cluster].longest.value(standard, decay, now: now)
+            latency = max(latency, standard, Duration(nanoseconds: Int64(longest)))
         } else {
-            clusters[cluster].slowest.note(latency, standard, decay, now: now)
+            let expected = latency * Int64(endpoints[endpoint].active + 1)
+            clusters[cluster].longest.note(expected, standard, decay, now: now)
         }
         endpoints[endpoint].latency.note(latency, standard, decay, now: now)
     }

@@ -36,6 +36,8 @@ struct Endpoint: BitwiseCopyable {
     var marks: HostMarks?
     /// Whether its attempts are among those that `marks` counts.
     var sharesAttempts = false
+    /// nil: the configuration no longer has it.
+    var counts: CountHandle<HostCount>?
 
     /// Attempts that are being made at it, by all workers where they count them together.
     var active: Int {
@@ -53,6 +55,12 @@ struct Cluster: BitwiseCopyable {
     var connections: Int32 = 0
     var connectTimeout = Duration.zero
     var idleTimeout = Duration.zero
+    var streamIdleTimeout = Duration.zero
+    /// `zero`: no limit.
+    var maxStream = Duration.zero
+    var maxConnection = Duration.zero
+    /// Requests that a connection takes; 0: no limit.
+    var requestsPerConnection: UInt32 = 0
     /// Requests share connections, as streams.
     var isHTTP2 = false
     /// Connections have TLS.
@@ -75,8 +83,10 @@ struct Cluster: BitwiseCopyable {
     var line: BoardLine?
     /// For `peakEWMA`; nil: another algorithm.
     var latencies: HostTerms?
-    /// How long the slowest endpoint has taken of late.
-    var slowest = PeakLatency()
+    /// How long the next request would have taken at the busiest endpoint of late.
+    var longest = PeakLatency()
+    /// nil: not yet known.
+    var counts: CountHandle<ClusterCount>?
 }
 
 /// The endpoint table of one worker.
@@ -178,6 +188,10 @@ struct Upstreams {
         cluster.endpointCount = Int32(plan.endpoints.count)
         cluster.connectTimeout = plan.connectTimeout
         cluster.idleTimeout = plan.idleTimeout ?? configuration.timeouts.idle
+        cluster.streamIdleTimeout = plan.streamIdleTimeout ?? configuration.timeouts.streamIdle
+        cluster.maxStream = plan.maxStreamDuration
+        cluster.maxConnection = plan.maxConnectionDuration
+        cluster.requestsPerConnection = UInt32(clamping: plan.requestsPerConnection)
         cluster.isHTTP2 = plan.speech == .http2
         cluster.isSecured = plan.tls != nil
         cluster.rules = HostRules(plan)
@@ -328,6 +342,7 @@ struct Upstreams {
     /// Counts a connection opened to `endpoint`, or closed.
     mutating func count(_ change: Int32, at endpoint: Int) {
         endpoints[endpoint].connections += change
+        publish(endpoint)
         let cluster = Int(endpoints[endpoint].cluster)
         if cluster >= 0 { clusters[cluster].connections += change }
     }

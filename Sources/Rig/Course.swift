@@ -39,6 +39,34 @@ struct Course {
         return whole - end
     }
 
+    /// The value of the worst whole second of a phase, or of all measured ones; nil: none has one.
+    func worst(_ metric: Metric, during phase: String?) -> Double? {
+        guard let isMost = metric.worstIsMost else { return nil }
+        var start = 0.0
+        var values: [Double] = []
+        for plan in phases {
+            let end = start + plan.duration.seconds
+            if phase == nil ? plan.measure : plan.name == phase {
+                let whole = seconds.filter {
+                    $0.offset >= start - 1e-6 && $0.offset + 1 <= end + 1e-6
+                }
+                values += whole.compactMap { $0.value(metric) }
+            }
+            start = end
+        }
+        return isMost ? values.max() : values.min()
+    }
+
+    /// Requests that ended without `ok` in the worst second of a phase, or of all phases that are
+    /// measured; nil where there is no second.
+    func peakErrors(during phase: String?) -> Double? {
+        let measured = Set(phases.filter(\.measure).map(\.name))
+        let those = seconds.filter { second in
+            phase.map { $0 == second.phase } ?? measured.contains(second.phase)
+        }
+        return those.map { Double($0.errors) }.max()
+    }
+
     private func goodness(_ seconds: [ArmRecord.Second]) -> Double? {
         let planned = seconds.reduce(0) { $0 + $1.planned }
         guard planned > 0 else { return nil }
@@ -57,7 +85,47 @@ struct Course {
     }
 }
 
+extension ArmRecord.Second {
+    /// In base units; nil: nothing that it could be of happened in the second.
+    fileprivate func value(_ metric: Metric) -> Double? {
+        switch metric {
+        case .goodput: return Double(good)
+        case .achievedRate: return Double(completed)
+        case .shareOfOutcome(.ok): return planned > 0 ? Double(good) / Double(planned) : nil
+        case .shareOfOutcome(.error): return planned > 0 ? Double(errors) / Double(planned) : nil
+        case .percentile(let quantile, .response):
+            return response.count > 0 ? Double(response.value(atQuantile: quantile)) : nil
+        case .mean(.response): return response.count > 0 ? response.mean : nil
+        default: return nil
+        }
+    }
+}
+
 extension Evaluation {
+    /// The mean of the rounds, in the metric's unit.
+    func worstSecond(_ metric: Metric, during phase: String?, _ arm: ArmName) -> Statistic {
+        let worst = rounds.map { round in
+            courses.first { $0.round == round && $0.arm == arm }?.worst(metric, during: phase)
+                ?? .nan
+        }
+        return Statistic(
+            value: { rounds in
+                rounds.reduce(0) { $0 + worst[$1] } / Double(max(rounds.count, 1))
+            }, samples: pool(arm, phase).all.reduce(0) { $0 + $1.tally.planned },
+            problem: worst.isEmpty ? "nothing was recorded" : nil)
+    }
+
+    /// The mean of the rounds.
+    func peakErrors(during phase: String?, _ arm: ArmName) -> Statistic {
+        let peaks = rounds.map { round in
+            courses.first { $0.round == round && $0.arm == arm }?.peakErrors(during: phase) ?? .nan
+        }
+        return Statistic(
+            value: { rounds in
+                rounds.reduce(0) { $0 + peaks[$1] } / Double(max(rounds.count, 1))
+            }, samples: UInt64(peaks.count), problem: peaks.isEmpty ? "nothing was recorded" : nil)
+    }
+
     /// The mean of the rounds, in nanoseconds.
     func timeTo(_ share: Double, of base: String, after phase: String?, _ arm: ArmName)
         -> Statistic

@@ -169,6 +169,9 @@ extension Theory {
             return EjectionTheory(
                 threshold: count(0), proxies: count(2), base: base, most: most, sweep: sweep
             ).errors(in: duration)
+        case .backoff:
+            return RetryTheory.backoff(
+                retries: count(0), quantile: values[1], base: values[2], most: values[3])
         }
     }
 

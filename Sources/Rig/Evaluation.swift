@@ -81,7 +81,7 @@ struct Evaluation {
         case .sum(let a, let b):
             sum(a, b, expectation)
         case .difference(let a, let b):
-            statistic(a, expectation).combined(with: statistic(b, expectation), -)
+            difference(a, b, expectation)
         case .product(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), *)
         case .quotient(let a, let b):
@@ -100,6 +100,16 @@ struct Evaluation {
         var sum = first.combined(with: second, +)
         if a.isCount, b.isCount { sum.samples = first.samples + second.samples }
         return sum
+    }
+
+    /// What is left of counts rests on what is left.
+    private func difference(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
+        let (first, second) = (statistic(a, expectation), statistic(b, expectation))
+        var difference = first.combined(with: second, -)
+        if a.isCount, b.isCount, first.samples > second.samples {
+            difference.samples = first.samples - second.samples
+        }
+        return difference
     }
 
     /// A share of counts rests on what it is a share of.
@@ -122,6 +132,8 @@ struct Evaluation {
             return difference(of: inner, arm, less: arms.predecessor(of: arm), during: phase)
         case .timeTo(let share, let base):
             return timeTo(share, of: base, after: phase, arm)
+        case .worstSecond(let inner): return worstSecond(inner, during: phase, arm)
+        case .peakErrors: return peakErrors(during: phase, arm)
         default: return pool(arm, phase).statistic(metric)
         }
     }
@@ -131,8 +143,15 @@ struct Evaluation {
         of metric: Metric, _ arm: ArmName, less other: ArmName?, during phase: String?
     ) -> Statistic {
         guard let other else { preconditionFailure("a difference from no arm") }
+        return statistic(metric, arm, phase).combined(with: statistic(metric, other, phase), -)
+    }
+
+    private func statistic(_ metric: Metric, _ arm: ArmName, _ phase: String?) -> Statistic {
+        if case .worstSecond(let inner) = metric {
+            return worstSecond(inner, during: phase, arm)
+        }
+        if case .peakErrors = metric { return peakErrors(during: phase, arm) }
         return pool(arm, phase).statistic(metric)
-            .combined(with: pool(other, phase).statistic(metric), -)
     }
 
     func pool(_ arm: ArmName, _ phase: String?) -> Pool {

@@ -10,6 +10,7 @@ import FoundationEssentials
 import Model
 import Posix
 import Runtime
+import Synchronization
 
 /// Counters of one process at one instant, by name.
 struct EvidenceReading: Equatable {
@@ -17,7 +18,7 @@ struct EvidenceReading: Equatable {
     var pid: Int32 = 0
     /// What only grows; a name may have labels behind it, as in Prometheus' format.
     var counts: [String: Double] = [:]
-    /// The highest that something has been since the start.
+    /// The highest that something has been since it was asked before.
     var peaks: [String: Double] = [:]
 }
 
@@ -30,10 +31,20 @@ struct Evidence: Equatable, Encodable, Sendable {
     /// How much each has grown; nil where it is not known, since the process did not answer, or was
     /// another one in the end.
     var counts: [String: Double]?
-    /// Since the start of the process, not of the phase.
+    /// In the phase.
     var peaks: [String: Double]
+    /// Where the process beside it takes requests, and which replica that is; nil: it has none.
+    var inbound: String?
+    var replica: Int?
 
     var isKnown: Bool { counts != nil }
+
+    /// Without the counters by name that have not grown: there are many of these.
+    var brief: Evidence {
+        var brief = self
+        brief.counts = counts?.filter { $0.value != 0 || !$0.key.contains("{") }
+        return brief
+    }
 
     /// The sum of all counters of a name, whatever their labels; nil where there is none.
     func count(_ name: String) -> Double? {
@@ -43,7 +54,7 @@ struct Evidence: Equatable, Encodable, Sendable {
 }
 
 /// A process that can be asked.
-struct EvidenceSource {
+struct EvidenceSource: Sendable {
     /// Long for a process of this machine; what does not answer by then has none.
     private static let patience = Duration.milliseconds(500)
 
@@ -53,7 +64,17 @@ struct EvidenceSource {
     private let pid: Int32
     private let address: String
     private let path: String
-    private let read: ([UInt8]) -> EvidenceReading?
+    private let read: @Sendable ([UInt8]) -> EvidenceReading?
+    private var inbound: String?
+    private var replica: Int?
+
+    init(
+        process: String, service: String, group: ProcessGroup, pid: Int32, address: String,
+        path: String, read: @escaping @Sendable ([UInt8]) -> EvidenceReading?
+    ) {
+        (self.process, self.service, self.group, self.pid) = (process, service, group, pid)
+        (self.address, self.path, self.read) = (address, path, read)
+    }
 
     /// Nil of what has no counters, or says nowhere where they are.
     init?(_ role: Role) {
@@ -65,14 +86,18 @@ struct EvidenceSource {
             guard let address = role.addresses[""] else { return nil }
             self.address = address
             service = String(role.node.name.split(separator: "/")[0])
-            path = "/app/stats"
-            read = EvidenceReading.init(application:)
+            path = "/app/stats/next"
+            read = { EvidenceReading(application: $0) }
         case .joined(let joined):
             guard let address = role.admin else { return nil }
             self.address = address
             service = joined.service.name
             path = "/stats"
-            read = EvidenceReading.init(proxy:)
+            read = { EvidenceReading(proxy: $0) }
+            if case .application(let process) = joined.application {
+                inbound = role.addresses["inbound"]
+                replica = process.split(separator: "/").last.flatMap { Int($0) }
+            }
         case .proxy, .agent, .envoy, .command, .control, .generator: return nil
         }
     }
@@ -99,7 +124,8 @@ struct EvidenceSource {
     func evidence(from start: EvidenceReading?, to end: EvidenceReading?) -> Evidence {
         Evidence(
             process: process, service: service, group: group,
-            counts: start.flatMap { end?.grown(since: $0) }, peaks: end?.peaks ?? [:])
+            counts: start.flatMap { end?.grown(since: $0) }, peaks: end?.peaks ?? [:],
+            inbound: inbound, replica: replica)
     }
 }
 
@@ -118,12 +144,23 @@ extension EvidenceReading {
             var concurrency: Concurrency
             var attempts: [String: Double]
             var status: [String: Double]
+            var wasted: Double
+            var deadlines: Double
+            var deadlineMs: Double
+
+            private enum CodingKeys: String, CodingKey {
+                case requests, concurrency, attempts, status, wasted, deadlines
+                case deadlineMs = "deadline_ms"
+            }
         }
         guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(body)) else {
             return nil
         }
         counts["requests"] = answer.requests
         counts["retries"] = answer.attempts.reduce(0) { $0 + ($1.key == "1" ? 0 : $1.value) }
+        counts[WorkloadCounter.wasted.rawValue] = answer.wasted
+        counts[WorkloadCounter.deadlines.rawValue] = answer.deadlines
+        counts[WorkloadCounter.deadlineMs.rawValue] = answer.deadlineMs
         for (status, count) in answer.status { counts["answers{status=\"\(status)\"}"] = count }
         peaks["concurrency"] = answer.concurrency.max
     }
@@ -145,6 +182,49 @@ extension EvidenceReading {
         }
         if counts.isEmpty { return nil }
     }
+}
+
+extension [EvidenceSource] {
+    /// Threads that ask, at most: as many as there are processes in most arms.
+    private static var threads: Int { 32 }
+
+    /// What all of them say, by process. They are asked at once: what one waits for, another that
+    /// does not answer, is not waited for again.
+    func readings() -> [String: EvidenceReading] {
+        let found = FoundReadings()
+        let threads = (0..<Swift.min(count, Self.threads)).compactMap { _ in
+            try? JoinableThread(
+                Thread(name: "evidence") {
+                    while let place = found.next(below: count) {
+                        if let reading = self[place].reading() {
+                            found.add(reading, of: self[place].process)
+                        }
+                    }
+                })
+        }
+        for thread in threads { thread.join() }
+        return found.all
+    }
+}
+
+/// What threads that ask have found.
+private final class FoundReadings: Sendable {
+    private let state = Mutex<(next: Int, readings: [String: EvidenceReading])>(
+        (next: 0, readings: [:]))
+
+    func next(below count: Int) -> Int? {
+        state.withLock { state in
+            guard state.next < count else { return nil }
+            state.next += 1
+            return state.next - 1
+        }
+    }
+
+    func add(_ reading: EvidenceReading, of process: String) {
+        state.withLock { $0.readings[process] = reading }
+    }
+
+    var all: [String: EvidenceReading] { state.withLock { $0.readings } }
 }
 
 extension Roster {
@@ -174,6 +254,41 @@ extension Sample {
         guard own.allSatisfy(\.isKnown) else { return nil }
         let counts = own.compactMap { $0.count(name) }
         return counts.isEmpty ? nil : counts.reduce(0, +)
+    }
+
+    /// Attempts that the proxies of one service made at another; nil where there are none of such
+    /// proxies, or what one of them has counted is not known.
+    func sent(_ from: String, _ to: String) -> Double? {
+        let own = evidence.filter { $0.group == .proxies && $0.service == from }
+        guard !own.isEmpty, own.allSatisfy(\.isKnown) else { return nil }
+        let name = "cluster_upstream_rq_total{cluster=\"\(MeshName(to).text)\"}"
+        return own.reduce(0) { $0 + ($1.counts?[name] ?? 0) }
+    }
+
+    /// The sum of a counter over the proxies of loads.
+    func ofLoadProxies(_ name: String) -> Double? {
+        let own = evidence.filter { $0.group == .proxies && $0.service.hasPrefix("load-") }
+        guard !own.isEmpty, own.allSatisfy(\.isKnown) else { return nil }
+        return own.reduce(0) { $0 + ($1.count(name) ?? 0) }
+    }
+
+    /// How often proxies have left out a service's replicas, or one of them. Those that leave out
+    /// nobody have done so 0 times; nil where what one of them has counted is not known.
+    func ejections(_ service: String, _ replica: Int?) -> Double? {
+        let proxies = evidence.filter { $0.group == .proxies }
+        guard !proxies.isEmpty, proxies.allSatisfy(\.isKnown) else { return nil }
+        var labels = "cluster=\"\(MeshName(service).text)\""
+        if let replica {
+            let own = proxies.first { $0.service == service && $0.replica == replica }
+            guard let inbound = own?.inbound else { return nil }
+            labels += ",upstream=\"\(inbound)\""
+        }
+        let name = replica == nil ? "outlier_ejections_enforced_total{" : "host_ejections_total{"
+        return proxies.reduce(0) { sum, proxy in
+            (proxy.counts ?? [:]).reduce(sum) {
+                $1.key.hasPrefix(name + labels) ? $0 + $1.value : $0
+            }
+        }
     }
 
     /// The highest of the workloads of a service; nil where that of one of them is not known.

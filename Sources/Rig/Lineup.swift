@@ -54,14 +54,24 @@ struct Lineup {
     /// longer than a start takes does so rarely.
     private static let attempts = 3
 
+    /// Processes draw the same in all arms of a round, and others in the next: what a round draws
+    /// again tells nothing new.
+    func topology(of arm: ArmName, round: Int) -> Topology {
+        guard var topology = topologies[arm] else { preconditionFailure("an arm not laid out") }
+        var random = SeededRandom(seed: topology.seed).split("round").split(round)
+        topology.seed = random.next()
+        return topology
+    }
+
     /// Starts the processes of an arm, runs its phases, and ends the processes.
     func turn(
         of arm: ArmName, round: Int, position: Int, in place: Workplace, _ progress: Progress,
         spin: Duration
     ) throws(RigError) -> ArmRecord {
-        guard let topology = topologies[arm], let experiment = experiments[arm] else {
+        guard let experiment = experiments[arm] else {
             preconditionFailure("an arm not laid out")
         }
+        let topology = self.topology(of: arm, round: round)
         var attempt = 1
         while true {
             let roster = try Roster(topology, in: place)

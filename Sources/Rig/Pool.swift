@@ -174,6 +174,10 @@ struct Pool {
         self.minTailSamples = minTailSamples
     }
 
+    private init(_ rounds: [[Sample]], _ minTailSamples: Int) {
+        (self.rounds, self.minTailSamples) = (rounds, minTailSamples)
+    }
+
     var all: [Sample] { rounds.flatMap(\.self) }
 
     /// All samples of a round as one tally.
@@ -228,7 +232,11 @@ struct Pool {
             }
             return counted(all) { $0.ofWorkloads("requests", service, replica: replica) }
         case .retries(let service):
-            return counted { $0.ofWorkloads("retries", service) }
+            // So that those that are none rest on as many requests as they are.
+            let all = rounds.joined().reduce(0.0) {
+                $0 + ($1.ofWorkloads("retries", service) ?? 0)
+            }
+            return counted(all) { $0.ofWorkloads("retries", service) }
         case .concurrency(let service):
             let peaks = rounds.map { samples in
                 samples.compactMap { $0.peak("concurrency", service) }.max() ?? .nan
@@ -237,7 +245,20 @@ struct Pool {
                 value: { rounds in rounds.map { peaks[$0] }.max() ?? .nan },
                 samples: windows, problem: windows == 0 ? "nothing was recorded" : nil)
         case .counter(let name, let service): return counted { $0.ofProxies(name, service) }
-        case .timeTo: preconditionFailure("a time is no value of a phase")
+        case .workload(let counter, let service):
+            return counted { $0.ofWorkloads(counter.rawValue, service) }
+        case .ofLoad(let inner, let load):
+            return Pool(rounds.map { $0.map { $0.of(load: load) } }, minTailSamples).statistic(
+                inner)
+        case .edge(let from, let to): return counted { $0.sent(from, to) }
+        case .attempts:
+            let sent = sums { $0.ofLoadProxies("cluster_upstream_rq_total") ?? .nan }
+            let asked = sums { $0.ofLoadProxies("cluster_upstream_rq_completed_total") ?? .nan }
+            return ratio(sent, asked, samples: completed)
+        case .ejections(let service, let replica):
+            return counted { $0.ejections(service, replica) }
+        case .timeTo, .worstSecond, .peakErrors:
+            preconditionFailure("a course is no value of a phase")
         case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }
     }

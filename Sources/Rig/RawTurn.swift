@@ -41,7 +41,7 @@ struct RawTurn: Encodable {
         var evidence: [Evidence]?
 
         init(_ sample: Sample) {
-            evidence = sample.evidence.isEmpty ? nil : sample.evidence
+            evidence = sample.evidence.isEmpty ? nil : sample.evidence.map(\.brief)
             phase = sample.phase
             windowNs = sample.window.nanoseconds
             machineBusy = sample.machine?.busy

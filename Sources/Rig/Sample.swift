@@ -17,6 +17,8 @@ struct Sample: Sendable {
     var phase: String
     /// All loads together.
     var tally: Tally
+    /// Each load by itself, where there are several.
+    var tallies: [String: Tally] = [:]
     var processes: [ProcessSample]
     /// Nil where it could not be read.
     var machine: MachineUsage.Shares?
@@ -34,6 +36,13 @@ struct Sample: Sendable {
     var evidence: [Evidence] = []
     /// Of the offered schedules of all loads.
     var scheduleHash: String
+
+    /// As if there were no other load.
+    func of(load: String) -> Sample {
+        var sample = self
+        if let tally = tallies[load] { sample.tally = tally }
+        return sample
+    }
 
     /// Whether nothing was to be asked: then nothing can be missed, and what the processes use is
     /// their idle cost.

@@ -30,10 +30,19 @@ extension Turn {
             if let before = start.machine, let after = end.machine {
                 machine = MachineUsage.shares(from: before, to: after)
             }
+            var tallies: [String: Tally] = [:]
+            if results.count > 1 {
+                for (plan, result) in zip(experiment.loads, results)
+                where index < result.phases.count {
+                    tallies[plan.name] = Tally(result.phases[index])
+                    tallies[plan.name]?.compact()
+                }
+            }
             samples.append(
                 Sample(
                     round: round, position: position, arm: roster.topology.arm, phase: phase.name,
-                    tally: tally, processes: accounts.processes(from: start, to: end),
+                    tally: tally, tallies: tallies,
+                    processes: accounts.processes(from: start, to: end),
                     machine: machine, span: phase.duration, window: end.taken - start.taken,
                     loads: zip(experiment.loads, results).compactMap {
                         LoadSample($0, $1, phase: index)

@@ -181,9 +181,7 @@ struct Turn {
     private func read(_ accountant: inout Accountant) throws(RigError) -> Reading {
         var reading = try accountant.read()
         guard experiment.needsEvidence else { return reading }
-        for source in roster.evidenceSources {
-            reading.evidence[source.process] = source.reading()
-        }
+        reading.evidence = roster.evidenceSources.readings()
         return reading
     }
 

@@ -48,10 +48,16 @@ struct ExpectationScanner {
         return take { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." }
     }
 
-    /// A name of the user's, hyphens included, taken.
+    /// A name of the user's, hyphens included, taken. The hyphen of an arrow is none of a name's.
     mutating func name() -> Piece? {
         skipBlanks()
-        return take { $0.isLetter || $0.isNumber || $0 == "-" || $0 == "_" }
+        let start = offset
+        while let next = character(), next.isLetter || next.isNumber || next == "-" || next == "_" {
+            if next == "-", character(1) == ">" { break }
+            offset += 1
+        }
+        guard offset > start else { return nil }
+        return .init(text: String(characters[start..<offset]), offset: start)
     }
 
     /// Digits with at most one point among them, taken.

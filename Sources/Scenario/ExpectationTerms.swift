@@ -117,7 +117,8 @@ extension ExpectationParser {
         [
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
             "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
-            "counter", "time_to",
+            "counter", "workload", "time_to", "edge", "attempts", "ejections", "worst_second",
+            "peak",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -127,7 +128,7 @@ extension ExpectationParser {
         return .metric(try metric(word))
     }
 
-    private mutating func metric(
+    mutating func metric(
         _ word: ExpectationScanner.Piece
     ) throws(ExpectationError) -> Metric {
         guard isFunction(word.text) else {
@@ -136,9 +137,21 @@ extension ExpectationParser {
                 message: "unknown function '\(abbreviated(word.text))'\(hint)", offset: word.offset)
         }
         try require("(")
-        let metric = try self.measured(word)
+        var metric = try self.measured(word)
+        if metric.isOfRequests, scanner.symbol([","]) != nil {
+            metric = .ofLoad(metric, try loadName())
+        }
         try require(")")
         return metric
+    }
+
+    private mutating func loadName() throws(ExpectationError) -> String {
+        guard let name = scanner.name() else { throw unexpected("the name of a load") }
+        guard scope.loads.contains(name.text) else {
+            let hint = suggestion(for: name.text, in: scope.loads)
+            throw .init(message: "unknown load '\(name.text)'\(hint)", offset: name.offset)
+        }
+        return name.text
     }
 
     private func isFunction(_ word: String) -> Bool {
@@ -163,9 +176,14 @@ extension ExpectationParser {
         case "cpu": return .cpu(try choice())
         case "memory": return .memory(try choice())
         case "count": return .count(try share())
-        case "requests", "retries", "concurrency", "counter":
+        case "requests", "retries", "concurrency", "counter", "workload", "edge", "attempts",
+            "ejections":
             return try evidence(word.text)
+        case "worst_second": return try worstSecond()
         case "time_to": return try timeTo()
+        case "peak":
+            guard takes("errors") else { throw unexpected("'errors'", known: ["errors"]) }
+            return .peakErrors
         case "overhead": return .overhead(try compared(word.text))
         case "step": return .step(try compared(word.text))
         default:

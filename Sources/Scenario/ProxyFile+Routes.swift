@@ -8,6 +8,7 @@ extension ProxyConfiguration.Route {
         var members: [JSON.Member] = [.init("hosts", .array(hosts.map(JSON.string)))]
         members += conditionMembers
         if !shares.isEmpty { members.append(.init("clusters", .array(shares.map(\.json)))) }
+        members += mirrors.members("cluster")
         members += effectMembers
         if priority != .standard { members.append(.init("priority", .string(priority.rawValue))) }
         if !rateLimits.isEmpty {

@@ -212,7 +212,15 @@ extension ProxyConfiguration.Cluster {
         members.append(.init("connect_timeout", connectTimeout.json))
         if let requestTimeout { members.append(.init("request_timeout", requestTimeout.json)) }
         if let idleTimeout { members.append(.init("idle_timeout", idleTimeout.json)) }
-        members.append(.init("breaker", breaker.json))
+        if let streamIdleTimeout {
+            members.append(.init("stream_idle_timeout", streamIdleTimeout.json))
+        }
+        members += [
+            .init("max_stream_duration", maxStreamDuration.json),
+            .init("max_connection_duration", maxConnectionDuration.json),
+            .init("requests_per_connection", .integer(requestsPerConnection)),
+            .init("breaker", breaker.json),
+        ]
         if balance != .init() { members.append(.init("balance", balance.json)) }
         return .object(members + attemptMembers)
     }
@@ -224,6 +232,7 @@ extension ProxyLimits {
             .init("head", .string("\(headBytes)B")), .init("headers", .integer(headerCount)),
             .init("target", .string("\(targetBytes)B")),
             .init("connections", .integer(connections)), .init("streams", .integer(streams)),
+            .init("requests_per_connection", .integer(requestsPerConnection)),
         ])
     }
 }
@@ -232,7 +241,8 @@ extension ProxyTimeouts {
     fileprivate var json: JSON {
         .object([
             .init("request", request.json), .init("idle", idle.json), .init("head", head.json),
-            .init("stream_idle", streamIdle.json), .init("drain", drain.json),
+            .init("stream_idle", streamIdle.json), .init("max_stream", maxStream.json),
+            .init("max_connection", maxConnection.json), .init("drain", drain.json),
             .init("handshake", handshake.json), .init("ping_interval", pingInterval.json),
             .init("ping_timeout", pingTimeout.json),
         ])

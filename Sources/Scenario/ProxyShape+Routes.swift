@@ -8,24 +8,39 @@ struct RouteDraft: Sendable {
     var match = ConditionsDraft()
     var cluster: Placed<String>?
     var weighted: Placed<[ShareDraft]>?
+    var mirrors: [MirrorDraft<Placed<String>>] = []
 
     /// Where it leads.
-    var clusters: [Placed<String>?] { weighted?.value.map(\.cluster) ?? [cluster] }
+    var clusters: [Placed<String>?] {
+        (weighted?.value.map(\.cluster) ?? [cluster]) + mirrors.map(\.target)
+    }
 
     var whole: ProxyConfiguration.Route {
         var whole = route
         whole.take(conditions: match)
         let weighted = weighted?.value ?? cluster.map { [ShareDraft(cluster: $0)] } ?? []
         whole.shares = weighted.map(\.whole)
+        whole.mirrors = mirrors.compactMap { $0.whole(\.value) }
         return whole
     }
 
     func check(_ decoding: inout Decoding) {
+        checkMirrors(&decoding)
         guard let weighted else { return }
         refuseDuplicates(weighted.value.map(\.cluster), "a share of", &decoding)
         if weighted.value.allSatisfy({ $0.weight == 0 }) {
             decoding.report(weighted.place, "every weight is 0: nobody would answer")
         }
+    }
+
+    private func checkMirrors(_ decoding: inout Decoding) {
+        guard let first = mirrors.first?.target else { return }
+        if route.isAnsweredHere {
+            decoding.report(
+                first.place, "the route answers itself: no request goes on to be mirrored")
+        }
+        // A cluster that answers besides would be asked the same twice, which is seldom meant.
+        refuseDuplicates(clusters, "sent requests of", &decoding)
     }
 }
 
@@ -77,6 +92,10 @@ extension Shape where Whole == RouteDraft {
                 "clusters", \.weighted,
                 list(of: Shape<ShareDraft>.share.form, 1...64).placed.optional,
                 .without("cluster"), about: "who answers, by weight"),
+            .init(
+                "mirror", \.mirrors, mirrorForms("cluster", Form<String>.name.placed),
+                standard: "[]",
+                about: "clusters that requests are sent to besides; what they answer is lost"),
         ]
         let effects = Shape<ProxyConfiguration.Route>.effects(over: "cluster")
         return Shape(

@@ -205,6 +205,24 @@ extension Shape where Whole == ClusterDraft {
                     Form<Duration>.duration(.positive).optional,
                     about: "in place of `timeouts.idle`, for connections to its endpoints"),
                 .init(
+                    "stream_idle_timeout", \.cluster.streamIdleTimeout,
+                    Form<Duration>.duration(.positive).optional,
+                    about: "in place of `timeouts.stream_idle`, for its requests"),
+                .init(
+                    "max_stream_duration", \.cluster.maxStreamDuration, .duration(.proxyTimeout),
+                    standard: "0s",
+                    about:
+                        "of one attempt, from its connection to the end of its answer; `0s`: no "
+                        + "limit"),
+                .init(
+                    "max_connection_duration", \.cluster.maxConnectionDuration,
+                    .duration(.proxyTimeout), standard: "0s",
+                    about: "until a connection takes no more requests; `0s`: no limit"),
+                .init(
+                    "requests_per_connection", \.cluster.requestsPerConnection,
+                    .integer(0...1_000_000_000), standard: "0",
+                    about: "requests that a connection takes; 0: no limit"),
+                .init(
                     "breaker", \.cluster.breaker, .breaker, standard: "{}",
                     about: "what may be open or in flight to it at once, for each worker"),
             ] + policies)
@@ -250,6 +268,10 @@ extension Shape where Whole == ProxyLimits {
                 .init(
                     "streams", \.streams, .integer(1...10_000), standard: "128",
                     about: "HTTP/2 streams open at once on one connection"),
+                .init(
+                    "requests_per_connection", \.requestsPerConnection,
+                    .integer(0...1_000_000_000), standard: "0",
+                    about: "requests of a client's connection, before it is drained; 0: no limit"),
             ])
     }
 }
@@ -271,6 +293,12 @@ extension Shape where Whole == ProxyTimeouts {
                 .init(
                     "stream_idle", \.streamIdle, .duration(.positive), standard: "5m",
                     about: "a body or tunnel on which nothing moves"),
+                .init(
+                    "max_stream", \.maxStream, .duration(.proxyTimeout), standard: "0s",
+                    about: "from a request's head to the end of its answer; `0s`: no limit"),
+                .init(
+                    "max_connection", \.maxConnection, .duration(.proxyTimeout), standard: "0s",
+                    about: "a client's connection, before it is drained; `0s`: no limit"),
                 .init(
                     "drain", \.drain, .duration(.proxyTimeout), standard: "30s",
                     about: "requests in flight after SIGTERM"),

@@ -127,6 +127,22 @@ extension Shape where Whole == AppBehaviour {
                 .init(
                     "capacity", \.capacity, Shape<AppCapacity>.capacity.form.optional,
                     about: "how many requests each replica works on at once; absent: all"),
+                .init(
+                    "deadlines", \.keepsDeadlines, .boolean, standard: "false",
+                    about:
+                        """
+                        whether the time that a request is told to have ends its work, and is \
+                        told on with its calls
+                        """
+                ),
+                .init(
+                    "abandons", \.abandons, .boolean, standard: "true",
+                    about:
+                        """
+                        whether a request over HTTP/1.1 whose client has left is given up; most \
+                        servers work on it to the end (`false`)
+                        """
+                ),
             ])
     }
 }

@@ -9,6 +9,8 @@ public struct Prediction: Equatable, Sendable {
         /// A mean over requests, of which one has this variance; and whatever the chance, so many
         /// requests' worth may be missing or too many (`slack`).
         case mean(variance: Double, slack: Double)
+        /// A quantile of a sum of uniform numbers.
+        case quantile(UniformSum, Double)
         /// Whatever the sample.
         case range(Interval)
     }
@@ -39,6 +41,10 @@ public struct Prediction: Equatable, Sendable {
             let z = Normal.quantile(1 - tail)
             let reach = z * (variance / Double(samples)).squareRoot() + slack / Double(samples)
             return Interval(low: value - reach, high: value + reach)
+        case .quantile(let sum, let quantile):
+            // As many lie below a sample's quantile as a draw of so many with that chance gives.
+            let shares = Proportion.range(of: quantile, trials: samples, tail: tail)
+            return Interval(low: sum.quantile(shares.low), high: sum.quantile(shares.high))
         case .range(let interval): return interval
         }
     }

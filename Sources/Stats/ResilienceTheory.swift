@@ -25,6 +25,18 @@ public enum RetryTheory {
         return Prediction(mean, .mean(variance: max(0, square - mean * mean), slack: 0))
     }
 
+    /// A quantile of the time for which a request with so many retries waits between its attempts:
+    /// the k-th wait is uniform from 0 to (2^k - 1) times `base`, or to `most`.
+    /// - Precondition: `retries` is from 1 to 10, times are above zero, `quantile` is from 0 to 1.
+    public static func backoff(
+        retries: Int, quantile: Double, base: Double, most: Double
+    ) -> Prediction {
+        precondition(retries >= 1 && base > 0 && most > 0, "\(retries) waits of \(base)")
+        let widths = (1...retries).map { min(most, (pow(2, Double($0)) - 1) * base) }
+        let sum = UniformSum(widths)
+        return Prediction(sum.quantile(quantile), .quantile(sum, quantile))
+    }
+
     private static func check(_ failure: Double, _ retries: Int) {
         precondition((0...1).contains(failure) && retries >= 0, "\(retries) retries of \(failure)")
     }

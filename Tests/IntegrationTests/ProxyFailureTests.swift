@@ -51,7 +51,9 @@ import Testing
 
     @Test func aRefusedConnection() throws {
         let server = try ReservedAddress()
-        try Self.expect(503, "UF", "connection_failed", from: Self.logging(server.address))
+        try Self.expect(
+            503, "UF", "upstream_reset_before_response_started{connection_failure}",
+            from: Self.logging(server.address))
     }
 
     /// A listener whose queue is full lets a connection wait for ever.
@@ -62,12 +64,13 @@ import Testing
         defer { waiting.forEach { Socket.close($0) } }
         for _ in 0..<4 { waiting.append(try Socket.connect(to: address)) }
         let proxy = try Self.logging(address)
-        try Self.expect(503, "UF", "connect_timeout", from: proxy)
+        try Self.expect(
+            503, "UF", "upstream_reset_before_response_started{connection_timeout}", from: proxy)
         #expect(try proxy.stats()["meshbench_proxy_upstream_connect_timeouts_total"] == 1)
     }
 
     @Test func aClusterWithoutEndpoints() throws {
-        try Self.expect(503, "UH", "no_endpoint", from: Self.logging(nil))
+        try Self.expect(503, "UH", "no_healthy_upstream{no_endpoint}", from: Self.logging(nil))
     }
 
     @Test func noRoute() throws {
@@ -100,7 +103,9 @@ import Testing
             try call.connection.send(sent)
         }
         let proxy = try Self.logging(server.address)
-        try Self.expect(503, "UC", "upstream_closed", from: proxy)
+        try Self.expect(
+            503, "UC", "upstream_reset_before_response_started{connection_termination}",
+            from: proxy)
         // A fresh connection was used: there was nothing stale to retry.
         #expect(server.connections.all.count == 1)
     }
@@ -110,7 +115,9 @@ import Testing
             _ = try call.readRequest()
             call.connection.close(reset: true)
         }
-        try Self.expect(503, "UC", "upstream_closed", from: Self.logging(server.address))
+        try Self.expect(
+            503, "UC", "upstream_reset_before_response_started{connection_termination}",
+            from: Self.logging(server.address))
     }
 
     @Test(arguments: [
@@ -140,7 +147,9 @@ import Testing
             try call.connection.send(answer)
             _ = try call.connection.readToEnd()
         }
-        try Self.expect(502, "UPE", details, from: Self.logging(server.address))
+        try Self.expect(
+            502, "UPE", "upstream_reset_before_response_started{protocol_error|\(details)}",
+            from: Self.logging(server.address))
     }
 
     /// What has begun cannot be taken back: the client is shown that it is not whole.
@@ -162,6 +171,7 @@ import Testing
         let line = try proxy.nextLogLine()
         #expect(line.status == 200)
         #expect(["UC", "UPE"].contains(line.flags))
+        #expect(line.details.hasPrefix("upstream_reset_after_response_started{"))
     }
 
     /// A service may answer and close before it has read the request: its answer counts.
@@ -358,6 +368,6 @@ import Testing
         try client.send("GET / HTTP/1.1\r\nhost:")
         #expect(try client.readAnswer().status == 408)
         #expect(client.endsWithoutMore())
-        #expect(try proxy.nextLogLine().details == "request_head_timeout")
+        #expect(try proxy.nextLogLine().details == "request_header_timeout")
     }
 }

@@ -46,7 +46,8 @@ import Testing
         client.endSending()
         #expect(try client.readToEnd() == Array("no protocol\n".utf8))
         let line = try proxy.nextLogLine()
-        #expect(line.protocol == "TCP" && line.flags.isEmpty && line.details.isEmpty)
+        #expect(line.protocol == "TCP" && line.flags.isEmpty)
+        #expect(line.details == "via_upstream")
         #expect(line.requestBytes == 12 && line.responseBytes == 12)
         #expect(line.client == "127.0.0.1" && line.cluster == "c")
         #expect(line.upstream == "\(server.address)")
@@ -114,7 +115,7 @@ import Testing
         let client = try proxy.connect()
         #expect(client.endsWithoutMore())
         let line = try proxy.nextLogLine()
-        #expect(line.flags == "UF" && line.details == "connection_failed")
+        #expect(line.flags == "UF" && line.reason == "connection_failure")
         #expect(line.attempts == 1)
         let stats = try proxy.stats()
         #expect(stats["meshbench_proxy_upstream_connect_failures_total"] == 1)
@@ -129,7 +130,7 @@ import Testing
         #expect(client.endsWithoutMore())
         #expect(Clock.now() - began >= .milliseconds(150))
         let line = try proxy.nextLogLine()
-        #expect(line.flags == "SI" && line.details == "idle_timeout" && line.requestBytes == 1)
+        #expect(line.flags == "SI" && line.reason == "idle_timeout" && line.requestBytes == 1)
         #expect(try proxy.stats()["meshbench_proxy_idle_timeouts_total"] == 1)
     }
 
@@ -178,7 +179,7 @@ import Testing
         // Whoever was let in at the last moment has a line too.
         var line = try proxy.nextLogLine()
         while line.requestBytes != 2 { line = try proxy.nextLogLine() }
-        #expect(line.details.isEmpty && line.responseBytes == 2)
+        #expect(line.details == "via_upstream" && line.responseBytes == 2)
         #expect(proxy.waitForEnd() == .exited(0))
         _ = server
     }
@@ -187,7 +188,7 @@ import Testing
         let (server, proxy, client) = try Self.echoing(drain: "100ms")
         proxy.process.send(SIGTERM)
         #expect(client.endsWithoutMore())
-        #expect(try proxy.nextLogLine().details == "drain_timeout")
+        #expect(try proxy.nextLogLine().reason == "drain_timeout")
         #expect(proxy.waitForEnd() == .exited(0))
         _ = server
     }

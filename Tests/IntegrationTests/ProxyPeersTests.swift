@@ -199,7 +199,7 @@ import Testing
         #expect(client.lines == ["whole"])
         let line = try proxy.nextLogLine()
         #expect(line.status == 101)
-        #expect(line.details == "upgrade")
+        #expect(line.details == "via_upstream")
         #expect(line.path == "/chat")
         #expect(line.requestBytes > 6 << 20 && line.responseBytes > 6 << 20)
         #expect(try proxy.stats()["meshbench_proxy_upgrades_total"] == 1)

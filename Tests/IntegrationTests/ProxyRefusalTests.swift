@@ -92,7 +92,7 @@ import Testing
             #expect(client.endsWithoutMore(), "\(bad.testDescription)")
             client.close()
             let line = try proxy.nextLogLine()
-            #expect(line.details == bad.detail, "\(bad.testDescription)")
+            #expect(line.details == "codec_error{\(bad.detail)}", "\(bad.testDescription)")
             #expect(line.status == bad.status && line.flags == "DPE")
         }
         #expect(server.connections.all.isEmpty)
@@ -140,7 +140,7 @@ import Testing
         #expect(server.requests.all.isEmpty)
         let line = try proxy.nextLogLine()
         #expect(line.flags == "DPE")
-        #expect(line.details == detail)
+        #expect(line.details == "codec_error{\(detail)}")
     }
 
     @Test func theLimitsAreConfigurable() throws {

@@ -231,7 +231,7 @@ import Testing
         #expect(answer["x-response-flags"] == "UF")
         #expect(answer.text == "tls_\(fault.word)\n")
         let line = try proxy.nextLogLine()
-        #expect(line.flags == "UF" && line.details == "tls_\(fault.word)")
+        #expect(line.flags == "UF" && line.reason == "connection_failure|tls_\(fault.word)")
         #expect(try failures(proxy, "upstream", fault.word) == 1)
         #expect(try proxy.stats()["meshbench_proxy_upstream_connect_failures_total"] == 1)
     }

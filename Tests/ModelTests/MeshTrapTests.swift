@@ -45,6 +45,31 @@ import Testing
         #expect(traps({ $0.outlier = .init(mostPercent: percent) }, endpoints: nil) == [])
     }
 
+    /// One that fails of n is √(n − 1) deviations below the mean, however badly it fails: of four
+    /// never 1.9. And of fewer than `hosts` none is looked at.
+    @Test(arguments: [
+        (1.9, 3, 4, "factor"), (1.9, 3, 5, nil), (2, 3, 5, "factor"), (2, 3, 6, nil),
+        (1.9, 6, 5, "hosts"), (1.9, 6, 6, nil),
+    ])
+    func tooFewEndpointsToStandOut(
+        _ factor: Double, _ hosts: Int, _ endpoints: Int, _ key: String?
+    ) {
+        var policy = OutlierPolicy(mostPercent: 50)
+        policy.successRate = .init(threshold: factor, enforcing: 100, hosts: hosts, volume: 10)
+        let found = traps({ $0.outlier = policy }, endpoints: endpoints)
+        #expect(found.count == (key == nil ? 0 : 1))
+        if let key {
+            #expect(found.first?.contains("outlier.success_rate.\(key): ") == true, "\(found)")
+        }
+        policy.successRate.enforcing = 0
+        #expect(traps({ $0.outlier = policy }, endpoints: endpoints) == [])
+        policy.failurePercentage = .init(threshold: 85, enforcing: 100, hosts: hosts, volume: 10)
+        #expect(
+            traps({ $0.outlier = policy }, endpoints: endpoints).count
+                == (endpoints < hosts ? 1 : 0))
+        #expect(traps({ $0.outlier = .init(mostPercent: 50) }, endpoints: 2) == [])
+    }
+
     @Test func whatNeverComesFirstOrRefusesAll() {
         let gateway = OutlierPolicy(
             consecutiveGateway: .init(5, enforcing: 100), mostPercent: 50)
@@ -94,5 +119,36 @@ import Testing
             ])
         #expect(retried(.init(on: [.reset], budget: .concurrencyStandard)) == [])
         #expect(problems { _ in }.count == 1)
+    }
+
+    /// Times in seconds; nil: nothing is said, which is 15 s. Zero: without end.
+    @Test(
+        arguments: [
+            (2, 3, "3s"), (2, 2, "2s"), (2, 1, nil), (2, nil, "15s"), (2, 0, "without end"),
+            (nil, 20, nil), (0, 20, nil), (15, nil, nil), (20, 30, nil),
+        ] as [(Int64?, Int64?, String?)])
+    func aServiceThatWaitsLongerThanItsClients(outer: Int64?, inner: Int64?, waits: String?) {
+        let said = [("outer", "front", outer), ("inner", "cart", inner)]
+        // A policy that says nothing is none.
+        let policies = said.compactMap { name, service, seconds in
+            seconds.map {
+                MeshPolicy(
+                    name, targets: [MeshName(service)], timeouts: .init(request: .seconds($0)))
+            }
+        }
+        let front = MeshService("front", calls: [Self.cart, MeshName("*")])
+        let mesh = MeshState(
+            [.service(MeshService("cart")), .service(front)] + policies.map { .policy($0) })
+        #expect(mesh.check() == [])
+        let found = mesh.traps { _ in 2 }.map(\.description)
+        #expect(
+            found
+                == (waits.map {
+                    [
+                        "policy default/outer: timeout.request: clients of 'default/front' wait "
+                            + "2s, and it waits for 'default/cart' \($0): unless it heeds the "
+                            + "deadlines that it is told, it works on for nobody"
+                    ]
+                } ?? []))
     }
 }

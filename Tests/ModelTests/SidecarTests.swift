@@ -188,6 +188,18 @@ import Testing
         #expect(made.zone == "a")
     }
 
+    /// Who is not told of an endpoint forgets that it is ejected, and takes it back with the next
+    /// push as if it had never failed.
+    @Test(arguments: [(OutlierPolicy?.none, [true]), (OutlierPolicy(), [false, true])])
+    func whoEjectsIsToldOfAllEndpoints(_ outlier: OutlierPolicy?, _ told: [Bool]) throws {
+        var mesh = MeshState(Self.declarations)
+        mesh.find(.init(unhealthy: [MeshName("cart-1", in: "shop")]))
+        mesh.declare(
+            .policy(MeshPolicy("cart", in: "shop", targets: [Self.cart], outlier: outlier)))
+        let made = try ProxyConfiguration(sidecar: Self.facts(), in: mesh)
+        #expect(try cluster("shop/cart", made).endpoints.map(\.isHealthy) == told)
+    }
+
     /// Names of the own namespace may be short; what is declared comes before them.
     @Test func routesByNameAndDeclared() throws {
         let canary = MeshRoute(

@@ -10,7 +10,7 @@ import Wire
 
 /// What faults do to requests before they meet retries, at a client's and at a server's proxy.
 @Suite struct FaultTests {
-    private static func rule(
+    static func rule(
         _ name: String = "a", _ point: FaultRule.Point = .clientEgress, chance: Double = 1,
         delay: Duration? = nil, abort: FaultRule.Abort? = nil, rate: Int? = nil
     ) -> FaultRule {
@@ -19,7 +19,7 @@ import Wire
             delay: delay.map { .fixed($0) }, abort: abort, responseRate: rate)
     }
 
-    private static func scene(
+    static func scene(
         _ rules: [FaultRule], _ change: (inout ProxyConfiguration) -> Void = { _ in }
     ) -> (Scene, LeaseTable) {
         var configuration = Scene.configuration(accessLog: true)
@@ -31,7 +31,7 @@ import Wire
         return (scene, leases)
     }
 
-    private static func lines(_ proxy: Proxy) throws -> [FaultLedgerLine] {
+    static func lines(_ proxy: Proxy) throws -> [FaultLedgerLine] {
         var all: [UInt8] = []
         proxy.ledger.drain {
             unsafe all.append(contentsOf: $0.raw)
@@ -42,7 +42,7 @@ import Wire
         }
     }
 
-    private static let request = "GET /x HTTP/1.1\r\nHost: a\r\nx-request-id: r-1\r\n\r\n"
+    static let request = "GET /x HTTP/1.1\r\nHost: a\r\nx-request-id: r-1\r\n\r\n"
 
     // MARK: Aborts
 

@@ -127,7 +127,10 @@ import Testing
         let client = scene.client()
         scene.send("lost", by: client)
         #expect(client.proxyReset)
-        #expect(log(scene, #""flags":"UF""#, #""details":"connection_failed""#))
+        #expect(
+            log(
+                scene, #""flags":"UF""#,
+                #""details":"upstream_reset_before_response_started{connection_failure}""#))
         #expect(scene.proxy.counters[.UF] == 1)
         #expect(scene.proxy.counters[.upstreamConnectFailures] == 1)
         #expect(isQuiet(scene))
@@ -156,7 +159,10 @@ import Testing
         #expect(!client.proxyClosed)
         scene.pass(.milliseconds(2))
         #expect(client.proxyReset)
-        #expect(log(scene, #""flags":"UF""#, #""details":"connect_timeout""#))
+        #expect(
+            log(
+                scene, #""flags":"UF""#,
+                #""details":"upstream_reset_before_response_started{connection_timeout}""#))
         #expect(isQuiet(scene))
     }
 
@@ -183,7 +189,7 @@ import Testing
         #expect(!client.proxyClosed)
         scene.pass(.seconds(2))
         #expect(client.proxyReset && server.proxyReset)
-        #expect(log(scene, #""flags":"SI""#, #""details":"idle_timeout""#))
+        #expect(log(scene, #""flags":"SI""#, #""details":"stream_idle_timeout{idle_timeout}""#))
         #expect(scene.proxy.counters[.idleTimeouts] == 1)
         #expect(isQuiet(scene))
     }
@@ -211,7 +217,10 @@ import Testing
         let third = scene.client()
         scene.pass(.zero)
         #expect(third.proxyReset && !second.proxyClosed)
-        #expect(log(scene, #""flags":"UO""#, #""details":"overflow""#))
+        #expect(
+            log(
+                scene, #""flags":"UO""#,
+                #""details":"upstream_reset_before_response_started{overflow}""#))
         #expect(scene.proxy.counters[.pendingOverflow] == 1)
         scene.close(first)
         scene.close(scene.servers[0])
@@ -230,7 +239,10 @@ import Testing
         #expect(!second.proxyClosed)
         scene.pass(.milliseconds(2))
         #expect(second.proxyReset)
-        #expect(log(scene, #""flags":"UO""#, #""details":"pending_timeout""#))
+        #expect(
+            log(
+                scene, #""flags":"UO""#,
+                #""details":"upstream_reset_before_response_started{overflow|pending_timeout}""#))
     }
 
     @Test func whoLeavesWhileWaitingIsForgotten() {
@@ -257,7 +269,10 @@ import Testing
         scene.proxy.closeTunnels(now: scene.simulation.now)
         scene.simulation.settle()
         #expect(client.proxyReset)
-        #expect(log(scene, #""details":"drain_timeout""#, #""request_bytes":2"#))
+        #expect(
+            log(
+                scene, #""details":"downstream_local_disconnect{drain_timeout}""#,
+                #""request_bytes":2"#))
         #expect(isQuiet(scene))
     }
 

@@ -162,7 +162,10 @@ import Testing
         #expect(lines.count == 3)
         #expect(lines.map(\.status) == [200, 404, 400])
         #expect(lines.map(\.flags) == ["", "NR", "DPE"])
-        #expect(lines.map(\.details) == ["", "route_not_found", "space_before_colon"])
+        #expect(
+            lines.map(\.details) == [
+                "via_upstream", "route_not_found", "codec_error{space_before_colon}",
+            ])
         #expect(lines.map(\.method) == ["PUT", "GET", nil])
         #expect(lines[0].path == "/a/\"\\?q")
         #expect(lines[0].authority == "a:80")

@@ -25,12 +25,15 @@ struct ProxyTraffic {
 
     /// What the servers speak.
     private let speech: ProxyConfiguration.Cluster.Speech
+    /// And those of mirrors.
+    private let mirrorSpeech: ProxyConfiguration.Cluster.Speech
 
     init(seed: UInt64) {
         self.seed = seed
         random = SeededRandom(seed: seed)
         isSound = random.below(2) == 0
         speech = random.below(2) == 0 ? .http1 : .http2
+        mirrorSpeech = random.below(2) == 0 ? .http1 : .http2
     }
 
     private mutating func chance(_ percent: Int) -> Bool { random.below(100) < percent }
@@ -50,12 +53,17 @@ struct ProxyTraffic {
         let simulation = ProxySimulation(configuration(), seed: seed)
         simulation.socketCapacity = [700, 1 << 12, 1 << 16, 1 << 18][random.below(4)]
         let record = ServerRecord()
-        let upstreamsSpeakHTTP2 = speech == .http2
+        let mirrorRecord = ServerRecord()
+        let (speech, mirrorSpeech) = (speech, mirrorSpeech)
         // One that takes fewer streams than clients assume refuses some, until its SETTINGS come.
         let streams = isSound ? 100 : 1 + random.below(8)
         let isSound = isSound
-        simulation.serve = { [unowned simulation] socket, _ in
-            guard upstreamsSpeakHTTP2 else { return SimulatedServer(socket, record) }
+        simulation.serve = { [unowned simulation] socket, address in
+            let isMirror = address.hasPrefix(Self.mirrorAddress)
+            let record = isMirror ? mirrorRecord : record
+            guard (isMirror ? mirrorSpeech : speech) == .http2 else {
+                return SimulatedServer(socket, record)
+            }
             let end = HTTP2End(HTTP2Peer(server: true, streams: streams), socket)
             HTTP2TrafficServer(end, record, simulation, isSound: isSound).take(end.peer)
             if simulation.chance(20) { end.writeLimit = 1 + simulation.random.below(100) }
@@ -90,7 +98,7 @@ struct ProxyTraffic {
         }
         simulation.run()
         let failure =
-            streamClients.compactMap { judge($0) }.first
+            streamClients.compactMap { judge($0) }.first ?? mirrorRecord.violations.first
             ?? judge(simulation, clients, record)
         return Verdict(failure: failure, trace: simulation.trace)
     }
@@ -177,13 +185,30 @@ struct ProxyTraffic {
                     shares: clusters.map { .init($0.name, weight: 1 + random.below(3)) })
             ],
             clusters: tried, accessLog: chance(50) ? "-" : nil,
-            // Six clients with eight streams each, as many to upstreams, and connections for these.
-            limits: ProxyLimits(connections: 128),
+            // Six clients with eight streams each, as many to upstreams, and connections for these;
+            // and mirrors of some.
+            limits: ProxyLimits(connections: 192),
             timeouts: ProxyTimeouts(request: .seconds(60), idle: .seconds(70)),
             headers: HeaderPolicy(
                 via: chance(50) ? "x" : nil, forwardedFor: chance(50), requestID: chance(50)))
+        if chance(50) { addMirror(to: &configuration) }
         if chance(50) { Self.addRouting(to: &configuration) }
         return configuration
+    }
+
+    private static let mirrorAddress = "127.0.0.1:2"
+
+    /// Others get some of the requests too, and do as badly.
+    private mutating func addMirror(to configuration: inout ProxyConfiguration) {
+        configuration.clusters.append(
+            .init(
+                name: "m", endpoints: (0...random.below(2)).map { .init("127.0.0.1:200\($0)") },
+                speech: mirrorSpeech,
+                breaker: .init(
+                    standard: .init(connections: 1 + random.below(6), pending: random.below(6)))))
+        configuration.routes[0].mirrors = [
+            RequestMirror("m", percent: chance(50) ? 100 : 50, marksHost: chance(50))
+        ]
     }
 
     /// All that routes and limits do to messages, of which no client notices anything: limits that

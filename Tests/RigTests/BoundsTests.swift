@@ -100,4 +100,19 @@ import Testing
             #expect(try job(of: experiment, arm).threadCount == 3)
         }
     }
+
+    /// A round that draws again what the one before drew tells nothing new; arms are compared by
+    /// what both have drawn.
+    @Test func workloadsDrawAnewInEachRound() throws {
+        let experiment = try ScenarioFile(
+            text: text(connections: 6, replicas: 2, threads: 4), file: "f"
+        ).experiment
+        let lineup = try Lineup(experiment)
+        let arms = Array(lineup.topologies.keys)
+        let seeds = (0..<3).map { round in
+            Set(arms.map { lineup.topology(of: $0, round: round).seed })
+        }
+        #expect(arms.count > 1)
+        #expect(seeds.allSatisfy { $0.count == 1 } && Set(seeds).count == 3)
+    }
 }

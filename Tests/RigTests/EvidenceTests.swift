@@ -1,5 +1,7 @@
 import Base
+import Glibc
 import Model
+import Posix
 import Report
 import Stats
 import Testing
@@ -12,13 +14,14 @@ import Testing
         let body = """
             {"name":"echo/0","requests":12,"refused":0,"concurrency":{"now":1,"max":7},\
             "attempts":{"1":8,"2":3,"3":1},"status":{"200":10,"503":2},\
-            "grpc":{"cancelled":0,"status":{}}}
+            "wasted":3,"deadlines":4,"deadline_ms":900,"grpc":{"cancelled":0,"status":{}}}
 
             """
         let reading = try #require(EvidenceReading(application: Array(body.utf8)))
         #expect(reading.counts["requests"] == 12)
         #expect(reading.counts["retries"] == 4)
         #expect(reading.counts["answers{status=\"503\"}"] == 2)
+        #expect(reading.counts["wasted"] == 3 && reading.counts["deadline_ms"] == 900)
         #expect(reading.peaks["concurrency"] == 7)
         #expect(EvidenceReading(application: Array("no".utf8)) == nil)
     }
@@ -48,6 +51,22 @@ import Testing
         #expect(EvidenceReading(proxy: Array("# nothing".utf8)) == nil)
     }
 
+    /// What a load's proxy counts.
+    private func counted(_ factor: Double) -> [String: Double] {
+        let (echo, other) = ("cluster=\"default/echo\"", "cluster=\"default/other\"")
+        var counts = ["pending_overflow_total": 40.0]
+        counts["cluster_upstream_rq_total{\(echo)}"] = 500 * factor
+        counts["cluster_upstream_rq_total{\(other)}"] = 100
+        counts["cluster_upstream_rq_completed_total{\(echo)}"] = 400
+        counts["cluster_upstream_rq_completed_total{\(other)}"] = 100
+        counts["outlier_ejections_enforced_total{\(echo),reason=\"a\"}"] = 3
+        counts["outlier_ejections_enforced_total{\(echo),reason=\"b\"}"] = 1
+        counts["outlier_ejections_enforced_total{\(other),reason=\"b\"}"] = 9
+        counts["host_ejections_total{\(echo),upstream=\"127.0.0.1:7\"}"] = 1
+        counts["host_ejections_total{\(echo),upstream=\"127.0.0.1:77\"}"] = 3
+        return counts
+    }
+
     /// Two rounds of two replicas and a proxy.
     private var evaluation: Evaluation {
         let samples = (0..<2).map { round -> Sample in
@@ -57,12 +76,17 @@ import Testing
                 [(0, 100.0), (1, 300)].map { replica, requests in
                     Evidence(
                         process: "echo/\(replica)", service: "echo", group: .apps,
-                        counts: ["requests": requests * factor, "retries": 10],
+                        counts: [
+                            "requests": requests * factor, "retries": 10, "wasted": factor,
+                        ],
                         peaks: ["concurrency": factor + Double(replica)])
                 } + [
                     Evidence(
                         process: "client-proxy", service: "load-main", group: .proxies,
-                        counts: ["pending_overflow_total": 40], peaks: [:])
+                        counts: counted(factor), peaks: [:]),
+                    Evidence(
+                        process: "echo/1 proxy", service: "echo", group: .proxies, counts: [:],
+                        peaks: [:], inbound: "127.0.0.1:77", replica: 1),
                 ]
             return sample
         }
@@ -75,15 +99,56 @@ import Testing
         arguments: [
             (.requests(service: "echo", replica: nil), 600),
             (.requests(service: "echo", replica: 1), 450), (.retries(service: "echo"), 20),
-            (.concurrency(service: "echo"), 3),
+            (.concurrency(service: "echo"), 3), (.workload(.wasted, service: "echo"), 3),
             (.counter("pending_overflow_total", service: nil), 40),
             (.counter("pending_overflow_total", service: "load-main"), 40),
             (.count(.shareOfStatus(200)), 10_000),
+            (.edge(from: "load-main", to: "echo"), 750), (.edge(from: "echo", to: "echo"), 0),
+            // 600 and 1,100 attempts of 500 requests each.
+            (.attempts, 1.7), (.ejections(service: "echo", replica: nil), 4),
+            (.ejections(service: "echo", replica: 1), 3),
         ] as [(Metric, Double)])
     func countsAreThoseOfARound(metric: Metric, value: Double) {
         let statistic = evaluation.pool(.mesh, nil).statistic(metric)
         #expect(statistic.problem == nil)
         #expect(abs(statistic.value([0, 1]) - value) < 1e-9, "\(statistic.value([0, 1]))")
+    }
+
+    /// Each load by itself, and none where it is the only one.
+    @Test func valuesAreOfOneLoadWhereAskedFor() {
+        var sample = Made.sample()
+        var (first, second) = (Tally(), Tally())
+        (first.planned, second.planned) = (100, 300)
+        first.outcomes = ["ok": 90]
+        second.outcomes = ["ok": 30]
+        sample.tally = first
+        sample.tally.merge(second)
+        sample.tallies = ["first": first, "second": second]
+        func value(_ metric: Metric) -> Double {
+            Evaluation(
+                samples: [sample], rounds: [0], arms: [.mesh], minTailSamples: 10,
+                random: SeededRandom(seed: 1)
+            ).pool(.mesh, nil).statistic(metric).value([0])
+        }
+        #expect(value(.shareOfOutcome(.ok)) == 0.3)
+        #expect(value(.ofLoad(.shareOfOutcome(.ok), "first")) == 0.9)
+        #expect(value(.ofLoad(.count(.shareOfOutcome(.ok)), "second")) == 30)
+        sample.tallies = [:]
+        #expect(value(.ofLoad(.shareOfOutcome(.ok), "main")) == 0.3)
+    }
+
+    /// First attempts are the requests less the retries, and that many samples.
+    @Test func whatIsLeftOfCountsRestsOnWhatIsLeft() {
+        let all = Term.metric(.requests(service: "echo", replica: nil))
+        let firsts = Term.difference(all, .metric(.retries(service: "echo")))
+        #expect(firsts.isCount)
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "attempts", left: .quotient(all, firsts), comparison: .equal,
+                right: .theory(.retryAttempts, [.literal(0.0333, .share), .literal(1, .one)]),
+                tolerance: nil, phase: nil, arm: nil))
+        #expect(judgement.result.samples == 1160, "1200 requests, of which 40 are retries")
+        #expect(judgement.result.verdict == .pass, "\(judgement.result)")
     }
 
     /// None is a number, where somebody has counted.
@@ -113,6 +178,7 @@ import Testing
         arguments: [
             .requests(service: "front", replica: nil), .counter("no_such_total", service: nil),
             .counter("pending_overflow_total", service: "echo"), .concurrency(service: "front"),
+            .edge(from: "front", to: "echo"), .ejections(service: "echo", replica: 0),
         ] as [Metric])
     func whatNobodyCountsIsNoZero(metric: Metric) {
         #expect(evaluation.pool(.mesh, nil).statistic(metric).value([0, 1]).isNaN)
@@ -203,10 +269,111 @@ import Testing
         #expect(course(good).seconds(to: 0.99, of: "base", after: "hurt") == seconds)
     }
 
+    @Test(
+        arguments: [
+            (.goodput, nil, 20), (.goodput, "base", 80), (.goodput, "heal", 90),
+            (.achievedRate, "hurt", 100), (.shareOfOutcome(.ok), "hurt", 0.2),
+            (.shareOfOutcome(.error), nil, 0),
+        ] as [(Metric, String?, Double)])
+    func theWorstSecondIsOfItsPhase(metric: Metric, phase: String?, value: Double) {
+        let good: [UInt64] = [90, 80, 100, 20, 30, 100, 100, 90, 100, 100, 100, 100, 100]
+        #expect(course(good).worst(metric, during: phase) == value)
+    }
+
+    /// Of a phase that does not end with a second, the last is none.
+    @Test func aPartOfASecondIsNone() {
+        let phases = [("base", 2500), ("heal", 1500)].map {
+            PhasePlan(name: $0.0, duration: .milliseconds(Int64($0.1)), measure: true, rate: nil)
+        }
+        var record = Made.record(Made.sample())
+        record.seconds = [50, 60, 10, 70].enumerated().map { index, good in
+            ArmRecord.Second(
+                phase: "", offset: Double(index), planned: 100, completed: 100, errors: 0,
+                response: Histogram(), good: good)
+        }
+        let course = Course(record, phases)
+        #expect(course.worst(.goodput, during: "base") == 50)
+        #expect(course.worst(.goodput, during: "heal") == 70)
+        #expect(course.worst(.percentile(0.99, .response), during: nil) == nil)
+        #expect(course.worst(.goodput, during: "none") == nil)
+    }
+
+    @Test func theWorstSecondIsTheMeanOfTheRounds() {
+        var evaluation = evaluation
+        evaluation.courses = ([(0, 20), (1, 40)] as [(Int, UInt64)]).map { round, worst in
+            var course = course([100, 100, 100, worst, 90, 100, 100, 100, 100, 100, 100, 100, 100])
+            course.round = round
+            return course
+        }
+        typealias Comparison = Model.Expectation.Comparison
+        func verdict(_ comparison: Comparison, _ limit: Double) -> RunResult.Verdict {
+            evaluation.judge(
+                Expectation(
+                    source: "\(limit)", left: .metric(.worstSecond(.goodput)),
+                    comparison: comparison, right: .literal(limit, .rate), tolerance: nil,
+                    phase: "hurt", arm: nil)
+            ).result.verdict
+        }
+        #expect(verdict(.greater, 15) == .pass && verdict(.less, 45) == .pass)
+        #expect(verdict(.less, 15) == .fail && verdict(.less, 30) == .inconclusive)
+    }
+
+    /// Those that hang are waited for together, and keep nobody from being heard.
+    @Test func allAreAskedAtOnce() throws {
+        let hung = try (0..<8).map { _ in
+            try Socket.listen(on: try #require(SocketAddress("127.0.0.1:0")), sharing: false)
+                .release()
+        }
+        defer { for socket in hung { close(socket) } }
+        let sources = try hung.enumerated().map { index, socket in
+            EvidenceSource(
+                process: "\(index)", service: "s", group: .apps, pid: getpid(),
+                address: "\(try Socket.localAddress(of: socket))", path: "/stats",
+                read: { _ in EvidenceReading() })
+        }
+        let start = Clock.now()
+        #expect(sources.readings().isEmpty)
+        // One after the other they would take 4 s.
+        #expect(Clock.now() - start < .seconds(3))
+    }
+
+    @Test func whatHasNotGrownIsNotWrittenDown() {
+        let evidence = Evidence(
+            process: "p", service: "s", group: .proxies,
+            counts: ["a": 0, "b{c=\"d\"}": 0, "b{c=\"e\"}": 1], peaks: [:])
+        #expect(evidence.brief.counts == ["a": 0, "b{c=\"e\"}": 1])
+    }
+
     @Test func whatWasNeverGoodHasNoTime() {
         let none = course([UInt64](repeating: 0, count: 13))
         #expect(none.seconds(to: 0.99, of: "base", after: "hurt") == nil)
         #expect(none.seconds(to: 0.99, of: "absent", after: "hurt") == nil)
+    }
+
+    /// Of the seconds of a phase the worst one, and of an expectation without a phase of all that
+    /// are measured.
+    @Test func thePeakIsThatOfOneSecond() {
+        var course = course([UInt64](repeating: 100, count: 13))
+        for (second, errors) in [(0, 7), (3, 60), (4, 20), (9, 5)] as [(Int, UInt64)] {
+            course.seconds[second].errors = errors
+        }
+        #expect(course.peakErrors(during: "base") == 7)
+        #expect(course.peakErrors(during: "hurt") == 60)
+        #expect(course.peakErrors(during: nil) == 60)
+        #expect(course.peakErrors(during: "absent") == nil)
+        var evaluation = evaluation
+        evaluation.courses = [0, 1].map { round in
+            var course = course
+            course.round = round
+            if round == 1 { course.seconds[3].errors = 40 }
+            return course
+        }
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "peak", left: .metric(.peakErrors), comparison: .less,
+                right: .literal(51, .one), tolerance: nil, phase: "hurt", arm: nil))
+        let isMean = judgement.result.observed.hasPrefix("50")
+        #expect(isMean, "the mean of the rounds, not \(judgement.result.observed)")
     }
 
     @Test func theTimeIsTheMeanOfTheRounds() {

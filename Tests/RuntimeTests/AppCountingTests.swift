@@ -32,6 +32,20 @@ import Testing
         #expect(idle.isAtEnd())
     }
 
+    @Test("The most at once is that since it was asked last")
+    func peaksBeginAnew() {
+        let counters = AppCounters()
+        for _ in 0..<3 { counters.begin(attempt: 0) }
+        counters.end(status: 200)
+        #expect(counters.takePeak() == 3 && counters.takePeak() == 2)
+        counters.end(status: 200)
+        counters.end(status: 200)
+        #expect(counters.takePeak() == 2 && counters.takePeak() == 0)
+        counters.begin(attempt: 0)
+        #expect(counters.json(name: "a").contains("\"concurrency\":{\"now\":1,\"max\":1}"))
+        #expect(counters.json(name: "a", peak: 7).contains("\"max\":7}"))
+    }
+
     @Test("Buffers that nobody needs any more give their memory back")
     func buffersAreTrimmed() throws {
         let server = try AppServer(

@@ -77,6 +77,7 @@ private func decide(
     @Test(arguments: [
         ("/echo", AppPlan.Page.echo), ("/echo?x=1", .echo), ("/echoes", .body),
         ("/healthz", .health), ("/app/stats", .stats), ("/app/stall?for=1s", .stall),
+        ("/app/stats/next", .nextStats), ("/app/stats/last", .body),
         ("/", .body), ("/app", .body),
     ])
     func pages(target: String, page: AppPlan.Page) throws {

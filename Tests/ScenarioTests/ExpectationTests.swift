@@ -139,6 +139,13 @@ import Testing
                 [.literal(0.3, .one), .literal(2, .one)]
             ),
             (
+                "p50(service) = backoff(n = 2, q = 50%)", .backoff,
+                [
+                    .literal(2, .one), .literal(0.5, .share), .literal(25e6, .time),
+                    .literal(250e6, .time),
+                ]
+            ),
+            (
                 "rate(achieved) / rate(offered) = ejection_errors(5, 20s, base = 3s)",
                 .ejectionErrors,
                 [
@@ -169,6 +176,20 @@ import Testing
             ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
             ("retries(echo) < 5", .retries(service: "echo")),
             ("concurrency(echo) <= 10", .concurrency(service: "echo")),
+            ("peak(errors) < 48", .peakErrors),
+            ("workload(deadline_ms, echo) > 1", .workload(.deadlineMs, service: "echo")),
+            ("p99(response, main) < 5ms", .ofLoad(.percentile(0.99, .response), "main")),
+            (
+                "share(outcome = ok, main) > 5%", .ofLoad(.shareOfOutcome(.ok), "main")
+            ),
+            ("edge(load-main -> echo) > 5", .edge(from: "load-main", to: "echo")),
+            ("edge(echo->echo) > 5", .edge(from: "echo", to: "echo")),
+            ("attempts(mean) < 1.5", .attempts),
+            ("ejections(echo) = 0 ± 1", .ejections(service: "echo", replica: nil)),
+            ("ejections(echo/0) >= 1", .ejections(service: "echo", replica: 0)),
+            ("worst_second(rate(goodput)) > 10/s", .worstSecond(.goodput)),
+            ("worst_second(share(outcome = error)) < 5%", .worstSecond(.shareOfOutcome(.error))),
+            ("worst_second(p99(response)) < 5ms", .worstSecond(.percentile(0.99, .response))),
             ("counter(requests_total) > 1", .counter("requests_total", service: nil)),
             (
                 "counter(requests_total, load-main) > 1",
@@ -363,6 +384,7 @@ import Testing
                 "20: a share such as 99% is needed"
             ),
             ("time_to(latency >= 99% of base-1) < 5s", "9: 'goodput' is expected, not 'latency'"),
+            ("peak(retries) < 5", "6: 'errors' is expected, not 'retries'"),
             ("p99(response) < 5..5ms", "17: '5..5' is no number"),
             ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
         ] as [(String, String)])

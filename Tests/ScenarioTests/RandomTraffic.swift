@@ -97,7 +97,12 @@ extension SeededRandom {
         return AccrualPolicy(
             failures: count(TrafficLimits.failures), leastWait: least,
             mostWait: max(least, span(TrafficLimits.span)),
-            jitter: Double(below(10_001)) / 1e4)
+            jitter: Double(below(10_001)) / 1e4,
+            successRate: maybe {
+                .init(
+                    threshold: max($0.percent(), 0.1), window: $0.span(TrafficLimits.span),
+                    requests: $0.count(TrafficLimits.failures))
+            })
     }
 
     mutating func admission() -> AdmissionPolicy {

@@ -38,6 +38,9 @@ import Testing
         #expect(all.admission == AdmissionPolicy())
         #expect(all.balance == BalancePolicy())
         #expect(try cluster("accrual: {}").accrual == AccrualPolicy())
+        #expect(
+            try cluster("accrual: {success_rate: {}}").accrual?.successRate
+                == AccrualPolicy.SuccessRate(threshold: 80, window: .seconds(10), requests: 5))
         #expect(try cluster("").balance == BalancePolicy())
         #expect(
             try route("rate_limits: [{burst: 9}]").rateLimits == [.init(burst: 9, fill: 1)])
@@ -185,6 +188,10 @@ import Testing
             (
                 "accrual: {min_penalty: 2m}",
                 "8:14: the longest wait is shorter than `min_penalty`"
+            ),
+            (
+                "accrual: {success_rate: {threshold: 0%}}",
+                "8:41: no success is rare enough: nothing is ever shut out"
             ),
             (
                 "admission: {threshold: 0%}",

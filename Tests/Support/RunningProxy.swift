@@ -188,6 +188,11 @@ public struct AccessLogLine: Decodable, Equatable, Sendable {
     public var status: Int
     public var flags: String
     public var details: String
+    /// What stands in braces in them; nil: nothing does.
+    public var reason: String? {
+        guard let start = details.firstIndex(of: "{"), details.last == "}" else { return nil }
+        return String(details[details.index(after: start)...].dropLast())
+    }
     public var durationUs: Int
     public var requestBytes: Int
     public var responseBytes: Int

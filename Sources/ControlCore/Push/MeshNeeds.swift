@@ -7,7 +7,8 @@ public import Model
 ///
 /// - The service itself, and the authorizations that mean it.
 /// - Every service that it calls, and its endpoints.
-/// - Every route with a destination that it calls; it calls the other destinations too, and so on.
+/// - Every route with a destination that it calls; it calls the other destinations too, and those
+///   that requests are mirrored to, and so on.
 /// - Every policy that means any of these services, or might once more of them are declared.
 public struct MeshNeeds: Equatable, Sendable {
     public let service: MeshName
@@ -45,10 +46,8 @@ public struct MeshNeeds: Equatable, Sendable {
         }
         while let route = rest.popLast() {
             guard seen.insert(route).inserted else { continue }
-            for destination in mesh.routes[route]?.destinations ?? []
-            where services.insert(destination.service).inserted {
-                rest += routes.routes(to: destination.service)
-            }
+            for service in mesh.routes[route]?.services ?? []
+            where services.insert(service).inserted { rest += routes.routes(to: service) }
         }
         self.service = service
         self.patterns = patterns

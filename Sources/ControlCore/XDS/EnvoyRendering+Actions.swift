@@ -18,6 +18,26 @@ extension EnvoyRendering {
         return ["weighted_clusters": ["clusters": .list(items)]]
     }
 
+    /// The member of a route's action that says who is sent requests besides. Envoy gives these as
+    /// long as the mirrored requests have.
+    static func mirrors(_ mirrors: [RequestMirror<MeshName>]) -> EnvoyValue {
+        guard !mirrors.isEmpty else { return [:] }
+        let policies = mirrors.map { mirror -> EnvoyValue in
+            let millionths = Int((mirror.percent * 1e4).rounded())
+            let policy: EnvoyValue = [
+                "cluster": .text(mirror.target.text),
+                "runtime_fraction": [
+                    "default_value": [
+                        "numerator": .number(millionths), "denominator": "MILLION",
+                    ]
+                ],
+            ]
+            return mirror.marksHost
+                ? policy : policy.with("disable_shadow_host_suffix_append", true)
+        }
+        return ["request_mirror_policies": .list(policies)]
+    }
+
     /// The member of a route that answers itself; nil: it does not.
     static func answer(_ route: MeshRoute, _ asked: ProxyConfiguration.PathMatch) -> EnvoyValue? {
         if let answer = route.answer {

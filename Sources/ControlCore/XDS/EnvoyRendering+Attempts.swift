@@ -8,6 +8,8 @@ extension EnvoyRendering {
     /// What is done with the requests of a route.
     struct Carriage: Equatable {
         var timeout: Duration
+        /// nil: as of the listener.
+        var streamIdle: Duration?
         var retry: RetryPolicy?
         var hash: [BalancePolicy.HashKey]
     }
@@ -16,7 +18,8 @@ extension EnvoyRendering {
     func carriage(_ service: MeshName) -> Carriage {
         let policy = view.policy(for: service)
         return Carriage(
-            timeout: policy?.timeouts.request ?? Self.requestTimeout, retry: policy?.retry,
+            timeout: policy?.timeouts.request ?? Self.requestTimeout,
+            streamIdle: policy?.timeouts.streamIdle, retry: policy?.retry,
             hash: policy?.balance?.hash ?? [])
     }
 
@@ -25,6 +28,7 @@ extension EnvoyRendering {
         _ carriage: Carriage, _ priority: Priority = .standard
     ) -> EnvoyValue {
         var action: EnvoyValue = ["timeout": .duration(carriage.timeout)]
+        if let idle = carriage.streamIdle { action = action.with("idle_timeout", .duration(idle)) }
         if priority == .high { action = action.with("priority", "HIGH") }
         if !carriage.hash.isEmpty {
             action = action.with("hash_policy", .list(carriage.hash.map(Self.hashPolicy)))

@@ -30,7 +30,7 @@ extension EnvoyRendering {
                 "eds_cluster_config": ["eds_config": Self.source],
                 "connect_timeout": .duration(policy?.timeouts.connect ?? .seconds(5)),
                 "typed_extension_protocol_options": Self.speech(
-                    isHTTP2, idle: policy?.timeouts.idle ?? .seconds(3600)),
+                    isHTTP2, policy?.timeouts ?? .init()),
             ])
         cluster = cluster.merging(try traffic(name, policy))
         guard isSecure else { return cluster }
@@ -57,7 +57,7 @@ extension EnvoyRendering {
                 "name": .text(Self.appName), "type": "STATIC", "connect_timeout": "5s",
                 "circuit_breakers": standardBreaker,
                 "typed_extension_protocol_options": Self.speech(
-                    own.speech == .http2, idle: .seconds(3600)),
+                    own.speech == .http2),
                 "load_assignment": [
                     "cluster_name": .text(Self.appName),
                     "endpoints": [
@@ -67,7 +67,17 @@ extension EnvoyRendering {
             ])
     }
 
-    static func speech(_ isHTTP2: Bool, idle: Duration) -> EnvoyValue {
+    static func speech(
+        _ isHTTP2: Bool, _ timeouts: MeshPolicy.Timeouts = .init()
+    ) -> EnvoyValue {
+        var common: EnvoyValue = ["idle_timeout": .duration(timeouts.idle ?? .seconds(3600))]
+        let bounds = [
+            ("max_stream_duration", timeouts.maxStream),
+            ("max_connection_duration", timeouts.maxConnection),
+        ]
+        for case (let name, let most?) in bounds where most > .zero {
+            common = common.with(name, .duration(most))
+        }
         let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
         let explicit: EnvoyValue =
             isHTTP2
@@ -79,7 +89,7 @@ extension EnvoyRendering {
                 value: .typed(
                     options,
                     [
-                        "common_http_protocol_options": ["idle_timeout": .duration(idle)],
+                        "common_http_protocol_options": common,
                         "explicit_http_config": explicit,
                     ]))
         ])

@@ -66,9 +66,10 @@ extension EnvoyRendering {
         _ condition: MeshRoute.Condition, _ route: MeshRoute
     ) throws(EnvoyRefusal) -> Entry {
         let shares = route.destinations.filter { $0.weight > 0 }
-        for share in shares where view.services[share.service]?.speech ?? .tcp == .tcp {
+        let asked = shares.map(\.service) + route.mirrors.map(\.target)
+        for service in asked where view.services[service]?.speech ?? .tcp == .tcp {
             throw EnvoyRefusal(
-                "the route \(route.meshName.text) leads to \(share.service.text), which cannot be "
+                "the route \(route.meshName.text) leads to \(service.text), which cannot be "
                     + "a destination")
         }
         var value: EnvoyValue = [
@@ -85,7 +86,7 @@ extension EnvoyRendering {
         }
         return Entry(
             condition: condition, route: value,
-            clusters: route.isAnsweredHere ? [] : shares.map(\.service.text))
+            clusters: route.isAnsweredHere ? [] : asked.map(\.text))
     }
 
     /// What is to become of the requests of a declared route.
@@ -110,6 +111,9 @@ extension EnvoyRendering {
             throw EnvoyRefusal(
                 "\(differing) policies of retries, and Envoy has one for a route: say `retry`")
         }
+        guard carriages.allSatisfy({ $0.streamIdle == carriage.streamIdle }) else {
+            throw EnvoyRefusal("\(differing) `stream_idle`, and Envoy has one for a route")
+        }
         guard carriages.allSatisfy({ $0.hash == carriage.hash }) else {
             throw EnvoyRefusal("\(differing) hashes, and Envoy has one for a route")
         }
@@ -124,6 +128,7 @@ extension EnvoyRendering {
         carriage.retry = route.retry ?? carriage.retry
         return action(carriage, route.priority)
             .merging(Self.clusters(shares)).merging(Self.rewrite(route, path))
+            .merging(Self.mirrors(route.mirrors))
     }
 
     /// Whether a condition's host (nil: any) means every host that a pattern does.

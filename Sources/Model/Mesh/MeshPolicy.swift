@@ -13,6 +13,12 @@ public struct MeshPolicy: MeshDeclared, AttemptPolicies {
         public var request: Duration?
         /// For a request on an open connection, before that is closed.
         public var idle: Duration?
+        /// On a request of which nothing moves in either direction.
+        public var streamIdle: Duration?
+        /// For one attempt, from its connection to the end of its answer; `zero`: no limit.
+        public var maxStream: Duration?
+        /// Until a connection takes no more requests; `zero`: no limit.
+        public var maxConnection: Duration?
 
         public init(connect: Duration? = nil, request: Duration? = nil, idle: Duration? = nil) {
             self.connect = connect
@@ -83,6 +89,15 @@ public struct MeshPolicy: MeshDeclared, AttemptPolicies {
             }
             if let idle = timeouts.idle {
                 problems.range("idle", idle, MeshLimits.positiveTimeout)
+            }
+            if let idle = timeouts.streamIdle {
+                problems.range("stream_idle", idle, MeshLimits.positiveTimeout)
+            }
+            if let most = timeouts.maxStream {
+                problems.range("max_stream", most, MeshLimits.timeout)
+            }
+            if let most = timeouts.maxConnection {
+                problems.range("max_connection", most, MeshLimits.timeout)
             }
         }
         problems.part("breaker", breaker)

@@ -64,6 +64,8 @@ public struct MeshRoute: MeshDeclared, RouteEffects {
     /// Who is asked; where the proxy of the client answers itself nobody is, and these say whose
     /// clients are meant.
     public var destinations: [Destination]
+    /// Who is sent requests besides; they are not among the `destinations`.
+    public var mirrors: [RequestMirror<MeshName>] = []
     public var redirect: Redirect?
     public var answer: DirectAnswer?
     public var rewrite: PathRewrite?
@@ -99,6 +101,7 @@ public struct MeshRoute: MeshDeclared, RouteEffects {
             problems.changes("request_headers", destination.requestHeaders)
             problems.changes("response_headers", destination.answerHeaders)
         }
+        checkMirrors(&problems)
         checkActions(&problems)
         if let timeout { problems.range("timeout", timeout, MeshLimits.timeout) }
         problems.part("retry", retry)
@@ -117,6 +120,23 @@ public struct MeshRoute: MeshDeclared, RouteEffects {
 }
 
 extension MeshRoute {
+    /// Whom its requests may reach.
+    public var services: [MeshName] { destinations.map(\.service) + mirrors.map(\.target) }
+
+    private func checkMirrors(_ problems: inout MeshProblems) {
+        if isAnsweredHere, !mirrors.isEmpty {
+            problems.report("mirror", "the route answers itself: no request goes on to be mirrored")
+        }
+        var seen = Set(destinations.map(\.service))
+        problems.list("mirror", mirrors, 0...TrafficLimits.mirrors) { problems, mirror in
+            problems.reference("service", mirror.target, breadth: 0)
+            problems.percent("percent", mirror.percent)
+            guard !seen.insert(mirror.target).inserted else { return }
+            problems.report(
+                "service", "'\(mirror.target.text)' is sent the route's requests already")
+        }
+    }
+
     private func checkActions(_ problems: inout MeshProblems) {
         if let why = whyNoRewrite(of: matches.map(\.path)) { problems.report("rewrite", why) }
         if redirect != nil, answer != nil {

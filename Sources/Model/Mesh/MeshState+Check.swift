@@ -131,9 +131,10 @@ private struct MeshCheck {
         _ route: MeshRoute, _ routed: inout [MeshRoute.Condition: MeshName],
         _ problems: inout MeshProblems
     ) {
-        for (index, destination) in route.destinations.enumerated() {
-            problems.at("to", "\(index)") { problems in
-                let service = destination.service
+        let asked = route.destinations.map(\.service).enumerated().map { ("to", $0, $1) }
+        let mirrors = route.mirrors.map(\.target).enumerated().map { ("mirror", $0, $1) }
+        for (step, index, service) in asked + mirrors {
+            problems.at(step, "\(index)") { problems in
                 checkReference("service", service, in: route.namespace, &problems)
                 guard state.services[service]?.speech == .tcp else { return }
                 problems.report(

@@ -132,11 +132,14 @@ extension MeshState {
     ///
     /// Where the service's policy says how to balance, these are all that are declared healthy:
     /// with how few that are well the others get requests too is then for its panic threshold to
-    /// say. Else they are those in use.
+    /// say. So they are where it ejects endpoints, for one that is not told of would be forgotten,
+    /// and come back as if it had never failed. Else they are those in use.
     public func endpointsTold(
         of service: MeshName, _ policy: MeshPolicy?
     ) -> [(endpoint: MeshEndpoint, isWell: Bool)] {
-        guard policy?.balance != nil else { return endpointsInUse(of: service).map { ($0, true) } }
+        guard policy?.balance != nil || policy?.outlier != nil else {
+            return endpointsInUse(of: service).map { ($0, true) }
+        }
         return endpoints(of: service).filter { $0.health == .healthy }.map { endpoint in
             (endpoint, !unwell.contains(endpoint.meshName))
         }

@@ -19,6 +19,9 @@ extension MeshState {
                 }
             }
         }
+        for service in services.values.sorted(by: { $0.meshName < $1.meshName }) {
+            warnOfPatience(service, &problems)
+        }
         for route in routes.values.sorted(by: { $0.meshName < $1.meshName }) {
             problems.of(route.key) { problems in
                 guard let timeout = route.timeout else { return }
@@ -26,6 +29,31 @@ extension MeshState {
             }
         }
         return problems.all
+    }
+
+    /// A service whose clients give up before it does works on for nobody.
+    private func warnOfPatience(_ service: MeshService, _ problems: inout MeshProblems) {
+        let standard = ProxyTimeouts().request
+        let name = service.meshName
+        // Whoever waits as long as is usual has not thought of any order.
+        guard let policy = self.policy(for: name), let outer = policy.timeouts.request,
+            outer > .zero, outer < standard
+        else { return }
+        for called in service.calls ?? [] where called.breadth == 0 {
+            let inner = self.policy(for: called)?.timeouts.request ?? standard
+            guard inner == .zero || inner >= outer else { continue }
+            problems.of(policy.key) {
+                $0.at("timeout") {
+                    $0.report(
+                        "request",
+                        "clients of '\(name.text)' wait \(outer.exactText), and it waits for "
+                            + "'\(called.text)' "
+                            + (inner == .zero ? "without end" : inner.exactText)
+                            + ": unless it heeds the deadlines that it is told, it works on for "
+                            + "nobody")
+                }
+            }
+        }
     }
 
     /// The same with the endpoints that are declared.
@@ -60,14 +88,9 @@ extension MeshPolicy {
             problems.report(
                 "retry", "'\(service.meshName.text)' is of tcp: bytes are not sent again")
         }
-        guard let outlier, !outlier.alwaysEjectsOne, outlier.mostPercent > 0,
-            let count = endpoints, count > 0, Double(count) * outlier.mostPercent < 100
-        else { return }
-        problems.at("outlier") {
-            $0.report(
-                "max_percent",
-                "of the \(count) endpoints of '\(service.meshName.text)' it lets none be ejected: "
-                    + "say `always_eject_one: true`, or more")
+        guard let outlier, let count = endpoints, count > 0 else { return }
+        problems.at("outlier") { problems in
+            outlier.warn(of: service.meshName.text, count, &problems)
         }
     }
 }
@@ -84,6 +107,41 @@ extension OutlierPolicy {
                 "consecutive_gateway",
                 "never comes first: `consecutive_5xx` counts the same answers up to \(all)")
         }
+    }
+
+    /// What so few endpoints never meet.
+    fileprivate func warn(of service: String, _ count: Int, _ problems: inout MeshProblems) {
+        if !alwaysEjectsOne, mostPercent > 0, Double(count) * mostPercent < 100 {
+            problems.report(
+                "max_percent",
+                "of the \(count) endpoints of '\(service)' it lets none be ejected: "
+                    + "say `always_eject_one: true`, or more")
+        }
+        // What nobody has written down is not what anybody relies on.
+        if successRate != Self().successRate, successRate.enforcing > 0 {
+            problems.at("success_rate") { problems in
+                successRate.warn(of: service, count, &problems)
+                // The farthest that one of n can be from the mean of all is √(n − 1) deviations.
+                let farthest = Double(count - 1).squareRoot()
+                guard count >= successRate.hosts, farthest <= successRate.threshold else { return }
+                problems.report(
+                    "factor",
+                    "none of the \(count) endpoints of '\(service)' can be so far below their mean")
+            }
+        }
+        if failurePercentage.enforcing > 0 {
+            problems.at("failure_percentage") { problems in
+                failurePercentage.warn(of: service, count, &problems)
+            }
+        }
+    }
+}
+
+extension OutlierPolicy.Statistical {
+    fileprivate func warn(of service: String, _ count: Int, _ problems: inout MeshProblems) {
+        guard count < hosts else { return }
+        problems.report(
+            "hosts", "'\(service)' has \(count) endpoints: fewer are never judged")
     }
 }
 

@@ -5,6 +5,9 @@ extension ProxyConfiguration.Cluster {
     mutating func take(_ policy: MeshPolicy) {
         requestTimeout = policy.timeouts.request
         idleTimeout = policy.timeouts.idle
+        streamIdleTimeout = policy.timeouts.streamIdle
+        maxStreamDuration = policy.timeouts.maxStream ?? .zero
+        maxConnectionDuration = policy.timeouts.maxConnection ?? .zero
         if let connect = policy.timeouts.connect { connectTimeout = connect }
         breaker = policy.breaker ?? breaker
         balance = policy.balance ?? balance
@@ -27,6 +30,11 @@ extension ProxyConfiguration.Route {
         self.init(hosts: condition.host.map { [$0] } ?? [], shares: shares)
         take(conditions: condition.match)
     }
+}
+
+extension RequestMirror<String> {
+    /// By the service's name, as clusters have it.
+    public init(_ declared: RequestMirror<MeshName>) { self = declared.to(declared.target.text) }
 }
 
 extension ProxyConfiguration.Share {

@@ -165,6 +165,9 @@ extension ProxyConfiguration {
             admin: facts.admin, accessLog: facts.accessLog, workers: facts.workers)
         ledger = facts.ledger
         zone = facts.zone
+        // Whoever is asked knows how often, and for how long it is waited for.
+        headers.attemptCount = true
+        headers.expectedTimeout = true
     }
 
     // MARK: Requests to the service
@@ -197,6 +200,8 @@ extension ProxyConfiguration {
         var app = Cluster(
             name: appName, endpoints: [Endpoint(address)], speech: own.clusterSpeech,
             requestTimeout: .zero)
+        // What its clients wait for, its own proxies do not cut short.
+        app.streamIdleTimeout = mesh.policy(for: own.meshName)?.timeouts.streamIdle
         app.admission = mesh.policy(for: own.meshName)?.inbound.admission
         return app
     }
@@ -249,6 +254,7 @@ extension ProxyConfiguration {
             let asked = declared.isAnsweredHere ? [] : declared.destinations
             var route = Route(condition, shares: asked.filter { $0.weight > 0 }.map(Share.init))
             route.take(declared)
+            route.mirrors = declared.mirrors.map(RequestMirror.init)
             all.append((condition, false, route))
         }
         for service in services {

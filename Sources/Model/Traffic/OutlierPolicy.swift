@@ -92,8 +92,26 @@ public struct OutlierPolicy: Codable, Equatable, Sendable {
 /// Linkerd's breaker: an endpoint that fails so often in a row gets nothing until one real request,
 /// let through after a growing wait, succeeds. All endpoints may be left out at once.
 ///
-/// Source: Linkerd, "Circuit Breaking"; linkerd2-proxy, `consecutive_failures`.
+/// Source: Linkerd, "Circuit Breaking"; linkerd2-proxy, `breaker/unified.rs`.
 public struct AccrualPolicy: Codable, Equatable, Sendable {
+    /// A rule about the share of successes, of late: an average whose weights fall by e in each
+    /// window.
+    public struct SuccessRate: Codable, Equatable, Sendable {
+        /// Percent of successes below which an endpoint is left out.
+        public var threshold: Double
+        public var window: Duration
+        /// Answers since it began, or began anew, before which it is not judged.
+        public var requests: Int
+
+        public init(
+            threshold: Double = 80, window: Duration = .seconds(10), requests: Int = 5
+        ) {
+            self.threshold = threshold
+            self.window = window
+            self.requests = requests
+        }
+    }
+
     /// 5xx or failures in a row, 1 or more.
     public var failures: Int
     /// Before the first probe; doubled by each that fails.
@@ -101,11 +119,14 @@ public struct AccrualPolicy: Codable, Equatable, Sendable {
     public var mostWait: Duration
     /// Of each wait, the share by which it may be longer, 0 to 1.
     public var jitter: Double
+    /// nil: failures in a row alone shut an endpoint out.
+    public var successRate: SuccessRate?
 
     public init(
         failures: Int = 7, leastWait: Duration = .seconds(1), mostWait: Duration = .seconds(60),
-        jitter: Double = 0.5
+        jitter: Double = 0.5, successRate: SuccessRate? = nil
     ) {
+        self.successRate = successRate
         self.failures = failures
         self.leastWait = leastWait
         self.mostWait = mostWait

@@ -28,6 +28,10 @@ extension AccrualPolicy: TimeScaled {
     public static var ownTimes: [WritableKeyPath<Self, Duration>] { [\.leastWait, \.mostWait] }
 }
 
+extension AccrualPolicy.SuccessRate: TimeScaled {
+    public static var ownTimes: [WritableKeyPath<Self, Duration>] { [\.window] }
+}
+
 extension BalancePolicy: TimeScaled {
     public static var ownTimes: [WritableKeyPath<Self, Duration>] { [\.decay, \.slowStart] }
 }
@@ -73,6 +77,7 @@ extension MeshPolicy {
         policy.retry = retry?.scaled(by: factor)
         policy.outlier = outlier?.scaled(by: factor)
         policy.accrual = accrual?.scaled(by: factor)
+        policy.accrual?.successRate = accrual?.successRate?.scaled(by: factor)
         policy.balance = balance?.scaled(by: factor)
         policy.admission = admission?.scaled(by: factor)
         policy.inbound.admission = inbound.admission?.scaled(by: factor)

@@ -152,6 +152,15 @@ extension AccrualPolicy: TrafficPolicy {
         if mostWait < leastWait {
             problems.report("max_penalty", "the longest wait is shorter than `min_penalty`")
         }
+        guard let successRate else { return }
+        problems.at("success_rate") { problems in
+            problems.percent("threshold", successRate.threshold)
+            problems.range("window", successRate.window, TrafficLimits.span)
+            problems.range("requests", successRate.requests, TrafficLimits.failures)
+            if successRate.threshold == 0 {
+                problems.report("threshold", "no success is rare enough: nothing is ever shut out")
+            }
+        }
     }
 }
 

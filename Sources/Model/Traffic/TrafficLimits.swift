@@ -54,6 +54,8 @@ public enum TrafficLimits {
     public static let labelBytes = 63
     /// Levels of endpoints: Envoy's priorities.
     public static let levels = 0...127
+    /// Others that one route's requests are sent to besides.
+    public static let mirrors = 4
     /// Limits that one request may be held against on one route or listener.
     public static let rateLimits = 16
     /// Tokens of a bucket, or that come at once.

@@ -20,9 +20,12 @@ extension Proxy {
             return true
         }
         guard decide(outcome, upstream, client, now: now) else { return false }
+        let advised = advisedWait(client, bytes, now: now)
         let wait =
-            advisedWait(client, bytes, now: now)
-            ?? tries[client].rules.backoff.wait(before: retries(of: client), &random)
+            advised ?? tries[client].rules.backoff.wait(before: retries(of: client), &random)
+        count(
+            advised == nil ? .backoffExponential : .backoffAdvised,
+            Int(connections[client].exchange.cluster))
         release(upstream, client, bytes, now: now) {
             schedule(client, after: wait, now: now)
         }
@@ -168,11 +171,12 @@ extension Proxy {
     /// The time of the client's attempt is over.
     func attemptOverdue(_ client: Int, now: Instant) {
         guard let upstream = connections[client].peer else { return }
-        counters.add(.perTryTimeouts)
+        count(.perTryTimeouts, .perTryTimeouts, Int(connections[client].exchange.cluster))
         guard tries[client].rules.hedges else {
             connections[client].exchange.decision = .perTryTimeout
             return attemptFailed(
-                upstream, .timeout, status: 504, flag: .UT, detail: "per_try_timeout", now: now)
+                upstream, .timeout, status: Int(connections[client].exchange.timeoutStatus),
+                flag: .UT, detail: .perTryTimeout, now: now)
         }
         connections[upstream].isOverdue = true
         // Envoy: whatever the policy's conditions, as nothing has failed.
@@ -185,22 +189,22 @@ extension Proxy {
 
     private func mayHedge(_ client: Int, now: Instant) -> Bool {
         let exchange = connections[client].exchange
+        let cluster = Int(exchange.cluster)
         guard connections[client].hasReceived, connections[client].body.isComplete,
             exchange.idempotent || tries[client].rules.includesUnsafe
         else { return false }
         guard tries[client].left > 0 else {
-            counters.add(.retryLimitExceeded)
+            count(.retryLimitExceeded, .retryLimitExceeded, cluster)
             connections[client].exchange.noted.insert(.URX)
             return false
         }
         if let denial = takeRetry(client, now: now) {
-            counters.add(.retryOverflow)
+            count(.retryOverflow, .retryOverflow, cluster)
             connections[client].exchange.noted.insert(.UO)
             connections[client].exchange.decision = denial
             return false
         }
-        tries[client].left -= 1
-        counters.add(.retries)
+        noteRetry(client)
         return true
     }
 
@@ -217,6 +221,7 @@ extension Proxy {
             giveRetry(client)
             return arm(client)
         }
+        guard passesHedgeFaults(client, bytes, now: now) else { return }
         pushRival(first, client)
         connections[client].peerPlusOne = 0
         connections[client].exchange.isAgain = true

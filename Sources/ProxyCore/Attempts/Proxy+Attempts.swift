@@ -26,18 +26,18 @@ enum Placement {
 /// Why a request was not sent.
 struct Refusal {
     var flag: ResponseFlag
-    var detail: StaticString
+    var detail: ResponseDetail
     var decision = Decision.none
 
-    static let noEndpoint = Refusal(flag: .UH, detail: "no_endpoint")
-    static let noHealthyEndpoint = Refusal(flag: .UH, detail: "no_healthy_upstream")
-    static let noSlot = Refusal(flag: .OM, detail: "too_many_connections")
-    static let noBuffer = Refusal(flag: .OM, detail: "no_buffer")
-    static let noStream = Refusal(flag: .UO, detail: "no_stream")
+    static let noEndpoint = Refusal(flag: .UH, detail: .noEndpoint)
+    static let noHealthyEndpoint = Refusal(flag: .UH, detail: .noHealthyUpstream)
+    static let noSlot = Refusal(flag: .OM, detail: .tooManyConnections)
+    static let noBuffer = Refusal(flag: .OM, detail: .noBuffer)
+    static let noStream = Refusal(flag: .UO, detail: .noStream)
     static let connections = Refusal(
-        flag: .UO, detail: "overflow", decision: .breakerConnections)
-    static let pending = Refusal(flag: .UO, detail: "overflow", decision: .breakerPending)
-    static let requests = Refusal(flag: .UO, detail: "overflow", decision: .breakerRequests)
+        flag: .UO, detail: .overflow, decision: .breakerConnections)
+    static let pending = Refusal(flag: .UO, detail: .overflow, decision: .breakerPending)
+    static let requests = Refusal(flag: .UO, detail: .overflow, decision: .breakerRequests)
 }
 
 extension Proxy {
@@ -47,12 +47,15 @@ extension Proxy {
     func forward(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
         connections[slot].exchange.wakes = .zero
         guard prepare(slot, bytes, cluster, now: now) else { return }
+        beginMirrors(slot, bytes, now: now)
         attempt(slot, bytes, cluster: cluster, now: now)
     }
 
     /// An attempt begins, the first or another.
     func attempt(_ slot: Int, _ bytes: Bytes, cluster: Int, now: Instant) {
-        guard passesAttemptFaults(slot, bytes, now: now) else { return }
+        guard connections[slot].isMirror || passesAttemptFaults(slot, bytes, now: now) else {
+            return
+        }
         goOnOrRefuse(slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
     }
 
@@ -72,7 +75,7 @@ extension Proxy {
     ) -> Placement {
         let priority = connections[slot].exchange.priority
         guard take(.requests, cluster, priority) else {
-            counters.add(.requestOverflow)
+            count(.requestOverflow, .requestsOverflow, cluster)
             return .refused(.requests)
         }
         let placement =
@@ -117,7 +120,7 @@ extension Proxy {
         _ endpoint: Int, _ cluster: Int, _ priority: UInt8, now: Instant
     ) -> Opened {
         guard take(.pending, cluster, priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             give(.connections, cluster, priority)
             return .failure(.pending)
         }
@@ -142,7 +145,7 @@ extension Proxy {
     ///   - flag: of the exchange, if this is its end.
     func attemptFailed(
         _ upstream: Int, _ failure: AttemptFailure, status: Int = 503, flag: ResponseFlag,
-        detail: StaticString, now: Instant
+        detail: ResponseDetail, now: Instant
     ) {
         guard let client = connections[upstream].peer else {
             return closeUpstream(upstream, reset: true, now: now)
@@ -180,6 +183,7 @@ extension Proxy {
         }
         let outcome = AttemptOutcome.failure(failure)
         guard decide(outcome, upstream, client, now: now) else { return nil }
+        count(.backoffExponential, Int(connections[client].exchange.cluster))
         return tries[client].rules.backoff.wait(before: retries(of: client), &random)
     }
 
@@ -192,6 +196,7 @@ extension Proxy {
         now: Instant
     ) -> Bool {
         let exchange = connections[client].exchange
+        let cluster = Int(exchange.cluster)
         var isUnseen = false
         if case .failure(let failure) = outcome {
             isUnseen =
@@ -207,25 +212,37 @@ extension Proxy {
             return denial == nil
         }
         switch verdict {
-        case .no, .gone: return false
+        case .no:
+            // Envoy: what was sent again, and need not be once more.
+            if case .answer = outcome, tries[client].left < tries[client].rules.most {
+                count(.retrySuccess, cluster)
+            }
+            return false
+        case .gone: return false
         case .unsafe:
             connections[client].exchange.decision = .retryUnsafe
             return false
         case .exhausted:
-            counters.add(.retryLimitExceeded)
+            count(.retryLimitExceeded, .retryLimitExceeded, cluster)
             connections[client].exchange.noted.insert(.URX)
             connections[client].exchange.decision = .retryMost
             return false
         case .overflow:
-            counters.add(.retryOverflow)
+            count(.retryOverflow, .retryOverflow, cluster)
             connections[client].exchange.noted.insert(.UO)
             connections[client].exchange.decision = denial ?? .breakerRetries
             return false
         case .again:
-            tries[client].left -= 1
-            counters.add(.retries)
+            noteRetry(client)
             return true
         }
+    }
+
+    /// One more attempt of the request is to be made.
+    func noteRetry(_ client: Int) {
+        tries[client].left -= 1
+        connections[client].exchange.retried += 1
+        count(.retries, .retries, Int(connections[client].exchange.cluster))
     }
 
     /// How many retries the request has had, the one included that was just decided on.
@@ -324,10 +341,10 @@ extension Proxy {
         let cluster = Int(exchange.cluster)
         // The configuration may have changed since.
         guard cluster >= 0 else {
-            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
+            return reply(slot, status: 503, flag: .NC, detail: .clusterNotFound, now: now)
         }
         guard upstreams.clusters[cluster].isHTTP2 == exchange.goesAsStream else {
-            return reply(slot, status: 503, flag: .UC, detail: "protocol_changed", now: now)
+            return reply(slot, status: 503, flag: .UC, detail: .protocolChanged, now: now)
         }
         attempt(slot, bytes, cluster: cluster, now: now)
     }

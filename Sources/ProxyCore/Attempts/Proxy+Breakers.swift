@@ -16,8 +16,17 @@ extension Proxy {
     func take(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
         if breakers[cluster].isStrict { return takeStrictly(resource, cluster, priority) }
         guard breakers[cluster].hasRoom(resource, priority) else { return false }
-        breakers[cluster].count(resource, priority, by: 1)
+        change(resource, cluster, priority, by: 1)
         return true
+    }
+
+    /// Counts in this worker, and tells how many there are.
+    @inline(__always)
+    private func change(_ resource: Resource, _ cluster: Int, _ priority: UInt8, by change: Int32) {
+        breakers[cluster].count(resource, priority, by: change)
+        publish(resource, cluster)
+        // What waits, waits in its cluster's queue or for its connection to be opened.
+        if resource == .pending, change > 0 { count(.requestsPending, cluster) }
     }
 
     private func takeStrictly(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
@@ -25,13 +34,13 @@ extension Proxy {
         guard sharedBreakers[cluster]?.take(resource, priority, limit: limit) == true else {
             return false
         }
-        breakers[cluster].count(resource, priority, by: 1)
+        change(resource, cluster, priority, by: 1)
         return true
     }
 
     @inline(__always)
     func give(_ resource: Resource, _ cluster: Int, _ priority: UInt8) {
-        breakers[cluster].count(resource, priority, by: -1)
+        change(resource, cluster, priority, by: -1)
         if breakers[cluster].isStrict { sharedBreakers[cluster]?.add(resource, priority, -1) }
     }
 
@@ -48,13 +57,13 @@ extension Proxy {
     /// Takes a place for one more connection to the endpoint; false: there is none.
     func takeConnection(_ endpoint: Int, _ cluster: Int, _ priority: UInt8) -> Bool {
         if take(.connections, cluster, priority) { return true }
-        counters.add(.connectionOverflow)
+        count(.connectionOverflow, .connectionOverflow, cluster)
         // Envoy: an endpoint without any may always have one, so that nothing waits for a
         // connection that nobody would open.
         guard !breakers[cluster].isStrict, upstreams.endpoints[endpoint].connections == 0 else {
             return false
         }
-        breakers[cluster].count(.connections, priority, by: 1)
+        change(.connections, cluster, priority, by: 1)
         return true
     }
 
@@ -110,9 +119,7 @@ extension Proxy {
             endPending(
                 upstream, Int(upstreams.endpoints[Int(connections[upstream].endpoint)].cluster))
         }
-        if let client = connections[upstream].peer, connections[client].exchange.hasPolicy {
-            arm(client)
-        }
+        if let client = connections[upstream].peer { arm(client) }
     }
 
     // MARK: Retries
@@ -148,7 +155,7 @@ extension Proxy {
     }
 
     private func countRetry(_ cluster: Int, _ priority: UInt8) {
-        breakers[cluster].count(.retries, priority, by: 1)
+        change(.retries, cluster, priority, by: 1)
         if breakers[cluster].isStrict { sharedBreakers[cluster]?.add(.retries, priority, 1) }
     }
 
@@ -179,6 +186,9 @@ extension Proxy {
         }
         for slot in 0..<touchedSlots { recount(slot) }
         shareCounts(1)
+        for cluster in breakers.indices {
+            for resource in Resource.allCases { publish(resource, cluster) }
+        }
     }
 
     /// Adds all of this worker's counts to those of all workers, or takes them from there.

@@ -58,6 +58,9 @@ extension Proxy {
         connections[slot].body.kind = .complete
         connections[slot].exchange.requestBytes += bodyLength
         counters.add(.requestBytes, bodyLength)
+        let start = Int(connections[slot].received.end)
+        mirrorBody(
+            pool.bytes(connections[slot].received.buffer, start..<start + bodyLength), of: slot)
     }
 
     /// Whether it makes sense to begin: a body that is known to be too long is not kept.

@@ -19,9 +19,13 @@ extension Proxy {
             return false
         }
         let isTrusted = door(of: slot).trustsHeaders
-        guard retry >= 0 || isTrusted else { return true }
+        guard retry >= 0 || isTrusted else {
+            noteCaller(slot, bytes)
+            return true
+        }
         var rules = retry >= 0 ? plans.retries[Int(retry)].rules : TrafficPlans.fromHeaders
         if isTrusted { obeyHeaders(slot, bytes, &rules, now: now) }
+        noteCaller(slot, bytes)
         // It would say nothing that the request's own time does not.
         let timeout = connections[slot].exchange.timeout
         if timeout > .zero, rules.perTry >= timeout { rules.perTry = .zero }
@@ -30,8 +34,13 @@ extension Proxy {
         if rules.avoidsPreviousHosts {
             connections[slot].exchange.wish.redraws = rules.reselections
         }
-        tries[slot] = Tries(rules: rules, left: rules.most, rivals: 0)
-        if retry >= 0 { plans.budgets[Int(retry)]?.noteRequest(now: now) }
+        // One that is routed anew has had some already, and is no other request.
+        let retried = min(connections[slot].exchange.retried, rules.most)
+        tries[slot] = Tries(rules: rules, left: rules.most - retried, rivals: 0)
+        if retry >= 0, !connections[slot].exchange.isInBudget {
+            connections[slot].exchange.isInBudget = true
+            plans.budgets[Int(retry)]?.noteRequest(now: now)
+        }
         return true
     }
 
@@ -40,6 +49,7 @@ extension Proxy {
         let old = plans
         plans = TrafficPlans(configuration)
         plans.keepCounts(of: old)
+        renewCounts()
         renewBreakers(configuration)
         guard !plans.hasSameRetries(as: old) else { return }
         // Places of the old policies mean others now.
@@ -50,9 +60,10 @@ extension Proxy {
 
     private func admitsToCluster(_ slot: Int, _ place: Int, now: Instant) -> Bool {
         guard !plans.admissions[place].rejects(now: now, &random) else {
-            counters.add(.admissionRejected)
+            count(
+                .admissionRejected, .admissionRejected, Int(connections[slot].exchange.cluster))
             connections[slot].exchange.decision = .admission
-            reply(slot, status: 503, flag: nil, detail: "denied_by_admission_control", now: now)
+            reply(slot, status: 503, flag: nil, detail: .admissionDenied, now: now)
             return false
         }
         connections[slot].exchange.isAdmitted = true
@@ -103,17 +114,34 @@ extension Proxy {
             case .timeout:
                 guard let time = Self.time(value) else { continue }
                 connections[slot].exchange.timeout = time
-            case .expectedTimeout:
-                // What whoever asks has left: it makes a time shorter, never longer.
-                guard let time = Self.time(value), time > .zero else { continue }
-                let own = connections[slot].exchange.timeout
-                connections[slot].exchange.timeout = own > .zero ? min(own, time) : time
             case .perTry: rules.perTry = Self.time(value) ?? rules.perTry
             case .hedge: rules.hedges = value.equalsIgnoringCase("true")
-            case .attemptCount, .unknown: break
+            case .timeoutAnswer: connections[slot].exchange.timeoutStatus = 204
+            case .attemptCount, .expectedTimeout, .unknown: break
             }
         }
         if let most, !rules.on.isEmpty { rules.most = UInt8(min(most, RetryRules.most)) }
+    }
+
+    /// Takes over what whoever asks has left, and as which attempt it asks.
+    ///
+    /// The one makes a time shorter, never longer, so it is believed of anybody: else a deadline
+    /// would end at the first proxy. The other is told on where a listener has a cluster of its
+    /// own: who comes by it is another proxy, and this one stands beside who is asked.
+    private func noteCaller(_ slot: Int, _ bytes: Bytes) {
+        for i in 0..<head.fieldCount where head.fields[i].name == .envoy {
+            let value = bytes[head.fields[i].valueRange]
+            switch EnvoyField(bytes[head.fields[i].nameRange]) {
+            case .expectedTimeout:
+                guard let time = Self.time(value), time > .zero else { continue }
+                let own = connections[slot].exchange.timeout
+                connections[slot].exchange.timeout = own > .zero ? min(own, time) : time
+            case .attemptCount where door(of: slot).hasCluster:
+                let count = WaitAdvice.decimal(value, digits: 3) ?? 1
+                connections[slot].exchange.attemptsBefore = UInt8(clamping: max(count, 1) - 1)
+            default: continue
+            }
+        }
     }
 
     private static func time(_ value: Bytes) -> Duration? {
@@ -180,6 +208,7 @@ enum EnvoyField: BitwiseCopyable {
     case expectedTimeout
     case perTry
     case hedge
+    case timeoutAnswer
     case attemptCount
     case unknown
 
@@ -197,6 +226,8 @@ enum EnvoyField: BitwiseCopyable {
             case 32 where name.equalsIgnoringCase("x-envoy-hedge-on-per-try-timeout"): .hedge
             case 38 where name.equalsIgnoringCase("x-envoy-upstream-rq-per-try-timeout-ms"):
                 .perTry
+            case 40 where name.equalsIgnoringCase("x-envoy-upstream-rq-timeout-alt-response"):
+                .timeoutAnswer
             default: .unknown
             }
     }
@@ -273,7 +304,10 @@ extension Proxy {
         let policy = configuration.headers
         guard policy.attemptCount || policy.expectedTimeout else { return fields }
         let exchange = connections[slot].exchange
-        if policy.attemptCount { fields.attempt = exchange.attempts &+ 1 }
+        if policy.attemptCount {
+            let count = Int(exchange.attemptsBefore) + Int(exchange.attempts) + 1
+            fields.attempt = UInt8(clamping: count)
+        }
         guard policy.expectedTimeout else { return fields }
         var left = Duration.infinite
         if exchange.timeout > .zero { left = exchange.timeout - (now - exchange.started) }
@@ -282,7 +316,10 @@ extension Proxy {
             left = min(left, tries[slot].rules.perTry)
         }
         if left < .infinite {
-            fields.expected = Int32(clamping: max(1, left.nanoseconds / 1_000_000))
+            // Upwards: whoever waits gives up first, and has no other attempt to make of an answer
+            // that says that the time was over.
+            let milliseconds = (left.nanoseconds + 999_999) / 1_000_000
+            fields.expected = Int32(clamping: max(1, milliseconds))
         }
         return fields
     }

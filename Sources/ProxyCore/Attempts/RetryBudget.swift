@@ -36,6 +36,9 @@ struct RateBudget: BitwiseCopyable {
         counts = SlidingCounts(window)
     }
 
+    /// Those of the window.
+    var requests: Int { counts.requests }
+
     /// A request is sent for the first time.
     mutating func noteRequest(now: Instant) {
         counts.advance(now)

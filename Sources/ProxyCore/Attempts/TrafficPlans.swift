@@ -33,6 +33,8 @@ struct RoutePlan: BitwiseCopyable {
     /// The place of its retry policy; -1: its cluster's holds.
     var retry: Int32
     var priority: UInt8
+    /// Places of its mirrors.
+    var mirrors: PatternRange
 }
 
 /// What is known of the attempts of one request that has a policy.
@@ -52,6 +54,7 @@ struct TrafficPlans {
     var budgets: [RateBudget?] = []
     private(set) var clusters: [ClusterPlan] = []
     private(set) var routes: [RoutePlan] = []
+    private(set) var mirrors: [MirrorPlan] = []
     var admissions: [AdmissionWindow] = []
     private var policies: [AdmissionPolicy] = []
 
@@ -69,11 +72,15 @@ struct TrafficPlans {
             }
             clusters.append(ClusterPlan(retry: retry, admission: admission))
         }
+        let places = ClusterPlaces(configuration)
         for route in configuration.routes {
+            let first = mirrors.count
+            mirrors += route.mirrors.map { MirrorPlan($0, places) }
             routes.append(
                 RoutePlan(
                     retry: add(route.retry, configuration.workers),
-                    priority: route.priority == .high ? 1 : 0))
+                    priority: route.priority == .high ? 1 : 0,
+                    mirrors: PatternRange(first, mirrors.count)))
         }
     }
 

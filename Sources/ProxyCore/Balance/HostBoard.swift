@@ -8,7 +8,7 @@
 // here they meet threads. An ejection takes effect at once, in the call that found it due, where
 // Envoy posts it to its main thread.
 
-import Base
+public import Base
 import Model
 import Synchronization
 
@@ -46,6 +46,8 @@ public final class HostBoard: Sendable {
         var isHealthy = true
         var outlier = OutlierRecord()
         var gate = AccrualGate()
+        /// How often it was ejected in all, by either.
+        var ejections = 0
         var reason = EjectionReason.consecutive5xx
         /// When its gate was last shut or opened.
         var gateMoved: Instant?
@@ -76,6 +78,9 @@ public final class HostBoard: Sendable {
     func join(_ address: String, isHealthy: Bool, now: Instant) -> HostMarks {
         state.withLock { state in
             let place = Self.place(of: address, &state)
+            if accrual != nil, state.records[place].holders == 0 {
+                Self.marks(place, state).accrualRate.begin(now: now)
+            }
             state.records[place].holders += 1
             check(place, isHealthy: isHealthy, &state, now: now)
             return Self.marks(place, state)
@@ -137,21 +142,33 @@ public final class HostBoard: Sendable {
     private func check(_ place: Int, isHealthy: Bool, _ state: inout State, now: Instant) {
         let passed = isHealthy && !state.records[place].isHealthy
         state.records[place].isHealthy = isHealthy
-        guard passed, let outlier, outlier.returnsOnHealthCheck,
-            state.records[place].outlier.isEjected
+        if passed { returnOnCheck(place, &state, now: now) }
+    }
+
+    /// An active check of the endpoint has passed: who is ejected comes back, if the policy says
+    /// so. One that fails checks too often to be used stays out until it is found well again.
+    ///
+    /// Source: Envoy, the callback of `DetectorImpl::initialize`.
+    public func passedCheck(_ address: String, now: Instant) {
+        state.withLock { state in
+            guard let place = state.places[address], state.records[place].isHealthy else { return }
+            returnOnCheck(place, &state, now: now)
+        }
+    }
+
+    private func returnOnCheck(_ place: Int, _ state: inout State, now: Instant) {
+        guard let outlier, outlier.returnsOnHealthCheck, state.records[place].outlier.isEjected
         else { return }
         takeBack(place, &state, now: now)
     }
 
-    /// An active check of the endpoint has passed: who is ejected comes back, if the policy says
-    /// so.
-    func passedCheck(_ address: String, now: Instant) {
-        guard let outlier, outlier.returnsOnHealthCheck else { return }
-        state.withLock { state in
-            guard let place = state.places[address], state.records[place].outlier.isEjected else {
-                return
-            }
-            takeBack(place, &state, now: now)
+    /// The addresses of endpoints that an active check would bring back.
+    public var awaitingChecks: [String] {
+        guard let outlier, outlier.returnsOnHealthCheck else { return [] }
+        return state.withLock { state in
+            guard state.tallies.active > 0 else { return [] }
+            return state.records.filter { $0.holders > 0 && $0.outlier.isEjected && $0.isHealthy }
+                .map(\.address)
         }
     }
 
@@ -174,9 +191,7 @@ public final class HostBoard: Sendable {
             let place = Int(marks.place)
             guard state.records[place].holders > 0 else { return }
             if found.contains(.accrualSuccess) || found.contains(.accrualFailure) {
-                accrue(
-                    place, isSuccess: found.contains(.accrualSuccess), &state, now: now,
-                    chance: random.unit())
+                accrue(place, found, &state, now: now, chance: random.unit())
             }
             let rows: [(HostFindings, EjectionReason, HostMarks.Run)] = [
                 (.gateway, .consecutiveGateway, .gateway), (.all5xx, .consecutive5xx, .all5xx),
@@ -212,6 +227,7 @@ public final class HostBoard: Sendable {
             state.records[place].reason = reason
             state.tallies.active += 1
             state.tallies.enforced[reason.rawValue] += 1
+            state.records[place].ejections += 1
             publish(place, state)
         }
         tell(place, .eject, reason, isEnforced: isEnforced, since: since, &state, now: now)
@@ -314,12 +330,14 @@ public final class HostBoard: Sendable {
     // MARK: Failure accrual
 
     private func accrue(
-        _ place: Int, isSuccess: Bool, _ state: inout State, now: Instant, chance: Double
+        _ place: Int, _ found: HostFindings, _ state: inout State, now: Instant, chance: Double
     ) {
         guard let accrual else { return }
+        let isSuccess = found.contains(.accrualSuccess)
         let before = state.records[place].gate.stage
         if before == .open {
             guard !isSuccess else { return }
+            state.records[place].reason = found.contains(.accrualRate) ? .accrualRate : .accrual
             state.records[place].gate.trip(accrual, chance: chance, now: now)
         } else {
             state.records[place].gate.heard(
@@ -340,7 +358,8 @@ public final class HostBoard: Sendable {
             state.records[place].gate.took()
             state.tallies.probes += 1
             publish(place, state)
-            tell(place, .probe, .accrual, isEnforced: true, since: nil, &state, now: now)
+            let reason = state.records[place].reason
+            tell(place, .probe, reason, isEnforced: true, since: nil, &state, now: now)
             return true
         }
     }
@@ -366,22 +385,25 @@ public final class HostBoard: Sendable {
         let stage = state.records[place].gate.stage
         guard stage != before else { return }
         Self.marks(place, state).end(.all5xx)
+        // What was before says nothing of who is back.
+        if stage == .open { Self.marks(place, state).accrualRate.begin(now: now) }
         publish(place, state)
         settleDeadline(state)
         let since = state.records[place].gateMoved.map { now - $0 }
+        let reason = state.records[place].reason
         switch (before, stage) {
         case (.open, .shut):
             state.tallies.active += 1
-            state.tallies.detected[EjectionReason.accrual.rawValue] += 1
-            state.tallies.enforced[EjectionReason.accrual.rawValue] += 1
-            state.records[place].reason = .accrual
+            state.tallies.detected[reason.rawValue] += 1
+            state.tallies.enforced[reason.rawValue] += 1
+            state.records[place].ejections += 1
             state.records[place].gateMoved = now
-            tell(place, .eject, .accrual, isEnforced: true, since: since, &state, now: now)
+            tell(place, .eject, reason, isEnforced: true, since: since, &state, now: now)
         case (.probation, .open):
             state.tallies.active -= 1
             state.tallies.returned += 1
             state.records[place].gateMoved = now
-            tell(place, .uneject, .accrual, isEnforced: true, since: since, &state, now: now)
+            tell(place, .uneject, reason, isEnforced: true, since: since, &state, now: now)
         default: break
         }
     }
@@ -390,6 +412,24 @@ public final class HostBoard: Sendable {
 
     /// Whether endpoints can be left out for what requests have shown.
     public var judges: Bool { outlier != nil || accrual != nil }
+
+    /// Addresses of endpoints that are left out at this moment, as requests have shown.
+    public var leftOut: [String] {
+        state.withLock { state in
+            state.records.filter {
+                $0.holders > 0 && ($0.outlier.isEjected || $0.gate.stage != .open)
+            }.map(\.address)
+        }
+    }
+
+    /// How often each endpoint was ejected, by address.
+    public var ejections: [String: Int] {
+        state.withLock { state in
+            state.records.filter { $0.holders > 0 }.reduce(into: [:]) {
+                $0[$1.address] = $1.ejections
+            }
+        }
+    }
 
     /// How often endpoints were ejected.
     public var tallies: HostTallies { state.withLock { $0.tallies } }

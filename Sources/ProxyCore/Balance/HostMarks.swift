@@ -1,5 +1,6 @@
 // What all workers count of one endpoint and look at with each request: one cache line of atomics.
 
+import Base
 import Model
 import Synchronization
 
@@ -19,6 +20,8 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
     private enum Place {
         static let rates = 0
         static let localRates = 1
+        /// Two words, of `AccrualRate`: who has failure accrual is judged by nothing else.
+        static let accrual = 0
         static let run5xx = 2
         static let runGateway = 3
         static let runLocal = 4
@@ -116,9 +119,11 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
 
     /// An answer has come, or what stands for one.
     /// - Returns: the rules that it is the last straw for.
-    func count(status: Int, _ rules: HostRules) -> HostFindings {
-        var found: HostFindings = rules.accrual > 0 ? accrue(isSuccess: status < 500, rules) : []
-        guard rules.judges else { return found }
+    func count(status: Int, _ rules: HostRules, now: Instant) -> HostFindings {
+        guard rules.judges else {
+            return rules.accrual > 0 ? accrue(status: status, rules, now: now) : []
+        }
+        var found: HostFindings = []
         guard status >= 500 else {
             countAnswer(isGood: true, isLocal: false)
             end(.all5xx)
@@ -143,29 +148,40 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
     }
 
     /// An attempt has ended without a whole answer.
-    func count(_ result: AttemptResult, _ rules: HostRules) -> HostFindings {
+    func count(_ result: AttemptResult, _ rules: HostRules, now: Instant) -> HostFindings {
         switch result {
         case .answered, .cancelled: return []
         case .connectFailed, .reset, .timedOut: break
         }
         guard rules.splitsLocal else {
             // As Envoy counts what it finds itself.
-            if case .timedOut = result { return count(status: 504, rules) }
-            return count(status: 503, rules)
+            if case .timedOut = result { return count(status: 504, rules, now: now) }
+            return count(status: 503, rules, now: now)
         }
         countAnswer(isGood: false, isLocal: true)
         return lengthen(.local) == rules.local ? .local : []
     }
 
-    /// While the gate is open only failures in a row count.
-    private func accrue(isSuccess: Bool, _ rules: HostRules) -> HostFindings {
-        if isDoubted { return isSuccess ? .accrualSuccess : .accrualFailure }
-        guard !isSuccess else {
-            end(.all5xx)
-            return []
+    /// While the gate is open failures in a row count, and the share of successes where there is a
+    /// rule about that. To it 429 is none, neither in the share nor of a request that tries the
+    /// endpoint again; a row of failures it ends.
+    private func accrue(status: Int, _ rules: HostRules, now: Instant) -> HostFindings {
+        let isFailure = status >= 500
+        let isGood = !isFailure && (rules.accrualRate == nil || status != 429)
+        if isDoubted { return isGood ? .accrualSuccess : .accrualFailure }
+        var isTooRare = false
+        if let rule = rules.accrualRate {
+            isTooRare = accrualRate.note(isGood: isGood, rule, now: now)
         }
-        return lengthen(.all5xx) >= rules.accrual ? .accrualFailure : []
+        if isFailure {
+            if lengthen(.all5xx) >= rules.accrual { return .accrualFailure }
+        } else {
+            end(.all5xx)
+        }
+        return isTooRare ? [.accrualFailure, .accrualRate] : []
     }
+
+    var accrualRate: AccrualRate { unsafe AccrualRate(words + Place.accrual) }
 
     // MARK: Attempts
 
@@ -206,6 +222,7 @@ struct HostRules: BitwiseCopyable {
     var judges = false
     /// Failures in a row; 0: no failure accrual.
     var accrual = 0
+    var accrualRate: AccrualRateRule?
     /// Attempts are counted for all workers together.
     var countsAttempts = false
 
@@ -220,6 +237,7 @@ struct HostRules: BitwiseCopyable {
             splitsLocal = outlier.splitsLocalOrigin
         } else if let accrual = cluster.accrual {
             self.accrual = accrual.failures
+            accrualRate = accrual.successRate.map(AccrualRateRule.init)
         }
         let algorithm = cluster.balance.algorithm
         countsAttempts = algorithm == .leastRequest || algorithm == .peakEWMA
@@ -238,4 +256,6 @@ struct HostFindings: OptionSet, BitwiseCopyable {
     static let local = HostFindings(rawValue: 4)
     static let accrualSuccess = HostFindings(rawValue: 8)
     static let accrualFailure = HostFindings(rawValue: 16)
+    /// The share of successes is the reason.
+    static let accrualRate = HostFindings(rawValue: 32)
 }

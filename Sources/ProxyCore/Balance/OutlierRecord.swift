@@ -15,6 +15,7 @@ public enum EjectionReason: Int, CaseIterable, Sendable {
     case failurePercentage
     case failurePercentageLocal
     case accrual
+    case accrualRate
 
     /// Its name in counters and events, Envoy's where there is one.
     public var name: String {
@@ -27,6 +28,7 @@ public enum EjectionReason: Int, CaseIterable, Sendable {
         case .failurePercentage: "failure_percentage"
         case .failurePercentageLocal: "local_origin_failure_percentage"
         case .accrual: "failure_accrual"
+        case .accrualRate: "success_rate_accrual"
         }
     }
 }
@@ -40,7 +42,7 @@ extension OutlierPolicy {
         case .consecutiveLocal: consecutiveLocal.enforcing
         case .successRate, .successRateLocal: successRate.enforcing
         case .failurePercentage, .failurePercentageLocal: failurePercentage.enforcing
-        case .accrual: 100
+        case .accrual, .accrualRate: 100
         }
     }
 

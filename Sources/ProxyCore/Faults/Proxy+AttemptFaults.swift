@@ -1,6 +1,8 @@
 // Faults as attempts meet them: each draws for itself, is held back first, and what it is aborted
 // with is an answer to the retry policy, as if an upstream had given it. An attempt that is aborted
-// counts as one; no endpoint has seen it, and none is judged by it. Attempts that hedge meet none.
+// counts as one; no endpoint has seen it, and none is judged by it. The same holds of one that
+// hedges: what it is aborted with is the answer if it is a good one, else the others are waited
+// for.
 //
 //     attempt ─▶ faults ─▶ place ─▶ …
 //        ▲         │ held back, or aborted and sent again after its backoff
@@ -16,17 +18,54 @@ extension Proxy {
     /// waits.
     func passesAttemptFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         guard !faults.attempts.isEmpty else { return true }
-        let number = Int(connections[slot].exchange.attempts) + 1
-        if Int(connections[slot].exchange.fault.met) < number {
-            let delay = decide(slot, bytes, faults.attempts, attempt: number, now: now)
-            connections[slot].exchange.fault.met = UInt16(clamping: number)
-            if delay > .zero {
-                holdAttempt(slot, until: now + delay, now: now)
-                return false
-            }
+        let delay = meetAttemptFaults(slot, bytes, now: now)
+        if delay > .zero {
+            holdAttempt(slot, until: now + delay, now: now)
+            return false
         }
         guard let abort = abort(of: slot, bytes, now: now) else { return true }
         endAborted(slot, abort, now: now)
+        return false
+    }
+
+    /// Draws what the next attempt meets, once.
+    /// - Returns: how long it is held back.
+    private func meetAttemptFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Duration {
+        let number = Int(connections[slot].exchange.attempts) + 1
+        guard Int(connections[slot].exchange.fault.met) < number else { return .zero }
+        let delay = decide(slot, bytes, faults.attempts, attempt: number, now: now)
+        connections[slot].exchange.fault.met = UInt16(clamping: number)
+        return delay
+    }
+
+    /// Whether the attempt that is to begin beside the client's others is made; else it waits, or a
+    /// fault has answered it.
+    func passesHedgeFaults(_ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        guard !faults.attempts.isEmpty else { return true }
+        let delay = meetAttemptFaults(client, bytes, now: now)
+        if delay > .zero {
+            connections[client].exchange.wakes = now + delay
+            arm(client)
+            return false
+        }
+        guard let abort = abort(of: client, bytes, now: now) else { return true }
+        if connections[client].exchange.attempts < .max {
+            connections[client].exchange.attempts += 1
+        }
+        counters.add(.hedges)
+        let outcome = AttemptOutcome.answer(signs(of: abort, client))
+        guard tries[client].rules.isFailure(outcome) else {
+            giveRetry(client)
+            endByFault(client, abort, now: now)
+            return false
+        }
+        if decide(outcome, -1, client, isHere: true, now: now) {
+            let wait = tries[client].rules.backoff.wait(before: retries(of: client), &random)
+            connections[client].exchange.wakes = now + wait
+        } else {
+            giveRetry(client)
+        }
+        arm(client)
         return false
     }
 

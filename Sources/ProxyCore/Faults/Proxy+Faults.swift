@@ -8,8 +8,6 @@ import Model
 import Wire
 
 extension Proxy {
-    static let faultDetail: StaticString = "fault_filter_abort"
-
     /// Has requests meet these faults from now on. Those that are held back already go on when
     /// their time has come; none is aborted by a fault that is gone.
     public func adopt(faults held: [HeldFault]) {
@@ -118,14 +116,26 @@ extension Proxy {
 
     /// Answers the request in hand as a fault will have it.
     func replyFault(_ slot: Int, _ abort: FaultEffect.Abort, now: Instant) {
+        withAnswer(of: abort) { status in
+            reply(slot, status: status, flag: .FI, detail: .faultAbort, now: now)
+        }
+    }
+
+    /// The same of one whose attempts are under way, which are given up.
+    func endByFault(_ slot: Int, _ abort: FaultEffect.Abort, now: Instant) {
+        withAnswer(of: abort) { status in
+            self.abort(slot, status: status, flag: .FI, detail: .faultAbort, now: now)
+        }
+    }
+
+    private func withAnswer(of abort: FaultEffect.Abort, _ answer: (Int) -> Void) {
         switch abort {
         case .none: preconditionFailure("an abort that is none")
-        case .http(let status):
-            reply(slot, status: Int(status), flag: .FI, detail: Self.faultDetail, now: now)
+        case .http(let status): answer(Int(status))
         case .grpc(let status):
             // To whoever makes no call it is an answer like any other, as Envoy's.
             forcedCall = GRPCStatus(rawValue: UInt8(status))
-            reply(slot, status: 200, flag: .FI, detail: Self.faultDetail, now: now)
+            answer(200)
             forcedCall = nil
         }
     }

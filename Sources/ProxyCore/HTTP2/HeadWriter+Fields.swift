@@ -27,7 +27,7 @@ extension HeadWriter {
         } else {
             fields.add(":method", bytes[head.method])
         }
-        fields.add(":authority", edit.host ?? bytes[head.authority])
+        fields.add(":authority") { edit.writeHost(bytes[head.authority], to: &$0) }
         // A CONNECT has no more of them (RFC 9113, 8.5), unless it is an extended one.
         if passesUpgrade || !(bytes[head.method] == "CONNECT") {
             fields.add(":scheme", Bytes(scheme))

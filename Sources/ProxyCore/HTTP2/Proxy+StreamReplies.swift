@@ -7,7 +7,7 @@ import Wire
 extension Proxy {
     /// Answers the request in hand, whose status is settled.
     func replyOnStream(
-        _ slot: Int, flag: ResponseFlag?, detail: StaticString, parts: ReplyParts, now: Instant
+        _ slot: Int, flag: ResponseFlag?, detail: ResponseDetail, parts: ReplyParts, now: Instant
     ) {
         turn = now
         let exchange = connections[slot].exchange
@@ -23,14 +23,14 @@ extension Proxy {
             fields.add("content-type", "application/grpc")
             fields.add(
                 "grpc-status", decimal: Int(grpcStatus(Int(exchange.status), flag: flag).rawValue))
-            fields.add("grpc-message", detail)
+            fields.add("grpc-message", detail.text)
         } else {
             fields.add(":status", decimal: Int(exchange.status))
             if !isBodiless {
                 if !parts.saysContentType { fields.add("content-type", "text/plain") }
                 fields.add(
                     "content-length",
-                    decimal: parts.body?.count ?? detail.utf8CodeUnitCount + 1)
+                    decimal: parts.body?.count ?? detail.text.utf8CodeUnitCount + 1)
             }
         }
         fields.add(lines: parts.fields)
@@ -48,7 +48,7 @@ extension Proxy {
         let isSent =
             session.submitResponse(connections[slot].stream, fields, hasBody: hasBody)
             && (!hasBody
-                || connections[slot].output.append(parts.body ?? Bytes(detail), from: pool)
+                || connections[slot].output.append(parts.body ?? Bytes(detail.text), from: pool)
                     && (parts.body != nil
                         || connections[slot].output.append(Bytes("\n"), from: pool)))
         guard isSent else { return dropStream(slot, .internalError, now: now) }
@@ -61,14 +61,14 @@ extension Proxy {
     /// status stands behind what was sent.
     /// - Returns: false: there is no room to say so.
     func endWithGRPCStatus(
-        _ slot: Int, status: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+        _ slot: Int, status: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant
     ) -> Bool {
         guard !connections[slot].endAfterOutput, let buffer = pool.take() else { return false }
         var out = unsafe ByteWriter(pool.memory(buffer))
         out.append("grpc-status: ")
         out.append(decimal: UInt64(grpcStatus(status, flag: flag).rawValue))
         out.append("\r\ngrpc-message: ")
-        out.append(detail)
+        out.append(detail.text)
         out.append("\r\n")
         connections[slot].trailers = Segment(buffer: buffer, start: 0, end: UInt32(out.count))
         connections[slot].hasTrailers = true
@@ -84,7 +84,7 @@ extension Proxy {
     private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
         if let forcedCall { return forcedCall }
         if let failedCode { return GRPCStatus(code: failedCode) }
-        return flag == .UT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
+        return flag == .UT || flag == .DT ? .deadlineExceeded : GRPCStatus(httpStatus: status)
     }
 
     /// The answer is on its way: the stream ends behind it.
@@ -100,7 +100,7 @@ extension Proxy {
 
     /// A connection that requests wait on could not be opened.
     func sessionConnectFailed(
-        _ slot: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+        _ slot: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant
     ) {
         turn = now
         let session = session(of: slot)
@@ -122,7 +122,7 @@ extension Proxy {
 
     /// A connection was opened for a request that has waited to see what the peer takes.
     private func failFirstPending(
-        of carrier: Int, flag: ResponseFlag, detail: StaticString, now: Instant
+        of carrier: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant
     ) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
         guard cluster >= 0,

@@ -53,7 +53,7 @@ extension Proxy {
         }
         let isOpening = connections[carrier].stage == .connecting
         guard !isOpening || take(.pending, cluster, exchange.priority) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         let placement = submit(slot, bytes, on: carrier, isOpening: isOpening, now: now)
@@ -91,6 +91,7 @@ extension Proxy {
         connections[upstream].endAfterOutput = !hasBody
         connections[upstream].holdsPending = isOpening
         mark(session)
+        countRequest(on: carrier)
         if !hasRoomForStreams(session) { unpoolSession(carrier) }
         pair(slot, upstream, now: now)
         return .sent
@@ -124,14 +125,14 @@ extension Proxy {
             client: client(of: slot), scheme: isSecure ? "https" : "http",
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
             timeLeft: deadline < .distantFuture ? deadline - turn : nil,
-            cameByHTTP2: connections[slot].isStream, attempt: attemptFields(slot, now: now),
+            cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: fields)
     }
 
     // MARK: Rooms
 
     private func hasRoomForStreams(_ session: ProxySession) -> Bool {
-        !session.isClosing && session.failure == nil
+        !session.isClosing && session.failure == nil && !connections[session.slot].isLeaving
             && session.streams.count < min(session.peerStreams, configuration.limits.streams)
     }
 
@@ -167,7 +168,9 @@ extension Proxy {
         }
         guard session.streams.isEmpty, session.ending == nil else { return }
         arm(slot)
-        if draining || upstreams.endpoints[endpoint].removed, !session.isClosing {
+        let isLast =
+            draining || upstreams.endpoints[endpoint].removed || connections[slot].isLeaving
+        if isLast, !session.isClosing {
             drainSession(slot, now: now)
         }
     }

@@ -70,7 +70,7 @@ extension Proxy {
             guard let error else { return breakStream(slot) }
             counters.add(.protocolErrors)
             session(of: slot).reset(connections[slot].stream, .protocolError)
-            streamClosed(slot, .protocolError, detail: error.detail)
+            streamClosed(slot, .protocolError, detail: .upstreamMalformed(error))
         }
         guard connections[slot].role != .free, isUpstream, connections[slot].hasReceived else {
             return
@@ -86,7 +86,7 @@ extension Proxy {
     private func breakStream(_ slot: Int) {
         counters.add(.buffersExhausted)
         session(of: slot).reset(connections[slot].stream, .enhanceYourCalm)
-        streamClosed(slot, .enhanceYourCalm, detail: "no_buffer")
+        streamClosed(slot, .enhanceYourCalm, detail: .noBuffer)
     }
 
     /// Keeps what the assembler has made of a header block.
@@ -139,7 +139,7 @@ extension Proxy {
         exchange.started = turn
         begin(exchange, slot)
         noteMalformed(slot)
-        logExchange(slot, flag: .DPE, detail: error.detail, now: turn)
+        logExchange(slot, flag: .DPE, detail: .malformed(error), now: turn)
         dropStream(slot, .protocolError, now: turn)
     }
 
@@ -161,7 +161,7 @@ extension Proxy {
     }
 
     /// The window is no larger than a buffer, so there is room for what may come.
-    private func appendInput(_ slot: Int, _ bytes: Bytes) -> Bool {
+    func appendInput(_ slot: Int, _ bytes: Bytes) -> Bool {
         if connections[slot].input < 0 {
             guard let buffer = pool.take() else { return false }
             connections[slot].input = buffer
@@ -218,7 +218,7 @@ extension Proxy {
 
     /// The stream is over: both sides have ended, or one has given it up.
     /// - Parameter code: nil: its connection is gone.
-    func streamClosed(_ slot: Int, _ code: HTTP2Code?, detail: StaticString = "stream_reset") {
+    func streamClosed(_ slot: Int, _ code: HTTP2Code?, detail: ResponseDetail = .streamReset) {
         guard connections[slot].role != .free else { return }
         let connection = connections[slot]
         switch (connection.role, connection.stage) {
@@ -239,11 +239,11 @@ extension Proxy {
             if connections[client].exchange.headSent {
                 abort(client, status: 503, flag: .UC, detail: detail, now: turn)
             } else if code == .refusedStream, !connection.answered {
-                attemptFailed(slot, .refused, flag: .UC, detail: "stream_refused", now: turn)
+                attemptFailed(slot, .refused, flag: .UC, detail: .streamRefused, now: turn)
             } else {
                 attemptFailed(
                     slot, .reset, flag: .UC,
-                    detail: code == .refusedStream ? "stream_refused" : detail, now: turn)
+                    detail: code == .refusedStream ? .streamRefused : detail, now: turn)
             }
             failedCode = nil
         default: dropStream(slot, nil, now: turn)

@@ -88,7 +88,7 @@ extension Proxy {
         var parts = ReplyParts()
         parts.fields = replyFields.bytes(0..<out.count)
         reply(
-            slot, status: 429, flag: .RL, detail: "local_rate_limited", parts: parts, now: now)
+            slot, status: 429, flag: .RL, detail: .rateLimitedLocally, parts: parts, now: now)
         return false
     }
 

@@ -25,6 +25,8 @@ struct FilterSet: OptionSet, BitwiseCopyable {
     static let listenerLimits = FilterSet(rawValue: 1 << 0)
     static let routeLimits = FilterSet(rawValue: 1 << 1)
     static let faults = FilterSet(rawValue: 1 << 3)
+    /// Not refused by anybody: its mirrors have begun.
+    static let mirrors = FilterSet(rawValue: 1 << 7)
 }
 
 extension Proxy {
@@ -36,7 +38,7 @@ extension Proxy {
         else { return }
         let cluster = connections[slot].exchange.cluster
         guard cluster >= 0 else {
-            return reply(slot, status: 503, flag: .NC, detail: "cluster_not_found", now: now)
+            return reply(slot, status: 503, flag: .NC, detail: .clusterNotFound, now: now)
         }
         noteWish(slot, bytes, Int(cluster))
         forward(slot, bytes, cluster: Int(cluster), now: now)
@@ -74,9 +76,13 @@ extension Proxy {
     func wake(_ slot: Int, now: Instant) {
         if connections[slot].exchange.fault.holdsAttempt { return resumeAttempt(slot, now: now) }
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
-        guard connections[slot].exchange.deadline <= now else { return resume(slot, now: now) }
+        let isOver = streamDeadline(slot) <= now
+        guard connections[slot].exchange.deadline <= now || isOver else {
+            return resume(slot, now: now)
+        }
         _ = endWait(slot, now: now)
-        reply(slot, status: 504, flag: .UT, detail: "grpc_deadline", now: now)
+        guard !isOver else { return endStream(slot, now: now) }
+        reply(slot, status: 504, flag: .UT, detail: .grpcDeadline, now: now)
     }
 
     /// Makes a request that waits the one in hand again.

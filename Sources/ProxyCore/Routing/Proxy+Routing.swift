@@ -11,10 +11,22 @@ struct HeadEdit {
     var path: Bytes?
     var query = Bytes("")
     var host: Bytes?
+    /// Whether the host is told to be a mirror's.
+    var marksHost = false
     /// Of an answer: what it tells of rate limits.
     var limit = LimitNote()
     /// Bytes by which the head may grow.
     var growth = 0
+
+    /// The host that is asked for in place of `asked`.
+    func writeHost(_ asked: Bytes, to out: inout ByteWriter) {
+        let host = host ?? asked
+        guard marksHost, host.count > 0 else { return out.append(host) }
+        let name = Router.withoutPort(host)
+        out.append(name)
+        out.append(RequestMirror<String>.mark)
+        out.append(host[name.count..<host.count])
+    }
 }
 
 extension Proxy {
@@ -22,7 +34,9 @@ extension Proxy {
     @inline(__always)
     func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
         guard !connections[slot].exchange.isPlain else { return HeadEdit() }
-        return edit(request: connections[slot].exchange, bytes)
+        var edit = edit(request: connections[slot].exchange, bytes)
+        edit.marksHost = connections[slot].marksHost
+        return edit
     }
 
     private func edit(request exchange: Exchange, _ bytes: Bytes) -> HeadEdit {
@@ -74,7 +88,7 @@ extension Proxy {
             if router.actions.rewrite(head.patternPath(bytes), action.rewrite) != nil {
                 return true
             }
-            reply(slot, status: 414, flag: nil, detail: "rewritten_path_too_long", now: now)
+            reply(slot, status: 414, flag: nil, detail: .rewrittenPathTooLong, now: now)
             return false
         }
         var out = unsafe ByteWriter(replyFields.memory)
@@ -90,14 +104,14 @@ extension Proxy {
             out.append("\r\n")
         }
         guard !out.overflowed else {
-            reply(slot, status: 414, flag: nil, detail: "redirect_too_long", now: now)
+            reply(slot, status: 414, flag: nil, detail: .redirectTooLong, now: now)
             return false
         }
         parts.fields = replyFields.bytes(0..<out.count)
         parts.body = router.actions.bytes(action.body)
         reply(
             slot, status: Int(action.status), flag: nil,
-            detail: action.isRedirect ? "redirect" : "direct_response", parts: parts, now: now)
+            detail: action.isRedirect ? .redirect : .directResponse, parts: parts, now: now)
         return false
     }
 

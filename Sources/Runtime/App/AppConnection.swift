@@ -45,6 +45,8 @@ struct AppConnection: BitwiseCopyable {
     var canRead = false
     /// The client has ended its side: a short read is not the last.
     var sawEnd = false
+    /// The client has left while its request was worked on: the answer is for nobody.
+    var isGone = false
     /// Nothing has been made of its bytes yet, so that they may begin as HTTP/2 does.
     var isNew = true
 

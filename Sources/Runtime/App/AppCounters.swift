@@ -1,3 +1,4 @@
+import Base
 import Synchronization
 import Wire
 
@@ -19,6 +20,9 @@ final class AppCounters: @unchecked Sendable {
     private let highest = Atomic<Int>(0)
     private let refused = Atomic<UInt64>(0)
     private let cancelled = Atomic<UInt64>(0)
+    private let wasted = Atomic<UInt64>(0)
+    private let deadlines = Atomic<UInt64>(0)
+    private let deadlineMilliseconds = Atomic<UInt64>(0)
     private let table: UnsafeMutablePointer<Atomic<UInt64>>
 
     // Safety: `table` is initialized here, lives as long as the object, and holds atomics only;
@@ -39,6 +43,20 @@ final class AppCounters: @unchecked Sendable {
     func begin(attempt: Int) -> Int {
         requests.add(1, ordering: .relaxed)
         let now = current.add(1, ordering: .relaxed).newValue
+        raise(to: now)
+        if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
+        return now
+    }
+
+    /// The highest number at work since the last time, which begins anew with those at work now.
+    func takePeak() -> Int {
+        let peak = highest.exchange(current.load(ordering: .relaxed), ordering: .relaxed)
+        // Whoever came in between has set the old one.
+        raise(to: current.load(ordering: .relaxed))
+        return peak
+    }
+
+    private func raise(to now: Int) {
         var seen = highest.load(ordering: .relaxed)
         while now > seen {
             let (done, original) = highest.weakCompareExchange(
@@ -46,8 +64,6 @@ final class AppCounters: @unchecked Sendable {
             if done { break }
             seen = original
         }
-        if attempt > 0 { add(Self.statuses + min(attempt, Self.attempts)) }
-        return now
     }
 
     /// A request has ended; `status` is nil where its connection ended before the answer was
@@ -70,6 +86,15 @@ final class AppCounters: @unchecked Sendable {
     /// A call of gRPC was given up by its client.
     func cancel() { cancelled.add(1, ordering: .relaxed) }
 
+    /// A request was worked on to its end though its client had gone.
+    func waste() { wasted.add(1, ordering: .relaxed) }
+
+    /// A request came that says how long its client waits.
+    func tell(left: Duration) {
+        deadlines.add(1, ordering: .relaxed)
+        deadlineMilliseconds.add(UInt64(left.nanoseconds / 1_000_000), ordering: .relaxed)
+    }
+
     /// Something came that is no request.
     func refuse() { refused.add(1, ordering: .relaxed) }
 
@@ -81,8 +106,10 @@ final class AppCounters: @unchecked Sendable {
     private func value(_ index: Int) -> UInt64 { unsafe table[index].load(ordering: .relaxed) }
 
     /// The counters as JSON.
-    /// - Parameter capacity: likewise; nil: it is left out.
-    func json(name: String, capacity: String? = nil) -> String {
+    /// - Parameters:
+    ///   - peak: the most at work at once; nil: since the last that was taken.
+    ///   - capacity: likewise JSON; nil: it is left out.
+    func json(name: String, peak: Int? = nil, capacity: String? = nil) -> String {
         let attempts = (1...Self.attempts).map { "\"\($0)\":\(value(Self.statuses + $0))" }
         let statuses = (0..<Self.statuses).filter { value($0) > 0 }
             .map { "\"\($0)\":\(value($0))" }
@@ -91,10 +118,13 @@ final class AppCounters: @unchecked Sendable {
         return "{\"name\":\(jsonQuoted(name)),\"requests\":\(requests.load(ordering: .relaxed)),"
             + "\"refused\":\(refused.load(ordering: .relaxed)),"
             + "\"concurrency\":{\"now\":\(current.load(ordering: .relaxed)),"
-            + "\"max\":\(highest.load(ordering: .relaxed))},"
+            + "\"max\":\(peak ?? highest.load(ordering: .relaxed))},"
             + (capacity.map { "\"capacity\":\($0)," } ?? "")
             + "\"attempts\":{\(attempts.joined(separator: ","))},"
             + "\"status\":{\(statuses.joined(separator: ","))},"
+            + "\"wasted\":\(wasted.load(ordering: .relaxed)),"
+            + "\"deadlines\":\(deadlines.load(ordering: .relaxed)),"
+            + "\"deadline_ms\":\(deadlineMilliseconds.load(ordering: .relaxed)),"
             + "\"grpc\":{\"cancelled\":\(cancelled.load(ordering: .relaxed)),"
             + "\"status\":{\(calls.joined(separator: ","))}}}\n"
     }

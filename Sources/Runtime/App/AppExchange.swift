@@ -13,6 +13,10 @@ struct AppExchange: BitwiseCopyable {
     var isCounted = false
     /// Counted as ended because a call offers its last byte; taken back if the kernel takes less.
     var isEndOffered = false
+    /// When nobody waits for the answer any longer, where the service keeps deadlines.
+    var expires = Instant.distantFuture
+    /// That has passed, and the work has ended there.
+    var isLate = false
     /// Whether the request is kept for an echo, in the worker's `echoes`.
     var keepsBody = false
     /// Whether the answer, or what it repeats, stands in the worker's `pages`.
@@ -25,5 +29,5 @@ struct AppExchange: BitwiseCopyable {
 extension AppPlan {
     static let none = AppPlan(
         page: .body, status: 200, size: 0, delay: .zero, burn: .zero, chunked: false, close: false,
-        attempt: 0)
+        attempt: 0, left: .zero)
 }

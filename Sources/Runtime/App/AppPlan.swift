@@ -15,6 +15,8 @@ public struct AppPlan: Equatable, Sendable, BitwiseCopyable {
         case echo
         /// `/app/stats`: the counters.
         case stats
+        /// `/app/stats/next`: the same, and what was highest begins anew.
+        case nextStats
         /// `/app/stall?for=1s`: the whole worker stands still for `delay`.
         case stall
         /// `/healthz`.
@@ -35,6 +37,9 @@ public struct AppPlan: Equatable, Sendable, BitwiseCopyable {
     public var close: Bool
     /// The value of `x-envoy-attempt-count`; 0: there was none.
     public var attempt: Int
+    /// The value of `x-envoy-expected-rq-timeout-ms`: how long its client waits; `zero`: nobody
+    /// says.
+    public var left: Duration
     /// Attempts of the request that fail before one succeeds.
     public var succeedAfter = 0
 
@@ -114,7 +119,7 @@ public struct AppDecider: ~Copyable {
         let question = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
         var plan = AppPlan(
             page: Self.page(target[0..<question]), status: 200, size: behaviour.size, delay: .zero,
-            burn: .zero, chunked: behaviour.chunked, close: false, attempt: 0)
+            burn: .zero, chunked: behaviour.chunked, close: false, attempt: 0, left: .zero)
         guard plan.isWork else {
             if plan.page == .stall { plan.delay = try Self.stall(target, after: question) }
             return plan
@@ -137,7 +142,7 @@ public struct AppDecider: ~Copyable {
     public func decideMessage(_ random: inout SeededRandom) -> AppPlan {
         AppPlan(
             page: .message, status: 200, size: behaviour.size, delay: delays.next(&random),
-            burn: behaviour.burn, chunked: false, close: false, attempt: 0)
+            burn: behaviour.burn, chunked: false, close: false, attempt: 0, left: .zero)
     }
 
     private func status(at number: Double) -> Int {
@@ -154,6 +159,7 @@ public struct AppDecider: ~Copyable {
         case 8 where path == "/healthz": .health
         case 10 where path == "/app/stats": .stats
         case 10 where path == "/app/stall": .stall
+        case 15 where path == "/app/stats/next": .nextStats
         default: .body
         }
     }
@@ -188,6 +194,11 @@ public struct AppDecider: ~Copyable {
     {
         if name.count == 21, name.equalsIgnoringCase("x-envoy-attempt-count") {
             plan.attempt = AppQuantity.integer(value) ?? 0
+        }
+        if name.count == 30, name.equalsIgnoringCase("x-envoy-expected-rq-timeout-ms"),
+            let left = AppQuantity.integer(value), left > 0, left <= 3_600_000
+        {
+            plan.left = .milliseconds(Int64(left))
         }
         guard name.count > 6, name.count <= 19, name[0..<6].equalsIgnoringCase("x-app-") else {
             return

@@ -14,6 +14,7 @@ extension AppWorker {
     /// Makes the next call of a request, or goes on with its answer after the last.
     func callNext(_ exchange: Int) {
         guard exchanges[exchange].nextCall < services.order.count else { return delay(exchange) }
+        guard !endsLate(exchange) else { return }
         suspend(exchange)
         let service = exchanges[exchange].nextCall
         renewServices()
@@ -82,7 +83,8 @@ extension AppWorker {
         calls[call].hasAnswered = false
         calls[call].inputEnd = 0
         exchanges[exchange].call = Int32(call)
-        deadlines.set(Self.exchangeLimit + call, at: now + Self.callTime)
+        let end = min(now + Self.callTime, exchanges[exchange].expires)
+        deadlines.set(Self.exchangeLimit + call, at: end)
     }
 
     private func sendCall(_ call: Int) {
@@ -96,6 +98,7 @@ extension AppWorker {
                 writer.append(text: service.name)
                 writer.append("\r\n")
                 writer.append(fields)
+                writeDeadline(of: calls[call].owner, to: &writer)
                 writer.append("\r\n")
                 precondition(!writer.overflowed, "a call longer than its memory")
                 let bytes = unsafe Bytes(UnsafeRawBufferPointer(rebasing: memory[0..<writer.count]))
@@ -142,7 +145,13 @@ extension AppWorker {
         }
     }
 
-    func callTimedOut(_ call: Int) { abandon(call, "no answer within 10s") }
+    func callTimedOut(_ call: Int) {
+        let owner = calls[call].owner
+        guard exchanges[owner].expires <= now else { return abandon(call, "no answer within 10s") }
+        closeCall(call)
+        giveUp(owner)
+        resume(owner)
+    }
 
     /// Reads an answer to its end. Bound: a body goes on for as long as the call's time lasts, and
     /// is dropped as it comes; each turn reads what is there.

@@ -68,6 +68,10 @@ extension AppWorker {
 
     /// Sends an answer that has just been composed.
     func send(_ slot: Int) {
+        guard !connections[slot].isGone else {
+            if !exchanges[slot].isLate { counters.waste() }
+            return close(slot)
+        }
         connections[slot].state = .writing
         let count = connections[slot].reply.head
         let sent =

@@ -71,6 +71,7 @@ extension AppWorker {
         if plan.isWork {
             let inFlight = counters.begin(attempt: plan.attempt)
             exchanges[exchange].isCounted = true
+            if plan.left > .zero { noteDeadline(exchange, plan.left) }
             trace(exchange, bytes, inFlight: inFlight)
             if !services.order.isEmpty { tracing[exchange] = tracingFields(bytes) }
         }
@@ -152,6 +153,12 @@ extension AppWorker {
             replyPage(
                 exchange, type: "application/json",
                 Array(counters.json(name: name, capacity: commons.gate.json).utf8))
+        case .nextStats:
+            let peak = counters.takePeak()
+            replyPage(
+                exchange, type: "application/json",
+                Array(
+                    counters.json(name: name, peak: peak, capacity: commons.gate.json).utf8))
         case .stall:
             Clock.sleep(until: now + plan.delay)
             now = Clock.now()
@@ -178,15 +185,19 @@ extension AppWorker {
         let delay = exchanges[exchange].plan.delay
         guard delay > .zero else { return answer(exchange) }
         suspend(exchange)
+        let due = now + delay
+        exchanges[exchange].isLate = due > exchanges[exchange].expires
+        let end = min(due, exchanges[exchange].expires)
         if exchange < Self.connectionLimit {
-            deadlines.set(exchange, at: now + delay)
+            deadlines.set(exchange, at: end)
         } else {
-            wakeStream(exchange, at: now + delay)
+            wakeStream(exchange, at: end)
         }
     }
 
     /// Burns what is to be burnt, and answers.
     func answer(_ exchange: Int) {
+        guard !exchanges[exchange].isLate else { return giveUp(exchange) }
         let burn = exchanges[exchange].plan.burn
         if burn > .zero {
             let end = Clock.threadCPU() + burn

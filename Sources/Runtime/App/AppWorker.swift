@@ -5,6 +5,7 @@
 import Base
 import Fault
 import Glibc
+import Model
 import Posix
 import Secure
 import Synchronization
@@ -76,6 +77,10 @@ final class AppWorker: @unchecked Sendable {
     var deadlines = DeadlineHeap(capacity: exchangeLimit + callLimit + 4)
     var head = Head(limits: HeadLimits(headBytes: bufferBytes))
     let decider: AppDecider
+    /// Whether requests are given up when their time is over.
+    let keepsDeadlines: Bool
+    /// Whether they are when their clients have left.
+    let abandons: Bool
     var random: SeededRandom
     /// Its place among the process's workers.
     let index: Int32
@@ -152,6 +157,8 @@ final class AppWorker: @unchecked Sendable {
         ledger = try AppLines(configuration.ledger, commons.ledger)
         requestLog = try AppLines(configuration.requestLog, commons.requestLog)
         decider = AppDecider(configuration.behaviour)
+        keepsDeadlines = configuration.behaviour.keepsDeadlines
+        abandons = configuration.behaviour.abandons
         connections = Slab(count: Self.connectionLimit, repeating: AppConnection())
         for index in 0..<Self.connectionLimit {
             connections[index].nextFree = index + 1 < Self.connectionLimit ? Int32(index + 1) : -1
@@ -247,7 +254,13 @@ final class AppWorker: @unchecked Sendable {
     private func handleConnection(_ slot: Int, _ generation: UInt32, _ readiness: Readiness) {
         // An event left over for whoever had the slot before.
         guard connections[slot].generation == generation else { return }
-        if readiness.failed { return close(slot) }
+        if readiness.failed {
+            // Most servers of HTTP/1.1 do not look at a connection while they work for it.
+            let isUnseen = connections[slot].kind == .http && connections[slot].state == .working
+            guard isUnseen, !abandons else { return close(slot) }
+            connections[slot].isGone = true
+            return
+        }
         if readiness.readable { connections[slot].canRead = true }
         if readiness.ended { connections[slot].sawEnd = true }
         if readiness.writable, connections[slot].state == .streams { markDirty(slot) }

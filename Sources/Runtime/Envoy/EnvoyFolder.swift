@@ -4,6 +4,7 @@
 import ControlCore
 import Model
 import Posix
+import ProxyCore
 import Secure
 
 /// Gives what a proxy has learnt to an Envoy in the place of a reference proxy.
@@ -26,6 +27,9 @@ final class EnvoyFolder: JoinServer {
     var bootstrapPath: String { "\(path)/\(Name.bootstrap)" }
     var identityPath: String { "\(path)/\(Name.identity)" }
     var authoritiesPath: String { "\(path)/\(Name.authorities)" }
+
+    /// An Envoy judges endpoints by itself, and nobody here knows of it.
+    func hostBoards(of clusters: Set<String>) -> [HostBoard]? { nil }
 
     func write(_ bootstrap: EnvoyBootstrap) throws(SystemError) {
         try replace(Name.bootstrap, Array(bootstrap.json.utf8))

@@ -11,10 +11,11 @@ import Secure
 /// Checks the endpoints of a mesh.
 @safe
 final class HealthLoop: ServicePart {
-    /// Checks under way at once, however many endpoints there are. Bound: each has a descriptor, of
-    /// those that proxies and clients need too, and up to some 100 KiB; a mesh whose endpoints all
-    /// hang must not take the control plane from them. A check that finds no place waits for the
-    /// end of another, one timeout at most, and comes later than an interval after the one before.
+    /// Checks of a control plane under way at once, however many endpoints there are. Bound: each
+    /// has a descriptor, of those that proxies and clients need too, and up to some 100 KiB; a mesh
+    /// whose endpoints all hang must not take the control plane from them. A check that finds no
+    /// place waits for the end of another, one timeout at most, and comes later than an interval
+    /// after the one before.
     static let limit = 256
     /// The mesh is looked at again so often at most, however often it changes.
     private static let pause = Duration.milliseconds(100)
@@ -57,12 +58,12 @@ final class HealthLoop: ServicePart {
     /// When the mesh is to be looked at; nil: it has not changed.
     private var lookAt: Instant?
     private var lookedAt = Instant.zero
-    private var checks = [Check?](repeating: nil, count: HealthLoop.limit)
-    private var free = Array((0..<HealthLoop.limit).reversed())
-    private var timeouts = DeadlineHeap(capacity: HealthLoop.limit)
+    private var checks: [Check?]
+    private var free: [Int]
+    private var timeouts: DeadlineHeap
     private var generation: UInt64 = 0
-    private var passes: UInt64 = 0
-    private var failures: UInt64 = 0
+    private(set) var passes: UInt64 = 0
+    private(set) var failures: UInt64 = 0
     // Safety: owned from `init` to `deinit`; views of it live within one call.
     private let memory = UnsafeMutableRawBufferPointer.allocate(
         byteCount: 16 * 1024, alignment: 64)
@@ -74,9 +75,17 @@ final class HealthLoop: ServicePart {
     /// anew: at the end of the turn in which one becomes healthy or unhealthy, and a moment later
     /// where all that is new is that some were found to be as they were taken to be.
     var onChange: [([MeshName]) -> Void] = []
+    /// Called with each check that has passed.
+    var onPass: ((HealthBook.Probe) -> Void)?
 
-    init(random: SeededRandom, mesh: @escaping () -> MeshState) {
+    /// - Parameter places: checks under way at once.
+    init(
+        random: SeededRandom, places: Int = HealthLoop.limit, mesh: @escaping () -> MeshState
+    ) {
         self.mesh = mesh
+        checks = .init(repeating: nil, count: places)
+        free = (0..<places).reversed()
+        timeouts = DeadlineHeap(capacity: places)
         book = HealthBook(random: random)
     }
 
@@ -276,6 +285,7 @@ final class HealthLoop: ServicePart {
         var failure: String?
         if case .failed(let reason) = outcome { failure = reason }
         if failure == nil { passes += 1 } else { failures += 1 }
+        if failure == nil { onPass?(probe) }
         let before = book.verdict(on: probe.endpoint)
         guard book.report(probe, failure: failure) else { return }
         changed.append(probe.endpoint)

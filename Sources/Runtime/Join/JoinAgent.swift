@@ -6,12 +6,15 @@ import ControlCore
 import Glibc
 import Model
 import Posix
+import ProxyCore
 import Secure
 
 /// Who takes configurations over. A protocol because a proxy's start has nobody yet.
 protocol JoinServer: AnyObject {
     /// - Returns: why it cannot be taken over; nil: it is in force.
     func adopt(_ configuration: ProxyConfiguration, _ material: TLSMaterial) -> String?
+    /// What it knows of the endpoints of these clusters; nil: nothing ever.
+    func hostBoards(of clusters: Set<String>) -> [HostBoard]?
     /// Lets requests in flight end, and no more in.
     func drain()
 }
@@ -34,6 +37,7 @@ final class JoinAgent: CallOwner {
     private let codec: MeshCodec
     let folder: JoinFolder?
     private let loop: CallLoop
+    private let checks: ReturnChecks
     private(set) var subscriber: Subscriber
     private var changes = ModeChanges()
 
@@ -106,6 +110,7 @@ final class JoinAgent: CallOwner {
         pushedAuthorities = view.authorities
         // One is closed while another is opened.
         loop = CallLoop(on: reactor, capacity: 4)
+        checks = ReturnChecks(on: reactor, random: random.split("checks"))
         if !view.isEmpty { serveView() }
     }
 
@@ -154,11 +159,14 @@ final class JoinAgent: CallOwner {
     /// When the next turn is due at the latest.
     var deadline: Instant {
         if loop.hasMore { return now }
-        return [subscriber.deadline, writingDue, drainDue, modeDue].compactMap { $0 }.min()
-            ?? .distantFuture
+        let checking = server == nil ? nil : checks.deadline
+        return [subscriber.deadline, writingDue, drainDue, modeDue, checking]
+            .compactMap { $0 }.min() ?? .distantFuture
     }
 
-    func handle(_ readiness: Readiness) -> Bool { loop.handle(readiness) }
+    func handle(_ readiness: Readiness) -> Bool {
+        loop.handle(readiness) || checks.handle(readiness)
+    }
 
     /// Does what is due.
     func turnEnds(_ now: Instant) {
@@ -177,6 +185,10 @@ final class JoinAgent: CallOwner {
             server?.drain()
         }
         noteTrouble()
+        if let server {
+            checks.turnEnds(now, server) { [self] in credentials.contextOfChecks() }
+            (statistics.checksPassed, statistics.checksFailed) = checks.counts
+        }
         loop.end()
     }
 
@@ -278,6 +290,7 @@ final class JoinAgent: CallOwner {
         ])
         if let server, let reason = server.adopt(made, material) { return reason }
         current = (made, material)
+        checks.follow(mesh)
         return nil
     }
 

@@ -65,7 +65,11 @@ struct JoinCredentials {
     /// for one use may be shown again with the same key.
     private var key: [UInt8]?
     /// By how much is trusted; thrown away when what they are made of changes.
-    private var contexts: [(trust: SubscriberTrust, context: TLSContext)] = []
+    private var contexts: [(trust: SubscriberTrust, context: TLSContext)] = [] {
+        didSet { if contexts.isEmpty { checking = nil } }
+    }
+    /// With which it asks endpoints how they are, made of the same.
+    private var checking: TLSContext?
 
     init(
         _ identity: JoinIdentity, token: JoinToken?, own: TLSIdentity? = nil,
@@ -159,6 +163,18 @@ struct JoinCredentials {
         own = new
         contexts = []
         _ = take(authorities: Array(answer.authorities.utf8))
+    }
+
+    /// The TLS in which endpoints are asked how they are, each session for its own name; nil: it
+    /// has not joined, or what it has is of no use.
+    mutating func contextOfChecks() -> TLSContext? {
+        if let checking { return checking }
+        guard let own else { return nil }
+        var options = TLSClientOptions(authorities: authorities, protocols: ["h2"])
+        options.identity = own
+        options.minimum = .v13
+        checking = try? TLSContext(client: options)
+        return checking
     }
 
     /// The TLS of a connection to a control plane.

@@ -11,6 +11,9 @@ struct JoinStatistics: Equatable {
     var certificates = 0
     /// The end of the last one, seconds since 1970.
     var notAfter: Int64 = 0
+    /// Of endpoints that requests have shown to fail: see `ReturnChecks`.
+    var checksPassed: UInt64 = 0
+    var checksFailed: UInt64 = 0
 
     /// In Prometheus' text format.
     var prometheus: String {
@@ -21,6 +24,13 @@ struct JoinStatistics: Equatable {
             ("refusals_total", "counter", "versions that were refused", Int64(refusals)),
             ("certificates_total", "counter", "certificates received", Int64(certificates)),
             ("certificate_not_after_seconds", "gauge", "the end of the last one", notAfter),
+            (
+                "checks_passed_total", "counter", "checks of ejected endpoints that passed",
+                Int64(clamping: checksPassed)
+            ),
+            (
+                "checks_failed_total", "counter", "those that failed", Int64(clamping: checksFailed)
+            ),
         ]
         return lines.map { line in
             let name = "meshbench_join_\(line.name)"

@@ -16,6 +16,7 @@ final class Mailbox: Sendable {
     private struct State {
         var messages: [Message] = []
         var counters: Counters?
+        var counts: TrafficCounts?
     }
 
     private let state = Mutex(State())
@@ -39,7 +40,15 @@ final class Mailbox: Sendable {
     }
 
     /// The worker's counters, for whoever adds them up.
-    func publish(_ counters: Counters) { state.withLock { $0.counters = counters } }
+    func publish(_ counters: Counters, _ counts: TrafficCounts) {
+        state.withLock { state in
+            state.counters = counters
+            state.counts = counts
+        }
+    }
 
     var counters: Counters? { state.withLock { $0.counters } }
+
+    /// What it counts by name.
+    var counts: TrafficCounts? { state.withLock { $0.counts } }
 }

@@ -25,13 +25,11 @@ final class ProxyAdmin: ServiceHandler {
         guard request.method == "GET" else { return .notAllowed(["GET"]) }
         switch request.target.path {
         case "/stats", "/metrics":
+            let filter = request.target.query.first { $0.name == "filter" }?.value ?? ""
             return .whole(
                 status: 200,
                 fields: [ServiceField("content-type", "text/plain; version=0.0.4")],
-                body: Array(
-                    (ProxyStatistics(server.counters).prometheus
-                        + ProxyStatistics.hosts(server.hostBoards) + server.companionStatistics)
-                        .utf8))
+                body: Array(statistics(filter).utf8))
         case "/ready":
             return server.draining ? .text(503, "draining") : .text(200, "ready")
         case "/config": return .json(200, Array(JSONText.of(server.configuration).utf8))
@@ -40,5 +38,15 @@ final class ProxyAdmin: ServiceHandler {
         default:
             return .text(404, "there are /stats, /ready, /config, /events and /faults")
         }
+    }
+
+    /// - Parameter filter: only lines with this text are told; empty: all are.
+    private func statistics(_ filter: String) -> String {
+        let boards = server.hostBoards
+        let text =
+            ProxyStatistics(server.counters).prometheus + ProxyStatistics.hosts(boards)
+            + TrafficStatistics(server.counts, boards, filter: filter).prometheus
+            + server.companionStatistics
+        return filter.isEmpty ? text : TrafficStatistics.lines(of: text, with: filter)
     }
 }

@@ -192,8 +192,13 @@ public final class ProxyServer {
     /// The workers' counters.
     var counters: [Counters] { mailboxes.compactMap(\.counters) }
 
+    /// What the workers count by name.
+    var counts: [TrafficCounts] { mailboxes.compactMap(\.counts) }
+
     /// What the workers know of endpoints.
     var hostBoards: [HostBoard] { commons.hostBoards }
+
+    func hostBoards(of clusters: Set<String>) -> [HostBoard]? { commons.hostBoards(of: clusters) }
 
     private(set) var draining = false
 
@@ -319,10 +324,12 @@ public final class ProxyServer {
         -> Int
     {
         // The process's own: three standard streams, an epoll, signals, a wake-up, log and admin
-        // with its clients; an epoll, a wake-up, a log, the listeners and the pipes of each worker.
+        // with its clients, checks of endpoints; an epoll, a wake-up, a log, the listeners and the
+        // pipes of each worker.
         let pipes = 2 * pipesPerWorker(within: descriptors, of: configuration)
         let admin = configuration.admin == nil ? 0 : 1 + ProxyAdmin.limits.connections
-        let own = 8 + admin + configuration.workers * (3 + configuration.listeners.count + pipes)
+        let worker = 3 + configuration.listeners.count + pipes
+        let own = 8 + ReturnChecks.places + admin + configuration.workers * worker
         return max(
             1,
             min(

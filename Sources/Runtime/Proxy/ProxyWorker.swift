@@ -83,7 +83,7 @@ final class ProxyWorker {
         self.pipes = PipePool(slots: configuration.limits.connections, limit: pipes)
         log = try LogFile(configuration.accessLog)
         ledger = try LogFile(configuration.ledger)
-        mailbox.publish(proxy.counters)
+        mailbox.publish(proxy.counters, proxy.counts)
         try reactor.add(reading: mailbox.descriptor, token: Token.mailbox)
         try watchListeners()
     }

@@ -24,6 +24,13 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
                     about:
                         "who answers: services, or services with their weights; with `redirect` "
                         + "or `answer`: whose clients are meant"),
+                .init(
+                    "mirror", \.value.mirrors,
+                    mirrorForms("service", Form<MeshName>.service).map { drafts, _, _ in
+                        drafts.compactMap { $0.whole { $0 } }
+                    },
+                    standard: "[]",
+                    about: "services that requests are sent to besides; what they answer is lost"),
             ] + Shape<MeshRoute>.effects(over: "policy").map { $0.of(\.value) })
     }
 }
@@ -207,6 +214,9 @@ extension DeclarationDraft<MeshRoute> {
             for index in route.destinations.indices {
                 let service = route.destinations[index].service
                 route.destinations[index].service = whole(service)
+            }
+            for index in route.mirrors.indices {
+                route.mirrors[index].target = whole(route.mirrors[index].target)
             }
         }
     }

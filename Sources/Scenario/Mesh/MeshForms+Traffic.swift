@@ -43,6 +43,20 @@ extension Shape where Whole == MeshPolicy.Timeouts {
                 .init(
                     "idle", \.idle, Form<Duration>.duration(MeshLimits.positiveTimeout).optional,
                     about: "for a request on an open connection, before that is closed"),
+                .init(
+                    "stream_idle", \.streamIdle,
+                    Form<Duration>.duration(MeshLimits.positiveTimeout).optional,
+                    about: "on a request of which nothing moves"),
+                .init(
+                    "max_stream", \.maxStream,
+                    Form<Duration>.duration(MeshLimits.timeout).optional,
+                    about:
+                        "for one attempt, from its connection to the end of its answer; `0s`: no "
+                        + "limit"),
+                .init(
+                    "max_connection", \.maxConnection,
+                    Form<Duration>.duration(MeshLimits.timeout).optional,
+                    about: "until a connection takes no more requests; `0s`: no limit"),
             ])
     }
 }

@@ -91,6 +91,7 @@ extension MeshRoute {
                                 + $0.answerHeaders.members("response_headers"))
                     })),
         ]
+        members += mirrors.map(RequestMirror<String>.init).members("service")
         members += effectMembers
         return members + [
             .init("priority", .string(priority.rawValue)),
@@ -109,6 +110,8 @@ extension MeshPolicy {
     fileprivate var members: [JSON.Member] {
         let spans = [
             ("connect", timeouts.connect), ("request", timeouts.request), ("idle", timeouts.idle),
+            ("stream_idle", timeouts.streamIdle), ("max_stream", timeouts.maxStream),
+            ("max_connection", timeouts.maxConnection),
         ]
         var members: [JSON.Member] = [
             .init("to", targets.json),

@@ -141,8 +141,30 @@ extension Form where Value == AccrualPolicy {
             .init(
                 "jitter", \.jitter, .percent, standard: "50%",
                 about: "of each wait, by which it may be longer"),
+            .init(
+                "success_rate", \.successRate, Form<AccrualPolicy.SuccessRate>.accrued.optional,
+                about:
+                    "endpoints that succeed too rarely are shut out too, 429 being no success; "
+                    + "absent: only those that fail in a row"),
         ]
     ).form.checked
+}
+
+extension Form where Value == AccrualPolicy.SuccessRate {
+    fileprivate static let accrued = Shape<AccrualPolicy.SuccessRate>(
+        .init(),
+        [
+            .init(
+                "threshold", \.threshold, .percents, standard: "80%",
+                about: "successes below which an endpoint is shut out"),
+            .init(
+                "window", \.window, .duration(TrafficLimits.span), standard: "10s",
+                about: "after so long an answer weighs 1/e"),
+            .init(
+                "requests", \.requests, .integer(TrafficLimits.failures), standard: "5",
+                about: "answers that there must be, anew after each return and three idle windows"),
+        ]
+    ).form
 }
 
 extension Form where Value == AdmissionPolicy {
@@ -210,12 +232,23 @@ extension OutlierPolicy.Statistical {
 
 extension AccrualPolicy {
     var json: JSON {
-        .object([
+        var members: [JSON.Member] = [
             .init("max_failures", .integer(failures)), .init("min_penalty", leastWait.json),
             // A share of 1, to the four digits that percents have.
             .init("max_penalty", mostWait.json),
             .init("jitter", ((jitter * 1e6).rounded() / 1e4).percents),
-        ])
+        ]
+        if let rate = successRate {
+            members.append(
+                .init(
+                    "success_rate",
+                    .object([
+                        .init("threshold", rate.threshold.percents),
+                        .init("window", rate.window.json),
+                        .init("requests", .integer(rate.requests)),
+                    ])))
+        }
+        return .object(members)
     }
 }
 

@@ -79,7 +79,8 @@ struct AppFile {
                     "pareto": .object(["least": duration, "shape": .value]),
                 ]),
             ]),
-            "capacity": .object(["concurrency": .value, "queue": .value]),
+            "capacity": .object(["concurrency": .value, "queue": .value]), "deadlines": .value,
+            "abandons": .value,
             "statuses": .list(.object(["status": .value, "share": .value])),
         ]),
     ])

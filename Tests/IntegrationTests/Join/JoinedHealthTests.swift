@@ -9,15 +9,16 @@ import Support
 import Testing
 
 @Suite struct JoinedHealthTests {
-    /// A process whose `/healthz` fails for as long as a file is there; all else it answers with a
-    /// body of some size.
+    /// A process whose `/healthz` fails for as long as a file is there, or all but that; else it
+    /// answers with a body of some size.
     private final class App {
         let process: Process
         let address: String
         private let file: String
 
-        init(_ file: String, size: Int) throws {
+        init(_ file: String, size: Int, failsChecks: Bool = true) throws {
             self.file = file
+            let condition = "self.path \(failsChecks ? "==" : "!=") \"/healthz\""
             let script = """
                 import http.server, os
                 class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,7 +26,7 @@ import Testing
                     # Head and body at once: the second would wait for what acknowledges the first.
                     wbufsize = -1
                     def do_GET(self):
-                        fails = self.path == "/healthz" and os.path.exists("\(file)")
+                        fails = \(condition) and os.path.exists("\(file)")
                         self.send_response(503 if fails else 200)
                         self.send_header("content-length", "\(size)")
                         self.end_headers()
@@ -113,5 +114,52 @@ import Testing
                 for: "endpoints/shop/\(name)\",\"healthy\":false", in: "/v1/health")
         }
         try mesh.wait(for: "\"reason\":\"no mutual TLS: ", in: "/v1/health")
+    }
+
+    /// Checks pass while requests fail: whoever is ejected comes back with its next check, again
+    /// and again, and without a control plane; where the policy does not want that, it stays out.
+    @Test func whoPassesItsChecksComesBack() throws {
+        let mesh = try JoinedMesh(Self.services)
+        func eject(returns: Bool) throws {
+            try mesh.apply(
+                """
+                {"kind": "policy", "name": "eject", "namespace": "shop", "to": ["cart"],
+                "outlier": {"consecutive_5xx": 3, "max_percent": 50, "base": "10m", "max": "10m",
+                "health_check_returns": \(returns)}}
+                """)
+        }
+        try eject(returns: true)
+        let apps = try [100, 200].map {
+            try App(mesh.scratch.path("sick-\($0)"), size: $0, failsChecks: false)
+        }
+        let carts = try apps.map { try mesh.join("shop/cart", ["--app", $0.address]) }
+        let web = try mesh.join("shop/web")
+        let outbound = try #require(web.listeners["outbound"])
+        for cart in carts {
+            try mesh.wait(for: cart.listeners["inbound"].map { "\($0)" } ?? "", in: "/v1/proxies")
+        }
+        let caller = try SteadyCaller(by: outbound, "cart.shop.mesh")
+        defer { caller.stop() }
+        for size in [100, 200] { try caller.wait(forMoreOf: size) }
+        func returns() throws -> Double {
+            try web.stats()["meshbench_proxy_outlier_returns_total{cluster=\"shop/cart\"}"] ?? 0
+        }
+        func passed() throws -> Double? { try web.stats()["meshbench_join_checks_passed_total"] }
+        try apps[0].fails(true)
+        try waitUntil { (try returns() >= 3, "\(try returns()) returns") }
+        mesh.kill()
+        let before = try returns()
+        try waitUntil { (try returns() >= before + 3, "\(try returns()) after \(before)") }
+        try mesh.restart()
+        try eject(returns: false)
+        try caller.wait(forNoneOf: 100)
+        #expect(try returns() == 0, "under another policy nothing is known yet")
+        let checks = try passed()
+        try caller.wait(forNoneOf: 100)
+        #expect(try passed() == checks, "nobody has asked for it")
+        #expect(try returns() == 0)
+        try eject(returns: true)
+        try apps[0].fails(false)
+        for size in [100, 200] { try caller.wait(forMoreOf: size) }
     }
 }

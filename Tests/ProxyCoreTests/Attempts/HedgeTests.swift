@@ -236,6 +236,43 @@ import Testing
         #expect(attempts(fields, trusts: false, policy: policy) == 3)
     }
 
+    /// What a client has left makes its time shorter, whoever it is.
+    @Test(
+        arguments: [false, true],
+        [(300, 300), (5000, 1000), (0, 1000)] as [(left: Int, kept: Int64)])
+    func deadlinesAreBelievedOfAnybody(trusts: Bool, _ told: (left: Int, kept: Int64)) {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: []), timeouts: .init(request: .seconds(1)), trusts: trusts
+        ) {
+            $0.clusters[0].retry = nil
+            $0.headers.expectedTimeout = true
+        }
+        let client = scene.client()
+        let field = "x-envoy-expected-rq-timeout-ms: "
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(field)\(told.left)\r\n\r\n", by: client)
+        #expect(scene.received(scene.servers[0]).contains("\(field)\(told.kept)\r\n"))
+        scene.pass(.milliseconds(told.kept - 1))
+        #expect(scene.received(client).isEmpty)
+        scene.pass(.milliseconds(1))
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 504"))
+    }
+
+    /// Beside who is asked, the client's proxy says which attempt it is.
+    @Test(arguments: [
+        (true, "", 1), (true, "3", 3), (true, "x", 1), (true, "999", 255), (false, "3", 1),
+    ])
+    func theAttemptOfTheClientsProxyIsToldOn(isBeside: Bool, count: String, told: Int) {
+        let scene = RetryTests.scene(RetryPolicy(on: [])) {
+            $0.clusters[0].retry = nil
+            if isBeside { $0.listeners[0].cluster = $0.clusters[0].name }
+        }
+        let client = scene.client()
+        let line = count.isEmpty ? "" : "x-envoy-attempt-count: \(count)\r\n"
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(line)\r\n", by: client)
+        #expect(
+            scene.received(scene.servers[0]).contains("x-envoy-attempt-count: \(told)\r\n"))
+    }
+
     @Test(
         arguments: [
             ("x-envoy-upstream-rq-timeout-ms: 300\r\n", 300, "timeout.request"),

@@ -214,9 +214,9 @@ import Testing
     }
 
     /// Reference, row 29: who is ten times slower gets less than its share, and who fails fast no
-    /// more than its share.
-    @Test(arguments: [(200, 100), (503, 1), (429, 1)])
-    func slowAndFailingEndpointsDrawNobody(_ status: Int, _ milliseconds: Int) {
+    /// more than its share, however much the others have in flight: 1, 2 and 10 requests.
+    @Test(arguments: [(200, 100, 10), (503, 1, 10), (429, 1, 10), (503, 1, 20), (503, 0, 100)])
+    func slowAndFailingEndpointsDrawNobody(_ status: Int, _ milliseconds: Int, _ usual: Int) {
         var random = SeededRandom(seed: 9)
         var upstreams = Self.upstreams(Self.endpoints(10), BalancePolicy(.peakEWMA))
         var now = Self.at(1)
@@ -236,7 +236,7 @@ import Testing
             busy.removeAll { $0.ends <= now }
             let endpoint = upstreams.select(0, HostWish(), now: now, &random) ?? 0
             _ = upstreams.began(endpoint, now: now)
-            let latency = Duration.milliseconds(endpoint == 4 ? Int64(milliseconds) : 10)
+            let latency = Duration.milliseconds(Int64(endpoint == 4 ? milliseconds : usual))
             busy.append((now + latency, endpoint, latency))
             if request >= 5_000 { counts[endpoint] += 1 }
         }

@@ -10,6 +10,8 @@ import Testing
     private enum Step: Equatable {
         case answer(host: Int, status: Int)
         case reset(host: Int)
+        /// An active check has ended: Envoy's check of one host, which fails or passes.
+        case check(host: Int, passed: Bool)
         /// An interval passes.
         case sweep
     }
@@ -68,6 +70,36 @@ import Testing
         }
     }
 
+    /// Checks among answers and sweeps: one that passes brings back, of a host that checks have
+    /// not taken out, and no other does; with the flag off none does. Two failures in a row take a
+    /// host out, one pass lets it in again.
+    @Test(arguments: [true, false]) func checksReturnWhomTheyMay(_ returns: Bool) {
+        let policy = Self.policy {
+            $0.returnsOnHealthCheck = returns
+            $0.mostPercent = 100
+            $0.successRate.enforcing = 0
+            $0.failurePercentage.enforcing = 0
+        }
+        let steps: [Step] = [
+            .sweep, .answer(host: 0, status: 200), .answer(host: 0, status: 500),
+            .check(host: 0, passed: true), .check(host: 0, passed: false),
+            .answer(host: 1, status: 500), .check(host: 1, passed: true),
+        ]
+        let length = 5
+        var count = 1
+        for _ in 0..<length { count *= steps.count }
+        for code in 0..<count {
+            var rest = code
+            let sequence = (0..<length).map { _ in
+                defer { rest /= steps.count }
+                return steps[rest % steps.count]
+            }
+            guard let difference = Self.difference(policy, sequence) else { continue }
+            Issue.record("\(difference) after \(sequence)")
+            return
+        }
+    }
+
     /// Longer stories by chance.
     @Test(arguments: policies.indices) func boardsFollowTheirModelForLong(_ number: Int) {
         var random = SeededRandom(seed: UInt64(number))
@@ -103,12 +135,17 @@ import Testing
             switch step {
             case .answer(let host, let status):
                 marks[host].countConnected(rules)
-                found = (marks[host].count(status: status, rules), host)
+                found = (marks[host].count(status: status, rules, now: now), host)
                 model.connected(host)
                 model.putHTTP(host, status, now)
             case .reset(let host):
-                found = (marks[host].count(.reset, rules), host)
+                found = (marks[host].count(.reset, rules, now: now), host)
                 model.putLocalFailure(host, now)
+            case .check(let host, let passed):
+                // What the control plane tells, and what the proxy's own check shows.
+                let isHealthy = model.checked(host, passed: passed, now)
+                board.check("host \(host)", isHealthy: isHealthy, now: now)
+                if passed { board.passedCheck("host \(host)", now: now) }
             case .sweep:
                 now = now + interval
                 board.expire(now: now, &random)
@@ -118,6 +155,13 @@ import Testing
                 board.act(on: found.0, marks[found.1], now: now, &random)
             }
             let ejected = marks.map { !$0.isAvailable }
+            let awaited = model.hosts.indices.filter {
+                policy.returnsOnHealthCheck && model.hosts[$0].ejected
+                    && !model.hosts[$0].failedActive
+            }
+            if Set(board.awaitingChecks) != Set(awaited.map { "host \($0)" }) {
+                return "step \(i): \(board.awaitingChecks) are awaited, not \(awaited)"
+            }
             if ejected != model.hosts.map(\.ejected) {
                 return "step \(i): \(ejected) ejected, not \(model.hosts.map(\.ejected))"
             }
@@ -144,6 +188,9 @@ private struct EnvoyDetector {
         var external = (all: 0, good: 0)
         var local = (all: 0, good: 0)
         var ejected = false
+        /// Envoy's `FAILED_ACTIVE_HC`, and failures of checks in a row.
+        var failedActive = false
+        var failedChecks = 0
         var backoff = 0
         var lastEjection = Instant.zero
         var lastUnejection: Instant?
@@ -206,6 +253,30 @@ private struct EnvoyDetector {
         }
     }
 
+    /// The health checker's `handleSuccess` and `handleFailure` with thresholds of 1 and 2, and
+    /// what the detector does at the end of a check.
+    /// - Returns: whether the host may be used as far as checks go.
+    mutating func checked(_ host: Int, passed: Bool, _ now: Instant) -> Bool {
+        if passed {
+            hosts[host].failedChecks = 0
+            hosts[host].failedActive = false
+            if config.returnsOnHealthCheck, hosts[host].ejected { unejectHost(host, now) }
+        } else {
+            hosts[host].failedChecks += 1
+            if hosts[host].failedChecks >= 2 { hosts[host].failedActive = true }
+        }
+        return !hosts[host].failedActive
+    }
+
+    private mutating func unejectHost(_ host: Int, _ now: Instant) {
+        active -= 1
+        hosts[host].ejected = false
+        hosts[host].consecutive5xx = 0
+        hosts[host].consecutiveGateway = 0
+        hosts[host].consecutiveLocal = 0
+        hosts[host].lastUnejection = now
+    }
+
     private mutating func onConsecutive(_ host: Int, _ type: EjectionReason, _ now: Instant) {
         isReset = !hosts[host].ejected
         guard !hosts[host].ejected else { return }
@@ -244,14 +315,7 @@ private struct EnvoyDetector {
             if hosts[i].ejected {
                 let time = min(
                     config.baseEjection * Int64(hosts[i].backoff), config.mostEjection)
-                if time <= now - hosts[i].lastEjection {
-                    active -= 1
-                    hosts[i].ejected = false
-                    hosts[i].consecutive5xx = 0
-                    hosts[i].consecutiveGateway = 0
-                    hosts[i].consecutiveLocal = 0
-                    hosts[i].lastUnejection = now
-                }
+                if time <= now - hosts[i].lastEjection { unejectHost(i, now) }
             }
             buckets[0].append(hosts[i].external)
             buckets[1].append(hosts[i].local)

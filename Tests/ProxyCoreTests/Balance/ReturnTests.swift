@@ -18,7 +18,7 @@ import Testing
         board.arm(now: .zero)
         for mark in marks {
             for _ in 0..<5 {
-                let found = mark.count(status: 500, rules)
+                let found = mark.count(status: 500, rules, now: .zero)
                 if !found.isEmpty { board.act(on: found, mark, now: .zero, &random) }
             }
         }

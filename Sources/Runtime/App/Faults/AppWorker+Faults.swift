@@ -172,6 +172,7 @@ extension AppWorker {
         {
             return leave(exchange)
         }
+        guard !endsLate(exchange) else { return }
         if traces[exchange].began == .zero { traces[exchange].began = now }
         if let fault = holder(traces[exchange].hanger), !isDraining {
             note(.hung, of: fault, exchange)

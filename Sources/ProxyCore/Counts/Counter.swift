@@ -45,12 +45,19 @@ public enum Counter: Int, CaseIterable, Sendable {
     case hedges
     case hedgesLost
     case admissionRejected
+    case mirrors
+    case mirrorsAnswered
+    case mirrorsFailed
+    case mirrorsSkipped
     case staleRetries
     case refusedRetries
     case protocolErrors
     case upgrades
     case tcpConnections
     case idleTimeouts
+    case streamDurations
+    case attemptDurations
+    case connectionDurations
     case accessLogDropped
     case faultDelays
     case faultAborts
@@ -119,12 +126,19 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .hedges: "hedges_total"
         case .hedgesLost: "attempts_given_up_total"
         case .admissionRejected: "admission_rejected_total"
+        case .mirrors: "mirrored_requests_total"
+        case .mirrorsAnswered: "mirrored_requests_answered_total"
+        case .mirrorsFailed: "mirrored_requests_failed_total"
+        case .mirrorsSkipped: "mirrored_requests_skipped_total"
         case .staleRetries: "stale_retries_total"
         case .refusedRetries: "refused_retries_total"
         case .protocolErrors: "protocol_errors_total"
         case .upgrades: "upgrades_total"
         case .tcpConnections: "tcp_connections_total"
         case .idleTimeouts: "idle_timeouts_total"
+        case .streamDurations: "max_stream_duration_total"
+        case .attemptDurations: "max_attempt_duration_total"
+        case .connectionDurations: "connections_drained_total"
         case .accessLogDropped: "access_log_dropped_total"
         case .faultDelays: "fault_delays_injected_total"
         case .faultAborts: "fault_aborts_injected_total"

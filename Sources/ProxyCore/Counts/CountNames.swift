@@ -1,0 +1,192 @@
+// What is counted of clusters, endpoints and routes. The names are Envoy's.
+
+/// Of a cluster.
+///
+/// Source: Envoy, "Cluster manager statistics", and of `admission_control` its own page.
+public enum ClusterCount: Int, CountName {
+    case requests
+    case requestsActive
+    case requestsPending
+    case requestsPendingActive
+    case requestsOverflow
+    case requestTimeouts
+    case perTryTimeouts
+    case retries
+    case retriesActive
+    case retrySuccess
+    case retryOverflow
+    case retryLimitExceeded
+    case backoffExponential
+    case backoffAdvised
+    case noneHealthy
+    case admissionRejected
+    case connections
+    case connectionsHTTP1
+    case connectionsHTTP2
+    case connectionsActive
+    case connectionsEnded
+    case connectFailures
+    case connectTimeouts
+    case connectionOverflow
+    case connectionIdleTimeouts
+    case completed
+    case status1xx
+    case status2xx
+    case status3xx
+    case status4xx
+    case status5xx
+
+    public var name: String {
+        switch self {
+        case .requests: "upstream_rq_total"
+        case .requestsActive: "upstream_rq_active"
+        case .requestsPending: "upstream_rq_pending_total"
+        case .requestsPendingActive: "upstream_rq_pending_active"
+        case .requestsOverflow: "upstream_rq_pending_overflow"
+        case .requestTimeouts: "upstream_rq_timeout"
+        case .perTryTimeouts: "upstream_rq_per_try_timeout"
+        case .retries: "upstream_rq_retry"
+        case .retriesActive: "upstream_rq_retry_active"
+        case .retrySuccess: "upstream_rq_retry_success"
+        case .retryOverflow: "upstream_rq_retry_overflow"
+        case .retryLimitExceeded: "upstream_rq_retry_limit_exceeded"
+        case .backoffExponential: "upstream_rq_retry_backoff_exponential"
+        case .backoffAdvised: "upstream_rq_retry_backoff_ratelimited"
+        case .noneHealthy: "upstream_cx_none_healthy"
+        case .admissionRejected: "admission_control_rq_rejected"
+        case .connections: "upstream_cx_total"
+        case .connectionsHTTP1: "upstream_cx_http1_total"
+        case .connectionsHTTP2: "upstream_cx_http2_total"
+        case .connectionsActive: "upstream_cx_active"
+        case .connectionsEnded: "upstream_cx_destroy"
+        case .connectFailures: "upstream_cx_connect_fail"
+        case .connectTimeouts: "upstream_cx_connect_timeout"
+        case .connectionOverflow: "upstream_cx_overflow"
+        case .connectionIdleTimeouts: "upstream_cx_idle_timeout"
+        case .completed: "upstream_rq_completed"
+        case .status1xx: "upstream_rq_1xx"
+        case .status2xx: "upstream_rq_2xx"
+        case .status3xx: "upstream_rq_3xx"
+        case .status4xx: "upstream_rq_4xx"
+        case .status5xx: "upstream_rq_5xx"
+        }
+    }
+
+    public var form: CountForm {
+        switch self {
+        case .requestsActive, .requestsPendingActive, .retriesActive, .connectionsActive: .gauge
+        default: .counter
+        }
+    }
+
+    /// Of a status's class.
+    static func of(status: Int) -> ClusterCount {
+        switch status {
+        case ..<200: .status1xx
+        case ..<300: .status2xx
+        case ..<400: .status3xx
+        case ..<500: .status4xx
+        default: .status5xx
+        }
+    }
+
+    /// How many of it a cluster has now.
+    static func active(_ resource: Resource) -> ClusterCount {
+        switch resource {
+        case .connections: .connectionsActive
+        case .pending: .requestsPendingActive
+        case .requests: .requestsActive
+        case .retries: .retriesActive
+        }
+    }
+}
+
+/// Of an endpoint of a cluster.
+///
+/// Source: Envoy, "Administration interface", `/clusters`.
+public enum HostCount: Int, CountName {
+    case requests
+    case requestsActive
+    case successes
+    case errors
+    case timeouts
+    case connections
+    case connectionsActive
+    case connectFailures
+    /// As active checks have found it: 0 or 1.
+    case isHealthy
+
+    public var name: String {
+        switch self {
+        case .requests: "rq_total"
+        case .requestsActive: "rq_active"
+        case .successes: "rq_success"
+        case .errors: "rq_error"
+        case .timeouts: "rq_timeout"
+        case .connections: "cx_total"
+        case .connectionsActive: "cx_active"
+        case .connectFailures: "cx_connect_fail"
+        case .isHealthy: "healthy"
+        }
+    }
+
+    public var form: CountForm {
+        switch self {
+        case .requestsActive, .connectionsActive: .gauge
+        case .isHealthy: .state
+        default: .counter
+        }
+    }
+}
+
+/// Of a route: of its requests as their clients see them, however often they were sent.
+///
+/// Source: Envoy, "Route statistics", as far as Envoy counts the same.
+public enum RouteCount: Int, CountName {
+    case requests
+    case completed
+    case status1xx
+    case status2xx
+    case status3xx
+    case status4xx
+    case status5xx
+    case retries
+    case retryOverflow
+    case retryLimitExceeded
+    case timeouts
+    case overflow
+    case rateLimited
+    case faultsAborted
+
+    public var name: String {
+        switch self {
+        case .requests: "upstream_rq_total"
+        case .completed: "upstream_rq_completed"
+        case .status1xx: "upstream_rq_1xx"
+        case .status2xx: "upstream_rq_2xx"
+        case .status3xx: "upstream_rq_3xx"
+        case .status4xx: "upstream_rq_4xx"
+        case .status5xx: "upstream_rq_5xx"
+        case .retries: "upstream_rq_retry"
+        case .retryOverflow: "upstream_rq_retry_overflow"
+        case .retryLimitExceeded: "upstream_rq_retry_limit_exceeded"
+        case .timeouts: "upstream_rq_timeout"
+        case .overflow: "upstream_rq_pending_overflow"
+        case .rateLimited: "rate_limited"
+        case .faultsAborted: "fault_aborts_injected"
+        }
+    }
+
+    public var form: CountForm { .counter }
+
+    /// Of a status's class.
+    static func of(status: Int) -> RouteCount {
+        switch status {
+        case ..<200: .status1xx
+        case ..<300: .status2xx
+        case ..<400: .status3xx
+        case ..<500: .status4xx
+        default: .status5xx
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// Which things a worker counts by name, and where.
+
+import Base
+import Model
+import Synchronization
+
+/// A thing that is counted.
+public struct CountedThing: Hashable, Sendable {
+    public enum Kind: String, CaseIterable, Sendable {
+        case cluster
+        case route
+        case host
+    }
+
+    public let kind: Kind
+    /// A cluster's name; empty: it is a route.
+    public let cluster: String
+    /// An endpoint's address, or what a route asks for; empty: it is a cluster.
+    public let part: String
+
+    static func cluster(_ name: String) -> CountedThing {
+        CountedThing(kind: .cluster, cluster: name, part: "")
+    }
+
+    static func host(_ cluster: String, _ address: String) -> CountedThing {
+        CountedThing(kind: .host, cluster: cluster, part: address)
+    }
+
+    static func route(_ conditions: String) -> CountedThing {
+        CountedThing(kind: .route, cluster: "", part: conditions)
+    }
+}
+
+/// One worker's counts by name. Which lines there are changes with its configuration; what keeps its
+/// name keeps its line.
+///
+/// Bound: a line for each cluster, endpoint and route of the configuration, of at most 256 bytes.
+public final class TrafficCounts: Sendable {
+    private let table = Mutex<[CountedThing: CountLine]>([:])
+
+    init() {}
+
+    /// All lines as they stand now. They go on being written to.
+    public var lines: [CountedThing: CountLine] { table.withLock { $0 } }
+
+    /// Goes over to other lines.
+    fileprivate func replace(_ lines: [CountedThing: CountLine]) {
+        table.withLock { $0 = lines }
+    }
+}
+
+extension Proxy {
+    /// Finds the lines of what the configuration in force names. Handles to lines that go are given
+    /// up here, before the lines.
+    func renewCounts() {
+        let old = counts.lines
+        var lines: [CountedThing: CountLine] = [:]
+        lines.reserveCapacity(old.count)
+        func handle<Name>(_ thing: CountedThing) -> CountHandle<Name> {
+            let line = lines[thing] ?? old[thing] ?? CountLine(Name.allCases.count)
+            lines[thing] = line
+            return CountHandle(line)
+        }
+        for c in upstreams.clusters.indices {
+            upstreams.clusters[c].counts = handle(.cluster(upstreams.clusterNames[c]))
+        }
+        for e in upstreams.endpoints.indices {
+            let cluster = Int(upstreams.endpoints[e].cluster)
+            // What is still on its way to one that is gone is counted nowhere.
+            guard cluster >= 0 else {
+                upstreams.endpoints[e].counts = nil
+                continue
+            }
+            upstreams.endpoints[e].counts = handle(
+                .host(upstreams.clusterNames[cluster], upstreams.addresses[e]))
+            upstreams.publish(e)
+        }
+        routeCounts = RouteTexts(configuration.routes).texts.map { handle(.route($0)) }
+        counts.replace(lines)
+    }
+
+    /// Counts for the worker, and for the cluster.
+    /// - Parameter cluster: -1: it is gone, or there is none.
+    @inline(__always)
+    func count(_ counter: Counter, _ own: ClusterCount, _ cluster: Int) {
+        counters.add(counter)
+        count(own, cluster)
+    }
+
+    /// Counts for the cluster.
+    /// - Parameter cluster: -1: it is gone, or there is none.
+    @inline(__always)
+    func count(_ own: ClusterCount, _ cluster: Int) {
+        if cluster >= 0 { upstreams.clusters[cluster].counts?.add(own) }
+    }
+
+    /// Counts for a route.
+    /// - Parameter route: -1: it is gone, or there is none.
+    @inline(__always)
+    func count(_ own: RouteCount, route: Int32) {
+        if route >= 0 { routeCounts[Int(route)].add(own) }
+    }
+
+    /// Counts how an exchange has ended.
+    func countEnd(_ exchange: Exchange, flag: ResponseFlag?) {
+        let (cluster, status) = (Int(exchange.cluster), Int(exchange.status))
+        if status > 0 {
+            count(.completed, cluster)
+            count(.of(status: status), cluster)
+        }
+        guard exchange.route >= 0 else { return }
+        let counts = routeCounts[Int(exchange.route)]
+        if status > 0 {
+            counts.add(.completed)
+            counts.add(.of(status: status))
+        }
+        if exchange.attempts > 1 { counts.add(.retries, Int(exchange.attempts) - 1) }
+        if exchange.noted.contains(.UO) { counts.add(.retryOverflow) }
+        if exchange.noted.contains(.URX) { counts.add(.retryLimitExceeded) }
+        if exchange.decision.isOverload { counts.add(.overflow) }
+        switch flag {
+        case .UT: counts.add(.timeouts)
+        case .RL: counts.add(.rateLimited)
+        case .FI: counts.add(.faultsAborted)
+        default: break
+        }
+    }
+
+    /// Tells how many of it the cluster has now.
+    @inline(__always)
+    func publish(_ resource: Resource, _ cluster: Int) {
+        let breaker = breakers[cluster]
+        upstreams.clusters[cluster].counts?.set(
+            .active(resource), breaker.count(resource, 0) + breaker.count(resource, 1))
+    }
+}
+
+extension Upstreams {
+    /// Tells how the endpoint stands.
+    func publish(_ endpoint: Int) {
+        let own = endpoints[endpoint]
+        own.counts?.set(.connectionsActive, Int(own.connections))
+        own.counts?.set(.requestsActive, Int(own.attempts))
+        own.counts?.set(.isHealthy, own.isHealthy ? 1 : 0)
+    }
+}
