@@ -20,7 +20,7 @@ import Testing
         arguments: [
             [25, 75, 175, 250], [100, 300, 700, 1000], [1, 1, 1, 1, 1, 1, 1, 1],
             [5, 500, 500, 500],
-        [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023],
+            [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023],
         ] as [[Double]])
     func asDrawsHaveIt(widths: [Double]) {
         let sum = UniformSum(widths)
