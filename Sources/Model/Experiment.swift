@@ -143,6 +143,10 @@ public struct ServicePlan: Codable, Equatable, Sendable {
     public var zones: [String] = []
     /// Their shares of requests, in turn; empty: the same.
     public var weights: [Int] = []
+    /// Their levels, in turn; empty: all of the first.
+    public var levels: [Int] = []
+    /// Their labels, in turn; empty: none.
+    public var labels: [[String: String]] = []
     /// How a control plane asks its replicas whether they are well; nil: not at all.
     public var health: MeshHealthCheck?
 
@@ -152,6 +156,14 @@ public struct ServicePlan: Codable, Equatable, Sendable {
 
     public func weight(of replica: Int) -> Int {
         weights.isEmpty ? 1 : weights[replica % weights.count]
+    }
+
+    public func level(of replica: Int) -> Int {
+        levels.isEmpty ? 0 : levels[replica % levels.count]
+    }
+
+    public func labels(of replica: Int) -> [String: String] {
+        labels.isEmpty ? [:] : labels[replica % labels.count]
     }
 
     public init(

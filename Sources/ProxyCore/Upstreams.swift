@@ -207,8 +207,10 @@ struct Upstreams {
         _ plan: ProxyConfiguration.Cluster, _ numbers: [Int32], zone: String?
     ) -> [BalancerHost] {
         // Two levels for each: the proxy's own zone comes before the others of the same level.
+        let counts = plan.endpoints.count >= plan.balance.zoneMinimum
+        let prefers = plan.balance.prefersZone && zone != nil && counts
         let levels = plan.endpoints.map { endpoint in
-            let isNear = !plan.balance.prefersZone || zone == nil || endpoint.zone == zone
+            let isNear = !prefers || endpoint.zone == zone
             return endpoint.level * 2 + (isNear ? 0 : 1)
         }
         let order = Set(levels).sorted()

@@ -38,7 +38,8 @@ struct Layout {
         let joined = Topology.Joined(
             name: proxyName(service.name, replica), service: MeshName(service.name),
             application: .application(name), workers: workers, zone: service.zone(of: replica),
-            weight: service.weight(of: replica))
+            weight: service.weight(of: replica), level: service.level(of: replica),
+            labels: service.labels(of: replica))
         let guardians: [Topology.Node]
         if isEnvoy {
             let agent = "envoy-agent \(name)"

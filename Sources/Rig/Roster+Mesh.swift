@@ -91,6 +91,8 @@ extension Roster {
             "--workers", "\(joined.workers)",
         ] + (joined.zone.map { ["--zone", $0] } ?? [])
             + (joined.weight == 1 ? [] : ["--weight", "\(joined.weight)"])
+            + (joined.level == 0 ? [] : ["--level", "\(joined.level)"])
+            + joined.labels.sorted { $0.key < $1.key }.flatMap { ["--label", "\($0)=\($1)"] }
     }
 
     /// Declarations of what no proxy declares.

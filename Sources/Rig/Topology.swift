@@ -132,6 +132,8 @@ struct Topology: Equatable {
         var zone: String?
         /// Of its endpoint.
         var weight = 1
+        var level = 0
+        var labels: [String: String] = [:]
     }
 
     enum Kind: Equatable {

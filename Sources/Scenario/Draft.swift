@@ -54,6 +54,8 @@ struct ServiceDraft: Sendable {
     var dataplane = Placed(ServicePlan.DataPlane.reference, .nowhere)
     var zones: [String] = []
     var weights: [Int] = []
+    var levels: [Int] = []
+    var labels: [[String: String]] = []
     var health: Placed<MeshHealthCheck>?
 }
 

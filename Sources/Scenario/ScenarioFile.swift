@@ -161,6 +161,8 @@ extension ServiceDraft {
         var plan = process
         plan?.zones = zones
         plan?.weights = weights
+        plan?.levels = levels
+        plan?.labels = labels
         plan?.health = health?.value
         return plan
     }

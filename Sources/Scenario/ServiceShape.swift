@@ -29,6 +29,13 @@ extension Shape where Whole == ServiceDraft {
                     list(of: Form<Int>.integer(1...MeshLimits.weight), 0...64), standard: "[]",
                     about: "their shares of requests, in turn; empty: all the same"),
                 .init(
+                    "levels", \.levels, list(of: Form<Int>.integer(TrafficLimits.levels), 0...64),
+                    standard: "[]",
+                    about: "their levels, in turn, of which the lowest that suffices is asked"),
+                .init(
+                    "labels", \.labels, list(of: .labels, 0...64), standard: "[]",
+                    about: "their labels, in turn, by which `subsets` of a policy choose"),
+                .init(
                     "health", \.health, Form<MeshHealthCheck>.health.placed.optional,
                     about:
                         "how the control plane asks its replicas whether they are well; absent: "

@@ -298,6 +298,21 @@ import Testing
                 "route default/r: redirect: has no meaning beside `answer`: it is one or the other",
             ])
         #expect(
+            route { $0.mirrors = [RequestMirror(cart)] } == [
+                "route default/r: mirror.0.service: 'default/cart' is sent the route's requests "
+                    + "already"
+            ])
+        let unknown = route { $0.mirrors = [RequestMirror(MeshName("none"))] }
+        #expect(
+            unknown.first?.hasPrefix(
+                "route default/r: mirror.0.service: unknown service 'none'") == true)
+        #expect(
+            route {
+                $0.mirrors = [RequestMirror(MeshName("cart", in: "x"), percent: 101)]
+                $0.answer = .init(status: 200)
+            }.first == "route default/r: mirror: the route answers itself: no request goes on to "
+                + "be mirrored")
+        #expect(
             route { $0.hostRewrite = "a:0" } == [
                 "route default/r: host_rewrite: a host, with a port or without, is needed"
             ])

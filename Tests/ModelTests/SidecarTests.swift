@@ -150,6 +150,9 @@ import Testing
             "r", in: "shop", hosts: ["x"], matches: [match], destinations: [share])
         declared.rewrite = .path("/new")
         declared.hostRewrite = "y:80"
+        declared.mirrors = [
+            RequestMirror(MeshName("mail", in: "post"), percent: 20, marksHost: false)
+        ]
         declared.requestHeaders = .init(set: [.init("s", "1")])
         declared.answerHeaders = .init(add: [.init("t", "2")])
         var gone = MeshRoute("gone", in: "shop", hosts: ["z"], destinations: [.init(Self.cart)])
@@ -163,6 +166,7 @@ import Testing
         #expect(route.answerHeaders.add.map(\.value) == ["2"])
         #expect(route.shares.map(\.requestHeaders.remove) == [["a"]])
         #expect(route.shares.map(\.answerHeaders.remove) == [["b"]])
+        #expect(route.mirrors == [RequestMirror("post/mail", percent: 20, marksHost: false)])
         let answered = try #require(made.routes.first { $0.hosts == ["z"] })
         #expect(answered.answer?.status == 410 && answered.shares.isEmpty)
     }

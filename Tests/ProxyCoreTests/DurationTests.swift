@@ -156,6 +156,47 @@ import Wire
         rests(scene, [client])
     }
 
+    // MARK: What trusted clients say
+
+    /// The fields of times mean the same in every order: what is left of the caller's time bounds
+    /// what it asks for, and an attempt's time that is no shorter says nothing.
+    @Test func fieldsOfTimesMeanTheSameInEveryOrder() {
+        let fields = [
+            "x-envoy-upstream-rq-timeout-ms: 5000\r\n", "x-envoy-expected-rq-timeout-ms: 2000\r\n",
+            "x-envoy-upstream-rq-per-try-timeout-ms: 3000\r\n",
+        ]
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let scene = scene { $0.listeners[0].trustsHeaders = true }
+            let client = scene.client()
+            let lines = order.map { fields[$0] }.joined()
+            scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n", by: client)
+            scene.pass(.milliseconds(1900))
+            #expect(scene.received(client).isEmpty, "\(order)")
+            scene.pass(.milliseconds(200))
+            #expect(scene.received(client).hasPrefix("HTTP/1.1 504 "), "\(order)")
+            #expect(scene.proxy.counters[.perTryTimeouts] == 0)
+            rests(scene, [client])
+        }
+    }
+
+    /// 204 in place of 504, for the request's time and for the last attempt's.
+    @Test(arguments: [true, false], [true, false])
+    func aTimeoutMayBeAnswered204(_ isTrusted: Bool, _ perTry: Bool) {
+        let scene = scene { $0.listeners[0].trustsHeaders = isTrusted }
+        let client = scene.client()
+        let fields =
+            "x-envoy-upstream-rq-timeout-alt-response: 1\r\n"
+            + (perTry ? "x-envoy-upstream-rq-per-try-timeout-ms: 1000\r\n" : "")
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n", by: client)
+        #expect(!scene.received(scene.servers[0]).contains("alt-response"))
+        scene.pass(.seconds(16))
+        let answer = scene.received(client)
+        #expect(answer.hasPrefix("HTTP/1.1 \(isTrusted ? 204 : 504) "))
+        #expect(answer.contains("x-response-flags: UT\r\n"))
+        #expect(scene.proxy.counters[.perTryTimeouts] == (isTrusted && perTry ? 1 : 0))
+        rests(scene, [client])
+    }
+
     // MARK: Connections
 
     /// A client's connection that is old is told with its next answer; one that is idle closes.

@@ -124,12 +124,17 @@ import Testing
               - {name: closed, address: "127.0.0.1:0", cluster: app, authorization: {allow: []}}
               - {name: out, address: "127.0.0.1:8081"}
             routes:
+              - {cluster: app, mirror: [{cluster: next, percent: 5%, mark_host: false}]}
               - clusters: [{cluster: app, weight: 9}, {cluster: next}, {cluster: off, weight: 0}]
             clusters:
               - name: app
                 endpoints: ["127.0.0.1:9000", {address: "127.0.0.1:9001", weight: 3}]
                 request_timeout: 2s
                 idle_timeout: 1m
+                stream_idle_timeout: 3s
+                max_stream_duration: 4s
+                max_connection_duration: 5s
+                requests_per_connection: 6
               - {name: next, endpoints: [], request_timeout: 0s}
               - {name: "off", endpoints: []}
             """
@@ -137,7 +142,7 @@ import Testing
             certificate: "a.pem", key: "a.key", authorities: "ca.pem",
             clientCertificate: .optional)
         let web = try #require(IdentityPattern(rawValue: "*/sa/web"))
-        let whole = ProxyConfiguration(
+        var whole = ProxyConfiguration(
             listeners: [
                 .init(
                     name: "in", address: "127.0.0.1:8080", cluster: "app", tls: tls,
@@ -157,7 +162,8 @@ import Testing
                 .init(name: "out", address: "127.0.0.1:8081"),
             ],
             routes: [
-                .init(shares: [.init("app", weight: 9), .init("next"), .init("off", weight: 0)])
+                .init(cluster: "app"),
+                .init(shares: [.init("app", weight: 9), .init("next"), .init("off", weight: 0)]),
             ],
             clusters: [
                 .init(
@@ -167,6 +173,11 @@ import Testing
                 .init(name: "next", endpoints: [], requestTimeout: .zero),
                 .init(name: "off", endpoints: []),
             ])
+        whole.routes[0].mirrors = [RequestMirror("next", percent: 5, marksHost: false)]
+        whole.clusters[0].streamIdleTimeout = .seconds(3)
+        whole.clusters[0].maxStreamDuration = .seconds(4)
+        whole.clusters[0].maxConnectionDuration = .seconds(5)
+        whole.clusters[0].requestsPerConnection = 6
         #expect(try ProxyFile.parse(text, file: "f") == whole)
         #expect(try ProxyFile.parse(ProxyFile.text(whole), file: "f") == whole)
     }

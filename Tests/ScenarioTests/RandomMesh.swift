@@ -209,6 +209,13 @@ extension SeededRandom {
         case 1:
             route.answer = DirectAnswer(status: 200 + below(400), body: text("a\n\"é", 0...9))
         default:
+            var seen = Set(route.destinations.map(\.service))
+            route.mirrors = list(0...3) { random in
+                RequestMirror(
+                    MeshName(random.label(), in: random.label()),
+                    percent: Double(random.below(101)), marksHost: random.below(2) == 0)
+            }
+            .filter { seen.insert($0.target).inserted }
             route.rewrite = maybe { $0.one(of: rewrites) }
             route.hostRewrite = maybe { $0.one(of: ["a", "b.c:80", "[::1]:1", "[::1]"]) }
         }

@@ -89,7 +89,11 @@ extension EnvoyRendering {
         // Where nothing is said, Envoy is told of no endpoint that is unwell.
         if policy != nil {
             let threshold = percent(balance.panicThreshold)
-            members.append(("common_lb_config", ["healthy_panic_threshold": threshold]))
+            var common: EnvoyValue = ["healthy_panic_threshold": threshold]
+            if balance.failsOnPanic {
+                common = common.with("zone_aware_lb_config", ["fail_traffic_on_panic": true])
+            }
+            members.append(("common_lb_config", common))
         }
         let rise: EnvoyValue? =
             balance.slowStart > .zero

@@ -1,5 +1,9 @@
 // What becomes of traffic policies in the proxies of a mesh.
 
+import Base
+
+import Base
+
 extension ProxyConfiguration.Cluster {
     /// How requests to it are carried.
     mutating func take(_ policy: MeshPolicy) {

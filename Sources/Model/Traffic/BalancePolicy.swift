@@ -43,10 +43,16 @@ public struct BalancePolicy: Codable, Equatable, Sendable {
     public var standardLatency: Duration
     /// Percent of available endpoints below which all are taken, well or not; 0: never.
     public var panicThreshold: Double
+    /// Whether requests are answered 503 instead where all would be taken (Envoy's
+    /// `fail_traffic_on_panic`).
+    public var failsOnPanic = false
     /// Of a new endpoint's first time, in which its share rises in proportion; `zero`: none.
     public var slowStart: Duration
     /// Whether endpoints of the proxy's own zone come first, as far as they suffice.
     public var prefersZone: Bool
+    /// Fewer endpoints than this are all of one zone, as far as `prefersZone` is concerned; Envoy's
+    /// `min_cluster_size`, which is 6 there.
+    public var zoneMinimum = 0
     /// Requests go only to endpoints whose labels have the values that the fields of the request
     /// say: `x-version: 2` of the label `version`. Empty: to all.
     public var subsets: [SubsetKey]

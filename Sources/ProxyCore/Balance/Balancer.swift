@@ -113,7 +113,7 @@ struct Balancer {
         }
         if wish.subset != 0, keys[Int32(endpoint)]?.contains(wish.subset) != true { return false }
         return endpoints[endpoint].isHealthy && endpoints[endpoint].isAvailable
-            || subsets[place].loads.panics.contains(true)
+            || !policy.failsOnPanic && subsets[place].loads.panics.contains(true)
     }
 
     // MARK: Health
@@ -147,7 +147,8 @@ struct Balancer {
         }
         let loads = LevelLoads(counts, threshold: threshold)
         for level in levels.indices where loads.panics[level] {
-            levels[level] = subset.hosts.filter { hosts[Int($0)].level == level }
+            levels[level] =
+                policy.failsOnPanic ? [] : subset.hosts.filter { hosts[Int($0)].level == level }
         }
         subsets[place].version = version
         subsets[place].loads = loads

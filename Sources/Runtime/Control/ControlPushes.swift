@@ -95,9 +95,18 @@ final class ControlPushes: ControlProxies {
             throw .init(409, "a proxy of \(other.service.text) has the name '\(body.proxy)'")
         }
         let endpoint = try body.address.map { address throws(ControlFailure) in
-            let endpoint = MeshEndpoint(
+            var endpoint = MeshEndpoint(
                 body.proxy, in: service.namespace, service: service.name, address: address,
                 zone: body.zone, weight: body.weight ?? 1)
+            endpoint.level = body.level ?? 0
+            for label in body.labels ?? [] {
+                let parts = label.split(
+                    separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2 else {
+                    throw .init(400, "labels: texts such as version=2 are needed")
+                }
+                endpoint.labels[String(parts[0])] = String(parts[1])
+            }
             try register(endpoint, request.now)
             return endpoint.key
         }
@@ -318,6 +327,9 @@ private struct WatchBody: Decodable {
     var address: String?
     var zone: String?
     var weight: Int?
+    var level: Int?
+    /// `version=2`.
+    var labels: [String]?
 }
 
 private struct AckBody: Decodable {

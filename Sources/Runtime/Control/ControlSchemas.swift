@@ -113,7 +113,8 @@ extension ControlOpenAPI {
                     [
                         ("proxy", string), ("service", string), ("held", integer),
                         ("address", string), ("zone", string), ("weight", integer),
-                    ], optional: ["held", "address", "zone", "weight"])),
+                        ("level", integer), ("labels", list(string)),
+                    ], optional: ["held", "address", "zone", "weight", "level", "labels"])),
             member(
                 "Push",
                 record(

@@ -422,7 +422,9 @@ extension JoinAgent {
                     "held": held.map { "\($0)" },
                     "address": address.map { JoinText.text("\($0)") },
                     "zone": configuration.zone.map(JoinText.text),
-                    "weight": "\(configuration.weight)",
+                    "weight": "\(configuration.weight)", "level": "\(configuration.level)",
+                    "labels": JoinText.list(
+                        configuration.labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }),
                 ], isStream: true)
         case .ack(let version, let error):
             return post(

@@ -55,6 +55,11 @@ enum JoinText {
 
     static func text(_ text: String) -> String { ControlText.quoted(text) }
 
+    /// nil: there are none.
+    static func list(_ texts: [String]) -> String? {
+        texts.isEmpty ? nil : "[\(texts.map(text).joined(separator: ","))]"
+    }
+
     /// A push as it stands on the wire, for the file that it is kept in.
     static func push(_ push: MeshPush, _ codec: MeshCodec) -> [UInt8] {
         var bytes = Array("{\"version\":\(push.version),\"snapshot\":\(push.isSnapshot)".utf8)

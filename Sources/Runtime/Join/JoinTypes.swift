@@ -30,6 +30,9 @@ public struct JoinConfiguration: Sendable {
     public var zone: String?
     /// Its share of requests against the service's other endpoints.
     public var weight: Int
+    /// When it serves, and what requests may choose it by, as endpoints say it.
+    public var level = 0
+    public var labels: [String: String] = [:]
     public var admin: SocketAddress?
     public var accessLog: String?
     public var ledger: String?

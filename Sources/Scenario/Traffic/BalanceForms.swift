@@ -47,11 +47,18 @@ extension Shape where Whole == BalancePolicy {
                 "panic", \.panicThreshold, .percents, standard: "50%",
                 about: "of endpoints available, below which all are taken; `0%`: never"),
             .init(
+                "fail_on_panic", \.failsOnPanic, .boolean, standard: "false",
+                about: "whether requests are answered 503 then, instead of taking all"),
+            .init(
                 "slow_start", \.slowStart, .duration(TrafficLimits.pause), standard: "0s",
                 about: "in which the share of a new endpoint rises; `0s`: none"),
             .init(
                 "prefer_zone", \.prefersZone, .boolean, standard: "false",
                 about: "whether endpoints of the proxy's own zone come first"),
+            .init(
+                "zone_minimum", \.zoneMinimum, .integer(0...MeshLimits.endpoints),
+                standard: "0",
+                about: "with fewer endpoints than this zones do not count; Envoy's is 6"),
             .init(
                 "subsets", \.subsets,
                 list(of: Shape<BalancePolicy.SubsetKey>.subset.form, 0...TrafficLimits.subsets),
@@ -145,23 +152,29 @@ extension Form where Value == String {
 
 extension BalancePolicy {
     var json: JSON {
-        .object([
-            .init("algorithm", .string(algorithm.rawValue)),
-            .init("hash", .array(hash.map(\.json))),
-            .init("ring_size", .integer(ringSize)), .init("table_size", .integer(tableSize)),
-            .init("choices", .integer(choices)), .init("decay", decay.json),
-            .init("standard_latency", standardLatency.json),
-            .init("panic", panicThreshold.percents), .init("slow_start", slowStart.json),
-            .init("prefer_zone", .boolean(prefersZone)),
-            .init(
-                "subsets",
-                .array(
-                    subsets.map {
-                        .object([
-                            .init("label", .string($0.label)), .init("header", .string($0.header)),
-                        ])
-                    })),
-        ])
+        // Written only where it is said: what is stored of a policy stays as it was.
+        var last: [JSON.Member] = []
+        if failsOnPanic { last.append(.init("fail_on_panic", .boolean(true))) }
+        if zoneMinimum > 0 { last.append(.init("zone_minimum", .integer(zoneMinimum))) }
+        return .object(
+            [
+                .init("algorithm", .string(algorithm.rawValue)),
+                .init("hash", .array(hash.map(\.json))),
+                .init("ring_size", .integer(ringSize)), .init("table_size", .integer(tableSize)),
+                .init("choices", .integer(choices)), .init("decay", decay.json),
+                .init("standard_latency", standardLatency.json),
+                .init("panic", panicThreshold.percents), .init("slow_start", slowStart.json),
+                .init("prefer_zone", .boolean(prefersZone)),
+                .init(
+                    "subsets",
+                    .array(
+                        subsets.map {
+                            .object([
+                                .init("label", .string($0.label)),
+                                .init("header", .string($0.header)),
+                            ])
+                        })),
+            ] + last)
     }
 }
 

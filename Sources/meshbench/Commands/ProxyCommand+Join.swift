@@ -43,6 +43,11 @@ extension Flag {
     static let weight = Flag(
         "--weight", "N", standard: "1", about: "its share of requests, against its service's others"
     )
+    static let level = Flag(
+        "--level", "N", standard: "0", about: "it serves when those of lower levels do not suffice")
+    static let label = Flag(
+        "--label", "NAME=VALUE", repeats: true,
+        about: "what subsets of a policy's balance choose by, such as version=2")
     static let adminAddress = Flag(
         "--admin", "HOST:PORT", about: "where /stats, /ready, /config and /faults are served")
     static let accessLog = Flag(
@@ -51,8 +56,8 @@ extension Flag {
     /// Those that only go with `--join`.
     static let ofJoining: [Flag] = [
         .tokenFile, .proxyName, .appAddress, .gateway, .gatewayCertificate, .gatewayKey,
-        .gatewayAuthorities, .inbound, .outbound, .tcp, .state, .zone, .weight, .adminAddress,
-        .accessLog,
+        .gatewayAuthorities, .inbound, .outbound, .tcp, .state, .zone, .weight, .level,
+        .label, .adminAddress, .accessLog,
     ]
 }
 
@@ -119,7 +124,7 @@ func joinConfiguration(
         throw arguments.usage(
             "'--zone \(zone)': lower-case letters, digits and hyphens are needed, at most 63")
     }
-    return JoinConfiguration(
+    var configuration = JoinConfiguration(
         servers: servers, token: token, inbound: inbound,
         outbound: try optional(.outbound, arguments) ?? .loopback(port: 0), app: app,
         gateway: gateway, tcp: try tcpListeners(arguments), state: folder, name: name,
@@ -128,6 +133,27 @@ func joinConfiguration(
         admin: try optional(.adminAddress, arguments), accessLog: arguments.value(.accessLog),
         workers: try arguments.integer(.workers, in: workerRange) ?? 1,
         ledger: arguments.value(.ledger))
+    configuration.level = try arguments.integer(.level, in: TrafficLimits.levels) ?? 0
+    configuration.labels = try labels(arguments)
+    return configuration
+}
+
+private func labels(_ arguments: Arguments) throws(CommandFailure) -> [String: String] {
+    var labels: [String: String] = [:]
+    for text in arguments.values(.label) {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, isLabelName(String(parts[0])), isLabelValue(String(parts[1])) else {
+            throw arguments.usage(
+                "'--label \(text)': a name and a value are needed, such as version=2")
+        }
+        guard labels.updateValue(String(parts[1]), forKey: String(parts[0])) == nil else {
+            throw arguments.usage("'--label \(text)': the label has a value already")
+        }
+    }
+    guard labels.count <= TrafficLimits.labels else {
+        throw arguments.usage("'--label': more than \(TrafficLimits.labels) labels")
+    }
+    return labels
 }
 
 private func gateway(_ arguments: Arguments) throws(CommandFailure) -> SidecarFacts.Gateway? {

@@ -32,7 +32,7 @@ extension Command {
             SIGTERM and SIGINT take the endpoint back, and end it with 0. It ends with 1 when \
             Envoy has gone.
             """,
-        flags: Flag.ofEnvoys + [.zone, .weight], run: keepEnvoy)
+        flags: Flag.ofEnvoys + [.zone, .weight, .level, .label], run: keepEnvoy)
 }
 
 extension Flag {

@@ -84,6 +84,48 @@ private func route(_ members: String) throws -> JSONNode {
         #expect(changed["response_headers_to_remove"] == .list([.text("server")]))
     }
 
+    @Test func mirrorsAreTold() throws {
+        let text = """
+            [{kind: service, name: web, namespace: shop},
+             {kind: service, name: cart, namespace: shop},
+             {kind: service, name: trial, namespace: shop},
+             {kind: route, name: r, namespace: shop, hosts: [x], to: [cart],
+              mirror: [{service: trial, percent: 12.5%, mark_host: false}]}]
+            """
+        let content = try rendered(text).content(EnvoyQuestion(.routes, "outbound"))
+        let host = try resources(content)[0]["virtual_hosts"].items.first {
+            $0["name"].text == "x"
+        }
+        let mirror = try #require(host)["routes"][0]["route"]["request_mirror_policies"][0]
+        #expect(mirror["cluster"].text == "shop/trial")
+        #expect(mirror["disable_shadow_host_suffix_append"] == .flag(true))
+        let share = mirror["runtime_fraction"]["default_value"]
+        #expect(share["numerator"].number == 125_000 && share["denominator"].text == "MILLION")
+    }
+
+    /// How long streams and connections last stands with the cluster, and how long nothing may move
+    /// with the route.
+    @Test func durationsAreTold() throws {
+        let text = """
+            [{kind: service, name: web, namespace: shop},
+             {kind: service, name: cart, namespace: shop},
+             {kind: policy, name: p, namespace: shop, to: [cart],
+              timeout: {stream_idle: 7s, max_stream: 8s, max_connection: 9s}},
+             {kind: route, name: r, namespace: shop, hosts: [x], to: [cart]}]
+            """
+        let rendering = try rendered(text)
+        let table = try resources(rendering.content(EnvoyQuestion(.routes, "outbound")))[0]
+        let host = table["virtual_hosts"].items.first { $0["name"].text == "x" }
+        #expect(try #require(host)["routes"][0]["route"]["idle_timeout"].text == "7s")
+        let clusters = try resources(rendering.content(EnvoyQuestion(.clusters)))
+        let cart = try #require(clusters.first { $0["name"].text == "shop/cart" })
+        let options = cart["typed_extension_protocol_options"][
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        ]["common_http_protocol_options"]
+        #expect(options["max_stream_duration"].text == "8s")
+        #expect(options["max_connection_duration"].text == "9s")
+    }
+
     /// One service of which the requests are changed is a share, which alone has changes in Envoy.
     @Test func aSharesChangesAreItsOwn() throws {
         let text = """

@@ -106,6 +106,34 @@ import Testing
         }
     }
 
+    /// With `failsOnPanic` nobody is asked where all would be.
+    @Test func panicMayTurnAwayInstead() {
+        var random = SeededRandom(seed: 3)
+        for out in 0...10 {
+            var all = Self.endpoints(10)
+            for i in 0..<out { all[i].isHealthy = false }
+            var policy = BalancePolicy()
+            policy.failsOnPanic = true
+            var upstreams = Self.upstreams(all, policy)
+            let counts = Self.counts(&upstreams, 1_000, &random)
+            #expect(counts.count { $0 > 0 } == (out > 5 ? 0 : 10 - out))
+        }
+    }
+
+    /// Of few endpoints those of the own zone are not preferred.
+    @Test func zonesCountFromSoManyEndpointsOn() {
+        var random = SeededRandom(seed: 2)
+        for count in [5, 6, 7] {
+            var all = Self.endpoints(count)
+            for i in 0..<count { all[i].zone = i < 2 ? "a" : "b" }
+            var policy = BalancePolicy(prefersZone: true)
+            policy.zoneMinimum = 6
+            var upstreams = Self.upstreams(all, policy, zone: "a")
+            let counts = Self.counts(&upstreams, 3_000, &random)
+            #expect((counts[..<2].reduce(0, +) == 3_000) == (count >= 6))
+        }
+    }
+
     // MARK: Subsets
 
     @Test func subsetsAreChosenByLabels() {

@@ -257,12 +257,13 @@ private final class MirrorScene {
                 let scene = MirrorScene(main, mirror)
                 scene.simulation.socketCapacity = 1 << 18
                 var clients: [SimulatedSocket] = []
+                var streamClient: HTTP2End?
                 var trailer: String?
                 if way == "stream" {
                     let socket = scene.client()
                     let end = HTTP2End(HTTP2Peer(server: false), socket)
                     scene.simulation.peers.append(end)
-                    end.closesWhenDone = true
+                    streamClient = end
                     trailer = "x-sum: 1"
                     end.peer.request(
                         requestFields("POST", "/"), body: body, trailers: [("x-sum", "1")])
@@ -285,6 +286,7 @@ private final class MirrorScene {
                 }
                 check(scene, mirror, body, trailer)
                 #expect(scene.proxy.counters[.mirrorsFailed] == 0, "\(way) \(size)")
+                streamClient?.closesWhenDone = true
                 #expect(scene.remains(clients) == nil, "\(way) \(size)")
             }
         }
