@@ -8,6 +8,8 @@ struct RouteDraft: Sendable {
     var match = ConditionsDraft()
     var cluster: Placed<String>?
     var weighted: Placed<[ShareDraft]>?
+    /// Who is asked for its limits.
+    var limitCluster: Placed<String>?
 
     /// Where it leads.
     var clusters: [Placed<String>?] { weighted?.value.map(\.cluster) ?? [cluster] }
@@ -54,6 +56,10 @@ extension Form where Value == RouteDraft {
                 decoding.report(node.place, "the key 'cluster' is missing")
             }
             draft.match.check(node, &decoding)
+            var draft = draft
+            if let place = node.value("global_rate_limit")?.value("cluster")?.place {
+                draft.limitCluster = draft.route.globalRateLimit.map { Placed($0.cluster, place) }
+            }
             if let rewrite = node.value("rewrite"),
                 let why = draft.route.whyNoRewrite(of: [draft.match.path])
             {
@@ -78,7 +84,7 @@ extension Shape where Whole == RouteDraft {
                 list(of: Shape<ShareDraft>.share.form, 1...64).placed.optional,
                 .without("cluster"), about: "who answers, by weight"),
         ]
-        let effects = Shape<ProxyConfiguration.Route>.effects(over: "cluster")
+        let effects = Shape<ProxyConfiguration.Route>.effects(over: "cluster", .toCluster)
         return Shape(
             RouteDraft(),
             [hosts] + Shape<ConditionsDraft>.conditions.map { $0.of(\.match) } + clusters

@@ -24,7 +24,7 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
                     about:
                         "who answers: services, or services with their weights; with `redirect` "
                         + "or `answer`: whose clients are meant"),
-            ] + Shape<MeshRoute>.effects(over: "policy").map { $0.of(\.value) })
+            ] + Shape<MeshRoute>.effects(over: "policy", .toService).map { $0.of(\.value) })
     }
 }
 
@@ -181,6 +181,19 @@ extension Form where Value == [MeshName] {
     }
 }
 
+extension Form where Value == String {
+    /// One service, as the text that its clusters have for a name.
+    static let serviceText = Form<MeshName>.service.map { name, _, _ in name.text }
+}
+
+extension GlobalRateLimit {
+    fileprivate mutating func resolve(_ whole: (MeshName) -> MeshName) {
+        let parts = cluster.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return }
+        cluster = whole(MeshName(String(parts[1]), in: String(parts[0]))).text
+    }
+}
+
 extension MeshName {
     fileprivate func resolved(in namespace: String) -> MeshName {
         self.namespace.isEmpty ? MeshName(name, in: namespace) : self
@@ -208,12 +221,18 @@ extension DeclarationDraft<MeshRoute> {
                 let service = route.destinations[index].service
                 route.destinations[index].service = whole(service)
             }
+            route.globalRateLimit?.resolve(whole)
         }
     }
 }
 
 extension DeclarationDraft<MeshPolicy> {
-    var resolved: MeshPolicy { resolving { $0.targets = $0.targets.map($1) } }
+    var resolved: MeshPolicy {
+        resolving { policy, whole in
+            policy.targets = policy.targets.map(whole)
+            policy.inbound.globalRateLimit?.resolve(whole)
+        }
+    }
 }
 
 extension DeclarationDraft<MeshAuthorization> {
