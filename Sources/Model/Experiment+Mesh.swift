@@ -17,24 +17,35 @@ extension Experiment {
     public func declarations(in arm: ArmPlan) -> [MeshDeclaration] {
         let loads = loads(in: arm)
         let mtls = hop(in: arm)?.security.mutualTLS ?? .off
+        let limiting = Set(limitServices(ofPolicies: nil) + limitServicesOfRoutes)
         var all = services.map { service -> MeshDeclaration in
-            .service(
+            let name = MeshName(service.name)
+            let asked = limitServices(ofPolicies: name).filter { $0 != name }
+            return .service(
                 MeshService(
-                    service.name, speech: .init(loads.speech(to: service.name)), mtls: mtls,
+                    service.name,
+                    speech: limiting.contains(name)
+                        ? .http2 : .init(loads.speech(to: service.name)), mtls: mtls,
                     health: service.health,
-                    calls: service.calls.map { MeshName($0) }))
+                    calls: Self.distinct(
+                        service.calls.map { MeshName($0) } + asked + limitServicesOfRoutes)))
         }
         switch mesh.mode {
         case .sidecar:
             all += loads.map { load in
-                .service(MeshService(load.identity, mtls: mtls, calls: [MeshName(load.to)]))
+                .service(
+                    MeshService(
+                        load.identity, mtls: mtls,
+                        calls: Self.distinct([MeshName(load.to)] + limitServicesOfRoutes)))
             }
         case .gateway:
             let called = Set(loads.map(\.to)).sorted()
             all.append(
                 .service(
                     MeshService(
-                        Self.gatewayName, mtls: mtls, calls: called.map { MeshName($0) })))
+                        Self.gatewayName, mtls: mtls,
+                        calls: Self.distinct(
+                            called.map { MeshName($0) } + limitServicesOfRoutes))))
             // What comes from outside goes by routes only.
             all += called.filter { loads.speech(to: $0) != .tcp }.map { service in
                 .route(
@@ -47,6 +58,21 @@ extension Experiment {
         all += authorizations.map(MeshDeclaration.authorization)
         return all.map { $0.scaled(by: mesh.timeScale) }
     }
+
+    /// Services that proxies ask for the limits of a service, as its policies say; nil: of any.
+    private func limitServices(ofPolicies service: MeshName?) -> [MeshName] {
+        policies.filter { policy in
+            service.map { name in policy.targets.contains { $0.covers(name) } } ?? true
+        }.compactMap { $0.inbound.globalRateLimit?.service }
+    }
+
+    /// Each once, in the order in which they stand.
+    private static func distinct(_ names: [MeshName]) -> [MeshName] {
+        var seen: Set<MeshName> = []
+        return names.filter { seen.insert($0).inserted }
+    }
+
+    private var limitServicesOfRoutes: [MeshName] { routes.compactMap(\.globalRateLimit?.service) }
 
     /// The policies of the scenario, and one for what they leave open: a proxy must not give up
     /// before the load does, nor open more than the hop says.

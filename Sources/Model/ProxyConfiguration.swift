@@ -53,6 +53,8 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var authorization: Authorization?
         /// A request takes a token of each that means it, before it is known who may ask.
         public var rateLimits: [RateLimitPolicy] = []
+        /// What all proxies limit together, for those who may ask; nil: nothing.
+        public var globalRateLimit: GlobalRateLimit?
         /// Whether clients may say by `x-envoy-…` fields how their requests are retried and how
         /// long they may take. From others such fields are taken away.
         public var trustsHeaders = false
@@ -129,6 +131,7 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var priority = Priority.standard
         /// A request that may ask takes a token of each that means it.
         public var rateLimits: [RateLimitPolicy] = []
+        public var globalRateLimit: GlobalRateLimit?
 
         public init(
             hosts: [String] = [], path: PathMatch = .prefix("/"), methods: [String] = [],

@@ -29,6 +29,9 @@ enum Stage: UInt8, BitwiseCopyable {
     case pooled
     /// Both: request or answer are on their way.
     case exchange
+    /// Upstream: a stream of the proxy's own, on which it asks about a request that waits
+    /// (`Limits/Proxy+GlobalLimits.swift`).
+    case asking
     /// Both: after an upgrade, bytes pass both ways until the end.
     case tunnel
     /// Downstream: the last answer is queued; when it is sent, the sending side is ended.
@@ -287,6 +290,12 @@ struct Exchange: BitwiseCopyable {
     var passed = FilterSet()
     /// What its answer tells of rate limits.
     var limit = LimitNote()
+    /// On which stream it is asked about, from 1, while it waits for the answer; 0: on none.
+    var asked: Int32 = 0
+    /// Without an answer it is not let in.
+    var deniesUnasked = false
+    /// Its own answer tells what that one says.
+    var tellsAnswer = false
     /// Until when it waits at most, in `Stage.waiting`.
     var wakes = Instant.zero
     var fault = ExchangeFault()

@@ -95,7 +95,7 @@ extension Proxy {
         case .pooled, .lingering: return true
         // Answers to what it says must have somewhere to go.
         case .session: return roomInBuffer && !connection.output.isFull
-        case .pending, .waiting, .connecting, .handshaking, .finishing: return false
+        case .pending, .waiting, .connecting, .asking, .handshaking, .finishing: return false
         }
     }
 

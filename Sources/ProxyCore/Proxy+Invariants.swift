@@ -53,7 +53,8 @@ extension Proxy {
     }
 
     private func checkPairing(_ slot: Int, _ connection: Connection) {
-        if let peer = connection.peer {
+        checkQuestion(slot, connection)
+        if let peer = connection.peer, connection.stage != .asking {
             precondition(
                 connections[peer].peer == slot || isRival(slot, of: peer),
                 "a pair that is not mutual")
@@ -67,7 +68,7 @@ extension Proxy {
             (.downstream, .waiting), (.downstream, .handshaking), (.downstream, .lingering),
             (.upstream, .pooled):
             precondition(connection.peer == nil, "a peer in \(connection.stage)")
-        case (.upstream, .connecting): break
+        case (.upstream, .connecting), (.upstream, .asking): break
         case (_, .session), (.upstream, .finishing):
             precondition(connection.session >= 0 && !connection.isStream, "no session")
             precondition(connection.peer == nil, "a peer in \(connection.stage)")

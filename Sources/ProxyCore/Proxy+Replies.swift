@@ -132,6 +132,7 @@ extension Proxy {
             removePending(slot, Int(connections[slot].exchange.cluster))
         }
         dismissRivals(slot, now: now)
+        forgetQuestion(of: slot, now: now)
         if let upstream = connections[slot].peer { discardUpstream(upstream, now: now) }
         logExchange(slot, flag: .DC, detail: .clientGone, now: now)
         close(slot, reset: true)

@@ -24,6 +24,7 @@ public final class Proxy {
     var router: Router
     var authorizer: Authorizer
     var limits: LocalLimits
+    var questions: GlobalLimits
     /// The rules that clients' requests are held against, by `Connection.standing`. Bound: one for
     /// each client.
     var conditions = NumberedTable<Conditions>()
@@ -121,6 +122,7 @@ public final class Proxy {
         authorizer = Authorizer(
             configuration, longestPath: configuration.limits.targetBytes)
         self.limits = LocalLimits(configuration, commons)
+        questions = GlobalLimits(configuration)
         upstreams = Upstreams(configuration, commons)
         writer = HeadWriter(configuration.headers)
         upgradePolicy = UpgradePolicy(configuration.upgrades)
@@ -323,6 +325,7 @@ public final class Proxy {
         dropTrailers(slot)
         if connections[slot].role == .downstream {
             if connections[slot].isMirror { endMirror(slot) } else { cutMirrors(of: slot) }
+            forgetQuestion(of: slot, now: connections[slot].active)
             dropNote(slot)
             // Its client may go before it is sent again in a new configuration.
             giveRetry(slot)
@@ -392,6 +395,7 @@ public final class Proxy {
         router = Router(new)
         // Made before those they follow are gone, so that buckets are handed on.
         limits = LocalLimits(new, commons)
+        questions = GlobalLimits(new)
         writer = HeadWriter(new.headers)
         upgradePolicy = UpgradePolicy(new.upgrades)
         // Waiting requests are routed anew by the new configuration, and have no retry then that a

@@ -264,6 +264,7 @@ final class Roster {
         let scratch = try makeScratch(label)
         func filled(_ text: String) -> String {
             text.replacing("{port}", with: String(port)).replacing("{dir}", with: scratch)
+                .replacing("{meshbench}", with: place.program.image)
         }
         for (name, text) in plan.files.sorted(by: { $0.key < $1.key }) {
             let bytes = Array(filled(text).utf8)

@@ -14,6 +14,9 @@ extension ProxyConfiguration.Route {
         if !rateLimits.isEmpty {
             members.append(.init("rate_limits", .array(rateLimits.map(\.json))))
         }
+        if let globalRateLimit {
+            members.append(.init("global_rate_limit", globalRateLimit.json("cluster")))
+        }
         return .object(members)
     }
 }

@@ -62,7 +62,16 @@ extension ProxyDraft {
         {
             decoding.report(place, "the key 'routes' is missing: this listener has no `cluster`")
         }
-        let referred = routes.flatMap(\.clusters) + listeners.map(\.cluster)
+        let asked =
+            routes.compactMap(\.limitCluster) + listeners.compactMap(\.limitCluster)
+        let referred = routes.flatMap(\.clusters) + listeners.map(\.cluster) + asked
+        for cluster in asked {
+            let found = clusters.first { $0.name?.value == cluster.value }
+            if found?.cluster.speech == .http1 {
+                decoding.report(
+                    cluster.place, "a rate limit service is asked over http2 (`protocol`)")
+            }
+        }
         for case let cluster? in listeners.filter({ $0.speech == .tcp }).map(\.cluster) {
             let found = clusters.first { $0.name?.value == cluster.value }
             if found?.cluster.speech == .http2 {
@@ -99,6 +108,7 @@ extension ProxyDraft {
                 cluster: draft.cluster?.value, tls: draft.tls, isPermissive: draft.isPermissive,
                 authorization: draft.authorization?.value)
             listener.rateLimits = draft.rateLimits?.value ?? []
+            listener.globalRateLimit = draft.globalRateLimit?.value
             listener.trustsHeaders = draft.trustsHeaders
             return listener
         }
@@ -149,6 +159,9 @@ extension ProxyConfiguration.Listener {
         if let authorization { members.append(.init("authorization", authorization.json)) }
         if !rateLimits.isEmpty {
             members.append(.init("rate_limits", .array(rateLimits.map(\.json))))
+        }
+        if let globalRateLimit {
+            members.append(.init("global_rate_limit", globalRateLimit.json("cluster")))
         }
         if trustsHeaders { members.append(.init("trusts_headers", .boolean(true))) }
         return .object(members)

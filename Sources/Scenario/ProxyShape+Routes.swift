@@ -9,6 +9,8 @@ struct RouteDraft: Sendable {
     var cluster: Placed<String>?
     var weighted: Placed<[ShareDraft]>?
     var mirrors: [MirrorDraft<Placed<String>>] = []
+    /// Who is asked for its limits.
+    var limitCluster: Placed<String>?
 
     /// Where it leads.
     var clusters: [Placed<String>?] {
@@ -69,6 +71,10 @@ extension Form where Value == RouteDraft {
                 decoding.report(node.place, "the key 'cluster' is missing")
             }
             draft.match.check(node, &decoding)
+            var draft = draft
+            if let place = node.value("global_rate_limit")?.value("cluster")?.place {
+                draft.limitCluster = draft.route.globalRateLimit.map { Placed($0.cluster, place) }
+            }
             if let rewrite = node.value("rewrite"),
                 let why = draft.route.whyNoRewrite(of: [draft.match.path])
             {
@@ -97,7 +103,7 @@ extension Shape where Whole == RouteDraft {
                 standard: "[]",
                 about: "clusters that requests are sent to besides; what they answer is lost"),
         ]
-        let effects = Shape<ProxyConfiguration.Route>.effects(over: "cluster")
+        let effects = Shape<ProxyConfiguration.Route>.effects(over: "cluster", .toCluster)
         return Shape(
             RouteDraft(),
             [hosts] + Shape<ConditionsDraft>.conditions.map { $0.of(\.match) } + clusters

@@ -21,6 +21,9 @@ struct ListenerDraft: Sendable {
     var isPermissive = false
     var authorization: Placed<ProxyConfiguration.Authorization>?
     var rateLimits: Placed<[RateLimitPolicy]>?
+    var globalRateLimit: Placed<GlobalRateLimit>?
+    /// Who is asked for them.
+    var limitCluster: Placed<String>?
     var trustsHeaders = false
 
     func check(_ decoding: inout Decoding) {
@@ -29,6 +32,10 @@ struct ListenerDraft: Sendable {
         }
         if speech == .tcp, let rateLimits, !rateLimits.value.isEmpty {
             decoding.report(rateLimits.place, "a tcp listener has no requests to be limited")
+        }
+        if speech == .tcp, let globalRateLimit {
+            decoding.report(
+                globalRateLimit.place, "a tcp listener has no requests to be limited")
         }
         guard let authorization else { return }
         let rules = authorization.value.deny + (authorization.value.allow ?? [])
@@ -52,13 +59,25 @@ struct ClusterDraft: Sendable {
     var name: Placed<String>?
 }
 
+extension Form where Value == ListenerDraft {
+    fileprivate static var listener: Form {
+        Shape<ListenerDraft>.listener.form.map { draft, node, _ in
+            var draft = draft
+            if let place = node.value("global_rate_limit")?.value("cluster")?.place {
+                draft.limitCluster = draft.globalRateLimit.map { Placed($0.value.cluster, place) }
+            }
+            return draft
+        }
+    }
+}
+
 extension Shape where Whole == ProxyDraft {
     static var proxy: Shape {
         Shape(
             ProxyDraft(),
             [
                 .init(
-                    "listeners", \.listeners, list(of: Shape<ListenerDraft>.listener.form, 1...64),
+                    "listeners", \.listeners, list(of: Form<ListenerDraft>.listener, 1...64),
                     isRequired: true, about: "where clients connect"),
                 .init(
                     "routes", \.routes, list(of: Form<RouteDraft>.route, 0...10_000),
@@ -149,6 +168,10 @@ extension Shape where Whole == ListenerDraft {
                 .init(
                     "rate_limits", \.rateLimits, Form<[RateLimitPolicy]>.rateLimits.placed.optional,
                     about: "limits that its requests are held against, before who may ask"),
+                .init(
+                    "global_rate_limit", \.globalRateLimit,
+                    Form<GlobalRateLimit>.toCluster.placed.optional,
+                    about: "what all proxies limit together, by asking a service; absent: nothing"),
                 .init(
                     "trusts_headers", \.trustsHeaders, .boolean, standard: "false",
                     about: "whether clients may say by `x-envoy-…` fields how requests are sent"),

@@ -52,7 +52,8 @@ extension Shape where Whole == ServiceDraft {
                     about:
                         """
                         a program of yours in place of the built-in workload; `{port}` and \
-                        `{dir}` stand for the port to serve and a scratch folder
+                        `{dir}` stand for the port to serve and a scratch folder, `{meshbench}` \
+                        for this program, as in a [rate limit service](RATELIMIT.md)
                         """
                 ),
                 .init(

@@ -31,6 +31,7 @@ let commands: [Command] = [
     .controlEnvoyBootstrap,
     .controlEnvoyAgent,
     .app,
+    .rateLimit,
 ]
 
 /// The version that `meshbench version` prints and that results carry.

@@ -19,6 +19,8 @@ final class HTTP2Scene {
     var pausesServers = false
     var serverWindow = 65_535
     var opening = SimulatedSocket.Opening.open
+    /// Addresses that refuse connections, or never take them.
+    var openings: [String: SimulatedSocket.Opening] = [:]
 
     var proxy: Proxy { simulation.proxy }
 
@@ -28,7 +30,8 @@ final class HTTP2Scene {
         _ configuration: ProxyConfiguration = Scene.configuration()
     ) {
         simulation = ProxySimulation(Self.speaking(upstream, configuration), seed: 1)
-        simulation.serve = { [unowned self] socket, _ in
+        simulation.serve = { [unowned self] socket, address in
+            let opening = openings[address] ?? self.opening
             socket.opening = opening
             socket.writable = opening != .never
             guard opening != .refused else { return nil }

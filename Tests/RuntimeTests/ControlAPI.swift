@@ -134,6 +134,7 @@ final class ControlAPI {
             Answer(status: status, fields: fields, text: String(decoding: body, as: UTF8.self))
         case .watch(let watch):
             Answer(status: watch.status, fields: [], text: "", watch: watch)
+        case .call: preconditionFailure("a control plane ends no calls")
         }
     }
 }

@@ -160,6 +160,7 @@ extension SeededRandom {
         route.retry = maybe { $0.retry() }
         route.priority = one(of: Priority.allCases)
         route.rateLimits = rateLimits()
+        route.globalRateLimit = maybe { $0.globalRateLimit("\($0.label())/\($0.label())") }
         effects(on: &route)
         return route
     }

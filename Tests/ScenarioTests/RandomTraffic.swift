@@ -139,6 +139,26 @@ extension SeededRandom {
         }
     }
 
+    /// - Parameter place: a cluster, or a service with its namespace.
+    mutating func globalRateLimit(_ place: String) -> GlobalRateLimit {
+        let letters = "aZ0._/-\"#:,'\\~!ä &{}"
+        return GlobalRateLimit(
+            cluster: place, domain: text(letters, 1...9),
+            descriptors: list(1...3) { random in
+                .init(
+                    random.list(1...3) { random in
+                        let value: GlobalRateLimit.Value =
+                            switch random.below(3) {
+                            case 0: .text(random.text(letters, 1...9))
+                            case 1: .header("x-user")
+                            default: .part(random.one(of: GlobalRateLimit.Part.allCases))
+                            }
+                        return .init(random.text(letters, 1...9), value)
+                    })
+            }, timeout: span(TrafficLimits.limitTimeout), denies: below(2) == 0,
+            tells: below(2) == 0)
+    }
+
     mutating func labels() -> [String: String] {
         Dictionary(
             list(0...3) {

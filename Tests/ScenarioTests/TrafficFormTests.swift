@@ -263,7 +263,12 @@ func fuzzTrafficValues(_ budget: FuzzBudget) throws {
         var configuration = ProxyConfiguration(
             listeners: [.init(name: "in", address: "127.0.0.1:1")],
             routes: [.init(cluster: "app")],
-            clusters: [.init(name: "app", endpoints: ["127.0.0.1:1"])])
+            clusters: [
+                .init(name: "app", endpoints: ["127.0.0.1:1"]),
+                .init(name: "limits", endpoints: ["127.0.0.1:2"], speech: .http2),
+            ])
+        configuration.listeners[0].globalRateLimit = random.maybe { $0.globalRateLimit("limits") }
+        configuration.routes[0].globalRateLimit = random.maybe { $0.globalRateLimit("limits") }
         configuration.zone = random.maybe { $0.label() }
         configuration.routes[0].retry = random.maybe { $0.retry() }
         configuration.routes[0].priority = random.one(of: Priority.allCases)

@@ -130,6 +130,13 @@ extension EnvoyRendering {
         return .object([.init(name: rateLimitName, value: try bucket(limit, whose))])
     }
 
+    /// Envoy's filter asks one service for all routes of a listener, with what each of them says.
+    static func refuse(_ limit: GlobalRateLimit?, of whose: String) throws(EnvoyRefusal) {
+        guard limit != nil else { return }
+        throw EnvoyRefusal(
+            "\(whose) has a global rate limit of its own, and Envoy has one service for a listener")
+    }
+
     private static func bucket(
         _ limit: RateLimitPolicy, _ whose: String
     ) throws(EnvoyRefusal) -> EnvoyValue {

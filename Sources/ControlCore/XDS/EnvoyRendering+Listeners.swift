@@ -78,6 +78,7 @@ extension EnvoyRendering {
 
     private func requests() throws(EnvoyRefusal) -> EnvoyValue {
         let held = view.policy(for: own.meshName)?.inbound
+        try Self.refuse(held?.globalRateLimit, of: "the policy of \(own.meshName.text)")
         let limits = try Self.rateLimits(held?.rateLimits ?? [], of: own.meshName.text)
         let rules = authorization.map { action, policies in
             EnvoyValue.filter(

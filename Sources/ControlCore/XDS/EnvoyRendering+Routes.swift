@@ -81,6 +81,7 @@ extension EnvoyRendering {
             value = value.with("route", try action(route, shares, condition.match.path))
         }
         value = value.merging(Self.changes(route.requestHeaders, route.answerHeaders))
+        try Self.refuse(route.globalRateLimit, of: "the route \(route.meshName.text)")
         if let limits = try Self.rateLimits(ofRoute: route) {
             value = value.with("typed_per_filter_config", limits)
         }

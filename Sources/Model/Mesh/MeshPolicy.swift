@@ -31,6 +31,8 @@ public struct MeshPolicy: MeshDeclared, AttemptPolicies {
     public struct Inbound: Codable, Equatable, Sendable {
         /// A request takes a token of each that means it. Each proxy has buckets of its own.
         public var rateLimits: [RateLimitPolicy]
+        /// What all of its proxies limit together; nil: nothing.
+        public var globalRateLimit: GlobalRateLimit?
         /// nil: none is turned away for the failures of others.
         public var admission: AdmissionPolicy?
 
@@ -108,6 +110,7 @@ public struct MeshPolicy: MeshDeclared, AttemptPolicies {
         problems.part("admission", admission)
         problems.at("inbound") { problems in
             problems.rateLimits(inbound.rateLimits)
+            problems.part("global_rate_limit", inbound.globalRateLimit)
             problems.part("admission", inbound.admission)
         }
         checkTogether(&problems)

@@ -76,6 +76,7 @@ public struct MeshRoute: MeshDeclared, RouteEffects {
     public var retry: RetryPolicy?
     public var priority = Priority.standard
     public var rateLimits: [RateLimitPolicy] = []
+    public var globalRateLimit: GlobalRateLimit?
 
     public init(
         _ name: String, in namespace: String = MeshName.standardNamespace, hosts: [String] = [],
@@ -106,6 +107,7 @@ public struct MeshRoute: MeshDeclared, RouteEffects {
         if let timeout { problems.range("timeout", timeout, MeshLimits.timeout) }
         problems.part("retry", retry)
         problems.rateLimits(rateLimits)
+        problems.part("global_rate_limit", globalRateLimit)
         if !destinations.isEmpty, destinations.allSatisfy({ $0.weight == 0 }) {
             problems.report("to", "every weight is 0: nobody would answer")
         }

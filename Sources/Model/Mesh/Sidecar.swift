@@ -188,7 +188,9 @@ extension ProxyConfiguration {
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization)
-        listener.rateLimits = mesh.policy(for: own.meshName)?.inbound.rateLimits ?? []
+        let policy = mesh.policy(for: own.meshName)?.inbound
+        listener.rateLimits = policy?.rateLimits ?? []
+        listener.globalRateLimit = policy?.globalRateLimit
         return listener
     }
 

@@ -25,6 +25,8 @@ public protocol RouteEffects: Sendable {
     var priority: Priority { get set }
     /// A request takes a token of each that means it. Each proxy has buckets of its own.
     var rateLimits: [RateLimitPolicy] { get set }
+    /// What all proxies limit together; nil: nothing.
+    var globalRateLimit: GlobalRateLimit? { get set }
 }
 
 extension RouteEffects {
@@ -43,6 +45,7 @@ extension RouteEffects {
         retry = other.retry
         priority = other.priority
         rateLimits = other.rateLimits
+        globalRateLimit = other.globalRateLimit
     }
 
     /// Why paths cannot be rewritten as it says; nil: they can.

@@ -63,6 +63,13 @@ public enum TrafficLimits {
     /// From tokens to tokens.
     public static let fillInterval = Duration.milliseconds(1)...Duration.seconds(86_400)
     public static let percent = 0.0...100
+    /// What a limit of all proxies says of a request, and of how many parts each.
+    public static let limitDescriptors = 16
+    public static let limitEntries = 8
+    /// Bytes of a domain of limits, or of a key or value of a descriptor.
+    public static let limitTextBytes = 256
+    /// How long a request waits for its limits to be found out.
+    public static let limitTimeout = Duration.milliseconds(1)...Duration.seconds(10)
 }
 
 /// Whether endpoints can have a label of that name.

@@ -147,6 +147,9 @@ extension Proxy {
         _ upstream: Int, _ failure: AttemptFailure, status: Int = 503, flag: ResponseFlag,
         detail: ResponseDetail, now: Instant
     ) {
+        guard connections[upstream].stage != .asking else {
+            return questionFailed(upstream, AttemptResult(flag), now: now)
+        }
         guard let client = connections[upstream].peer else {
             return closeUpstream(upstream, reset: true, now: now)
         }

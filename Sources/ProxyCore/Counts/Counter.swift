@@ -31,6 +31,10 @@ public enum Counter: Int, CaseIterable, Sendable {
     case limitsOK
     case limitsExceeded
     case limitsEnforced
+    case questionsOK
+    case questionsOver
+    case questionsFailed
+    case questionsPassedOver
     case requestBytes
     case responseBytes
     case directBytes
@@ -112,6 +116,10 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .limitsOK: "rate_limit_ok_total"
         case .limitsExceeded: "rate_limit_exceeded_total"
         case .limitsEnforced: "rate_limit_enforced_total"
+        case .questionsOK: "global_rate_limit_ok_total"
+        case .questionsOver: "global_rate_limit_over_limit_total"
+        case .questionsFailed: "global_rate_limit_error_total"
+        case .questionsPassedOver: "global_rate_limit_failure_mode_allowed_total"
         case .requestBytes: "request_bytes_total"
         case .responseBytes: "response_bytes_total"
         case .directBytes: "direct_bytes_total"

@@ -35,7 +35,7 @@ extension Proxy {
         }
     }
 
-    private func firstPooled(_ endpoint: Int) -> Int? {
+    func firstPooled(_ endpoint: Int) -> Int? {
         let first = upstreams.endpoints[endpoint].pooled.first
         return first >= 0 ? Int(first) : nil
     }
@@ -131,7 +131,7 @@ extension Proxy {
 
     // MARK: Rooms
 
-    private func hasRoomForStreams(_ session: ProxySession) -> Bool {
+    func hasRoomForStreams(_ session: ProxySession) -> Bool {
         !session.isClosing && session.failure == nil && !connections[session.slot].isLeaving
             && session.streams.count < min(session.peerStreams, configuration.limits.streams)
     }

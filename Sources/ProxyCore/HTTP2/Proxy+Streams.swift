@@ -62,7 +62,10 @@ extension Proxy {
     /// An answer's head, or fields behind a body, are complete.
     func streamHead(_ slot: Int, endsStream: Bool) {
         let isUpstream = connections[slot].role == .upstream
-        let exchange = connections[slot].peer.map { connections[$0].exchange }
+        // Whose answer it is has no say in what follows an answer to a question about it.
+        let isAsking = connections[slot].stage == .asking
+        let exchange =
+            isAsking ? nil : connections[slot].peer.map { connections[$0].exchange }
         takeHead(
             slot, endsStream: endsStream, bodyless: exchange?.isHead == true,
             switches: exchange?.wantsUpgrade == true ? "websocket" : nil
@@ -77,6 +80,8 @@ extension Proxy {
         }
         connections[slot].active = turn
         connections[slot].answered = true
+        // Its end is told apart.
+        guard !isAsking else { return }
         if let client = connections[slot].peer { letGo(client) }
         if endsStream { connections[slot].inputEnded = true }
         responseBytes(slot, now: turn)
@@ -152,7 +157,7 @@ extension Proxy {
     func streamData(_ slot: Int, _ bytes: Bytes) {
         connections[slot].active = turn
         switch connections[slot].stage {
-        case .exchange, .tunnel, .pending, .waiting: break
+        case .exchange, .tunnel, .pending, .waiting, .asking: break
         case .awaitingRequest where connections[slot].hasReceived: break
         default: return session(of: slot).consume(connections[slot].stream, bytes.count)
         }
@@ -199,6 +204,7 @@ extension Proxy {
         case (.upstream, .exchange):
             // With the head still to be taken, this is found behind it.
             if !connections[slot].hasReceived { responseBytes(slot, now: turn) }
+        case (.upstream, .asking): questionAnswered(slot, now: turn)
         case (_, .tunnel): tunnelEnded(slot, now: turn)
         default: break
         }
@@ -228,6 +234,7 @@ extension Proxy {
         // In order: what has come is still passed on, and then the end.
         case (_, .tunnel) where hasEnded(slot): closeTunnelIfDone(slot, now: turn)
         case (_, .tunnel): closeTunnel(slot, now: turn)
+        case (.upstream, .asking): questionFailed(slot, .reset, now: turn)
         case (.upstream, .exchange):
             // What came before is passed on before its end is.
             if connection.inputEnded, code == .noError || connection.outputEnded {

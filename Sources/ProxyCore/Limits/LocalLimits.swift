@@ -3,25 +3,31 @@
 // across a new configuration that leaves the limit as it was.
 
 import Base
+import Fault
 import Model
 import Wire
 
 /// Compiled limits. Built for each configuration, then only read.
 struct LocalLimits: ~Copyable {
-    struct Limit {
-        enum Key {
+    struct Limit: BitwiseCopyable {
+        enum Key: BitwiseCopyable {
             case none
             case identity
             case header(PatternText)
         }
 
-        fileprivate var matches: PatternRange
-        fileprivate var key: Key
-        let policy: RateLimitPolicy
-        let buckets: TokenBuckets
+        fileprivate let matches: PatternRange
+        fileprivate let key: Key
+        let burst: UInt32
+        /// Percent.
+        let enabled: Double
+        let enforced: Double
+        let tells: Bool
     }
 
-    private let limits: [Limit]
+    private let limits: Slab<Limit>
+    /// By the places of `limits`.
+    private let buckets: [TokenBuckets]
     /// Places in `limits`, by listener and by route.
     private let ofListeners: [Range<Int>]
     private let ofRoutes: [Range<Int>]
@@ -38,12 +44,19 @@ struct LocalLimits: ~Copyable {
             configuration.routes.contains { !$0.rateLimits.isEmpty }
             ? configuration.routes.map { compiler.add($0.rateLimits, "route \($0.conditions)") }
             : []
-        limits = compiler.limits
+        let none = Limit(
+            matches: PatternRange(0, 0), key: .none, burst: 0, enabled: 0, enforced: 0, tells: false
+        )
+        limits = Slab(compiler.limits, empty: none)
+        buckets = compiler.buckets
         patterns = Patterns(compiler.patterns)
     }
 
+    deinit { limits.deallocate() }
+
     private struct Compiler {
         var limits: [Limit] = []
+        var buckets: [TokenBuckets] = []
         var patterns = Patterns.Builder()
         private let commons: ProxyCommons
         /// How often a name has stood there.
@@ -74,13 +87,15 @@ struct LocalLimits: ~Copyable {
                 + "\(policy.fill) \(policy.interval.nanoseconds)"
             let use = uses[name, default: 0]
             uses[name] = use + 1
-            let buckets = commons.buckets.item("\(name) \(use)") {
-                TokenBuckets(rate, isKeyed: policy.per != nil)
-            }
+            buckets.append(
+                commons.buckets.item("\(name) \(use)") {
+                    TokenBuckets(rate, isKeyed: policy.per != nil)
+                })
             limits.append(
                 Limit(
-                    matches: patterns.add(fields: policy.matches), key: key, policy: policy,
-                    buckets: buckets))
+                    matches: patterns.add(fields: policy.matches), key: key,
+                    burst: UInt32(clamping: policy.burst), enabled: policy.enabled,
+                    enforced: policy.enforced, tells: policy.tells))
         }
     }
 
@@ -92,7 +107,8 @@ struct LocalLimits: ~Copyable {
         route >= 0 && Int(route) < ofRoutes.count ? ofRoutes[Int(route)] : 0..<0
     }
 
-    func policy(_ place: Int) -> RateLimitPolicy { limits[place].policy }
+    /// The limit in that place.
+    subscript(_ place: Int) -> Limit { limits[place] }
 
     /// Takes a token for a request.
     /// - Parameter identity: of the client, as a number; nil: it has none.
@@ -106,35 +122,22 @@ struct LocalLimits: ~Copyable {
                 || patterns.matches(fields: limit.matches, head, bytes, .oneLine)
         else { return nil }
         switch limit.key {
-        case .none: return limit.buckets.take(now: now)
+        case .none: return buckets[place].take(now: now)
         case .identity:
             // Who has none is one among all who have none.
-            return limit.buckets.take(key: identity() ?? Self.nobody, now: now)
+            return buckets[place].take(key: identity() ?? Self.nobody, now: now)
         case .header(let name):
-            guard let key = key(name, head, bytes) else { return nil }
-            return limit.buckets.take(key: key, now: now)
+            guard let value = patterns.value(name, head, bytes) else { return nil }
+            return buckets[place].take(key: Self.key(value), now: now)
         }
     }
 
     private static let nobody: UInt64 = 1
 
-    /// A number that stands for the value of a field, of its first line.
-    private func key(_ name: PatternText, _ head: borrowing Head, _ bytes: Bytes) -> UInt64? {
-        for i in 0..<head.fieldCount {
-            let field = head.fields[i]
-            guard field.nameLength == UInt32(name.count),
-                patterns.equal(name, bytes[field.nameRange], asciiLowercase)
-            else { continue }
-            return Self.key(bytes[field.valueRange])
-        }
-        return nil
-    }
-
-    /// Values chosen to have the same number share a bucket, which gains them nothing.
+    /// A number that stands for a value. Values chosen to have the same number share a bucket,
+    /// which gains them nothing.
     static func key(_ value: Bytes) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for i in 0..<value.count { hash = (hash ^ UInt64(value[i])) &* 0x100_0000_01B3 }
-        let mixed = mix(hash)
+        let mixed = mix(fnv1a(value))
         return mixed < 2 ? 2 : mixed
     }
 }

@@ -9,8 +9,10 @@ struct LimitNote: BitwiseCopyable {
     /// 0: nothing.
     var burst: UInt32 = 0
     var remaining: UInt32 = 0
-    /// Whole seconds until there is a token.
+    /// Whole seconds until there is a token, or a new window.
     var reset: UInt32 = 0
+    /// Seconds of a window; 0: there is none.
+    var window: UInt32 = 0
 
     /// Bytes that its lines take at most.
     static let growth = 128
@@ -18,10 +20,11 @@ struct LimitNote: BitwiseCopyable {
     /// Lines of an answer's head; none where it tells nothing.
     ///
     /// Source: draft-polli-ratelimit-headers-03, as Envoy's `enable_x_ratelimit_headers` has it.
+    /// Limits by windows also say how long those are.
     func write(to out: inout ByteWriter) {
         guard burst > 0 else { return }
         out.append("x-ratelimit-limit: ")
-        out.append(decimal: UInt64(burst))
+        writeLimit(to: &out)
         out.append("\r\nx-ratelimit-remaining: ")
         out.append(decimal: UInt64(remaining))
         out.append("\r\nx-ratelimit-reset: ")
@@ -29,9 +32,18 @@ struct LimitNote: BitwiseCopyable {
         out.append("\r\n")
     }
 
+    private func writeLimit(to out: inout ByteWriter) {
+        out.append(decimal: UInt64(burst))
+        guard window > 0 else { return }
+        out.append(", ")
+        out.append(decimal: UInt64(burst))
+        out.append(";w=")
+        out.append(decimal: UInt64(window))
+    }
+
     func list(to fields: FieldList) {
         guard burst > 0 else { return }
-        fields.add("x-ratelimit-limit", decimal: Int(burst))
+        fields.add("x-ratelimit-limit") { writeLimit(to: &$0) }
         fields.add("x-ratelimit-remaining", decimal: Int(remaining))
         fields.add("x-ratelimit-reset", decimal: Int(reset))
     }
@@ -62,25 +74,29 @@ extension Proxy {
     }
 
     private func passes(_ place: Int, _ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        let policy = limits.policy(place)
-        guard draws(policy.enabled) else { return true }
+        let limit = limits[place]
+        guard draws(limit.enabled) else { return true }
         guard
             let draw = limits.take(
                 place, head, bytes, identity: { self.identityKey(slot) }, now: now)
         else { return true }
         counters.add(.limitsEnabled)
-        if policy.tells { note(draw, policy, slot) }
+        let told = LimitNote(
+            burst: limit.burst, remaining: UInt32(clamping: draw.remaining),
+            reset: UInt32(clamping: draw.wait))
+        if limit.tells { note(told, slot) }
         guard !draw.isTaken else {
             counters.add(.limitsOK)
             return true
         }
         counters.add(.limitsExceeded)
-        guard draws(policy.enforced) else { return true }
+        guard draws(limit.enforced) else { return true }
         counters.add(.limitsEnforced)
         var out = unsafe ByteWriter(replyFields.memory)
         out.append("x-envoy-ratelimited: true\r\n")
-        if policy.tells {
-            connections[slot].exchange.limit.write(to: &out)
+        if limit.tells {
+            // Of the limit that turns it away, whatever others would say.
+            told.write(to: &out)
             out.append("retry-after: ")
             out.append(decimal: UInt64(draw.wait))
             out.append("\r\n")
@@ -97,24 +113,28 @@ extension Proxy {
         percent >= 100 || percent > 0 && random.unit() * 100 < percent
     }
 
-    /// Of several limits the one that leaves the least is told.
-    private func note(_ draw: TokenDraw, _ policy: RateLimitPolicy, _ slot: Int) {
+    /// Of several limits the one that leaves the least is told; of two that leave the same, the one
+    /// that does so for longer.
+    func note(_ limit: LimitNote, _ slot: Int) {
         let old = connections[slot].exchange.limit
-        guard old.burst == 0 || draw.remaining < Int64(old.remaining) else { return }
-        connections[slot].exchange.limit = LimitNote(
-            burst: UInt32(clamping: policy.burst), remaining: UInt32(clamping: draw.remaining),
-            reset: UInt32(clamping: draw.wait))
+        guard
+            old.burst == 0 || limit.remaining < old.remaining
+                || limit.remaining == old.remaining && limit.reset > old.reset
+        else { return }
+        connections[slot].exchange.limit = limit
     }
 
     /// A number that stands for whom the client's certificate names; nil: nobody.
-    private func identityKey(_ slot: Int) -> UInt64? {
+    private func identityKey(_ slot: Int) -> UInt64? { withIdentity(of: slot, LocalLimits.key) }
+
+    /// Calls `body` with whom the client's certificate names; nil: nobody.
+    func withIdentity<R>(of slot: Int, _ body: (Bytes) -> R) -> R? {
         let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
         guard connections[owner].isSecured, let identity = agreements[owner]?.identity else {
             return nil
         }
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in identity.rawValue.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        let mixed = mix(hash)
-        return mixed < 2 ? 2 : mixed
+        return unsafe identity.rawValue.utf8.withContiguousStorageIfAvailable {
+            unsafe body(Bytes(UnsafeRawBufferPointer($0)))
+        }
     }
 }

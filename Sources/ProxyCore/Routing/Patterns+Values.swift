@@ -38,6 +38,18 @@ extension Patterns {
         return false
     }
 
+    /// The value of the first line of a field, whose name is in lower case; nil: there is none.
+    func value(_ name: PatternText, _ head: borrowing Head, _ bytes: Bytes) -> Bytes? {
+        for i in 0..<head.fieldCount {
+            let field = head.fields[i]
+            guard field.nameLength == UInt32(name.count),
+                equal(name, bytes[field.nameRange], asciiLowercase)
+            else { continue }
+            return bytes[field.valueRange]
+        }
+        return nil
+    }
+
     /// Whether all these conditions hold of a request's query.
     func matches(query range: PatternRange, _ head: borrowing Head, _ bytes: Bytes) -> Bool {
         let query = head.query(bytes)

@@ -2,6 +2,7 @@
 // (docs/PROXY.md, "The order of filters"):
 //
 //     limits of the listener ─▶ authorization ─▶ route chosen ─▶ limits of the route
+//       ─▶ limits of all proxies: of the listener, of the route
 //       ─▶ faults ─▶ redirect or answer from here
 //       ─▶ breaker, endpoint, retries
 //
@@ -24,7 +25,9 @@ struct FilterSet: OptionSet, BitwiseCopyable {
 
     static let listenerLimits = FilterSet(rawValue: 1 << 0)
     static let routeLimits = FilterSet(rawValue: 1 << 1)
+    static let listenerQuestion = FilterSet(rawValue: 1 << 2)
     static let faults = FilterSet(rawValue: 1 << 3)
+    static let routeQuestion = FilterSet(rawValue: 1 << 4)
     /// Not refused by anybody: its mirrors have begun.
     static let mirrors = FilterSet(rawValue: 1 << 7)
 }
@@ -33,8 +36,8 @@ extension Proxy {
     /// The request in hand has its route: takes it through the filters that are left.
     /// - Parameter bytes: its head, which is parsed.
     func goOn(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        guard passesRouteLimits(slot, bytes, now: now), passesFaults(slot, bytes, now: now),
-            passesAction(slot, bytes, now: now)
+        guard passesRouteLimits(slot, bytes, now: now), passesGlobalLimits(slot, bytes, now: now),
+            passesFaults(slot, bytes, now: now), passesAction(slot, bytes, now: now)
         else { return }
         let cluster = connections[slot].exchange.cluster
         guard cluster >= 0 else {
@@ -76,6 +79,7 @@ extension Proxy {
     func wake(_ slot: Int, now: Instant) {
         if connections[slot].exchange.fault.holdsAttempt { return resumeAttempt(slot, now: now) }
         if connections[slot].exchange.isAgain { return endBackoff(slot, now: now) }
+        if questionOverdue(slot, now: now) { return }
         let isOver = streamDeadline(slot) <= now
         guard connections[slot].exchange.deadline <= now || isOver else {
             return resume(slot, now: now)
@@ -87,7 +91,7 @@ extension Proxy {
 
     /// Makes a request that waits the one in hand again.
     /// - Returns: its head, which is parsed.
-    private func endWait(_ slot: Int, now: Instant) -> Bytes {
+    func endWait(_ slot: Int, now: Instant) -> Bytes {
         precondition(connections[slot].stage == .waiting, "it does not wait")
         connections[slot].stage = .awaitingRequest
         connections[slot].since = now

@@ -304,7 +304,7 @@ extension ServiceAnswer {
     var status: Int {
         switch self {
         case .whole(let status, _, _): status
-        case .watch: 200
+        case .watch, .call: 200
         }
     }
 }

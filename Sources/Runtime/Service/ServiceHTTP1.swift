@@ -225,6 +225,7 @@ final class ServiceHTTP1: ServiceSpeech {
         forget()
         switch scope.respond(to: request) {
         case .whole(let status, let fields, let body): write(status, fields, body)
+        case .call: write(ServiceRefusal(505, "calls of gRPC go over HTTP/2"))
         case .watch(let watch):
             guard scope.begin(watch, self) else {
                 return write(ServiceRefusal(503, "there are too many watches"))

@@ -21,6 +21,8 @@ final class ServiceHTTP2: ServiceSpeech {
         /// The answer's body, and how much of it is out.
         var page: [UInt8] = []
         var sent = 0
+        /// What stands behind it.
+        var trailers: [ServiceField] = []
         var watch: ServiceWatch?
         /// When something of the answer last moved, or began to wait.
         var moved: Instant
@@ -252,6 +254,7 @@ final class ServiceHTTP2: ServiceSpeech {
         release(stream)
         switch scope.respond(to: request) {
         case .whole(let status, let fields, let body): answer(stream, status, fields, body)
+        case .call(let call): answer(stream, call)
         case .watch(let watch):
             guard scope.begin(watch, self) else {
                 return refuse(tag, ServiceRefusal(503, "there are too many watches"))
@@ -288,6 +291,24 @@ final class ServiceHTTP2: ServiceSpeech {
         submit(stream, status, fields, hasBody: !stream.page.isEmpty)
     }
 
+    private func answer(_ stream: Stream, _ call: CallEnding) {
+        let type = ServiceField("content-type", "application/grpc")
+        var end = [ServiceField("grpc-status", "\(call.status.rawValue)")]
+        if !call.text.isEmpty { end.append(ServiceField("grpc-message", call.text)) }
+        guard let message = call.message else {
+            // Trailers-only (gRPC over HTTP2, "Responses"): the whole answer in one head.
+            return submit(stream, 200, [type] + end, hasBody: false)
+        }
+        stream.page = [UInt8](repeating: 0, count: GRPCFraming.prefixBytes)
+        unsafe stream.page.withUnsafeMutableBytes {
+            var out = unsafe ByteWriter($0)
+            GRPCFraming.writePrefix(message.count, to: &out)
+        }
+        stream.page += message
+        stream.trailers = end
+        submit(stream, 200, [type], hasBody: true)
+    }
+
     private func submit(
         _ stream: Stream, _ status: Int, _ answer: [ServiceField], hasBody: Bool
     ) {
@@ -298,14 +319,18 @@ final class ServiceHTTP2: ServiceSpeech {
         fields.removeAll()
         fields.add(":status", decimal: status)
         scope.date.withBytes { fields.add(copying: Bytes("date"), $0) }
-        for field in answer {
-            Array(field.name.utf8).withBytes { name in
-                Array(field.line.utf8).withBytes { fields.add(copying: name, $0) }
-            }
-        }
+        list(answer)
         precondition(!fields.overflowed, "more fields than an answer may have")
         _ = session.submitResponse(stream.id, fields, hasBody: hasBody)
         scope.mark(slot)
+    }
+
+    private func list(_ answer: [ServiceField]) {
+        for field in answer {
+            Array(field.name.utf8).withBytes { name in
+                Array(field.line.utf8).withBytes { scope.fields.add(copying: name, $0) }
+            }
+        }
     }
 
     private func begin(_ watch: ServiceWatch, on stream: Stream) {
@@ -323,6 +348,12 @@ final class ServiceHTTP2: ServiceSpeech {
         guard let stream = streams[tag], !stream.isGivenUp else { return .failed }
         guard let watch = stream.watch else {
             let left = stream.page.count - stream.sent
+            if !stream.trailers.isEmpty, left <= limit {
+                scope.fields.removeAll()
+                list(stream.trailers)
+                guard session.submitTrailers(stream.id, scope.fields) else { return .failed }
+                return .trailers(left)
+            }
             return .bytes(min(left, limit), isLast: left <= limit)
         }
         let waiting = watch.waiting

@@ -4,6 +4,7 @@
 public import Base
 public import Posix
 public import Secure
+public import Wire
 
 /// Who asks.
 public struct ServicePeer: Equatable, Sendable {
@@ -76,6 +77,8 @@ public enum ServiceAnswer {
     case whole(status: Int, fields: [ServiceField], body: [UInt8])
     /// A body that goes on: see `ServiceWatch`.
     case watch(ServiceWatch)
+    /// The end of a call of gRPC. Over HTTP/1.1, where that has no place, it is 505.
+    case call(CallEnding)
 
     /// A short text for people; a line end is put behind it.
     public static func text(
@@ -100,6 +103,28 @@ public enum ServiceAnswer {
         let all = methods.flatMap { $0 == "GET" ? ["GET", "HEAD"] : [$0] }
         let list = all.joined(separator: ", ")
         return .text(405, "the methods here are \(list)", fields: [ServiceField("allow", list)])
+    }
+}
+
+/// How a unary call of gRPC ends.
+public struct CallEnding: Error, Equatable, Sendable {
+    public var status: GRPCStatus
+    /// nil: there is none, which is the answer to a call that went wrong.
+    public var message: [UInt8]?
+    /// For people; a line end goes out as a blank.
+    public var text: String
+
+    /// A call that went well.
+    public init(_ message: [UInt8]) {
+        status = .ok
+        self.message = message
+        text = ""
+    }
+
+    /// A call that went wrong.
+    public init(_ status: GRPCStatus, _ text: String) {
+        self.status = status
+        self.text = text
     }
 }
 

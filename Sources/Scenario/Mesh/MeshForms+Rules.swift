@@ -31,7 +31,7 @@ extension Shape where Whole == DeclarationDraft<MeshRoute> {
                     },
                     standard: "[]",
                     about: "services that requests are sent to besides; what they answer is lost"),
-            ] + Shape<MeshRoute>.effects(over: "policy").map { $0.of(\.value) })
+            ] + Shape<MeshRoute>.effects(over: "policy", .toService).map { $0.of(\.value) })
     }
 }
 
@@ -188,6 +188,19 @@ extension Form where Value == [MeshName] {
     }
 }
 
+extension Form where Value == String {
+    /// One service, as the text that its clusters have for a name.
+    static let serviceText = Form<MeshName>.service.map { name, _, _ in name.text }
+}
+
+extension GlobalRateLimit {
+    fileprivate mutating func resolve(_ whole: (MeshName) -> MeshName) {
+        let parts = cluster.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return }
+        cluster = whole(MeshName(String(parts[1]), in: String(parts[0]))).text
+    }
+}
+
 extension MeshName {
     fileprivate func resolved(in namespace: String) -> MeshName {
         self.namespace.isEmpty ? MeshName(name, in: namespace) : self
@@ -218,12 +231,18 @@ extension DeclarationDraft<MeshRoute> {
             for index in route.mirrors.indices {
                 route.mirrors[index].target = whole(route.mirrors[index].target)
             }
+            route.globalRateLimit?.resolve(whole)
         }
     }
 }
 
 extension DeclarationDraft<MeshPolicy> {
-    var resolved: MeshPolicy { resolving { $0.targets = $0.targets.map($1) } }
+    var resolved: MeshPolicy {
+        resolving { policy, whole in
+            policy.targets = policy.targets.map(whole)
+            policy.inbound.globalRateLimit?.resolve(whole)
+        }
+    }
 }
 
 extension DeclarationDraft<MeshAuthorization> {

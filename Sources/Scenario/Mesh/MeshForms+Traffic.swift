@@ -70,6 +70,10 @@ extension Shape where Whole == MeshPolicy.Inbound {
                     "rate_limits", \.rateLimits, .rateLimits, standard: "[]",
                     about: "buckets of each proxy that a request takes a token of each of"),
                 .init(
+                    "global_rate_limit", \.globalRateLimit,
+                    Form<GlobalRateLimit>.toService.optional,
+                    about: "what its proxies limit together, by asking a service; absent: nothing"),
+                .init(
                     "admission", \.admission, Form<AdmissionPolicy>.admission.optional,
                     about: "when requests are turned away as the process fails; absent: never"),
             ])

@@ -93,10 +93,15 @@ extension MeshRoute {
         ]
         members += mirrors.map(RequestMirror<String>.init).members("service")
         members += effectMembers
-        return members + [
+        members += [
             .init("priority", .string(priority.rawValue)),
             .init("rate_limits", .array(rateLimits.map(\.json))),
         ]
+        // Written only where there is one: what is stored of others stays as it was.
+        if let globalRateLimit {
+            members.append(.init("global_rate_limit", globalRateLimit.json("service")))
+        }
+        return members
     }
 }
 
@@ -130,6 +135,9 @@ extension MeshPolicy.Inbound {
         var members: [JSON.Member] = [
             .init("rate_limits", .array(rateLimits.map(\.json)))
         ]
+        if let globalRateLimit {
+            members.append(.init("global_rate_limit", globalRateLimit.json("service")))
+        }
         if let admission { members.append(.init("admission", admission.json)) }
         return .object(members)
     }

@@ -4,8 +4,12 @@ import Base
 import Model
 
 extension Shape where Whole: RouteEffects {
-    /// - Parameter over: whose word it takes the place of.
-    static func effects(over: String) -> [Field<Whole>] {
+    /// - Parameters:
+    ///   - over: whose word it takes the place of.
+    ///   - globalLimit: how a limit of all proxies is written here.
+    static func effects(
+        over: String, _ globalLimit: Form<GlobalRateLimit>
+    ) -> [Field<Whole>] {
         [
             .init(
                 "redirect", \.redirect, Form<Redirect>.redirect.optional,
@@ -41,6 +45,9 @@ extension Shape where Whole: RouteEffects {
                 about:
                     "buckets of each proxy that a request takes a token of each of, or is "
                     + "answered 429"),
+            .init(
+                "global_rate_limit", \.globalRateLimit, globalLimit.optional,
+                about: "what all proxies limit together, by asking a service; absent: nothing"),
         ]
     }
 }

@@ -122,7 +122,33 @@ public struct ProtobufWriter {
     }
 }
 
+/// How long things get, for whoever says a length before what it is the length of.
+public enum ProtobufSize {
+    /// Bytes of a number.
+    public static func varint(_ value: Int) -> Int {
+        (max(1, UInt64.bitWidth - UInt64(value).leadingZeroBitCount) + 6) / 7
+    }
+
+    /// Bytes of a field that holds so many bytes.
+    /// - Precondition: `number` is less than 2²⁸.
+    public static func field(_ number: Int, _ count: Int) -> Int {
+        varint(number << 3) + varint(count) + count
+    }
+}
+
 extension ByteWriter {
+    /// Appends what stands in front of a field of so many bytes.
+    public mutating func append(protobuf number: Int, count: Int) {
+        append(varint: UInt64(number) << 3 | 2)
+        append(varint: UInt64(count))
+    }
+
+    /// Appends a field of bytes.
+    public mutating func append(protobuf number: Int, _ bytes: Bytes) {
+        append(protobuf: number, count: bytes.count)
+        append(bytes)
+    }
+
     /// Appends a number as protocol buffers code it.
     public mutating func append(varint value: UInt64) {
         var rest = value

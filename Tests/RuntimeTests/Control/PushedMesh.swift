@@ -47,6 +47,7 @@ final class PushedMesh {
         switch try ask(name, body, peer) {
         case .whole(let status, _, let body): (status, String(decoding: body, as: UTF8.self))
         case .watch: (200, "a watch")
+        case .call: (200, "a call")
         }
     }
 
