@@ -60,7 +60,7 @@ extension Proxy {
             counters.add(.questionsPassedOver)
             return true
         }
-        reply(slot, status: 500, flag: .RLSE, detail: "rate_limiter_error", now: now)
+        reply(slot, status: 500, flag: .RLSE, detail: .rateLimiterError, now: now)
         return false
     }
 
@@ -137,7 +137,7 @@ extension Proxy {
     ) -> Int? {
         let isOpening = connections[carrier].stage == .connecting
         guard !isOpening || take(.pending, cluster, 0) else {
-            counters.add(.pendingOverflow)
+            count(.pendingOverflow, .requestsOverflow, cluster)
             return nil
         }
         guard let upstream = takeSlot(.upstream, now: turn) else {
@@ -203,7 +203,7 @@ extension Proxy {
             var parts = ReplyParts()
             parts.fields = replyFields.bytes(0..<out.count)
             reply(
-                slot, status: 429, flag: .RL, detail: "request_rate_limited", parts: parts, now: now
+                slot, status: 429, flag: .RL, detail: .rateLimited, parts: parts, now: now
             )
         }
     }
