@@ -1,6 +1,6 @@
-// Counts of one thing that has a name: a cluster, an endpoint, a route. A worker has a line for each
-// thing of its configuration, and is the only one that writes to it: a load and a store, no locked
-// instruction, and no memory that two workers write to. Who is asked adds the workers' lines up.
+// Counts of one thing that has a name: a cluster, an endpoint, a route. A worker has a line for
+// each thing of its configuration, and is the only one that writes to it: a load and a store, no
+// locked instruction, and no memory that two workers write to. Who is asked adds the lines up.
 
 import Synchronization
 

@@ -1,5 +1,5 @@
-// What routes are called where they are counted: they have no names, so what they ask for stands for
-// one.
+// What routes are called where they are counted: they have no names, so what they ask for stands
+// for one.
 
 import Base
 import Model

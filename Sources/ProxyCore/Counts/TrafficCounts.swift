@@ -31,8 +31,8 @@ public struct CountedThing: Hashable, Sendable {
     }
 }
 
-/// One worker's counts by name. Which lines there are changes with its configuration; what keeps its
-/// name keeps its line.
+/// One worker's counts by name. Which lines there are changes with its configuration; what keeps
+/// its name keeps its line.
 ///
 /// Bound: a line for each cluster, endpoint and route of the configuration, of at most 256 bytes.
 public final class TrafficCounts: Sendable {

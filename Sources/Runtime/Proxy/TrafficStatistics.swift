@@ -26,8 +26,8 @@ struct TrafficStatistics {
 
     /// - Parameters:
     ///   - counts: the workers'.
-    ///   - filter: things with this text in their labels come first where there are too many; empty:
-    ///     those with the most requests.
+    ///   - filter: things with this text in their labels come first where there are too many;
+    ///     empty: those with the most requests.
     init(_ counts: [TrafficCounts], _ boards: [HostBoard], filter: String) {
         var lines: [CountedThing: [CountLine]] = [:]
         for worker in counts {
