@@ -222,9 +222,6 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     case timeTo(share: Double, of: String)
     /// `p99(response, main)`: of the requests of one load.
     case ofLoad(Metric, String)
-    /// `peak(errors)`: requests that ended in one second and not in `ok`, of the worst second; the
-    /// mean of the rounds.
-    case peakErrors
     /// `overhead(x)`: x on the arm less x on the baseline.
     case overhead(Metric)
     /// `step(x)`: x on the arm less x on the arm listed before it.
@@ -235,7 +232,7 @@ public indirect enum Metric: Codable, Equatable, Sendable {
         switch self {
         case .percentile, .mean, .timeTo: .time
         case .count, .requests, .retries, .concurrency, .counter, .edge, .attempts, .ejections,
-            .workload, .peakErrors:
+            .workload:
             .one
         case .achievedRate, .offeredRate, .goodput: .rate
         case .shareOfOutcome, .shareOfStatus, .shareOfFlag: .share

@@ -88,7 +88,8 @@ extension Proxy {
         case .downstream:
             most = configuration.timeouts.maxConnection
             // A tunnel is no connection that could be drained.
-            guard !connections[slot].forwards, connections[slot].stage != .tunnel else { return nil }
+            guard !connections[slot].forwards, connections[slot].stage != .tunnel
+            else { return nil }
         case .upstream:
             let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
             most = cluster >= 0 ? upstreams.clusters[cluster].maxConnection : .zero

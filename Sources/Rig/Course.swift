@@ -57,16 +57,6 @@ struct Course {
         return isMost ? values.max() : values.min()
     }
 
-    /// Requests that ended without `ok` in the worst second of a phase, or of all phases that are
-    /// measured; nil where there is no second.
-    func peakErrors(during phase: String?) -> Double? {
-        let measured = Set(phases.filter(\.measure).map(\.name))
-        let those = seconds.filter { second in
-            phase.map { $0 == second.phase } ?? measured.contains(second.phase)
-        }
-        return those.map { Double($0.errors) }.max()
-    }
-
     private func goodness(_ seconds: [ArmRecord.Second]) -> Double? {
         let planned = seconds.reduce(0) { $0 + $1.planned }
         guard planned > 0 else { return nil }
@@ -113,17 +103,6 @@ extension Evaluation {
                 rounds.reduce(0) { $0 + worst[$1] } / Double(max(rounds.count, 1))
             }, samples: pool(arm, phase).all.reduce(0) { $0 + $1.tally.planned },
             problem: worst.isEmpty ? "nothing was recorded" : nil)
-    }
-
-    /// The mean of the rounds.
-    func peakErrors(during phase: String?, _ arm: ArmName) -> Statistic {
-        let peaks = rounds.map { round in
-            courses.first { $0.round == round && $0.arm == arm }?.peakErrors(during: phase) ?? .nan
-        }
-        return Statistic(
-            value: { rounds in
-                rounds.reduce(0) { $0 + peaks[$1] } / Double(max(rounds.count, 1))
-            }, samples: UInt64(peaks.count), problem: peaks.isEmpty ? "nothing was recorded" : nil)
     }
 
     /// The mean of the rounds, in nanoseconds.

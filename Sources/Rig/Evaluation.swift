@@ -133,7 +133,6 @@ struct Evaluation {
         case .timeTo(let share, let base):
             return timeTo(share, of: base, after: phase, arm)
         case .worstSecond(let inner): return worstSecond(inner, during: phase, arm)
-        case .peakErrors: return peakErrors(during: phase, arm)
         default: return pool(arm, phase).statistic(metric)
         }
     }
@@ -150,7 +149,6 @@ struct Evaluation {
         if case .worstSecond(let inner) = metric {
             return worstSecond(inner, during: phase, arm)
         }
-        if case .peakErrors = metric { return peakErrors(during: phase, arm) }
         return pool(arm, phase).statistic(metric)
     }
 

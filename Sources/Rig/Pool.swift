@@ -257,7 +257,7 @@ struct Pool {
             return ratio(sent, asked, samples: completed)
         case .ejections(let service, let replica):
             return counted { $0.ejections(service, replica) }
-        case .timeTo, .worstSecond, .peakErrors:
+        case .timeTo, .worstSecond:
             preconditionFailure("a course is no value of a phase")
         case .overhead, .step: preconditionFailure("a difference is no value of one arm")
         }

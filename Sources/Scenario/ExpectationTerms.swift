@@ -118,7 +118,6 @@ extension ExpectationParser {
             "min", "mean", "max", "p50", "p90", "p99", "rate", "share", "cpu_per_1000rps", "cpu",
             "memory", "overhead", "step", "count", "requests", "retries", "concurrency",
             "counter", "workload", "time_to", "edge", "attempts", "ejections", "worst_second",
-            "peak",
         ] + Theory.allCases.map(\.rawValue)
 
     fileprivate mutating func function(
@@ -181,9 +180,6 @@ extension ExpectationParser {
             return try evidence(word.text)
         case "worst_second": return try worstSecond()
         case "time_to": return try timeTo()
-        case "peak":
-            guard takes("errors") else { throw unexpected("'errors'", known: ["errors"]) }
-            return .peakErrors
         case "overhead": return .overhead(try compared(word.text))
         case "step": return .step(try compared(word.text))
         default:

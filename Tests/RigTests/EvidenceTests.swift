@@ -350,32 +350,6 @@ import Testing
         #expect(none.seconds(to: 0.99, of: "absent", after: "hurt") == nil)
     }
 
-    /// Of the seconds of a phase the worst one, and of an expectation without a phase of all that
-    /// are measured.
-    @Test func thePeakIsThatOfOneSecond() {
-        var course = course([UInt64](repeating: 100, count: 13))
-        for (second, errors) in [(0, 7), (3, 60), (4, 20), (9, 5)] as [(Int, UInt64)] {
-            course.seconds[second].errors = errors
-        }
-        #expect(course.peakErrors(during: "base") == 7)
-        #expect(course.peakErrors(during: "hurt") == 60)
-        #expect(course.peakErrors(during: nil) == 60)
-        #expect(course.peakErrors(during: "absent") == nil)
-        var evaluation = evaluation
-        evaluation.courses = [0, 1].map { round in
-            var course = course
-            course.round = round
-            if round == 1 { course.seconds[3].errors = 40 }
-            return course
-        }
-        let judgement = evaluation.judge(
-            Expectation(
-                source: "peak", left: .metric(.peakErrors), comparison: .less,
-                right: .literal(51, .one), tolerance: nil, phase: "hurt", arm: nil))
-        let isMean = judgement.result.observed.hasPrefix("50")
-        #expect(isMean, "the mean of the rounds, not \(judgement.result.observed)")
-    }
-
     @Test func theTimeIsTheMeanOfTheRounds() {
         let slow = course([100, 100, 100, 20, 20, 40, 90, 100, 100, 100, 100, 100, 100])
         var evaluation = evaluation

@@ -176,7 +176,6 @@ import Testing
             ("requests(echo/0) > 5", .requests(service: "echo", replica: 0)),
             ("retries(echo) < 5", .retries(service: "echo")),
             ("concurrency(echo) <= 10", .concurrency(service: "echo")),
-            ("peak(errors) < 48", .peakErrors),
             ("workload(deadline_ms, echo) > 1", .workload(.deadlineMs, service: "echo")),
             ("p99(response, main) < 5ms", .ofLoad(.percentile(0.99, .response), "main")),
             (

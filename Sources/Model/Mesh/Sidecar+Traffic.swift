@@ -2,7 +2,6 @@
 
 import Base
 
-import Base
 
 extension ProxyConfiguration.Cluster {
     /// How requests to it are carried.
