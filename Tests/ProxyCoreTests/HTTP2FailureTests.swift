@@ -45,7 +45,7 @@ import Wire
         #expect(seen?.closed == .cancel)
         #expect(scene.servers[0].peer.streams[1]?.closed == nil)
         #expect(other?.closed == nil)
-        #expect(scene.simulation.logLines.contains { $0.contains("client_gone") })
+        #expect(scene.simulation.logLines.contains { $0.contains("downstream_remote_disconnect") })
         #expect(scene.proxy.counters[.streamsCancelled] == 1)
         #expect(scene.proxy.counters[.streamResetsReceived] == 1)
         end(scene, client)

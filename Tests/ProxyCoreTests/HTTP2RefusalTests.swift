@@ -154,7 +154,7 @@ import Testing
             #expect(stream?.body == body)
         } else {
             #expect(stream?["x-response-flags"] == "UC")
-            #expect(scene.simulation.logLines.contains { $0.contains("stream_refused") })
+            #expect(scene.simulation.logLines.contains { $0.contains("remote_refused_stream") })
         }
         #expect(retries(scene) == (isKept ? 1 : 0))
         end(scene, client)
@@ -229,7 +229,8 @@ import Testing
         #expect(scene.received(raw).contains("x-response-flags: UC"))
         #expect(retries(scene) == 2 && scene.proxy.counters[.upstreamStreams] == 4)
         let lines = scene.simulation.logLines
-        #expect(lines.allSatisfy { $0.contains("stream_refused") && $0.contains("\"attempts\":2") })
+        #expect(lines.allSatisfy { $0.contains("remote_refused_stream") })
+        #expect(lines.allSatisfy { $0.contains("\"attempts\":2") })
         end(scene, client)
     }
 

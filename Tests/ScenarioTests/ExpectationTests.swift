@@ -383,7 +383,6 @@ import Testing
                 "20: a share such as 99% is needed"
             ),
             ("time_to(latency >= 99% of base-1) < 5s", "9: 'goodput' is expected, not 'latency'"),
-            ("peak(retries) < 5", "6: 'errors' is expected, not 'retries'"),
             ("p99(response) < 5..5ms", "17: '5..5' is no number"),
             ("p99(response) < 99999999999999999999ms", "17: '99999999999999999999' is no number"),
         ] as [(String, String)])

@@ -2,7 +2,6 @@
 
 import Base
 
-
 extension ProxyConfiguration.Cluster {
     /// How requests to it are carried.
     mutating func take(_ policy: MeshPolicy) {
