@@ -275,7 +275,7 @@ extension Proxy {
     }
 
     /// - Parameters:
-    ///   - flag: why it does not end in order; of a `tcp` listener's.
+    ///   - flag: why it does not end in order; of an upgraded one, only that its time was over.
     ///   - detail: the same in more words.
     func closeTunnel(
         _ slot: Int, reset: Bool = true, flag: ResponseFlag? = nil,
@@ -288,7 +288,10 @@ extension Proxy {
         if connections[client].forwards {
             logExchange(client, flag: flag, detail: detail, isLate: true, now: now)
         } else {
-            logExchange(client, flag: nil, detail: .viaUpstream, now: now)
+            let isTimed = flag == .DT || flag == .UMSDR || flag == .SI
+            logExchange(
+                client, flag: isTimed ? flag : nil, detail: isTimed ? detail : .viaUpstream,
+                isLate: isTimed, now: now)
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0

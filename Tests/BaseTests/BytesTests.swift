@@ -113,4 +113,26 @@ import Testing
             }
         }
     }
+
+    /// As the standard library decides, for all that three bytes and the ends of four may be.
+    @Test func textIsToldFromOtherBytes() {
+        let edges: [UInt8] = [
+            0, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1,
+            0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF,
+        ]
+        for a in edges {
+            for b in edges {
+                for c in edges {
+                    for rest in [[], [0x80], [0xBF], [0x41], [0xC2]] as [[UInt8]] {
+                        let bytes = [a, b, c] + rest
+                        for end in 0...bytes.count {
+                            let text = Array(bytes[..<end])
+                            let isText = String(validating: text, as: UTF8.self) != nil
+                            #expect(text.withBytes { $0.isUTF8 } == isText, "\(text)")
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

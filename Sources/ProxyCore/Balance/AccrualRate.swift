@@ -16,12 +16,12 @@ import Synchronization
 /// When a share of successes is too low, as far as requests look at it.
 struct AccrualRateRule: BitwiseCopyable {
     /// 0 to 1.
-    let threshold: Float
+    let threshold: Double
     let window: Duration
     let requests: UInt32
 
     init(_ rate: AccrualPolicy.SuccessRate) {
-        threshold = Float(rate.threshold / 100)
+        threshold = rate.threshold / 100
         window = rate.window
         requests = UInt32(clamping: rate.requests)
     }
@@ -61,9 +61,9 @@ struct AccrualRate: BitwiseCopyable, @unchecked Sendable {
         var word = unsafe words[1].load(ordering: .relaxed)
         while true {
             let count = isIdle ? 0 : Self.count(word)
-            let rate = Float(Double(Self.rate(word)) * old + (isGood ? 1 - old : 0))
+            let rate = Self.rate(word) * old + (isGood ? 1 - old : 0)
             // Bound: a count that is full says enough.
-            let next = Self.word(rate: rate, count: count == .max ? count : count + 1)
+            let next = Self.word(rate: rate, count: min(count + 1, Self.most))
             let (isDone, found) = unsafe words[1].weakCompareExchange(
                 expected: word, desired: next, ordering: .relaxed)
             if isDone { return Self.count(next) >= rule.requests && rate < rule.threshold }
@@ -74,16 +74,19 @@ struct AccrualRate: BitwiseCopyable, @unchecked Sendable {
     /// The share, and how many answers it rests on.
     var seen: (rate: Double, count: UInt32) {
         let word = unsafe words[1].load(ordering: .relaxed)
-        return (Double(Self.rate(word)), Self.count(word))
+        return (Self.rate(word), Self.count(word))
     }
 
-    private static func word(rate: Float, count: UInt32) -> UInt64 {
-        UInt64(count) << 32 | UInt64(rate.bitPattern)
+    // 40 bits for the share and 24 for the count. A share in 32 bits would lose what one good
+    // answer adds where thousands come in a window, and keep what a failure takes away.
+    private static let one = Double(1 << 39)
+    private static let most: UInt32 = (1 << 24) - 1
+
+    private static func word(rate: Double, count: UInt32) -> UInt64 {
+        UInt64(count) << 40 | UInt64((min(1, max(0, rate)) * one).rounded())
     }
 
-    private static func count(_ word: UInt64) -> UInt32 { UInt32(word >> 32) }
+    private static func count(_ word: UInt64) -> UInt32 { UInt32(word >> 40) }
 
-    private static func rate(_ word: UInt64) -> Float {
-        Float(bitPattern: UInt32(truncatingIfNeeded: word))
-    }
+    private static func rate(_ word: UInt64) -> Double { Double(word & ((1 << 40) - 1)) / one }
 }

@@ -123,6 +123,12 @@ extension Proxy {
 
     /// The same of one whose attempts are under way, which are given up.
     func endByFault(_ slot: Int, _ abort: FaultEffect.Abort, now: Instant) {
+        dismissRivals(slot, now: now)
+        // Before the answer is chosen: others may be served now, or refused.
+        if let upstream = connections[slot].peer {
+            endAttempt(upstream, .cancelled, now: now)
+            discardUpstream(upstream, now: now)
+        }
         withAnswer(of: abort) { status in
             self.abort(slot, status: status, flag: .FI, detail: .faultAbort, now: now)
         }

@@ -27,6 +27,9 @@ struct GlobalLimits: ~Copyable {
         /// What the service is asked for as; it has no part in the answer.
         let authority: PatternText
         fileprivate let descriptors: PatternRange
+        /// Bytes that a value may have. What is longer is cut: a message that does not fit would
+        /// not be sent, and the request would go on unasked by the length of one of its fields.
+        fileprivate let valueMost: Int
     }
 
     fileprivate enum Source {
@@ -76,6 +79,7 @@ struct GlobalLimits: ~Copyable {
         mutating func add(_ limit: GlobalRateLimit?) -> Int32 {
             guard let limit else { return -1 }
             let first = descriptors.count
+            let firstEntry = entries.count
             for descriptor in limit.descriptors {
                 let start = entries.count
                 for entry in descriptor.entries {
@@ -97,8 +101,17 @@ struct GlobalLimits: ~Copyable {
                     domain: patterns.add(limit.domain.utf8),
                     // Clusters of a mesh have names that are no hosts.
                     authority: patterns.add((limit.service?.host ?? limit.cluster).utf8),
-                    descriptors: PatternRange(first, descriptors.count)))
+                    descriptors: PatternRange(first, descriptors.count),
+                    valueMost: Self.valueMost(limit, entries[firstEntry...])))
             return Int32(questions.count - 1)
+        }
+
+        /// What is left of a message for each value, when tags and lengths have 24 bytes for each.
+        private static func valueMost(_ limit: GlobalRateLimit, _ entries: ArraySlice<Entry>)
+            -> Int
+        {
+            let keys = entries.reduce(limit.domain.utf8.count + 16) { $0 + Int($1.key.count) + 24 }
+            return max(1, (RateLimitCall.messageBytes - keys) / max(1, entries.count))
         }
     }
 
@@ -122,7 +135,7 @@ struct GlobalLimits: ~Copyable {
     func size(_ question: Question, _ head: borrowing Head, _ parts: LimitedParts) -> Int {
         var sum = 0
         for place in question.descriptors.indices {
-            guard let count = size(ofDescriptor: place, head, parts) else { continue }
+            guard let count = size(ofDescriptor: place, question, head, parts) else { continue }
             sum += ProtobufSize.field(2, count)
         }
         return sum == 0 ? 0 : sum + ProtobufSize.field(1, Int(question.domain.count))
@@ -134,25 +147,33 @@ struct GlobalLimits: ~Copyable {
     ) {
         out.append(protobuf: 1, bytes(question.domain))
         for place in question.descriptors.indices {
-            guard let count = size(ofDescriptor: place, head, parts) else { continue }
+            guard let count = size(ofDescriptor: place, question, head, parts) else { continue }
             out.append(protobuf: 2, count: count)
             for i in descriptors[place].indices {
                 let entry = entries[i]
-                guard let value = value(entry.source, head, parts) else { continue }
+                guard let value = value(entry.source, question, head, parts) else { continue }
                 out.append(protobuf: 1, count: Self.size(entry, value))
                 out.append(protobuf: 1, bytes(entry.key))
-                out.append(protobuf: 2, value)
+                out.append(protobuf: 2, count: value.count)
+                append(value, to: &out)
             }
         }
     }
 
+    /// Fields may have bytes that are no UTF-8, and a service refuses a text that is none: whoever
+    /// sends one is not to go on unasked.
+    private func append(_ value: Bytes, to out: inout ByteWriter) {
+        guard !value.isUTF8 else { return out.append(value) }
+        for i in 0..<value.count { out.append(value[i] < 0x80 ? value[i] : UInt8(ascii: "?")) }
+    }
+
     /// Bytes of a descriptor; nil: the request lacks one of its parts.
     private func size(
-        ofDescriptor place: Int, _ head: borrowing Head, _ parts: LimitedParts
+        ofDescriptor place: Int, _ question: Question, _ head: borrowing Head, _ parts: LimitedParts
     ) -> Int? {
         var sum = 0
         for i in descriptors[place].indices {
-            guard let value = value(entries[i].source, head, parts) else { return nil }
+            guard let value = value(entries[i].source, question, head, parts) else { return nil }
             sum += ProtobufSize.field(1, Self.size(entries[i], value))
         }
         return sum
@@ -164,7 +185,7 @@ struct GlobalLimits: ~Copyable {
 
     /// An empty value is none: services tell the two apart no more than Envoy's does.
     private func value(
-        _ source: Source, _ head: borrowing Head, _ parts: LimitedParts
+        _ source: Source, _ question: Question, _ head: borrowing Head, _ parts: LimitedParts
     ) -> Bytes? {
         let value: Bytes? =
             switch source {
@@ -177,6 +198,6 @@ struct GlobalLimits: ~Copyable {
             case .part(.identity): parts.identity
             }
         guard let value, value.count > 0 else { return nil }
-        return value
+        return value[0..<min(value.count, question.valueMost)]
     }
 }

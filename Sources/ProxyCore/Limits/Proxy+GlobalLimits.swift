@@ -98,7 +98,9 @@ extension Proxy {
     /// Begins a stream for a question; nil: there is no place for it.
     private func openQuestion(_ question: GlobalLimits.Question, now: Instant) -> Int? {
         let cluster = Int(question.cluster)
-        guard cluster >= 0, upstreams.clusters[cluster].isHTTP2, take(.requests, cluster, 0) else {
+        guard cluster >= 0, upstreams.clusters[cluster].isHTTP2 else { return nil }
+        guard take(.requests, cluster, 0) else {
+            count(.requestOverflow, .requestsOverflow, cluster)
             return nil
         }
         turn = now
@@ -161,6 +163,7 @@ extension Proxy {
         attach(upstream, to: session, stream)
         connections[upstream].holdsPending = isOpening
         mark(session)
+        countRequest(on: carrier)
         if !hasRoomForStreams(session) { unpoolSession(carrier) }
         return upstream
     }
@@ -252,8 +255,13 @@ extension Proxy {
     /// - Returns: false: it waits for none.
     func questionOverdue(_ slot: Int, now: Instant) -> Bool {
         guard connections[slot].exchange.asked > 0 else { return false }
-        dropQuestion(Int(connections[slot].exchange.asked - 1), .timedOut, now: now)
-        guard connections[slot].exchange.deadline > now else { return false }
+        // The service is late only by its own time, not by the request's.
+        let result: AttemptResult =
+            connections[slot].exchange.wakes <= now ? .timedOut : .cancelled
+        dropQuestion(Int(connections[slot].exchange.asked - 1), result, now: now)
+        guard connections[slot].exchange.deadline > now, streamDeadline(slot) > now else {
+            return false
+        }
         goOnUnasked(slot, now: now)
         return true
     }

@@ -86,9 +86,13 @@ final class ReturnChecks {
             }
         }
         lookAt = clusters.isEmpty && next.count == 0 ? nil : now + Self.pause
-        guard next != asked else { return }
-        asked = next
+        if next == asked {
+            // The certificate may be a new one.
+            loop?.context = context()
+            return
+        }
         guard let loop = loop ?? makeLoop() else { return }
+        asked = next
         loop.context = context()
         loop.meshChanged()
     }

@@ -23,6 +23,8 @@ public final class RateLimitServer: Sendable {
         wallOffset: Int64
     ) throws(ServiceError) {
         var limits = ServiceLimits()
+        // Each worker of each proxy has one.
+        limits.connections = 4096
         limits.streams = 512
         // A prefix and a message. Whoever asks for more is answered 413.
         limits.bodyBytes = RateLimitCall.messageBytes + GRPCFraming.prefixBytes

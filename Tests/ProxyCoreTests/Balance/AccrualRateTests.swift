@@ -115,6 +115,20 @@ import Testing
         if let seconds { #expect(abs((now - Instant.zero).seconds - seconds) < 0.05, "\(now)") }
     }
 
+    /// Half a million answers in a window add half a millionth each: nothing of them is lost.
+    @Test func manyAnswersAreAllCounted() {
+        var place = Place(Self.policy(failures: 9, threshold: 50, requests: 2))
+        var now = Instant.zero + .milliseconds(200)
+        place.hear(500, now)
+        for _ in 0..<500_000 {
+            now = now + .microseconds(20)
+            place.hear(200, now)
+        }
+        // A fiftieth of a window failed, and one window has passed since.
+        let expected = 1 - (1 - exp(-0.02)) * exp(-1)
+        #expect(abs(place.marks.accrualRate.seen.rate - expected) < 1e-4)
+    }
+
     /// What limits rates is no failure in a row, and no success: neither of a request that tries
     /// the endpoint again. Without the rule about shares it is a success, as ever.
     @Test(arguments: [true, false]) func tooManyRequestsAreNoSuccess(_ hasRate: Bool) {

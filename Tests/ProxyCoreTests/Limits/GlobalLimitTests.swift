@@ -229,14 +229,24 @@ import Wire
         #expect(scene.questions.map(\.descriptors) == [[.init([Entry("user", "mia")])]])
     }
 
-    /// More than a message may hold could not be asked.
-    @Test func tooMuchToAskIsNotAsked() {
+    /// A client cannot get past a limit by a field that makes no message: what is too long is cut,
+    /// and what is no UTF-8 is written so that it is.
+    @Test func noFieldKeepsAQuestionFromBeingAsked() {
         let entry = GlobalRateLimit.Entry("user", .header("x-user"))
         let many = Array(repeating: GlobalRateLimit.Descriptor([entry]), count: 16)
-        let scene = GlobalLimitScene([.verdict(.ok)], route: GlobalLimitScene.limit(many))
+        let scene = GlobalLimitScene(
+            [.verdict(.overLimit), .verdict(.overLimit)], route: GlobalLimitScene.limit(many))
         let long = String(repeating: "u", count: 8000)
-        #expect(scene.status("/", "x-user: \(long)\r\n") == 200)
-        #expect(scene.questions.isEmpty && scene.counters[.questionsPassedOver] == 1)
+        #expect(scene.status("/", "x-user: \(long)\r\n") == 429)
+        let raw = scene.scene.rawClient()
+        let odd: [UInt8] = Array("GET / HTTP/1.1\r\nhost: a\r\nx-user: ".utf8) + [0xFF, 0x61]
+        raw.peerWrite((odd + Array("\r\n\r\n".utf8))[...])
+        #expect(scene.scene.received(raw).hasPrefix("HTTP/1.1 429"))
+        raw.peerClose(reset: true)
+        let values = scene.questions.map { $0.descriptors[0].entries[0].value }
+        #expect(values.count == 2 && values[0].count > 1000 && long.hasPrefix(values[0]))
+        #expect(values.last == "?a")
+        #expect(scene.counters[.questionsPassedOver] == 0)
         #expect(scene.remains() == nil)
     }
 
