@@ -80,11 +80,12 @@ private struct Said: Equatable {
         #expect(try run("get").lines.count == count + 1)
         #expect(
             try run("services").lines == [
-                "NAMESPACE  NAME       PROTOCOL  MTLS    HEALTHY  ZONES",
-                "data       db         tcp       strict  0/0      -",
-                "shop       cart       http2     strict  3/3      a, b, c",
-                "shop       cart-next  http2     strict  0/0      -",
-                "shop       web        http1     strict  0/0      -",
+                "NAMESPACE  NAME        PROTOCOL  MTLS    HEALTHY  ZONES",
+                "data       db          tcp       strict  0/0      -",
+                "shop       cart        http2     strict  3/3      a, b, c",
+                "shop       cart-next   http2     strict  0/0      -",
+                "shop       cart-trial  http1     strict  0/0      -",
+                "shop       web         http1     strict  0/0      -",
             ])
         let one = try run("get", "endpoint", "shop/cart-2").lines.joined(separator: "\n")
         #expect(one.contains("\"address\": \"127.0.0.1:9002\""))
