@@ -11,6 +11,24 @@ func titleViolations(_ file: SourceText) -> [Violation] {
     ]
 }
 
+/// A decision has the day on which it was made below its title, and stands in the index under that.
+func decisionViolations(_ file: SourceText, index: SourceText) -> [Violation] {
+    let lines = file.lines
+    var found: [Violation] = []
+    let date = lines.count > 2 ? lines[2].prefix(12) : ""
+    let digits = date.split(separator: "-", omittingEmptySubsequences: false).map(\.count)
+    if digits != [5, 2, 3] || !date.hasPrefix("*20") {
+        found.append(Violation(path: file.path, line: 3, what: "no date such as *2026-11-29*"))
+    }
+    let title = lines[0].drop { $0 != " " }.dropFirst().drop { $0 != " " }.dropFirst()
+    let name = file.path.split(separator: "/").last ?? ""
+    if !index.text.contains("[\(title)](\(name))") {
+        found.append(
+            Violation(path: file.path, line: 1, what: "not in \(index.path) under its title"))
+    }
+    return found
+}
+
 /// Every relative link names a file of the tree, and its fragment a heading of that file.
 func linkViolations(_ file: SourceText, in tree: [String: SourceText], folders: Set<String>)
     -> [Violation]

@@ -138,6 +138,17 @@ private func source(_ text: String, path: String = "Sources/ProxyCore/X.swift") 
     }
 
     @Test(arguments: [
+        ("# 1. One\n\n*2026-11-29*\n", 0), ("# 1. One\n\n*2026-11-29; but*\n", 0),
+        ("# 1. One\n\n## Context\n", 1), ("# 1. One\n", 1), ("# 1. Two\n\n*2026-11-29*\n", 1),
+        ("# 1. Two\n\nLate\n", 2),
+    ])
+    func decisions(text: String, violations: Int) {
+        let index = source("# D\n\n| 1 | [One](0001-one.md) |\n", path: "docs/decisions/README.md")
+        let page = source(text, path: "docs/decisions/0001-one.md")
+        #expect(decisionViolations(page, index: index).count == violations)
+    }
+
+    @Test(arguments: [
         ("[b](B.md)", 0), ("[b](sub/C.md)", 0), ("[r](../README.md#how-to-read-it)", 0),
         ("[self](#one)", 0), ("[web](https://example.org/x)", 0), ("[folder](sub)", 0),
         ("`[code](none.md)`", 0), ("[gone](none.md)", 1), ("[no](B.md#nowhere)", 1),

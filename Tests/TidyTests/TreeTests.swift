@@ -73,6 +73,13 @@ import Testing
             pages.flatMap { linkViolations($0, in: tree.files, folders: tree.folders) })
     }
 
+    @Test func decisionsAreDatedAndListed() throws {
+        let index = try #require(tree.files["docs/decisions/README.md"])
+        let decisions = tree.files(".md", under: "docs/decisions/0")
+        #expect(decisions.count > 30)
+        expectNone(decisions.flatMap { decisionViolations($0, index: index) })
+    }
+
     @Test func whatTheSemanticsNameIsThere() throws {
         let page = try #require(tree.files["docs/SEMANTICS.md"])
         #expect(semanticsRows(page).count > 30)
