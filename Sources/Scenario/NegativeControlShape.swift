@@ -104,8 +104,8 @@ struct NegativeControlReading {
         else {
             decoding.report(
                 control.place,
-                "a control is offered the same requests: it cannot change load, phases, arms, "
-                    + "rounds or seed")
+                "a control is offered the same requests: it cannot change load, arms, rounds, "
+                    + "seed, or the times and rates of phases")
             return nil
         }
         rerun.name = ArmName(rawValue: name)

@@ -2,7 +2,7 @@
 // table in the documentation are made from the same `Form`s and `Shape`s, so they cannot disagree.
 
 /// What may stand in one place of a file.
-indirect enum Outline: Sendable {
+indirect enum Outline: Equatable, Sendable {
     /// Any text; where there is a pattern (a regular expression of ECMA-262), it matches in full.
     case text(pattern: String?)
     case integer(ClosedRange<Int>)
@@ -26,7 +26,11 @@ indirect enum Outline: Sendable {
         switch self {
         case .shape(let keys): keys
         case .list(let item, _): item.keys
-        case .either(let forms): forms.flatMap(\.keys)
+        // Those of a mapping, or a list of such, are there once.
+        case .either(let forms):
+            forms.flatMap(\.keys).reduce(into: []) { keys, key in
+                if !keys.contains(key) { keys.append(key) }
+            }
         default: []
         }
     }
@@ -42,7 +46,7 @@ indirect enum Outline: Sendable {
 }
 
 /// One key of a mapping.
-struct KeyOutline: Sendable {
+struct KeyOutline: Equatable, Sendable {
     var name: String
     /// One sentence without a full stop.
     var about: String

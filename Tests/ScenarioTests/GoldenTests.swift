@@ -30,6 +30,14 @@ import Testing
         try expectReference(MeshFiles.reference, in: "docs/MESH.md")
     }
 
+    @Test(arguments: [ScenarioFile.reference, ProxyFile.reference, MeshFiles.reference])
+    func noTableHasARowTwice(reference: String) {
+        for table in reference.split(separator: "### ") {
+            let rows = table.split(separator: "\n").filter { $0.hasPrefix("| `") }
+            #expect(Set(rows).count == rows.count, "\(table)")
+        }
+    }
+
     private func expectReference(_ reference: String, in path: String) throws {
         let marks = ("<!-- keys: made from the source -->\n", "<!-- end of keys -->\n")
         let text = try packageText(path)

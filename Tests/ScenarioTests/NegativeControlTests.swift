@@ -124,13 +124,13 @@ import Testing
             ),
             (
                 "{set: {load.main.rate: 50/s}}",
-                "a control is offered the same requests: it cannot change load, phases, arms, "
-                    + "rounds or seed"
+                "a control is offered the same requests: it cannot change load, arms, rounds, "
+                    + "seed, or the times and rates of phases"
             ),
             (
                 "{set: {seed: 2}}",
-                "a control is offered the same requests: it cannot change load, phases, arms, "
-                    + "rounds or seed"
+                "a control is offered the same requests: it cannot change load, arms, rounds, "
+                    + "seed, or the times and rates of phases"
             ),
             (
                 "{set: {mesh.workers: 0}}",

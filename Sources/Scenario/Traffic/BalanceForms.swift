@@ -22,7 +22,9 @@ extension Shape where Whole == BalancePolicy {
                 "hash", \.hash,
                 list(of: Form<BalancePolicy.HashKey>.hashKey, 0...TrafficLimits.hashKeys),
                 standard: "[]",
-                about: "what `ring-hash` and `maglev` hash: the first that a request has"),
+                about:
+                    "what `ring-hash` and `maglev` hash: the first that a request has; `source` is "
+                    + "the client's address"),
             .init(
                 "ring_size", \.ringSize, .integer(TrafficLimits.ringSize), standard: "1024",
                 about: "points of the ring, at least one for each endpoint"),
