@@ -33,7 +33,8 @@ struct Evidence: Equatable, Encodable, Sendable {
     var counts: [String: Double]?
     /// In the phase.
     var peaks: [String: Double]
-    /// Where the process beside it takes requests, and which replica that is; nil: it has none.
+    /// Where a replica takes requests, itself or by the proxy beside it, and which it is.
+    /// Nil: it is none.
     var inbound: String?
     var replica: Int?
 
@@ -88,6 +89,8 @@ struct EvidenceSource: Sendable {
             service = String(role.node.name.split(separator: "/")[0])
             path = "/app/stats/next"
             read = { EvidenceReading(application: $0) }
+            inbound = address
+            replica = Self.replica(role.node.name)
         case .joined(let joined):
             guard let address = role.admin else { return nil }
             self.address = address
@@ -96,10 +99,15 @@ struct EvidenceSource: Sendable {
             read = { EvidenceReading(proxy: $0) }
             if case .application(let process) = joined.application {
                 inbound = role.addresses["inbound"]
-                replica = process.split(separator: "/").last.flatMap { Int($0) }
+                replica = Self.replica(process)
             }
         case .proxy, .agent, .envoy, .command, .control, .generator: return nil
         }
+    }
+
+    /// The number behind the name of its service.
+    private static func replica(_ process: String) -> Int? {
+        process.split(separator: "/").last.flatMap { Int($0) }
     }
 
     /// Nil where it does not answer, or nothing that is understood.
@@ -279,8 +287,10 @@ extension Sample {
         guard !proxies.isEmpty, proxies.allSatisfy(\.isKnown) else { return nil }
         var labels = "cluster=\"\(MeshName(service).text)\""
         if let replica {
-            let own = proxies.first { $0.service == service && $0.replica == replica }
-            guard let inbound = own?.inbound else { return nil }
+            let own = evidence.filter { $0.service == service && $0.replica == replica }
+            // Where no proxy stands beside it, others ask the process itself.
+            let asked = own.first { $0.group == .proxies } ?? own.first
+            guard let inbound = asked?.inbound else { return nil }
             labels += ",upstream=\"\(inbound)\""
         }
         let name = replica == nil ? "outlier_ejections_enforced_total{" : "host_ejections_total{"

@@ -184,6 +184,26 @@ import Testing
         #expect(evaluation.pool(.mesh, nil).statistic(metric).value([0, 1]).isNaN)
     }
 
+    /// Without a proxy beside it a replica is asked at its own address.
+    @Test func aGatewayEjectsTheProcessItself() {
+        var sample = Made.sample()
+        sample.evidence = [
+            Evidence(
+                process: "echo/1", service: "echo", group: .apps, counts: [:], peaks: [:],
+                inbound: "127.0.0.1:77", replica: 1),
+            Evidence(
+                process: "gateway", service: "gateway", group: .proxies, counts: counted(1),
+                peaks: [:]),
+        ]
+        #expect(sample.ejections("echo", 1) == 3)
+        #expect(sample.ejections("echo", 0) == nil, "nobody knows where that is")
+        sample.evidence.append(
+            Evidence(
+                process: "echo/1 proxy", service: "echo", group: .proxies, counts: [:],
+                peaks: [:], inbound: "127.0.0.1:7", replica: 1))
+        #expect(sample.ejections("echo", 1) == 1)
+    }
+
     /// What the others have counted would look like the sum of all.
     @Test func withoutOneOfThemThereIsNoSum() {
         var sample = Made.sample()
