@@ -6,7 +6,7 @@ import Wire
 @testable import ProxyCore
 
 /// A proxy between clients and servers of HTTP/2 or HTTP/1.1 that are played by hand.
-final class HTTP2Scene {
+final class HTTP2Scene: PlayedByHand {
     let simulation: ProxySimulation
     /// The servers' ends of connections, in order: of HTTP/2, and of HTTP/1.1.
     private(set) var servers: [HTTP2End] = []
@@ -21,8 +21,6 @@ final class HTTP2Scene {
     var opening = SimulatedSocket.Opening.open
     /// Addresses that refuse connections, or never take them.
     var openings: [String: SimulatedSocket.Opening] = [:]
-
-    var proxy: Proxy { simulation.proxy }
 
     /// - Parameter upstream: what the servers speak.
     init(
@@ -53,12 +51,6 @@ final class HTTP2Scene {
         return configuration
     }
 
-    private final class Bystander: SimulatedPeer {
-        func act(_ simulation: ProxySimulation) -> Bool { false }
-        let wakeAt: Instant? = nil
-        let isDone = true
-    }
-
     private func server(_ socket: SimulatedSocket) -> HTTP2End {
         let peer = HTTP2Peer(server: true, streams: serverStreams, window: serverWindow)
         peer.onHead = { [unowned self, unowned peer] in onHead?(peer, $0) }
@@ -75,35 +67,6 @@ final class HTTP2Scene {
         simulation.peers.append(end)
         pass()
         return end
-    }
-
-    /// A new client of HTTP/1.1.
-    func rawClient() -> SimulatedSocket {
-        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
-        return socket
-    }
-
-    /// Lets time pass, after everything has been done that can be done at once.
-    func pass(_ duration: Duration = .zero) {
-        simulation.run(until: simulation.now + .milliseconds(1) + duration)
-    }
-
-    func send(_ text: String, by socket: SimulatedSocket) {
-        socket.peerWrite(Array(text.utf8)[...])
-        pass()
-    }
-
-    func received(_ socket: SimulatedSocket) -> String { text(drain(socket)) }
-
-    /// Everything that comes, as long as something comes.
-    func drain(_ socket: SimulatedSocket) -> [UInt8] {
-        var all: [UInt8] = []
-        while true {
-            pass()
-            let piece = socket.peerRead(.max)
-            guard !piece.isEmpty else { return all }
-            all += piece
-        }
     }
 
     /// What is left behind when everybody has gone; nil: nothing.

@@ -27,12 +27,6 @@ final class Scene {
         }
     }
 
-    private final class Bystander: SimulatedPeer {
-        func act(_ simulation: ProxySimulation) -> Bool { false }
-        let wakeAt: Instant? = nil
-        let isDone = true
-    }
-
     static func configuration(
         endpoints: [String] = ["127.0.0.1:1"], maxConnections: Int = 8, maxPending: Int = 8,
         connections: Int = 64, accessLog: Bool = false, timeouts: ProxyTimeouts = .init(),
@@ -93,3 +87,48 @@ final class Scene {
 }
 
 let okAnswer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+/// The other end of a connection, of which the test does everything itself.
+final class Bystander: SimulatedPeer {
+    func act(_ simulation: ProxySimulation) -> Bool { false }
+    let wakeAt: Instant? = nil
+    let isDone = true
+}
+
+/// A proxy between ends that are played by hand, on which answers may come in several pieces.
+protocol PlayedByHand: AnyObject {
+    var simulation: ProxySimulation { get }
+}
+
+extension PlayedByHand {
+    var proxy: Proxy { simulation.proxy }
+
+    /// A new client of HTTP/1.1.
+    func rawClient() -> SimulatedSocket {
+        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
+        return socket
+    }
+
+    /// Lets time pass, after everything has been done that can be done at once.
+    func pass(_ duration: Duration = .zero) {
+        simulation.run(until: simulation.now + .milliseconds(1) + duration)
+    }
+
+    func send(_ text: String, by socket: SimulatedSocket) {
+        socket.peerWrite(Array(text.utf8)[...])
+        pass()
+    }
+
+    func received(_ socket: SimulatedSocket) -> String { text(drain(socket)) }
+
+    /// Everything that comes, as long as something comes.
+    func drain(_ socket: SimulatedSocket) -> [UInt8] {
+        var all: [UInt8] = []
+        while true {
+            pass()
+            let piece = socket.peerRead(.max)
+            guard !piece.isEmpty else { return all }
+            all += piece
+        }
+    }
+}

@@ -8,7 +8,7 @@ import Wire
 
 /// Clients of both protocols, a cluster that answers and others that are sent the requests too, all
 /// played by hand.
-private final class MirrorScene {
+private final class MirrorScene: PlayedByHand {
     let simulation: ProxySimulation
     /// The servers' ends by the cluster's address: of HTTP/1.1, and of HTTP/2.
     private(set) var raw: [String: [SimulatedSocket]] = [:]
@@ -17,8 +17,6 @@ private final class MirrorScene {
     private(set) var streams: [String: [HTTP2Peer.Stream]] = [:]
     var opening: [String: SimulatedSocket.Opening] = [:]
     var answersStreams = true
-
-    var proxy: Proxy { simulation.proxy }
 
     static let main = "127.0.0.1:1"
     static let mirror = "127.0.0.1:2"
@@ -55,37 +53,6 @@ private final class MirrorScene {
         }
     }
 
-    private final class Bystander: SimulatedPeer {
-        func act(_ simulation: ProxySimulation) -> Bool { false }
-        let wakeAt: Instant? = nil
-        let isDone = true
-    }
-
-    func client() -> SimulatedSocket {
-        guard let socket = simulation.connect() else { preconditionFailure("a client was refused") }
-        return socket
-    }
-
-    func pass(_ duration: Duration = .zero) {
-        simulation.run(until: simulation.now + .milliseconds(2) + duration)
-    }
-
-    func send(_ text: String, by socket: SimulatedSocket) {
-        socket.peerWrite(Array(text.utf8)[...])
-        pass()
-    }
-
-    /// Everything that comes, as long as something comes.
-    func drain(_ socket: SimulatedSocket) -> [UInt8] {
-        var all: [UInt8] = []
-        while true {
-            pass()
-            let piece = socket.peerRead(.max)
-            guard !piece.isEmpty else { return all }
-            all += piece
-        }
-    }
-
     func received(_ socket: SimulatedSocket?) -> String { socket.map { text(drain($0)) } ?? "none" }
 
     /// What is left behind when everybody has gone; nil: nothing.
@@ -113,7 +80,7 @@ private final class MirrorScene {
 
     @Test func theMirrorGetsTheRequestAndItsAnswerIsLost() {
         let scene = MirrorScene()
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         let (main, mirror) = (
             scene.raw[MirrorScene.main]?.first, scene.raw[MirrorScene.mirror]?.first
@@ -143,7 +110,7 @@ private final class MirrorScene {
 
     @Test func aMirrorThatHangsOutlivesItsRequestAndEndsByItsOwnTime() {
         let scene = MirrorScene { $0.clusters[1].requestTimeout = .seconds(3) }
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         scene.send(okAnswer, by: scene.raw[MirrorScene.main]![0])
         #expect(scene.received(client).hasSuffix("ok"))
@@ -160,7 +127,7 @@ private final class MirrorScene {
     func aMirrorThatCannotBeReachedIsNotMissed(_ opening: SimulatedSocket.Opening) {
         let scene = MirrorScene()
         scene.opening[MirrorScene.mirror] = opening
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         scene.send(okAnswer, by: scene.raw[MirrorScene.main]![0])
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200 OK\r\n"))
@@ -177,7 +144,7 @@ private final class MirrorScene {
             $0.clusters[1].retry = RetryPolicy(on: [.serverError])
             $0.clusters[0].breaker = .init(standard: .init(requests: 3))
         }
-        let clients = (0..<3).map { _ in scene.client() }
+        let clients = (0..<3).map { _ in scene.rawClient() }
         for client in clients { scene.send(get, by: client) }
         #expect(scene.raw[MirrorScene.mirror]?.count == 1)
         #expect(scene.proxy.counters[.mirrors] == 3 && scene.proxy.counters[.mirrorsFailed] == 2)
@@ -195,7 +162,7 @@ private final class MirrorScene {
     /// The request's retries are not mirrored again.
     @Test func aRequestIsMirroredOnce() {
         let scene = MirrorScene { $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 2) }
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         for _ in 0..<2 {
             scene.send(
@@ -260,7 +227,7 @@ private final class MirrorScene {
                 var streamClient: HTTP2End?
                 var trailer: String?
                 if way == "stream" {
-                    let socket = scene.client()
+                    let socket = scene.rawClient()
                     let end = HTTP2End(HTTP2Peer(server: false), socket)
                     scene.simulation.peers.append(end)
                     streamClient = end
@@ -268,7 +235,7 @@ private final class MirrorScene {
                     end.peer.request(
                         requestFields("POST", "/"), body: body, trailers: [("x-sum", "1")])
                 } else {
-                    let client = scene.client()
+                    let client = scene.rawClient()
                     clients.append(client)
                     let isChunked = way == "chunks"
                     if isChunked { trailer = "x-sum: 1" }
@@ -297,7 +264,7 @@ private final class MirrorScene {
         let scene = MirrorScene()
         scene.opening[MirrorScene.mirror] = opens ? .open : .never
         scene.simulation.socketCapacity = 1 << 16
-        let client = scene.client()
+        let client = scene.rawClient()
         let size = 1_000_000
         scene.send("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: \(size)\r\n\r\n", by: client)
         let body = SimulatedExchange.pattern(7, size)
@@ -322,7 +289,7 @@ private final class MirrorScene {
         _ speech: ProxyConfiguration.Cluster.Speech
     ) {
         let scene = MirrorScene(.http1, speech)
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 10\r\n\r\nabc", by: client)
         #expect(scene.proxy.openMirrors == 1)
         client.peerClose(reset: true)
@@ -338,7 +305,7 @@ private final class MirrorScene {
     @Test func whichAreMirroredTheirNamesDecide() {
         func mirrored(_ percent: Double) -> Set<Int> {
             let scene = MirrorScene(percent: percent)
-            let client = scene.client()
+            let client = scene.rawClient()
             var chosen: Set<Int> = []
             for number in 0..<400 {
                 let before = scene.proxy.counters[.mirrors]
@@ -370,7 +337,7 @@ private final class MirrorScene {
             $0.routes[0].hostRewrite = "[::1]:90"
             $0.routes[0].rewrite = .path("/y")
         }
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         let main = scene.received(scene.raw[MirrorScene.main]?.first)
         #expect(main.contains("host: [::1]:90\r\n"))
@@ -389,7 +356,7 @@ private final class MirrorScene {
             $0.routes[0].rateLimits = [RateLimitPolicy(burst: 1, fill: 1, interval: .seconds(60))]
             $0.upgrades = ["websocket"]
         }
-        let client = scene.client()
+        let client = scene.rawClient()
         scene.send(get, by: client)
         scene.send(okAnswer, by: scene.raw[MirrorScene.main]![0])
         _ = scene.received(client)
@@ -406,7 +373,7 @@ private final class MirrorScene {
             $0.clusters[1].breaker = .init(standard: .init(connections: 1))
             configuration = $0
         }
-        let clients = [scene.client(), scene.client()]
+        let clients = [scene.rawClient(), scene.rawClient()]
         for client in clients { scene.send(get, by: client) }
         #expect(scene.raw[MirrorScene.mirror]?.count == 1 && scene.proxy.openMirrors == 2)
         if isGone {
@@ -430,7 +397,7 @@ private final class MirrorScene {
     @Test func mirrorsLeaveRoomForClients() {
         let scene = MirrorScene { $0.limits.connections = 64 }
         scene.opening[MirrorScene.mirror] = .never
-        let client = scene.client()
+        let client = scene.rawClient()
         for _ in 0..<20 {
             scene.send(get, by: client)
             scene.send(okAnswer, by: scene.raw[MirrorScene.main]![0])
