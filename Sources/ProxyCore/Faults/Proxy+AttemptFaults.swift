@@ -114,15 +114,16 @@ extension Proxy {
         connections[slot].exchange.wakes = .zero
         connections[slot].stage = .awaitingRequest
         connections[slot].since = now
+        // It is the one in hand again, also to be answered here: that uses up its head.
+        let bytes = headBytes(slot)
+        guard head.parseRequest(bytes) == .complete else {
+            preconditionFailure("a head that was complete no longer is")
+        }
         if let decision = overdue(slot, now: now) {
             return timeOut(slot, decision, now: now)
         }
         // What it is to be sent again of is kept; else its head stands where it came.
         guard !connections[slot].exchange.isAgain else { return sendAgain(slot, now: now) }
-        let bytes = headBytes(slot)
-        guard head.parseRequest(bytes) == .complete else {
-            preconditionFailure("a head that was complete no longer is")
-        }
         let cluster = Int(connections[slot].exchange.cluster)
         // The configuration has changed: its route may be another, or gone.
         guard !connections[slot].isRerouted, cluster >= 0 else {

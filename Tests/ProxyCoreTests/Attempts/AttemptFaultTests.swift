@@ -41,6 +41,22 @@ import Testing
         #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("URX"), "\(answer)")
     }
 
+    /// A request's time is over while its attempt is held back: its own head is used up, whatever
+    /// heads have come since.
+    @Test(arguments: [0, 500]) func whatIsHeldBackTooLongIsUsedUp(more: Int) {
+        let (scene, _) = FaultTests.scene([
+            FaultTests.rule("b", .perAttempt, delay: .seconds(2))
+        ]) { $0.timeouts.request = .seconds(1) }
+        let clients = [scene.client(), scene.client()]
+        for _ in 0..<2 {
+            scene.send(FaultTests.request, by: clients[0])
+            let field = "x-more: \(String(repeating: "a", count: more))"
+            scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(field)\r\n\r\n", by: clients[1])
+            scene.pass(.milliseconds(1100))
+            for client in clients { #expect(scene.received(client).hasPrefix("HTTP/1.1 504 ")) }
+        }
+    }
+
     // MARK: Hedges
 
     private static func hedged(
