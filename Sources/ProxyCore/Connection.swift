@@ -333,6 +333,8 @@ struct Exchange: BitwiseCopyable {
     var retried: UInt8 = 0
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
+    /// Its attempt counts among those that have waited.
+    var hasWaited = false
     /// How it ends counts for its cluster's admission.
     var isAdmitted = false
     /// What it is answered when its time, or its last attempt's, is over.

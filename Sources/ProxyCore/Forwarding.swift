@@ -92,6 +92,7 @@ extension Proxy {
             connections[slot].exchange.decision = .breakerPending
             return refuseForwarding(slot, .UO, .overflow, now: now)
         }
+        countWait(slot, cluster)
         connections[slot].stage = .pending
         // As long as opening a connection may take: that is what the client waits for.
         connections[slot].exchange.timeout = upstreams.clusters[cluster].connectTimeout

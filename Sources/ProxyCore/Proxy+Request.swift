@@ -234,6 +234,7 @@ extension Proxy {
             count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
+        countWait(slot, cluster)
         connections[slot].stage = .pending
         pushPending(slot, cluster)
         // Until the body is there too the timeout counts from now.

@@ -133,6 +133,45 @@ import Testing
         #expect(cluster(tries, .perTryTimeouts) == 1 && cluster(tries, .requestTimeouts) == 0)
     }
 
+    /// A request has waited once: for its connection, in the queue, or for one after the other; and
+    /// not where a connection was there.
+    @Test(arguments: [ProxyConfiguration.Cluster.Speech.http1, .http2])
+    func whoWaitsIsCountedOnce(_ speech: ProxyConfiguration.Cluster.Speech) throws {
+        let scene = HTTP2Scene(speech, Scene.configuration(maxConnections: 1))
+        scene.onEnd = { $0.answer($1, answerFields(200)) }
+        func waited() -> UInt64? {
+            scene.proxy.counts.lines[.cluster("c")]?[ClusterCount.requestsPending.rawValue]
+        }
+        func ask() -> SimulatedSocket {
+            let client = scene.rawClient()
+            scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+            return client
+        }
+        scene.opening = .never
+        var clients: [SimulatedSocket] = []
+        for count in 1...3 {
+            clients.append(ask())
+            #expect(waited() == UInt64(count))
+        }
+        // The connection is given up, and with it who waits for it: over HTTP/1.1 the first alone.
+        // The second goes from the queue to a connection of its own, which the third gets then.
+        scene.opening = .open
+        scene.pass(.seconds(6))
+        if speech == .http1 {
+            for _ in 0..<2 { scene.send(okAnswer, by: try #require(scene.rawServers.last)) }
+        }
+        for client in clients { #expect(!scene.received(client).isEmpty) }
+        #expect(waited() == 3)
+        // Over HTTP/2 nobody has opened a connection since.
+        for _ in 0..<2 {
+            clients.append(ask())
+            if speech == .http1 { scene.send(okAnswer, by: try #require(scene.rawServers.last)) }
+        }
+        #expect(waited() == (speech == .http1 ? 3 : 4))
+        for client in clients { client.peerClose(reset: true) }
+        #expect(scene.remains() == nil)
+    }
+
     @Test func nobodyToAskIsCounted() {
         let scene = Scene(Scene.configuration(endpoints: []))
         let client = scene.client()

@@ -225,6 +225,7 @@ extension Proxy {
         pushRival(first, client)
         connections[client].peerPlusOne = 0
         connections[client].exchange.isAgain = true
+        connections[client].exchange.hasWaited = false
         let placement = place(client, bytes, cluster: cluster, mayWait: false, now: now)
         if case .sent = placement {
             counters.add(.hedges)

@@ -56,6 +56,7 @@ extension Proxy {
         guard connections[slot].isMirror || passesAttemptFaults(slot, bytes, now: now) else {
             return
         }
+        connections[slot].exchange.hasWaited = false
         goOnOrRefuse(slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
     }
 
@@ -111,6 +112,7 @@ extension Proxy {
         case .failure(let refusal): return .refused(refusal)
         case .success(let upstream):
             connections[upstream].holdsPending = true
+            countWait(slot, cluster)
             return send(slot, bytes, on: upstream, now: now)
         }
     }

@@ -25,8 +25,6 @@ extension Proxy {
     private func change(_ resource: Resource, _ cluster: Int, _ priority: UInt8, by change: Int32) {
         breakers[cluster].count(resource, priority, by: change)
         publish(resource, cluster)
-        // What waits, waits in its cluster's queue or for its connection to be opened.
-        if resource == .pending, change > 0 { count(.requestsPending, cluster) }
     }
 
     private func takeStrictly(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
@@ -42,6 +40,14 @@ extension Proxy {
     func give(_ resource: Resource, _ cluster: Int, _ priority: UInt8) {
         change(resource, cluster, priority, by: -1)
         if breakers[cluster].isStrict { sharedBreakers[cluster]?.add(resource, priority, -1) }
+    }
+
+    /// The client's request waits: in its cluster's queue, or for its connection to be opened. Of
+    /// one attempt that is counted once, also where it does one after the other.
+    func countWait(_ slot: Int, _ cluster: Int) {
+        guard !connections[slot].exchange.hasWaited else { return }
+        connections[slot].exchange.hasWaited = true
+        count(.requestsPending, cluster)
     }
 
     /// Whether there is a place now.

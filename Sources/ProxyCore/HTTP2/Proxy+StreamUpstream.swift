@@ -90,6 +90,7 @@ extension Proxy {
         attach(upstream, to: session, stream)
         connections[upstream].endAfterOutput = !hasBody
         connections[upstream].holdsPending = isOpening
+        if isOpening { countWait(slot, cluster(ofEndpoint: Int(connections[carrier].endpoint))) }
         mark(session)
         countRequest(on: carrier)
         if !hasRoomForStreams(session) { unpoolSession(carrier) }

@@ -162,6 +162,7 @@ extension Proxy {
         }
         attach(upstream, to: session, stream)
         connections[upstream].holdsPending = isOpening
+        if isOpening { count(.requestsPending, cluster) }
         mark(session)
         countRequest(on: carrier)
         if !hasRoomForStreams(session) { unpoolSession(carrier) }

@@ -19,6 +19,9 @@ import Wire
             ])
         #expect(scene.counters[.questionsOK] == 1)
         #expect(scene.counters[.requestsTotal] == 1)
+        // For its connection, once.
+        let service = scene.proxy.counts.lines[.cluster("shop/limits")]
+        #expect(service?[ClusterCount.requestsPending.rawValue] == 1)
         #expect(scene.remains() == nil)
     }
 
