@@ -244,6 +244,8 @@ struct Connection: BitwiseCopyable {
     /// By it an endpoint is tried again.
     var isProbe = false
     var attempted = Instant.zero
+    /// Bytes per second of the answer's body as faults want those of this attempt; 0: as they come.
+    var rate = 0
 
     var peer: Int? { peerPlusOne > 0 ? Int(peerPlusOne - 1) : nil }
     var hasInput: Bool { input >= 0 && inputEnd > inputStart }

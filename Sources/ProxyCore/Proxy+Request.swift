@@ -314,6 +314,8 @@ extension Proxy {
         connections[upstream].since = now
         connections[upstream].active = now
         connections[upstream].holdsRequest = true
+        // What another attempt draws beside this one is not its own.
+        connections[upstream].rate = connections[slot].exchange.fault.rate
         beginAttempt(upstream, now: now)
         if connections[slot].body.kind == .chunked, connections[upstream].isStream {
             connections[slot].body.kind = .unchunking

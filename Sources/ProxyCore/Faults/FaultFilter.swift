@@ -81,7 +81,8 @@ struct ExchangeFault: BitwiseCopyable {
     var met: UInt16 = 0
     /// The next attempt waits for an instant.
     var holdsAttempt = false
-    /// Bytes per second of the answer's body; 0: as they come.
+    /// Bytes per second of the answer's body; 0: as they come. Until its head has come, as drawn
+    /// for the last attempt, which keeps its own (`Connection.rate`).
     var rate = 0
     /// As a fault before retries wants it, whichever attempt is answered.
     var base = 0

@@ -9,9 +9,10 @@ extension Proxy {
     /// How much of a second the bucket holds.
     private static let slices: Int64 = 16
 
-    /// The answer's body begins.
+    /// The answer's body begins, of the attempt that has been settled on.
     func beginThrottle(_ upstream: Int, _ client: Int, now: Instant) {
-        guard connections[client].exchange.fault.rate > 0 else { return }
+        connections[client].exchange.fault.rate = connections[upstream].rate
+        guard connections[upstream].rate > 0 else { return }
         // All of it passes by here.
         connections[upstream].body.isRead = true
         connections[client].exchange.fault.paid = now - .seconds(1) / Self.slices

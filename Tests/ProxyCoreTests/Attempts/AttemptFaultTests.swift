@@ -120,4 +120,31 @@ import Testing
         scene.send(okAnswer, by: scene.servers[1])
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200 "))
     }
+
+    /// How fast an attempt's answer comes its own draw says, not that of one beside it.
+    @Test(arguments: [true, false], [true, false])
+    func aRateIsOfItsAttempt(_ firstIsSlow: Bool, _ firstAnswers: Bool) throws {
+        var rule = FaultTests.rule("b", .perAttempt, rate: 16 * 1024)
+        if firstIsSlow { rule.firstAttempts = 1 }
+        let (scene, leases) = Self.hedged(rule)
+        if !firstIsSlow { scene.proxy.adopt(faults: []) }
+        let client = scene.client()
+        scene.send(FaultTests.request, by: client)
+        scene.proxy.adopt(faults: leases.held)
+        scene.pass(.milliseconds(130))
+        try #require(scene.servers.count == 2)
+        let size = 32 * 1024
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n"
+        scene.send(
+            Array(head.utf8) + [UInt8](repeating: 0x61, count: size),
+            by: scene.servers[firstAnswers ? 0 : 1])
+        let isSlow = firstIsSlow == firstAnswers
+        var count = client.peerRead(.max).count
+        #expect(isSlow == (count < size), "\(count)")
+        scene.pass(.seconds(1))
+        count += client.peerRead(.max).count
+        #expect(isSlow == (count < size), "\(count)")
+        scene.pass(.seconds(2))
+        #expect(count + client.peerRead(.max).count > size)
+    }
 }
