@@ -126,7 +126,7 @@ extension Proxy {
         if connections[slot].exchange.fault.isDelayed {
             connections[slot].exchange.noted.insert(.DI)
         }
-        countEnd(connections[slot].exchange, flag: flag)
+        countEnd(slot, flag: flag)
         concludeAttempts(slot, now: now)
         guard log.enabled, connections[slot].exchange.note >= 0 else { return }
         let exchange = connections[slot].exchange

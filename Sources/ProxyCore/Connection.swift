@@ -361,4 +361,19 @@ struct Exchange: BitwiseCopyable {
     var endpoint: Int32 = -1
     /// Which endpoint it asks for.
     var wish = HostWish()
+
+    /// The same request, before it is routed: what has befallen it is not undone by a reload.
+    func afresh() -> Exchange {
+        var exchange = Exchange()
+        exchange.started = started
+        exchange.requestEnded = requestEnded
+        exchange.passed = passed
+        exchange.limit = limit
+        exchange.fault = fault
+        // Attempts that faults have answered, which no upstream has seen.
+        exchange.attempts = attempts
+        exchange.isInBudget = isInBudget
+        exchange.retried = retried
+        return exchange
+    }
 }

@@ -85,24 +85,19 @@ extension Proxy {
         let most: Duration
         switch connections[slot].role {
         case .free: return nil
-        case .downstream:
-            most = configuration.timeouts.maxConnection
-            // A tunnel is no connection that could be drained.
-            guard !connections[slot].forwards, connections[slot].stage != .tunnel
-            else { return nil }
+        case .downstream: most = configuration.timeouts.maxConnection
         case .upstream:
-            let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+            let cluster = self.cluster(ofEndpoint: Int(connections[slot].endpoint))
             most = cluster >= 0 ? upstreams.clusters[cluster].maxConnection : .zero
-            guard connections[slot].stage != .tunnel, connections[slot].stage != .connecting
-            else { return nil }
         }
-        switch connections[slot].stage {
-        case .handshaking, .finishing, .lingering: return nil
-        default: break
-        }
-        guard most > .zero, connections[slot].hasSocket, !connections[slot].isLeaving
+        guard most > .zero, connections[slot].hasSocket, !connections[slot].isLeaving,
+            !connections[slot].forwards
         else { return nil }
-        return connections[slot].opened + most
+        switch connections[slot].stage {
+        // A tunnel is no connection that could be drained.
+        case .tunnel, .connecting, .handshaking, .finishing, .lingering: return nil
+        default: return connections[slot].opened + most
+        }
     }
 
     /// The connection serves what it has, and closes.

@@ -61,10 +61,12 @@ extension Proxy {
         upstreams.connected(Int(connections[upstream].endpoint))
     }
 
-    /// Attempts that wait for a connection have one.
+    /// Attempts that wait for a session's connection have it: their times begin.
     func attemptsConnected(on carrier: Int) {
-        guard connections[carrier].session >= 0 else { return attemptConnected(carrier) }
-        for stream in session(of: carrier).streams { attemptConnected(Int(stream)) }
+        for stream in session(of: carrier).streams {
+            attemptConnected(Int(stream))
+            if let client = connections[Int(stream)].peer { arm(client) }
+        }
     }
 
     /// The head of a final answer has come.

@@ -106,46 +106,28 @@ extension Proxy {
 
     /// A whole head is there, in `self.head`: finds out where it goes and sends it there.
     func dispatch(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        var exchange = Exchange()
         let isRerouted = connections[slot].isRerouted
         if isRerouted {
             connections[slot].isRerouted = false
-            exchange.started = connections[slot].exchange.started
-            exchange.requestEnded = connections[slot].exchange.requestEnded
-            exchange.passed = connections[slot].exchange.passed
-            exchange.limit = connections[slot].exchange.limit
-            exchange.fault = connections[slot].exchange.fault
-            // Attempts that faults have answered, which no upstream has seen.
-            exchange.attempts = connections[slot].exchange.attempts
-            exchange.isInBudget = connections[slot].exchange.isInBudget
-            exchange.retried = connections[slot].exchange.retried
+            begin(connections[slot].exchange.afresh(), slot)
         } else {
             counters.add(.requestsTotal)
-            exchange.started = now
+            begin(Exchange(), slot)
+            connections[slot].exchange.started = now
             countRequest(of: slot, now: now)
         }
-        exchange.keepAlive = head.keepAlive && !isLeaving(slot)
-        exchange.minorVersion = head.minorVersion
-        exchange.isHead = head.isHead
-        exchange.idempotent = Self.isIdempotent(bytes[head.method])
-        exchange.wantsUpgrade = passesUpgrade(bytes)
-        exchange.isExtendedConnect = connections[slot].isStream && head.wantsUpgrade
-        exchange.isGRPC = connections[slot].isStream && head.isGRPC(bytes)
-        if exchange.isGRPC, let timeout = head.grpcTimeout(bytes) {
-            exchange.deadline = exchange.started + timeout
-        }
-        begin(exchange, slot)
+        noteHead(slot, bytes)
         connections[slot].search = HeadSearch()
         connections[slot].since = now
         if !connections[slot].isStream {
             connections[slot].body = BodyProgress(head.framing)
-        } else if exchange.wantsUpgrade {
+        } else if connections[slot].exchange.wantsUpgrade {
             // What comes is for the other protocol, and waits until it is agreed upon.
             connections[slot].body = BodyProgress()
         }
         noteRequest(slot, bytes)
         // Bytes follow that nothing delimits: they must not come near a connection of HTTP/1.1.
-        if exchange.isExtendedConnect, !exchange.wantsUpgrade {
+        if connections[slot].exchange.isExtendedConnect, !connections[slot].exchange.wantsUpgrade {
             return reply(slot, status: 501, flag: nil, detail: .protocolNotSupported, now: now)
         }
         if bytes[head.method] == "CONNECT", !admitsConnect(slot, now: now) { return }
@@ -168,6 +150,22 @@ extension Proxy {
         connections[slot].exchange.isPlain = match.isPlain
         if !isRerouted { count(.requests, route: match.route) }
         goOn(slot, bytes, now: now)
+    }
+
+    /// Notes in the request's exchange what its head says.
+    @inline(__always)
+    private func noteHead(_ slot: Int, _ bytes: Bytes) {
+        connections[slot].exchange.keepAlive = head.keepAlive && !isLeaving(slot)
+        connections[slot].exchange.minorVersion = head.minorVersion
+        connections[slot].exchange.isHead = head.isHead
+        connections[slot].exchange.idempotent = Self.isIdempotent(bytes[head.method])
+        connections[slot].exchange.wantsUpgrade = passesUpgrade(bytes)
+        guard connections[slot].isStream else { return }
+        connections[slot].exchange.isExtendedConnect = head.wantsUpgrade
+        connections[slot].exchange.isGRPC = head.isGRPC(bytes)
+        if connections[slot].exchange.isGRPC, let timeout = head.grpcTimeout(bytes) {
+            connections[slot].exchange.deadline = connections[slot].exchange.started + timeout
+        }
     }
 
     /// Where the request in hand goes; nil: no route holds.
@@ -333,7 +331,7 @@ extension Proxy {
         guard sendKept(slot, upstream) else {
             return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
         }
-        relayRequest(slot, now: now)
+        passRequestBody(slot, now: now)
         guard connections[slot].role != .free, connections[slot].peer == upstream else { return }
         // Reading stopped while the request waited for its turn.
         if !connections[slot].body.isComplete, connections[slot].readPaused { askRead(slot) }
@@ -359,9 +357,16 @@ extension Proxy {
         return true
     }
 
-    /// Passes on what has come of the request's body.
+    /// Passes on what has come of the body of a request that is on its way.
     func relayRequest(_ slot: Int, now: Instant) {
-        guard let upstream = connections[slot].peer else { return }
+        // The time of its answer begins.
+        if passRequestBody(slot, now: now) { arm(slot) }
+    }
+
+    /// - Returns: whether with this all of the request has gone on.
+    @discardableResult
+    private func passRequestBody(_ slot: Int, now: Instant) -> Bool {
+        guard let upstream = connections[slot].peer else { return false }
         let before = connections[slot].body.isComplete
         switch relay(from: slot, to: upstream) {
         case .moved(let bytes):
@@ -370,29 +375,31 @@ extension Proxy {
             if bytes > 0, connections[upstream].stage != .connecting { askFlush(upstream) }
         case .invalid(let error):
             abort(slot, status: error.status, flag: .DPE, detail: .malformed(error), now: now)
-            return
+            return false
         case .noBuffer:
             abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
-            return
+            return false
         }
         if connections[slot].body.isComplete {
             if connections[slot].mirror > 0 { endMirrorBodies(of: slot) }
             // A stream that is to be a tunnel stays open for it.
-            let exchange = connections[slot].exchange
-            let awaitsTunnel = exchange.wantsUpgrade || exchange.isConnect
+            let awaitsTunnel =
+                connections[slot].exchange.wantsUpgrade || connections[slot].exchange.isConnect
             guard awaitsTunnel || endBody(from: slot, to: upstream) else {
-                return abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
+                abort(slot, status: 503, flag: .OM, detail: .noBuffer, now: now)
+                return false
             }
-            if !before || connections[slot].exchange.requestEnded == .zero {
-                connections[slot].exchange.requestEnded = now
-                arm(slot)
-            }
-        } else if connections[slot].inputEnded, !connections[slot].hasInput,
+            guard !before || connections[slot].exchange.requestEnded == .zero else { return false }
+            connections[slot].exchange.requestEnded = now
+            return true
+        }
+        if connections[slot].inputEnded, !connections[slot].hasInput,
             connections[slot].body.held == 0
         {
             // The client may still read: what was answered before is not taken from it by a reset.
             abort(slot, status: 400, flag: .DC, detail: .requestIncomplete, now: now)
         }
+        return false
     }
 
     /// Answers a malformed request; nothing of it reaches an upstream.

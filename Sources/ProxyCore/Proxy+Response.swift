@@ -118,22 +118,22 @@ extension Proxy {
 
     /// Passes on the answer that has been settled on.
     private func passHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        var exchange = connections[client].exchange
         let (body, framing) = settleFraming(slot, client)
-        if framing == .untilClose { exchange.keepAlive = false }
         // What the client still sends of its request can no longer be told from the next one.
-        if !connections[client].body.isComplete || isLeaving(client) { exchange.keepAlive = false }
+        let keepAlive =
+            connections[client].exchange.keepAlive && framing != .untilClose
+            && connections[client].body.isComplete && !isLeaving(client)
         guard
             writeHead(
-                client, bytes, framing: framing, keepAlive: exchange.keepAlive, switches: false,
+                client, bytes, framing: framing, keepAlive: keepAlive, switches: false,
                 hasBody: !body.isComplete, now: now)
         else {
             abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             return false
         }
-        exchange.headSent = true
-        exchange.status = UInt16(head.status)
-        connections[client].exchange = exchange
+        connections[client].exchange.keepAlive = keepAlive
+        connections[client].exchange.headSent = true
+        connections[client].exchange.status = UInt16(head.status)
         connections[slot].body = body
         beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
@@ -213,12 +213,12 @@ extension Proxy {
         }
         var out = unsafe ByteWriter(memory)
         dateLine.refresh(now: now, wallOffset: wallOffset)
-        let key = connections[client].exchange.webSocketKey
+        let isWebSocket = switches && connections[client].exchange.webSocketKey.isSet
         writer.write(
             response: head, bytes, edit, router.actions, framing: framing, keepAlive: keepAlive,
             clientMinorVersion: connections[client].exchange.minorVersion,
             switchesProtocol: switches,
-            accept: switches && key.isSet ? key.accept : nil,
+            accept: isWebSocket ? connections[client].exchange.webSocketKey.accept : nil,
             cameByHTTP2: cameByHTTP2(client), date: dateLine,
             attempt: answerFields(client, now: now), to: &out)
         guard !out.overflowed else { return false }

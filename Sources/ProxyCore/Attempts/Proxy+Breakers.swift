@@ -119,13 +119,10 @@ extension Proxy {
         if cluster >= 0 { give(.pending, cluster, connections[upstream].priority) }
     }
 
-    /// The attempt has a connection that is open: it waits no more, and its time begins.
+    /// The attempt has a connection that is open: it waits no more.
     func connectionMade(_ upstream: Int) {
-        if connections[upstream].holdsPending {
-            endPending(
-                upstream, Int(upstreams.endpoints[Int(connections[upstream].endpoint)].cluster))
-        }
-        if let client = connections[upstream].peer { arm(client) }
+        guard connections[upstream].holdsPending else { return }
+        endPending(upstream, cluster(ofEndpoint: Int(connections[upstream].endpoint)))
     }
 
     // MARK: Retries

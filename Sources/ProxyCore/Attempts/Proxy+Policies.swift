@@ -72,26 +72,25 @@ extension Proxy {
 
     /// An exchange has ended: what its attempts have held or noted is settled.
     func concludeAttempts(_ slot: Int, now: Instant) {
-        let exchange = connections[slot].exchange
-        if exchange.holdsRetry { giveRetry(slot) }
-        if exchange.isAdmitted {
+        giveRetry(slot)
+        if connections[slot].exchange.isAdmitted {
             connections[slot].exchange.isAdmitted = false
-            noteAdmission(exchange, now: now)
+            noteAdmission(slot, now: now)
         }
-        guard !exchange.noted.isEmpty else { return }
-        for flag in ResponseFlag.allCases where exchange.noted.contains(flag) {
-            counters.add(flag)
-        }
+        let noted = connections[slot].exchange.noted
+        guard !noted.isEmpty else { return }
+        for flag in ResponseFlag.allCases where noted.contains(flag) { counters.add(flag) }
     }
 
-    private func noteAdmission(_ exchange: Exchange, now: Instant) {
-        let cluster = Int(exchange.cluster)
+    private func noteAdmission(_ slot: Int, now: Instant) {
+        let cluster = Int(connections[slot].exchange.cluster)
         guard plans.clusters.indices.contains(cluster) else { return }
         let place = Int(plans.clusters[cluster].admission)
         guard place >= 0 else { return }
         // Of a client that has gone before its answer nobody knows.
-        guard exchange.status > 0 else { return }
-        plans.admissions[place].note(success: exchange.status < 500, now: now)
+        let status = connections[slot].exchange.status
+        guard status > 0 else { return }
+        plans.admissions[place].note(success: status < 500, now: now)
     }
 
     // MARK: Headers

@@ -101,23 +101,27 @@ extension Proxy {
         if route >= 0 { routeCounts[Int(route)].add(own) }
     }
 
-    /// Counts how an exchange has ended.
-    func countEnd(_ exchange: Exchange, flag: ResponseFlag?) {
-        let (cluster, status) = (Int(exchange.cluster), Int(exchange.status))
+    /// Counts how a client's exchange has ended.
+    func countEnd(_ slot: Int, flag: ResponseFlag?) {
+        let cluster = Int(connections[slot].exchange.cluster)
+        let status = Int(connections[slot].exchange.status)
         if status > 0 {
             count(.completed, cluster)
             count(.of(status: status), cluster)
         }
-        guard exchange.route >= 0 else { return }
-        let counts = routeCounts[Int(exchange.route)]
+        let route = Int(connections[slot].exchange.route)
+        guard route >= 0 else { return }
+        let counts = routeCounts[route]
         if status > 0 {
             counts.add(.completed)
             counts.add(.of(status: status))
         }
-        if exchange.attempts > 1 { counts.add(.retries, Int(exchange.attempts) - 1) }
-        if exchange.noted.contains(.UO) { counts.add(.retryOverflow) }
-        if exchange.noted.contains(.URX) { counts.add(.retryLimitExceeded) }
-        if exchange.decision.isOverload { counts.add(.overflow) }
+        let attempts = Int(connections[slot].exchange.attempts)
+        if attempts > 1 { counts.add(.retries, attempts - 1) }
+        let noted = connections[slot].exchange.noted
+        if noted.contains(.UO) { counts.add(.retryOverflow) }
+        if noted.contains(.URX) { counts.add(.retryLimitExceeded) }
+        if connections[slot].exchange.decision.isOverload { counts.add(.overflow) }
         switch flag {
         case .UT: counts.add(.timeouts)
         case .RL: counts.add(.rateLimited)

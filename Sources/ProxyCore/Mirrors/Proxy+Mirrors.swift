@@ -55,12 +55,12 @@ extension Proxy {
     }
 
     private func drawMirrors(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        let exchange = connections[slot].exchange
-        guard exchange.route >= 0 else { return }
-        let places = plans.routes[Int(exchange.route)].mirrors
+        let route = Int(connections[slot].exchange.route)
+        guard route >= 0 else { return }
+        let places = plans.routes[route].mirrors
         // What follows a change of protocols is for those two alone.
-        guard !places.isEmpty, !exchange.wantsUpgrade, !exchange.isConnect,
-            meets(.mirrors, slot)
+        guard !places.isEmpty, !connections[slot].exchange.wantsUpgrade,
+            !connections[slot].exchange.isConnect, meets(.mirrors, slot)
         else { return }
         let id = requestID(bytes)
         let request = FaultRequest(hash: id.count > 0 ? fnv1a(id) : random.next())

@@ -34,18 +34,20 @@ extension Proxy {
     @inline(__always)
     func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
         guard !connections[slot].exchange.isPlain else { return HeadEdit() }
-        var edit = edit(request: connections[slot].exchange, bytes)
-        edit.marksHost = connections[slot].marksHost
-        return edit
+        return edit(request: slot, bytes)
     }
 
-    private func edit(request exchange: Exchange, _ bytes: Bytes) -> HeadEdit {
+    private func edit(request slot: Int, _ bytes: Bytes) -> HeadEdit {
+        let route = connections[slot].exchange.route
         var edit = HeadEdit()
-        edit.fields = router.edits(exchange.route, exchange.share).request
+        edit.marksHost = connections[slot].marksHost
+        edit.fields = router.edits(route, connections[slot].exchange.share).request
         edit.growth = Int(edit.fields.growth)
-        guard exchange.route >= 0 else { return edit }
-        let action = router.actions.actions[Int(exchange.route)]
-        guard action.rewrites, !exchange.isConnect, !action.isRedirect else { return edit }
+        guard route >= 0 else { return edit }
+        let action = router.actions.actions[Int(route)]
+        guard action.rewrites, !connections[slot].exchange.isConnect, !action.isRedirect else {
+            return edit
+        }
         if action.rewrite.kind != .none {
             let path = head.patternPath(bytes)
             if let rewritten = router.actions.rewrite(path, action.rewrite), !(path == "*") {
@@ -66,14 +68,14 @@ extension Proxy {
     /// What becomes of an answer to a client.
     @inline(__always)
     func answerEdit(_ client: Int) -> HeadEdit {
-        let exchange = connections[client].exchange
         var edit = HeadEdit()
-        if exchange.limit.burst > 0 {
-            edit.limit = exchange.limit
+        if connections[client].exchange.limit.burst > 0 {
+            edit.limit = connections[client].exchange.limit
             edit.growth = LimitNote.growth
         }
-        guard !exchange.isPlain else { return edit }
-        edit.fields = router.edits(exchange.route, exchange.share).answer
+        guard !connections[client].exchange.isPlain else { return edit }
+        let route = connections[client].exchange.route
+        edit.fields = router.edits(route, connections[client].exchange.share).answer
         edit.growth += Int(edit.fields.growth)
         return edit
     }
