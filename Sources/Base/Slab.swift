@@ -19,12 +19,17 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
 
     /// `count` elements, each `value`.
     public init(count: Int, repeating value: Element) {
+        self.init(uninitialized: count)
+        unsafe base.initialize(repeating: value, count: count)
+    }
+
+    /// Memory that whoever calls this fills before it is read.
+    private init(uninitialized count: Int) {
         precondition(count >= 0, "a slab of \(count) elements")
         guard let memory = unsafe malloc(max(count, 1) * MemoryLayout<Element>.stride) else {
             preconditionFailure("no memory for \(count) elements")
         }
         unsafe base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
-        unsafe base.initialize(repeating: value, count: count)
         self.count = count
     }
 
@@ -60,10 +65,9 @@ public struct Slab<Element: BitwiseCopyable>: @unchecked Sendable {
 
 extension Slab {
     /// A copy of an array.
-    /// - Parameter empty: any element, for memory that is not yet filled.
-    public init(_ array: [Element], empty: Element) {
-        self.init(count: array.count, repeating: empty)
-        for (i, element) in array.enumerated() { self[i] = element }
+    public init(_ array: [Element]) {
+        self.init(uninitialized: array.count)
+        for (i, element) in array.enumerated() { unsafe (base + i).initialize(to: element) }
     }
 }
 

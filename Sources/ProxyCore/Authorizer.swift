@@ -62,12 +62,9 @@ struct Authorizer: ~Copyable {
         self.listeners = listeners
         self.isRestricting = isRestricting
         patterns = Patterns(compiler.patterns)
-        let nothing = PatternRange(0, 0)
-        let noPath = PathPattern(text: PatternText(start: 0, count: 0), isExact: true)
-        paths = Slab(compiler.paths, empty: noPath)
-        coarsest = Slab(compiler.coarsest, empty: noPath)
-        rules = Slab(
-            compiler.rules, empty: Rule(paths: nothing, methods: nothing, fields: nothing))
+        paths = Slab(compiler.paths)
+        coarsest = Slab(compiler.coarsest)
+        rules = Slab(compiler.rules)
         subjects = compiler.subjects
         reader = PathReader(longest: isRestricting ? longestPath : 0)
     }

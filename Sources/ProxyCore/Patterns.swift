@@ -163,11 +163,9 @@ struct Patterns: ~Copyable {
     }
 
     init(_ builder: Builder) {
-        let none = PatternText(start: 0, count: 0)
-        text = Slab(builder.text, empty: 0)
-        methods = Slab(builder.methods, empty: none)
-        values = Slab(
-            builder.values, empty: ValuePattern(name: none, value: none, test: .present))
+        text = Slab(builder.text)
+        methods = Slab(builder.methods)
+        values = Slab(builder.values)
         regexes = RegexTable(builder.regexes)
     }
 

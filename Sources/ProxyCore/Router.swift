@@ -61,17 +61,9 @@ struct Router: ~Copyable {
         var compiler = Compiler(configuration)
         for route in configuration.routes { compiler.add(route) }
         patterns = Patterns(compiler.patterns)
-        let none = PatternText(start: 0, count: 0)
-        let nothing = PatternRange(0, 0)
-        hosts = Slab(compiler.hosts, empty: Host(text: none, isSuffix: false))
-        rules = Slab(
-            compiler.rules,
-            empty: Rule(
-                hosts: nothing, path: PathPattern(text: none, isExact: true), methods: nothing,
-                fields: nothing, query: nothing, cookies: nothing, shares: nothing))
-        shares = Slab(
-            compiler.shares,
-            empty: Share(match: Match(cluster: -1, timeout: .zero), weights: 0))
+        hosts = Slab(compiler.hosts)
+        rules = Slab(compiler.rules)
+        shares = Slab(compiler.shares)
         count = compiler.rules.count
         isIndexed = count >= indexed
         index = RouteIndex(isIndexed ? configuration.routes : [])

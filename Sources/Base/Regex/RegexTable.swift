@@ -77,13 +77,12 @@ public struct RegexTable: ~Copyable {
     }
 
     public init(_ builder: Builder) {
-        let none = Entry(first: 0, count: 0, classes: -1, moves: 0, width: 0, accepts: 0)
-        entries = Slab(builder.entries, empty: none)
-        program = Slab(builder.program, empty: .init(operation: .match))
-        sets = Slab(builder.sets, empty: ByteSet())
-        classes = Slab(builder.classes, empty: 0)
-        moves = Slab(builder.moves, empty: 0)
-        accepts = Slab(builder.accepts, empty: false)
+        entries = Slab(builder.entries)
+        program = Slab(builder.program)
+        sets = Slab(builder.sets)
+        classes = Slab(builder.classes)
+        moves = Slab(builder.moves)
+        accepts = Slab(builder.accepts)
         runner = RegexRunner(instructions: builder.entries.map { Int($0.count) }.max() ?? 0)
     }
 

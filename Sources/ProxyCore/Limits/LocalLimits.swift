@@ -18,15 +18,19 @@ struct LocalLimits: ~Copyable {
 
         fileprivate let matches: PatternRange
         fileprivate let key: Key
+        fileprivate let buckets: BucketHandle
         let burst: UInt32
         /// Percent.
         let enabled: Double
         let enforced: Double
         let tells: Bool
+
+        /// Whether each client has a bucket of its own.
+        var isByIdentity: Bool { if case .identity = key { true } else { false } }
     }
 
     private let limits: Slab<Limit>
-    /// By the places of `limits`.
+    /// Those that the handles of `limits` mean.
     private let buckets: [TokenBuckets]
     /// Places in `limits`, by listener and by route.
     private let ofListeners: [Range<Int>]
@@ -44,10 +48,7 @@ struct LocalLimits: ~Copyable {
             configuration.routes.contains { !$0.rateLimits.isEmpty }
             ? configuration.routes.map { compiler.add($0.rateLimits, "route \($0.conditions)") }
             : []
-        let none = Limit(
-            matches: PatternRange(0, 0), key: .none, burst: 0, enabled: 0, enforced: 0, tells: false
-        )
-        limits = Slab(compiler.limits, empty: none)
+        limits = Slab(compiler.limits)
         buckets = compiler.buckets
         patterns = Patterns(compiler.patterns)
     }
@@ -87,15 +88,15 @@ struct LocalLimits: ~Copyable {
                 + "\(policy.fill) \(policy.interval.nanoseconds)"
             let use = uses[name, default: 0]
             uses[name] = use + 1
-            buckets.append(
-                commons.buckets.item("\(name) \(use)") {
-                    TokenBuckets(rate, isKeyed: policy.per != nil)
-                })
+            let shared = commons.buckets.item("\(name) \(use)") {
+                TokenBuckets(rate, isKeyed: policy.per != nil)
+            }
+            buckets.append(shared)
             limits.append(
                 Limit(
                     matches: patterns.add(fields: policy.matches), key: key,
-                    burst: UInt32(clamping: policy.burst), enabled: policy.enabled,
-                    enforced: policy.enforced, tells: policy.tells))
+                    buckets: shared.handle, burst: UInt32(clamping: policy.burst),
+                    enabled: policy.enabled, enforced: policy.enforced, tells: policy.tells))
         }
     }
 
@@ -111,24 +112,24 @@ struct LocalLimits: ~Copyable {
     subscript(_ place: Int) -> Limit { limits[place] }
 
     /// Takes a token for a request.
-    /// - Parameter identity: of the client, as a number; nil: it has none.
+    /// - Parameter identity: of the client, as a number, where the limit goes by it; nil: it has
+    ///   none.
     /// - Returns: nil: the limit does not mean the request.
     func take(
-        _ place: Int, _ head: borrowing Head, _ bytes: Bytes, identity: () -> UInt64?, now: Instant
+        _ limit: Limit, _ head: borrowing Head, _ bytes: Bytes, identity: UInt64?, now: Instant
     ) -> TokenDraw? {
-        let limit = limits[place]
         guard
             limit.matches.isEmpty
                 || patterns.matches(fields: limit.matches, head, bytes, .oneLine)
         else { return nil }
         switch limit.key {
-        case .none: return buckets[place].take(now: now)
+        case .none: return limit.buckets.take(now: now)
         case .identity:
             // Who has none is one among all who have none.
-            return buckets[place].take(key: identity() ?? Self.nobody, now: now)
+            return limit.buckets.take(key: identity ?? Self.nobody, now: now)
         case .header(let name):
             guard let value = patterns.value(name, head, bytes) else { return nil }
-            return buckets[place].take(key: Self.key(value), now: now)
+            return limit.buckets.take(key: Self.key(value), now: now)
         }
     }
 

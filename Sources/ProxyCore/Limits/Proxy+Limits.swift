@@ -76,10 +76,10 @@ extension Proxy {
     private func passes(_ place: Int, _ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         let limit = limits[place]
         guard draws(limit.enabled) else { return true }
-        guard
-            let draw = limits.take(
-                place, head, bytes, identity: { self.identityKey(slot) }, now: now)
-        else { return true }
+        let identity = limit.isByIdentity ? identityKey(slot) : nil
+        guard let draw = limits.take(limit, head, bytes, identity: identity, now: now) else {
+            return true
+        }
         counters.add(.limitsEnabled)
         let told = LimitNote(
             burst: limit.burst, remaining: UInt32(clamping: draw.remaining),

@@ -12,7 +12,7 @@ import Base
 import Synchronization
 
 /// How fast buckets fill, and how much they hold.
-struct TokenRate: Equatable, Sendable {
+struct TokenRate: Equatable, BitwiseCopyable, Sendable {
     /// Parts of a microsecond, and how many of them a token takes.
     let parts: Int64
     let cost: Int64
@@ -100,100 +100,97 @@ enum TokenBucket {
     }
 }
 
-/// The buckets of one limit, of all workers: one, or one for each of many keys.
+/// The buckets of one limit, of all workers: one for all, or one for each of many keys.
 final class TokenBuckets: Sendable {
     /// Bound: keys that have buckets of their own at once. Buckets that are full are as good as
     /// new, and given to new keys; where all are in use, the rest share one.
     static let most = 1024
-    /// Places that are looked at for a key.
-    private static let reach = 16
 
-    let rate: TokenRate
-    private let common = Atomic<Int64>(TokenBucket.fresh)
-    private let keyed: KeyedWords?
+    /// What workers take from, as long as they keep this object.
+    let handle: BucketHandle
 
     /// - Parameter isKeyed: whether there are others than the common one.
     init(_ rate: TokenRate, isKeyed: Bool) {
+        handle = BucketHandle(rate, keys: isKeyed ? Self.most : 0)
+    }
+
+    deinit { handle.deallocate() }
+
+    /// Keys that have buckets of their own.
+    var keyCount: Int { handle.keyCount }
+}
+
+/// The buckets of a limit as a worker takes from them: a plain value, so that no request counts a
+/// reference. Whoever keeps one keeps the `TokenBuckets` that gave it.
+@safe
+struct BucketHandle: BitwiseCopyable, @unchecked Sendable {
+    // Safety: `words` are `size + 1` atomics and `keys` are `size`, initialized, until the
+    // `TokenBuckets` goes; every place is below `size`.
+    private let rate: TokenRate
+    /// The common bucket, then that of each of `keys`.
+    private let words: UnsafeMutablePointer<Atomic<Int64>>
+    private let keys: UnsafeMutablePointer<Atomic<UInt64>>
+    /// A power of two, or 0.
+    private let size: Int
+
+    /// Places that are looked at for a key.
+    private static let reach = 16
+
+    fileprivate init(_ rate: TokenRate, keys size: Int) {
         self.rate = rate
-        keyed = isKeyed ? KeyedWords(Self.most) : nil
+        self.size = size
+        // Of cache lines of its own, so that no other limit's requests slow it down.
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: (size + 1) * MemoryLayout<Atomic<Int64>>.stride, alignment: 64)
+        unsafe words = memory.bindMemory(to: Atomic<Int64>.self, capacity: size + 1)
+        unsafe keys = .allocate(capacity: size)
+        for i in 0...size { unsafe (words + i).initialize(to: Atomic(TokenBucket.fresh)) }
+        for i in 0..<size { unsafe (keys + i).initialize(to: Atomic(0)) }
+    }
+
+    fileprivate func deallocate() {
+        unsafe UnsafeMutableRawPointer(words).deallocate()
+        unsafe keys.deallocate()
     }
 
     /// Takes a token of the one for all.
-    func take(now: Instant) -> TokenDraw { TokenBucket.take(common, rate, now: now) }
+    func take(now: Instant) -> TokenDraw { unsafe TokenBucket.take(words[0], rate, now: now) }
 
-    /// Takes a token of a key's.
+    /// Takes a token of a key's; where keys have none, of the one for all.
     /// - Parameter key: any number but 0, which stands for the key.
     func take(key: UInt64, now: Instant) -> TokenDraw {
-        guard let keyed else { return take(now: now) }
+        guard size > 0 else { return take(now: now) }
         let start = Int(truncatingIfNeeded: key >> 32)
         var spare: (place: Int, key: UInt64)?
         for i in 0..<Self.reach {
-            let place = (start + i) & (Self.most - 1)
-            let held = keyed.key(place)
-            if held == key { return keyed.take(place, rate, now: now) }
-            if spare == nil, held == 0 || keyed.isFull(place, rate, now: now) {
-                spare = (place, held)
-            }
+            let place = (start + i) & (size - 1)
+            let held = unsafe keys[place].load(ordering: .relaxed)
+            if held == key { return take(place, now: now) }
+            if spare == nil, held == 0 || isFull(place, now: now) { spare = (place, held) }
         }
-        guard let spare, keyed.claim(spare.place, from: spare.key, for: key) else {
+        guard let spare, claim(spare.place, from: spare.key, for: key) else {
             return take(now: now)
         }
-        return keyed.take(spare.place, rate, now: now)
+        return take(spare.place, now: now)
     }
 
-    /// Keys that have buckets of their own.
-    var keyCount: Int { keyed?.count ?? 0 }
-}
-
-/// Keys and their buckets.
-@safe
-private final class KeyedWords: Sendable {
-    // Safety: both live as long as this object, and every index is below `count`; the words are
-    // atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
-    private nonisolated(unsafe) let keys: UnsafeMutablePointer<Atomic<UInt64>>
-    private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<Int64>>
-    private let size: Int
-
-    init(_ size: Int) {
-        self.size = size
-        unsafe keys = .allocate(capacity: size)
-        unsafe words = .allocate(capacity: size)
-        for i in 0..<size {
-            unsafe (keys + i).initialize(to: Atomic(0))
-            unsafe (words + i).initialize(to: Atomic(TokenBucket.fresh))
-        }
+    private func take(_ place: Int, now: Instant) -> TokenDraw {
+        unsafe TokenBucket.take(words[1 + place], rate, now: now)
     }
 
-    deinit {
-        unsafe keys.deinitialize(count: size)
-        unsafe words.deinitialize(count: size)
-        unsafe keys.deallocate()
-        unsafe words.deallocate()
-    }
-
-    func key(_ place: Int) -> UInt64 {
-        precondition(place >= 0 && place < size, "a bucket that is none")
-        return unsafe keys[place].load(ordering: .relaxed)
-    }
-
-    func isFull(_ place: Int, _ rate: TokenRate, now: Instant) -> Bool {
-        precondition(place >= 0 && place < size, "a bucket that is none")
-        return TokenBucket.isFull(unsafe words[place].load(ordering: .relaxed), rate, now: now)
+    private func isFull(_ place: Int, now: Instant) -> Bool {
+        TokenBucket.isFull(unsafe words[1 + place].load(ordering: .relaxed), rate, now: now)
     }
 
     /// Gives a full bucket to another key; false: somebody was faster. Who has just looked at it
     /// for the old key may still take one token, which the new key then lacks.
-    func claim(_ place: Int, from old: UInt64, for key: UInt64) -> Bool {
-        precondition(place >= 0 && place < size, "a bucket that is none")
+    private func claim(_ place: Int, from old: UInt64, for key: UInt64) -> Bool {
         let (exchanged, other) = unsafe keys[place].compareExchange(
             expected: old, desired: key, ordering: .relaxed)
         return exchanged || other == key
     }
 
-    func take(_ place: Int, _ rate: TokenRate, now: Instant) -> TokenDraw {
-        precondition(place >= 0 && place < size, "a bucket that is none")
-        return unsafe TokenBucket.take(words[place], rate, now: now)
+    fileprivate var keyCount: Int {
+        (0..<size).count { unsafe keys[$0].load(ordering: .relaxed) != 0 }
     }
-
-    var count: Int { (0..<size).count { key($0) != 0 } }
 }

@@ -100,14 +100,13 @@ struct RouteActions: ~Copyable {
     init(_ configuration: ProxyConfiguration) {
         var compiler = Compiler(configuration.headers)
         for route in configuration.routes { compiler.add(route) }
-        let none = PatternText(start: 0, count: 0)
-        text = Slab(compiler.patterns.text, empty: 0)
+        text = Slab(compiler.patterns.text)
         regexes = RegexTable(compiler.patterns.regexes)
-        parts = Slab(compiler.parts, empty: Part(text: none, group: -1))
-        drops = Slab(compiler.drops, empty: none)
-        adds = Slab(compiler.adds, empty: AddedField(name: none, value: none, isContentType: false))
-        actions = Slab(compiler.actions, empty: Action())
-        edits = Slab(compiler.edits, empty: Edits())
+        parts = Slab(compiler.parts)
+        drops = Slab(compiler.drops)
+        adds = Slab(compiler.adds)
+        actions = Slab(compiler.actions)
+        edits = Slab(compiler.edits)
         editsAnything = compiler.edits.contains { !$0.request.isEmpty || !$0.answer.isEmpty }
         rewritten = Slab(zeroed: Self.pathMost)
     }

@@ -74,8 +74,8 @@ struct RouteIndex: ~Copyable {
         }
         self.hosts = hosts
         self.groups = groups
-        text = Slab(compiler.text, empty: 0)
-        self.ordered = Slab(ordered, empty: -1)
+        text = Slab(compiler.text)
+        self.ordered = Slab(ordered)
         let keys = compiler.groups.keys
         beginnings = Self.lengths(keys.filter { !$0.isExact }.map(\.text.count))
         exacts = Self.lengths(keys.filter(\.isExact).map(\.text.count))
