@@ -17,18 +17,17 @@ extension Experiment {
     public func declarations(in arm: ArmPlan) -> [MeshDeclaration] {
         let loads = loads(in: arm)
         let mtls = hop(in: arm)?.security.mutualTLS ?? .off
-        let limiting = Set(limitServices(ofPolicies: nil) + limitServicesOfRoutes)
+        let limits = LimitServices(self)
         var all = services.map { service -> MeshDeclaration in
             let name = MeshName(service.name)
-            let asked = limitServices(ofPolicies: name).filter { $0 != name }
             return .service(
                 MeshService(
                     service.name,
-                    speech: limiting.contains(name)
+                    speech: limits.all.contains(name)
                         ? .http2 : .init(loads.speech(to: service.name)), mtls: mtls,
                     health: service.health,
                     calls: Self.distinct(
-                        service.calls.map { MeshName($0) } + asked + limitServicesOfRoutes)))
+                        service.calls.map { MeshName($0) } + limits.asked(by: name))))
         }
         switch mesh.mode {
         case .sidecar:
@@ -36,7 +35,7 @@ extension Experiment {
                 .service(
                     MeshService(
                         load.identity, mtls: mtls,
-                        calls: Self.distinct([MeshName(load.to)] + limitServicesOfRoutes)))
+                        calls: Self.distinct([MeshName(load.to)] + limits.ofRoutes)))
             }
         case .gateway:
             let called = Set(loads.map(\.to)).sorted()
@@ -44,8 +43,7 @@ extension Experiment {
                 .service(
                     MeshService(
                         Self.gatewayName, mtls: mtls,
-                        calls: Self.distinct(
-                            called.map { MeshName($0) } + limitServicesOfRoutes))))
+                        calls: Self.distinct(called.map { MeshName($0) } + limits.ofRoutes))))
             // What comes from outside goes by routes only.
             all += called.filter { loads.speech(to: $0) != .tcp }.map { service in
                 .route(
@@ -59,20 +57,11 @@ extension Experiment {
         return all.map { $0.scaled(by: mesh.timeScale) }
     }
 
-    /// Services that proxies ask for the limits of a service, as its policies say; nil: of any.
-    private func limitServices(ofPolicies service: MeshName?) -> [MeshName] {
-        policies.filter { policy in
-            service.map { name in policy.targets.contains { $0.covers(name) } } ?? true
-        }.compactMap { $0.inbound.globalRateLimit?.service }
-    }
-
     /// Each once, in the order in which they stand.
     private static func distinct(_ names: [MeshName]) -> [MeshName] {
         var seen: Set<MeshName> = []
         return names.filter { seen.insert($0).inserted }
     }
-
-    private var limitServicesOfRoutes: [MeshName] { routes.compactMap(\.globalRateLimit?.service) }
 
     /// The policies of the scenario, and one for what they leave open: a proxy must not give up
     /// before the load does, nor open more than the hop says.
@@ -104,6 +93,39 @@ extension Experiment {
 
     /// The name of the policy for whatever a scenario says nothing of.
     public static let standardPolicy = "standard"
+}
+
+/// Whom the proxies of a scenario ever ask for limits: by its policies and routes, and by those
+/// that its changes apply, for what a service speaks and calls is declared once.
+private struct LimitServices {
+    private var ofPolicies: [(targets: [MeshName], service: MeshName)] = []
+    /// Which any caller may have to ask.
+    private(set) var ofRoutes: [MeshName] = []
+    private(set) var all: Set<MeshName> = []
+
+    init(_ experiment: Experiment) {
+        var declarations =
+            experiment.policies.map(MeshDeclaration.policy)
+            + experiment.routes.map(MeshDeclaration.route)
+        for case .apply(let changed) in experiment.changes.map(\.action) { declarations += changed }
+        for declaration in declarations {
+            switch declaration {
+            case .policy(let policy):
+                guard let service = policy.inbound.globalRateLimit?.service else { continue }
+                ofPolicies.append((policy.targets, service))
+            case .route(let route):
+                guard let service = route.globalRateLimit?.service else { continue }
+                ofRoutes.append(service)
+            case .service, .endpoint, .authorization: continue
+            }
+        }
+        all = Set(ofPolicies.map(\.service) + ofRoutes)
+    }
+
+    func asked(by name: MeshName) -> [MeshName] {
+        let inbound = ofPolicies.filter { $0.targets.contains { $0.covers(name) } }.map(\.service)
+        return (inbound + ofRoutes).filter { $0 != name }
+    }
 }
 
 extension ServicePlan {

@@ -75,6 +75,32 @@ import Testing
         #expect(Set(made.map(\.mtls.rawValue)) == [security.rawValue])
     }
 
+    /// Who asks a rate limit service is told of it, and it speaks HTTP/2, also where it is a change
+    /// that says so.
+    @Test(arguments: [true, false])
+    func whoIsAskedForLimitsIsCalled(_ isChange: Bool) {
+        var policy = MeshPolicy("p", targets: [MeshName("front")])
+        policy.inbound.globalRateLimit = GlobalRateLimit(
+            cluster: "default/back", domain: "d", descriptors: [.init([.init("a", .text("b"))])])
+        var route = MeshRoute("r", destinations: [.init(MeshName("front"))])
+        route.globalRateLimit = policy.inbound.globalRateLimit
+        for declaration in [MeshDeclaration.policy(policy), .route(route)] {
+            var experiment = self.experiment(loads: [load("main", to: "front")])
+            switch declaration {
+            case _ where isChange:
+                experiment.changes = [.init(offset: .zero, action: .apply([declaration]))]
+            case .policy(let policy): experiment.policies = [policy]
+            case .route(let route): experiment.routes = [route]
+            default: break
+            }
+            let made = services(experiment)
+            #expect(made.map(\.speech) == [.http1, .http2, .http1])
+            let (front, back) = (MeshName("front"), MeshName("back"))
+            let isRoute = if case .route = declaration { true } else { false }
+            #expect(made.map(\.calls) == [[back], [], isRoute ? [front, back] : [front]])
+        }
+    }
+
     @Test func noProxyGivesUpBeforeTheLoad() {
         let made = policies(
             experiment(loads: [

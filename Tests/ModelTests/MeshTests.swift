@@ -331,6 +331,41 @@ import Testing
             ])
     }
 
+    /// Who is asked for limits is a service that there is, speaks HTTP/2 and is not limited by what
+    /// it is asked about.
+    @Test func whoIsAskedForLimitsIsChecked() {
+        func check(
+            _ limiting: String, to targets: [MeshName], _ speech: MeshService.Speech = .http2
+        ) -> [String] {
+            let limit = GlobalRateLimit(
+                cluster: limiting, domain: "d", descriptors: [.init([.init("a", .text("b"))])])
+            var policy = MeshPolicy("p", targets: targets)
+            policy.inbound.globalRateLimit = limit
+            var route = MeshRoute("r", destinations: [.init(cart)])
+            route.globalRateLimit = limit
+            return messages([
+                .service(.init("cart")), .service(.init("limits", speech: speech)),
+                .policy(policy), .route(route),
+            ])
+        }
+        let policy = "policy default/p: inbound.global_rate_limit.service: "
+        let route = "route default/r: global_rate_limit.service: "
+        #expect(check("default/limits", to: [cart]) == [])
+        let unknown = "unknown service 'limit'; did you mean 'limits'?"
+        #expect(check("default/limit", to: [cart]) == [policy + unknown, route + unknown])
+        let none = "a service such as cart or shop/cart is needed"
+        #expect(check("limits", to: [cart]) == [policy + none, route + none])
+        let mute =
+            "'default/limits' speaks http1, and a rate limit service is asked over http2 "
+            + "(`protocol`)"
+        #expect(check("default/limits", to: [cart], .http1) == [policy + mute, route + mute])
+        #expect(
+            check("default/limits", to: [MeshName("*")]) == [
+                policy + "'default/limits' would be asked about each question itself: the policy "
+                    + "is for it too, unless another one is"
+            ])
+    }
+
     @Test func endpointsFollowTheirService() {
         var state = MeshState()
         let (a, b) = (MeshName("a"), MeshName("b"))

@@ -89,7 +89,7 @@ import Testing
         var route = MeshRoute("r", destinations: [.init(Self.cart)], timeout: .seconds(1))
         route.retry = RetryPolicy(on: [.reset], perTry: .seconds(1))
         let mesh = MeshState([.service(MeshService("cart")), .route(route)])
-        #expect(mesh.traps.map(\.path) == [["retry", "per_try"]])
+        #expect(mesh.traps().map(\.path) == [["retry", "per_try"]])
     }
 
     /// What contradicts itself is refused, and not warned of.
@@ -150,5 +150,48 @@ import Testing
                             + "deadlines that it is told, it works on for nobody"
                     ]
                 } ?? []))
+    }
+
+    /// Whom a proxy is not told of it cannot ask.
+    @Test(
+        arguments: [
+            ([MeshName("cart")], true), ([MeshName("limits")], false), ([MeshName("*")], false),
+            (nil, false),
+        ] as [([MeshName]?, Bool)])
+    func aLimitThatCannotBeAskedFor(_ calls: [MeshName]?, _ warns: Bool) {
+        var policy = MeshPolicy("p", targets: [MeshName("front")])
+        policy.inbound.globalRateLimit = GlobalRateLimit(
+            cluster: "default/limits", domain: "d",
+            descriptors: [.init([.init("a", .text("b"))])])
+        var route = MeshRoute("r", destinations: [.init(Self.cart)])
+        route.globalRateLimit = policy.inbound.globalRateLimit
+        let mesh = MeshState([
+            .service(MeshService("cart")), .service(MeshService("front", calls: calls)),
+            .service(MeshService("limits", speech: .http2)), .policy(policy), .route(route),
+        ])
+        #expect(mesh.check() == [])
+        let wanted = [
+            "policy default/p: inbound.global_rate_limit", "route default/r: global_rate_limit",
+        ].map {
+            "\($0).service: the proxies of 'default/front' are not told of 'default/limits', and "
+                + "cannot ask it: it is not among its `calls`"
+        }
+        #expect(mesh.traps().map(\.description) == (warns ? wanted : []))
+    }
+
+    /// Whatever others have wrong, whoever declares something is told of that.
+    @Test func onlyWhatIsAskedAboutIsLookedAt() {
+        let services = (0..<200).map { MeshService("s\($0)", calls: [Self.cart]) }
+        let policies = services.map {
+            MeshPolicy(
+                $0.name, targets: [$0.meshName], timeouts: .init(request: .seconds(1)))
+        }
+        let mesh = MeshState(
+            [.service(MeshService("cart"))] + services.map(MeshDeclaration.service)
+                + policies.map(MeshDeclaration.policy))
+        #expect(mesh.traps().count == 100)
+        let found = mesh.traps(of: [MeshKey(.policy, MeshName("s99"))])
+        #expect(found.map(\.key.name.name) == ["s99"])
+        #expect(mesh.traps(of: []) == [])
     }
 }

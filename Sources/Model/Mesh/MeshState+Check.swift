@@ -141,6 +141,7 @@ private struct MeshCheck {
                     "service", "'\(service.text)' is a tcp service, which takes no requests")
             }
         }
+        check(route.globalRateLimit, in: route.namespace, &problems)
         let count = max(route.hosts.count, 1) * route.matches.count
         guard routed.count + count <= MeshLimits.conditions else {
             return problems.report(
@@ -172,6 +173,38 @@ private struct MeshCheck {
                 let whose = other == policy.meshName ? "this policy" : "'\(other.text)'"
                 problems.report("\(index)", "\(whose) is a policy for '\(target.text)' already")
             }
+        }
+        problems.at("inbound") { problems in
+            check(policy.inbound.globalRateLimit, in: policy.namespace, &problems)
+            guard let service = policy.inbound.globalRateLimit?.service,
+                policy.targets.contains(where: { $0.covers(service) }),
+                state.policy(for: service)?.meshName == policy.meshName
+            else { return }
+            problems.at("global_rate_limit") {
+                $0.report(
+                    "service",
+                    "'\(service.text)' would be asked about each question itself: the policy is "
+                        + "for it too, unless another one is")
+            }
+        }
+    }
+
+    /// Where there is nobody to ask, or nobody who would understand, proxies would only find out
+    /// with each request.
+    private func check(
+        _ limit: GlobalRateLimit?, in namespace: String, _ problems: inout MeshProblems
+    ) {
+        guard let limit else { return }
+        problems.at("global_rate_limit") { problems in
+            guard let service = limit.service else {
+                return problems.reference("service", MeshName(limit.cluster, in: ""), breadth: 0)
+            }
+            checkReference("service", service, in: namespace, &problems)
+            guard let speech = state.services[service]?.speech, speech != .http2 else { return }
+            problems.report(
+                "service",
+                "'\(service.text)' speaks \(speech.rawValue), and a rate limit service is asked "
+                    + "over http2 (`protocol`)")
         }
     }
 

@@ -6,11 +6,17 @@ import Base
 extension MeshState {
     /// What is likely to be a mistake in policies and routes, in the order of their keys.
     ///
-    /// - Parameter endpoints: how many a service has; nil: nobody knows.
-    /// - Complexity: that of all policies and routes.
-    public func traps(endpoints: (MeshName) -> Int?) -> [MeshProblem] {
+    /// - Parameters:
+    ///   - keys: the policies and routes that are looked at; nil: all.
+    ///   - endpoints: how many a service has; nil: nobody knows.
+    /// - Complexity: that of all services, policies and routes.
+    public func traps(
+        of keys: Set<MeshKey>? = nil, endpoints: (MeshName) -> Int?
+    ) -> [MeshProblem] {
+        func isMeant(_ key: MeshKey) -> Bool { keys?.contains(key) ?? true }
         var problems = MeshProblems(.init(.policy, MeshName("")), atMost: 100)
-        for policy in policies.values.sorted(by: { $0.meshName < $1.meshName }) {
+        let meant = policies.values.filter { isMeant($0.key) }
+        for policy in meant.sorted(by: { $0.meshName < $1.meshName }) {
             problems.of(policy.key) { problems in
                 policy.warn(&problems)
                 for target in policy.targets where target.breadth == 0 {
@@ -19,11 +25,25 @@ extension MeshState {
                 }
             }
         }
-        for service in services.values.sorted(by: { $0.meshName < $1.meshName }) {
-            warnOfPatience(service, &problems)
+        let index = PolicyIndex(self)
+        let held = services.values.compactMap { service -> (service: MeshService, MeshPolicy)? in
+            guard let policy = index.policy(for: service.meshName), isMeant(policy.key) else {
+                return nil
+            }
+            return (service, policy)
         }
-        for route in routes.values.sorted(by: { $0.meshName < $1.meshName }) {
+        for (service, policy) in held.sorted(by: { $0.service.meshName < $1.service.meshName }) {
+            warnOfPatience(service, policy, index, &problems)
+            problems.of(policy.key) {
+                $0.at("inbound") { warn([service], policy.inbound.globalRateLimit, &$0) }
+            }
+        }
+        let asked = routes.values.filter { isMeant($0.key) }
+        for route in asked.sorted(by: { $0.meshName < $1.meshName }) {
             problems.of(route.key) { problems in
+                if route.globalRateLimit != nil {
+                    warn(callers(of: route), route.globalRateLimit, &problems)
+                }
                 guard let timeout = route.timeout else { return }
                 problems.warn(route.retry, within: timeout)
             }
@@ -32,15 +52,16 @@ extension MeshState {
     }
 
     /// A service whose clients give up before it does works on for nobody.
-    private func warnOfPatience(_ service: MeshService, _ problems: inout MeshProblems) {
+    private func warnOfPatience(
+        _ service: MeshService, _ policy: MeshPolicy, _ index: PolicyIndex,
+        _ problems: inout MeshProblems
+    ) {
         let standard = ProxyTimeouts().request
         let name = service.meshName
         // Whoever waits as long as is usual has not thought of any order.
-        guard let policy = self.policy(for: name), let outer = policy.timeouts.request,
-            outer > .zero, outer < standard
-        else { return }
+        guard let outer = policy.timeouts.request, outer > .zero, outer < standard else { return }
         for called in service.calls ?? [] where called.breadth == 0 {
-            let inner = self.policy(for: called)?.timeouts.request ?? standard
+            let inner = index.policy(for: called)?.timeouts.request ?? standard
             guard inner == .zero || inner >= outer else { continue }
             problems.of(policy.key) {
                 $0.at("timeout") {
@@ -56,8 +77,56 @@ extension MeshState {
         }
     }
 
+    /// A proxy cannot ask a service that it is not told of, and finds that out with each request.
+    private func warn(
+        _ services: [MeshService], _ limit: GlobalRateLimit?, _ problems: inout MeshProblems
+    ) {
+        guard let limiting = limit?.service, self.services[limiting] != nil else { return }
+        let untold = services.filter { !($0.calls?.contains { $0.covers(limiting) } ?? true) }
+        guard let first = untold.map(\.meshName).min() else { return }
+        problems.at("global_rate_limit") {
+            $0.report(
+                "service",
+                "the proxies of '\(first.text)' are not told of '\(limiting.text)', and cannot ask "
+                    + "it: it is not among its `calls`")
+        }
+    }
+
+    /// The services that say that they call a destination of a route.
+    private func callers(of route: MeshRoute) -> [MeshService] {
+        services.values.filter { service in
+            service.calls?.contains { called in
+                route.destinations.contains { called.covers($0.service) }
+            } ?? false
+        }
+    }
+
     /// The same with the endpoints that are declared.
-    public var traps: [MeshProblem] { traps { endpoints(of: $0).count } }
+    public func traps(of keys: Set<MeshKey>? = nil) -> [MeshProblem] {
+        traps(of: keys) { endpoints(of: $0).count }
+    }
+}
+
+/// Which policy holds for a service, for whoever asks about many.
+private struct PolicyIndex {
+    private let policies: [MeshName: MeshPolicy]
+    /// The policies' names by their targets.
+    private var names: [MeshName: MeshName] = [:]
+
+    init(_ mesh: MeshState) {
+        policies = mesh.policies
+        for policy in policies.values {
+            for target in policy.targets {
+                // As `MeshState.policy(for:)` has it where two have the same.
+                names[target] = min(names[target] ?? policy.meshName, policy.meshName)
+            }
+        }
+    }
+
+    func policy(for service: MeshName) -> MeshPolicy? {
+        let targets = [service, MeshName("*", in: service.namespace), MeshName("*", in: "*")]
+        return targets.lazy.compactMap { names[$0] }.first.flatMap { policies[$0] }
+    }
 }
 
 extension MeshPolicy {

@@ -321,8 +321,7 @@ final class ControlHandler: ServiceHandler {
         guard !named.isEmpty else { return [] }
         var mesh = center.plane.mesh
         for declaration in named { mesh.declare(declaration) }
-        let keys = Set(named.map(\.key))
-        return mesh.traps.filter { keys.contains($0.key) }
+        return mesh.traps(of: Set(named.map(\.key)))
     }
 
     private func perform(
