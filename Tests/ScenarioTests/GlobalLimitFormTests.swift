@@ -45,6 +45,18 @@ import Testing
         #expect(errors.contains { $0.hasPrefix("f:4:") && $0.contains(word) }, "\(errors)")
     }
 
+    /// A question whose keys and values alone are too long would never be sent.
+    @Test(arguments: [(15, true), (16, false)])
+    func whatNoQuestionHasRoomFor(_ count: Int, _ fits: Bool) {
+        let text = String(repeating: "t", count: 256)
+        let entries = Array(repeating: "{key: \(text), value: \(text)}", count: 4)
+        let descriptor = "{entries: [\(entries.joined(separator: ", "))]}"
+        let all = Array(repeating: descriptor, count: count).joined(separator: ", ")
+        let errors = Self.errors("{cluster: limits, domain: d, descriptors: [\(all)]}")
+        #expect(errors.count { $0.contains("a question has no room for them") } == (fits ? 0 : 1))
+        #expect(errors.allSatisfy { $0.hasPrefix("f:4:") } && errors.isEmpty == fits)
+    }
+
     @Test func aServiceOfHTTP1CannotBeAsked() {
         let limit = "{cluster: limits, domain: d, descriptors: [{entries: [{key: a, value: b}]}]}"
         #expect(Self.errors(limit).isEmpty)

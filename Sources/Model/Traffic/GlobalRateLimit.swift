@@ -96,6 +96,20 @@ extension GlobalRateLimit: TrafficPolicy {
                 }
             }
         }
+        if saidBytes > TrafficLimits.limitBytes {
+            problems.report(
+                "descriptors",
+                "keys and values of \(saidBytes) bytes together, more than "
+                    + "\(TrafficLimits.limitBytes): a question has no room for them")
+        }
+    }
+
+    /// Of the domain, keys and values that do not depend on the request.
+    private var saidBytes: Int {
+        descriptors.flatMap(\.entries).reduce(domain.utf8.count) { sum, entry in
+            guard case .text(let text) = entry.value else { return sum + entry.key.utf8.count }
+            return sum + entry.key.utf8.count + text.utf8.count
+        }
     }
 }
 

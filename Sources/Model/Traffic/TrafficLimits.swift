@@ -68,6 +68,9 @@ public enum TrafficLimits {
     public static let limitEntries = 8
     /// Bytes of a domain of limits, or of a key or value of a descriptor.
     public static let limitTextBytes = 256
+    /// Bytes of the domain, keys and values that such a limit says itself. What a question has
+    /// room for besides is for the values of requests.
+    public static let limitBytes = 32 * 1024
     /// How long a request waits for its limits to be found out.
     public static let limitTimeout = Duration.milliseconds(1)...Duration.seconds(10)
 }

@@ -27,8 +27,9 @@ struct GlobalLimits: ~Copyable {
         /// What the service is asked for as; it has no part in the answer.
         let authority: PatternText
         fileprivate let descriptors: PatternRange
-        /// Bytes that a value may have. What is longer is cut: a message that does not fit would
-        /// not be sent, and the request would go on unasked by the length of one of its fields.
+        /// Bytes that a value of a request's may have. What is longer is cut: a message that does
+        /// not fit would not be sent, and the request would go on unasked by the length of one of
+        /// its fields.
         fileprivate let valueMost: Int
     }
 
@@ -106,12 +107,22 @@ struct GlobalLimits: ~Copyable {
             return Int32(questions.count - 1)
         }
 
-        /// What is left of a message for each value, when tags and lengths have 24 bytes for each.
+        /// What is left of a message for each value of a request's, when tags and lengths have 24
+        /// bytes for each entry. Something is: see `TrafficLimits.limitBytes`.
         private static func valueMost(_ limit: GlobalRateLimit, _ entries: ArraySlice<Entry>)
             -> Int
         {
-            let keys = entries.reduce(limit.domain.utf8.count + 16) { $0 + Int($1.key.count) + 24 }
-            return max(1, (RateLimitCall.messageBytes - keys) / max(1, entries.count))
+            var taken = limit.domain.utf8.count + 16
+            var open = 0
+            for entry in entries {
+                taken += Int(entry.key.count) + 24
+                if case .text(let text) = entry.source {
+                    taken += Int(text.count)
+                } else {
+                    open += 1
+                }
+            }
+            return max(1, (RateLimitCall.messageBytes - taken) / max(1, open))
         }
     }
 
@@ -187,16 +198,16 @@ struct GlobalLimits: ~Copyable {
     private func value(
         _ source: Source, _ question: Question, _ head: borrowing Head, _ parts: LimitedParts
     ) -> Bytes? {
-        let value: Bytes? =
-            switch source {
-            case .text(let text): bytes(text)
-            case .header(let name): patterns.value(name, head, parts.bytes)
-            case .part(.path): parts.bytes[head.path]
-            case .part(.method): parts.bytes[head.method]
-            case .part(.host): parts.bytes[head.authority]
-            case .part(.address): parts.client
-            case .part(.identity): parts.identity
-            }
+        let value: Bytes?
+        switch source {
+        case .text(let text): return bytes(text)
+        case .header(let name): value = patterns.value(name, head, parts.bytes)
+        case .part(.path): value = parts.bytes[head.path]
+        case .part(.method): value = parts.bytes[head.method]
+        case .part(.host): value = parts.bytes[head.authority]
+        case .part(.address): value = parts.client
+        case .part(.identity): value = parts.identity
+        }
         guard let value, value.count > 0 else { return nil }
         return value[0..<min(value.count, question.valueMost)]
     }

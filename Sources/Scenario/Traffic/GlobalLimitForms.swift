@@ -41,7 +41,7 @@ extension Form where Value == GlobalRateLimit {
                     isRequired: true,
                     about: "what the service is told of a request; one that lacks a part is not"),
             ]
-        ).form
+        ).form.checked
     }
 }
 

@@ -26,6 +26,8 @@ final class GlobalLimitScene {
     var replies: [Reply]
     private(set) var questions: [RateLimitRequest] = []
     private(set) var heads: [Fields] = []
+    /// The connections that they came by.
+    private(set) var carriers: [HTTP2Peer] = []
     /// Requests that have reached the service behind the proxy.
     private(set) var served = 0
     /// Streams of questions that are not answered.
@@ -69,6 +71,7 @@ final class GlobalLimitScene {
             return peer.answer(stream, answerFields(), body: Array("ok".utf8))
         }
         heads.append(stream.head)
+        carriers.append(peer)
         let question = stream.body.withBytes { bytes -> RateLimitRequest? in
             var framing = GRPCFraming()
             guard let piece = try? framing.next(bytes), piece.ends, piece.used == bytes.count else {

@@ -199,6 +199,38 @@ import Wire
         #expect(scene.remains() == nil)
     }
 
+    /// The service is late by the time of a question, not by what is left of a request's.
+    @Test(
+        arguments: [("5m", .zero), (nil, .milliseconds(5)), (nil, .zero)] as [(String?, Duration)])
+    func onlyAQuestionsTimeCountsAgainstItsEndpoint(_ deadline: String?, _ most: Duration) {
+        let scene = GlobalLimitScene([.silence]) { $0.timeouts.maxStream = most }
+        let client = scene.scene.client()
+        var call: Fields = [("content-type", "application/grpc")]
+        if let deadline { call.append(("grpc-timeout", deadline)) }
+        let stream = client.peer.request(requestFields("POST", "/", call))
+        scene.scene.pass(.milliseconds(20))
+        #expect(stream?.isWhole == true && scene.open[0].stream.closed == .cancel)
+        let isLate = deadline == nil && most == .zero
+        let counts = scene.proxy.counts.lines[.host("shop/limits", GlobalLimitScene.service)]
+        #expect(counts?[HostCount.requests.rawValue] == 1)
+        #expect(counts?[HostCount.timeouts.rawValue] == (isLate ? 1 : 0))
+        #expect(counts?[HostCount.errors.rawValue] == (isLate ? 1 : 0))
+        #expect(scene.counters[.questionsFailed] == (isLate ? 1 : 0))
+        client.socket.peerClose(reset: true)
+        client.isDone = true
+        #expect(scene.remains() == nil)
+    }
+
+    /// A connection carries as many questions as it may requests, and says so when they are over.
+    @Test func connectionsCarrySoManyQuestions() {
+        let scene = GlobalLimitScene([.verdict(.ok)]) { $0.clusters[1].requestsPerConnection = 2 }
+        for _ in 0..<3 { #expect(scene.status() == 200) }
+        #expect(scene.questions.count == 3)
+        #expect(scene.carriers[0] === scene.carriers[1] && scene.carriers[1] !== scene.carriers[2])
+        #expect(scene.carriers[1].goaways == [.noError] && scene.carriers[2].goaways.isEmpty)
+        #expect(scene.remains() == nil)
+    }
+
     // MARK: What is asked
 
     @Test func partsOfARequestMakeADescriptor() {
@@ -250,6 +282,23 @@ import Wire
         #expect(values.count == 2 && values[0].count > 1000 && long.hasPrefix(values[0]))
         #expect(values.last == "?a")
         #expect(scene.counters[.questionsPassedOver] == 0)
+        #expect(scene.remains() == nil)
+    }
+
+    /// What a limit says itself is never cut, however little is left for the values of requests.
+    @Test func aTextIsToldWhole() {
+        let (key, text) = (String(repeating: "k", count: 205), String(repeating: "t", count: 256))
+        let entry = GlobalRateLimit.Entry(key, .header("x-user"))
+        let first = [GlobalRateLimit.Entry(key, .text(text))] + Array(repeating: entry, count: 6)
+        let more = Array(repeating: Array(repeating: entry, count: 8), count: 15)
+        let limit = GlobalLimitScene.limit(([first] + more).map { .init($0) })
+        #expect(limit.findings == [])
+        let scene = GlobalLimitScene([.verdict(.overLimit)], route: limit)
+        #expect(scene.status("/", "x-user: \(String(repeating: "u", count: 8000))\r\n") == 429)
+        #expect(scene.questions[0].descriptors.count == 16)
+        #expect(scene.questions[0].descriptors[0].entries[0].value == text)
+        let cut = scene.questions[0].descriptors[1].entries[0].value.count
+        #expect((200..<8000).contains(cut))
         #expect(scene.remains() == nil)
     }
 
