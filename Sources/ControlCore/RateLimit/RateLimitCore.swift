@@ -28,9 +28,10 @@ public struct RateLimitCore {
     private var windows: RateLimitWindows
     public private(set) var counts = Counts()
 
-    /// - Parameter counters: at once, 1 or more. Past it the one makes room that was asked for
-    ///   longest ago, and counts from 0 when it is asked for again.
-    public init(_ rules: RateLimitRules, counters: Int = 100_000) {
+    /// - Parameter counters: at once, 1 or more, with values of 256 bytes each on average. Past
+    ///   either those make room that were asked for longest ago, and count from 0 when they are
+    ///   asked for again.
+    public init(_ rules: RateLimitRules, counters: Int) {
         tree = RateLimitTree(rules)
         windows = RateLimitWindows(most: counters)
     }
@@ -65,10 +66,10 @@ public struct RateLimitCore {
             return .init(.ok)
         }
         let length = rule.limit.unit.seconds
-        let (count, evicts) = windows.add(
+        let (count, evictions) = windows.add(
             hits, to: .init(rule: rule.number, values: descriptor.entries.map(\.value)),
             window: Self.floor(seconds, length))
-        if evicts { counts.evictions += 1 }
+        counts.evictions += UInt64(evictions)
         let most = UInt64(rule.limit.requests)
         let isOver = count > most
         if isOver, rule.isShadow { counts.shadowed += 1 }

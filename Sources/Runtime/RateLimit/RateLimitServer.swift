@@ -19,8 +19,7 @@ public final class RateLimitServer: Sendable {
     ///   - wallOffset: CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds.
     /// - Throws: where the address cannot be bound.
     public init(
-        _ rules: RateLimitRules, listen: SocketAddress, counters: Int = 100_000,
-        wallOffset: Int64
+        _ rules: RateLimitRules, listen: SocketAddress, counters: Int, wallOffset: Int64
     ) throws(ServiceError) {
         var limits = ServiceLimits()
         // Each worker of each proxy has one.

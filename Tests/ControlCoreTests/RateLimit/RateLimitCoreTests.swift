@@ -140,16 +140,18 @@ import Wire
     @Test func countersFuzz() {
         let budget = FuzzBudget.current(steps: 5000)
         var random = SeededRandom(seed: budget.seed)
-        var windows = RateLimitWindows(most: 16)
+        // Values differ by their lengths, of which the sum has a bound too.
+        var windows = RateLimitWindows(most: 16, bytes: 150)
         var counts: [String: (window: Int64, count: UInt64)] = [:]
         var order: [String] = []
         for step in 0..<budget.steps {
-            let value = "\(random.below(24))"
+            let value = String(repeating: "v", count: random.below(24))
             let window = Int64(step / 100)
             let hits = UInt64(1 + random.below(3))
             if let place = order.firstIndex(of: value) {
                 order.remove(at: place)
-            } else if order.count == 16 {
+            }
+            while order.count == 16 || order.reduce(value.count, { $0 + $1.count }) > 150 {
                 counts[order.removeFirst()] = nil
             }
             order.append(value)
