@@ -77,7 +77,8 @@ extension EnvoyRendering {
     }
 
     private func requests() throws(EnvoyRefusal) -> EnvoyValue {
-        let held = view.policy(for: own.meshName)?.inbound
+        let policy = view.policy(for: own.meshName)
+        let held = policy?.inbound
         try Self.refuse(held?.globalRateLimit, of: "the policy of \(own.meshName.text)")
         let limits = try Self.rateLimits(held?.rateLimits ?? [], of: own.meshName.text)
         let rules = authorization.map { action, policies in
@@ -87,18 +88,18 @@ extension EnvoyRendering {
                     "envoy.extensions.filters.http.rbac.v3.RBAC",
                     ["rules": ["action": .text(action), "policies": policies]]))
         }
-        // How long a request may take is for its client's proxy to say.
+        // How long a request may take is for its client's proxy to say, and how long nothing may
+        // move is what that has been told: else it would be cut short here.
+        var action: EnvoyValue = ["cluster": .text(Self.appName), "timeout": "0s"]
+        if let idle = policy?.timeouts.streamIdle {
+            action = action.with("idle_timeout", .duration(idle))
+        }
         let table: EnvoyValue = [
             "name": .text(Self.inboundName),
             "virtual_hosts": [
                 [
                     "name": .text(Self.appName), "domains": ["*"],
-                    "routes": [
-                        [
-                            "match": ["prefix": "/"],
-                            "route": ["cluster": .text(Self.appName), "timeout": "0s"],
-                        ]
-                    ],
+                    "routes": [["match": ["prefix": "/"], "route": action]],
                 ]
             ],
         ]

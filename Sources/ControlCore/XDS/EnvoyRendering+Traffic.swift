@@ -86,7 +86,7 @@ extension EnvoyRendering {
         }
         if !balance.subsets.isEmpty { throw refusal("subsets by fields of the request") }
         var members: [(String, EnvoyValue)] = []
-        // Where nothing is said, Envoy is told of no endpoint that is unwell.
+        // Where nothing is said, Envoy's own threshold is the same.
         if policy != nil {
             let threshold = percent(balance.panicThreshold)
             var common: EnvoyValue = ["healthy_panic_threshold": threshold]

@@ -57,6 +57,33 @@ private func route(_ members: String) throws -> JSONNode {
                 + "cookies as text")
     }
 
+    /// Of a route, and of the own listener.
+    @Test func aLimitOfAllProxiesIsRefused() throws {
+        let limit = "{service: limits, domain: d, descriptors: [{entries: [{key: a, value: b}]}]}"
+        let services = """
+            {kind: service, name: web, namespace: shop},
+            {kind: service, name: cart, namespace: shop},
+            {kind: service, name: limits, namespace: shop, protocol: http2}
+            """
+        let route = """
+            [\(services), {kind: route, name: r, namespace: shop, hosts: [x], to: [cart],
+              global_rate_limit: \(limit)}]
+            """
+        let policy = """
+            [\(services), {kind: policy, name: p, namespace: shop, to: [web],
+              inbound: {global_rate_limit: \(limit)}}]
+            """
+        let reason = "has a global rate limit of its own, and Envoy has one service for a listener"
+        let ofRoute = #expect(throws: EnvoyRefusal.self) {
+            try rendered(route).content(EnvoyQuestion(.routes, "outbound"))
+        }
+        #expect(ofRoute?.reason == "the route shop/r \(reason)")
+        let ofPolicy = #expect(throws: EnvoyRefusal.self) {
+            try rendered(policy).content(EnvoyQuestion(.listeners))
+        }
+        #expect(ofPolicy?.reason == "the policy of shop/web \(reason)")
+    }
+
     @Test func whatBecomesOfRequestsIsTold() throws {
         let answered = try route("answer: {status: 410, body: gone}")
         #expect(answered["direct_response"]["status"].number == 410)
@@ -111,6 +138,7 @@ private func route(_ members: String) throws -> JSONNode {
              {kind: service, name: cart, namespace: shop},
              {kind: policy, name: p, namespace: shop, to: [cart],
               timeout: {stream_idle: 7s, max_stream: 8s, max_connection: 9s}},
+             {kind: policy, name: own, namespace: shop, to: [web], timeout: {stream_idle: 6s}},
              {kind: route, name: r, namespace: shop, hosts: [x], to: [cart]}]
             """
         let rendering = try rendered(text)
@@ -124,6 +152,14 @@ private func route(_ members: String) throws -> JSONNode {
         ]["common_http_protocol_options"]
         #expect(options["max_stream_duration"].text == "8s")
         #expect(options["max_connection_duration"].text == "9s")
+        // What clients wait for, the own listener does not cut short.
+        let inbound = try resources(rendering.content(EnvoyQuestion(.listeners)))
+            .first { $0["name"].text == "inbound" }
+        let managers = try #require(inbound)["filter_chains"].items.map {
+            $0["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"][0]
+        }
+        #expect(!managers.isEmpty)
+        #expect(managers.allSatisfy { $0["route"]["idle_timeout"].text == "6s" })
     }
 
     /// One service of which the requests are changed is a share, which alone has changes in Envoy.
