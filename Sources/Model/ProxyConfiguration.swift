@@ -112,24 +112,15 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var shares: [Share]
         /// Clusters that requests are sent to besides, `TrafficLimits.mirrors` at most.
         public var mirrors: [RequestMirror<String>] = []
-        /// Requests are sent elsewhere; they reach no cluster. Not with `answer`.
         public var redirect: Redirect?
-        /// Requests are answered from here; they reach no cluster.
         public var answer: DirectAnswer?
         public var rewrite: PathRewrite?
-        /// In place of the host that was asked, with port where it has one.
         public var hostRewrite: String?
-        /// Of requests as they go on.
         public var requestHeaders = HeaderChanges()
-        /// Of answers that upstreams give, and of `answer` and `redirect`.
         public var answerHeaders = HeaderChanges()
-        /// In place of the cluster's `requestTimeout`.
         public var timeout: Duration?
-        /// In place of the cluster's `retry`.
         public var retry: RetryPolicy?
-        /// Whose limits of the cluster's breaker its requests are held against.
         public var priority = Priority.standard
-        /// A request that may ask takes a token of each that means it.
         public var rateLimits: [RateLimitPolicy] = []
         public var globalRateLimit: GlobalRateLimit?
 
