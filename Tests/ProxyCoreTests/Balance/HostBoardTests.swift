@@ -55,19 +55,7 @@ import Testing
                 policy.splitsLocalOrigin
                     ? .reset(host: host) : .answer(host: host, status: 502))
         }
-        let length = 5
-        var count = 1
-        for _ in 0..<length { count *= steps.count }
-        for code in 0..<count {
-            var rest = code
-            let sequence = (0..<length).map { _ in
-                defer { rest /= steps.count }
-                return steps[rest % steps.count]
-            }
-            guard let difference = Self.difference(policy, sequence) else { continue }
-            Issue.record("\(difference) after \(sequence)")
-            return
-        }
+        Self.playAll(policy, steps)
     }
 
     /// Checks among answers and sweeps: one that passes brings back, of a host that checks have
@@ -85,6 +73,11 @@ import Testing
             .check(host: 0, passed: true), .check(host: 0, passed: false),
             .answer(host: 1, status: 500), .check(host: 1, passed: true),
         ]
+        Self.playAll(policy, steps)
+    }
+
+    /// Plays all sequences of five steps, until board and model differ.
+    private static func playAll(_ policy: OutlierPolicy, _ steps: [Step]) {
         let length = 5
         var count = 1
         for _ in 0..<length { count *= steps.count }
@@ -94,7 +87,7 @@ import Testing
                 defer { rest /= steps.count }
                 return steps[rest % steps.count]
             }
-            guard let difference = Self.difference(policy, sequence) else { continue }
+            guard let difference = difference(policy, sequence) else { continue }
             Issue.record("\(difference) after \(sequence)")
             return
         }
