@@ -381,7 +381,9 @@ final class JoinAgent: CallOwner {
 extension JoinAgent {
     private func ask(_ call: SubscriberCall) {
         do throws(JoinFailure) {
-            let request = try request(call)
+            let request = try CallRequest(call, of: identity, configuration, address: address) {
+                () throws(JoinFailure) in try credentials.signingRequest()
+            }
             lastNumber += 1
             guard let connection, connection.ask(request, number: lastNumber) else {
                 throw JoinFailure("the connection takes no more")
@@ -392,55 +394,11 @@ extension JoinAgent {
         }
     }
 
-    private func request(_ call: SubscriberCall) throws(JoinFailure) -> CallRequest {
-        let proxy = JoinText.text(identity.proxy)
-        func post(
-            _ name: String, _ members: KeyValuePairs<String, String?>, isStream: Bool = false
-        ) -> CallRequest {
-            CallRequest(
-                method: "POST", path: "/v1/\(name)", body: JoinText.object(members),
-                isStream: isStream)
-        }
-        switch call {
-        case .authorities: return CallRequest(method: "GET", path: "/v1/authorities")
-        case .join:
-            return post(
-                "join",
-                [
-                    "token": JoinText.text(configuration.token ?? ""),
-                    "csr": JoinText.text(try credentials.signingRequest()), "proxy": proxy,
-                ])
-        case .certificate:
-            return post(
-                "proxy/certificate", ["csr": JoinText.text(try credentials.signingRequest())])
-        case .watch(let held, let registers):
-            let address = registers ? address : nil
-            return post(
-                "proxy/watch",
-                [
-                    "proxy": proxy, "service": JoinText.text(identity.service),
-                    "held": held.map { "\($0)" },
-                    "address": address.map { JoinText.text("\($0)") },
-                    "zone": configuration.zone.map(JoinText.text),
-                    "weight": "\(configuration.weight)", "level": "\(configuration.level)",
-                    "labels": JoinText.list(
-                        configuration.labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }),
-                ], isStream: true)
-        case .ack(let version, let error):
-            return post(
-                "proxy/ack",
-                [
-                    "proxy": proxy, "version": "\(version)", "error": error.map(JoinText.text),
-                ])
-        case .heartbeat: return post("proxy/heartbeat", ["proxy": proxy])
-        case .leave: return post("proxy/leave", ["proxy": proxy])
-        }
-    }
-
     private func answered(_ call: SubscriberCall, _ status: Int, _ body: [UInt8]) {
         guard (200..<300).contains(status) else {
             return subscriber.refused(
-                call, JoinText.refusal(status: status, body), Self.refusal(status), now)
+                call, JoinText.refusal(status: status, body), SubscriberRefusal(status: status), now
+            )
         }
         do throws(JoinFailure) {
             switch call {
@@ -454,17 +412,6 @@ extension JoinAgent {
             }
         } catch {
             subscriber.refused(call, error.reason, error.refusal, now)
-        }
-    }
-
-    /// What a status that is none of success says of another attempt.
-    static func refusal(_ status: Int) -> SubscriberRefusal {
-        switch status {
-        case 403: .forbidden
-        // Of the moment (RFC 9110, 15.5.9; RFC 6585, 4).
-        case 408, 429: .passing
-        case 400..<500: .lasting
-        default: .passing
         }
     }
 

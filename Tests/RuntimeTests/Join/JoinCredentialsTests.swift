@@ -89,6 +89,6 @@ import Testing
             (503, .passing), (507, .passing), (302, .passing),
         ] as [(Int, SubscriberRefusal)])
     func whatAStatusSaysOfAnotherAttempt(status: Int, refusal: SubscriberRefusal) {
-        #expect(JoinAgent.refusal(status) == refusal)
+        #expect(SubscriberRefusal(status: status) == refusal)
     }
 }
