@@ -24,7 +24,7 @@ final class ReturnChecks {
     private let reactor: Reactor
     private let random: SeededRandom
     /// nil: nothing was ever to be checked.
-    private var loop: HealthLoop?
+    private(set) var loop: HealthLoop?
     private var now = Instant.zero
     private var mesh = MeshState()
     /// Clusters whose endpoints a check brings back, which have the names of services.
@@ -86,14 +86,11 @@ final class ReturnChecks {
             }
         }
         lookAt = clusters.isEmpty && next.count == 0 ? nil : now + Self.pause
-        if next == asked {
-            // The certificate may be a new one.
-            loop?.context = context()
-            return
-        }
-        guard let loop = loop ?? makeLoop() else { return }
-        asked = next
+        guard next != asked || loop != nil, let loop = loop ?? makeLoop() else { return }
+        // Whoever is out may stay out for longer than a certificate lasts.
         loop.context = context()
+        guard next != asked else { return }
+        asked = next
         loop.meshChanged()
     }
 
