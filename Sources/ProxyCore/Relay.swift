@@ -285,13 +285,15 @@ extension Proxy {
         guard let peer = connections[slot].peer else { return close(slot, reset: reset) }
         let client = connections[slot].role == .downstream ? slot : peer
         let upstream = client == slot ? peer : slot
-        if connections[client].forwards {
+        let isTimed = flag == .DT || flag == .UMSDR || flag == .SI
+        if isTimed {
+            connections[client].exchange.decision =
+                flag == .SI ? .idleTimeout : .durationTimeout
+        }
+        if connections[client].forwards || isTimed {
             logExchange(client, flag: flag, detail: detail, isLate: true, now: now)
         } else {
-            let isTimed = flag == .DT || flag == .UMSDR || flag == .SI
-            logExchange(
-                client, flag: isTimed ? flag : nil, detail: isTimed ? detail : .viaUpstream,
-                isLate: isTimed, now: now)
+            logExchange(client, flag: nil, detail: .viaUpstream, now: now)
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0

@@ -156,6 +156,38 @@ import Wire
         rests(scene, [client])
     }
 
+    /// A tunnel that is closed for its time says so, whatever it began as; one that a side leaves
+    /// ends in order.
+    @Test(
+        arguments: [
+            ("DT", "max_duration_timeout", "timeout.duration"),
+            ("UMSDR", "upstream_max_stream_duration_reached", "timeout.duration"),
+            ("SI", "stream_idle_timeout{idle_timeout}", "timeout.stream_idle"),
+            ("", "via_upstream", ""),
+        ])
+    func anUpgradedTunnelSaysWhyItEnds(_ flag: String, _ detail: String, _ decision: String) {
+        let scene = scene {
+            $0.timeouts.request = .zero
+            if flag == "DT" { $0.timeouts.maxStream = .seconds(5) }
+            if flag == "UMSDR" { $0.clusters[0].maxStreamDuration = .seconds(5) }
+            if flag == "SI" { $0.timeouts.streamIdle = .seconds(5) }
+        }
+        let client = scene.client()
+        let fields = "connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)", by: client)
+        scene.send("HTTP/1.1 101 Switching Protocols\r\n\(fields)", by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 101 "))
+        scene.pass(.milliseconds(4900))
+        #expect(scene.simulation.logLines.isEmpty)
+        if flag.isEmpty { scene.close(client, reset: true) }
+        scene.pass(.milliseconds(300))
+        #expect(scene.simulation.logLines.count == 1)
+        #expect(line(scene).contains("\"status\":101,\"flags\":\"\(flag)\""), "\(line(scene))")
+        #expect(line(scene).contains("\"details\":\"\(detail)\""), "\(line(scene))")
+        #expect(line(scene).contains("\"decided_by\":\"\(decision)\""), "\(line(scene))")
+        rests(scene, [client])
+    }
+
     // MARK: What trusted clients say
 
     /// The fields of times mean the same in every order: what is left of the caller's time bounds
