@@ -18,12 +18,13 @@ struct AccrualRateRule: BitwiseCopyable {
     /// 0 to 1.
     let threshold: Double
     let window: Duration
+    /// Bound: what an `AccrualRate` can count. More is asked of nobody, or it would never act.
     let requests: UInt32
 
     init(_ rate: AccrualPolicy.SuccessRate) {
         threshold = rate.threshold / 100
         window = rate.window
-        requests = UInt32(clamping: rate.requests)
+        requests = min(UInt32(clamping: rate.requests), AccrualRate.most)
     }
 }
 
@@ -80,7 +81,7 @@ struct AccrualRate: BitwiseCopyable, @unchecked Sendable {
     // 40 bits for the share and 24 for the count. A share in 32 bits would lose what one good
     // answer adds where thousands come in a window, and keep what a failure takes away.
     private static let one = Double(1 << 39)
-    private static let most: UInt32 = (1 << 24) - 1
+    static let most: UInt32 = (1 << 24) - 1
 
     private static func word(rate: Double, count: UInt32) -> UInt64 {
         UInt64(count) << 40 | UInt64((min(1, max(0, rate)) * one).rounded())

@@ -169,6 +169,13 @@ import Testing
         #expect(place.board.tallies.enforced[EjectionReason.accrualRate.rawValue] == 2)
     }
 
+    /// A rule that asks for more answers than can be counted asks for so many; no file may.
+    @Test func noRuleAsksForMoreThanIsCounted() {
+        #expect(TrafficLimits.failures.upperBound < Int(AccrualRate.most))
+        #expect(AccrualRateRule(.init(requests: .max)).requests == AccrualRate.most)
+        #expect(AccrualRateRule(.init(requests: 5)).requests == 5)
+    }
+
     /// Workers that write at once lose no answer, and the average is one of all.
     @Test func workersShareTheAverage() async throws {
         let place = Place(Self.policy(failures: .max, threshold: 0.1))
