@@ -49,7 +49,6 @@ extension Proxy {
         connections[upstream].attempted = now
         connections[upstream].isProbe =
             upstreams.began(Int(connections[upstream].endpoint), now: now)
-        countAttempt(upstream)
         let carrier = connections[upstream].isStream ? Int(connections[upstream].carrier) : upstream
         if connections[carrier].stage != .connecting { attemptConnected(upstream) }
     }
@@ -73,7 +72,6 @@ extension Proxy {
     func attemptAnswered(_ upstream: Int, status: Int, now: Instant) {
         guard connections[upstream].isAttempt, !connections[upstream].isJudged else { return }
         connections[upstream].isJudged = true
-        countHost(upstream, status < 500 ? .successes : .errors)
         upstreams.answered(
             Int(connections[upstream].endpoint), status: status,
             latency: now - connections[upstream].attempted, now: now, &random)
@@ -91,7 +89,6 @@ extension Proxy {
         upstreams.ended(
             Int(connections[upstream].endpoint), result, wasProbe: connections[upstream].isProbe,
             latency: now - connections[upstream].attempted, now: now, &random)
-        upstreams.publish(Int(connections[upstream].endpoint))
     }
 
     // MARK: Counts
@@ -100,14 +97,7 @@ extension Proxy {
     @inline(__always)
     func cluster(ofEndpoint endpoint: Int) -> Int { Int(upstreams.endpoints[endpoint].cluster) }
 
-    private func countAttempt(_ upstream: Int) {
-        let endpoint = Int(connections[upstream].endpoint)
-        countHost(upstream, .requests)
-        count(.requests, cluster(ofEndpoint: endpoint))
-        upstreams.publish(endpoint)
-    }
-
-    /// An attempt is a success by the head of its answer, or an error by it or for want of one.
+    /// An attempt without the head of an answer is an error.
     private func countAttemptEnd(_ upstream: Int, _ result: AttemptResult) {
         guard !connections[upstream].isJudged else { return }
         switch result {

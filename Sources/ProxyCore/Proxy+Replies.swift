@@ -46,7 +46,7 @@ extension Proxy {
         writeReply(exchange, flag: flag, detail: detail, parts, to: &out)
         precondition(!out.overflowed, "a reply outgrew its bound")
         connections[slot].output.grow(by: out.count)
-        count(Counter.of(status: status), of: slot)
+        countAnswer(status, of: slot)
         logExchange(slot, flag: flag, detail: detail, now: now)
         askFlush(slot)
         concludeClient(slot, keepAlive: exchange.keepAlive, now: now)

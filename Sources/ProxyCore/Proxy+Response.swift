@@ -84,7 +84,7 @@ extension Proxy {
                 abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
                 return false
             }
-            count(.status1xx, of: client)
+            countAnswer(head.status, of: client)
             askFlush(client)
         }
         consumeHead(slot, head.length)
@@ -137,7 +137,7 @@ extension Proxy {
         connections[slot].body = body
         beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
-        count(Counter.of(status: head.status), of: client)
+        countAnswer(head.status, of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         return true
@@ -159,7 +159,7 @@ extension Proxy {
         connections[client].exchange.status = UInt16(head.status)
         connections[client].exchange.headSent = true
         attemptAnswered(slot, status: head.status, now: now)
-        count(Counter.of(status: head.status), of: client)
+        countAnswer(head.status, of: client)
         consumeHead(slot, head.length)
         askFlush(client)
         beginTunnel(client, slot, now: now)

@@ -42,8 +42,13 @@ extension Upstreams {
     /// - Returns: whether it is the one by which the endpoint is tried again.
     mutating func began(_ endpoint: Int, now: Instant) -> Bool {
         endpoints[endpoint].attempts += 1
-        guard let marks = endpoints[endpoint].marks else { return false }
         let cluster = Int(endpoints[endpoint].cluster)
+        if let counts = endpoints[endpoint].counts {
+            counts.add(.requests)
+            counts.add(.requestsActive)
+            clusters[cluster].counts?.add(.requests)
+        }
+        guard let marks = endpoints[endpoint].marks else { return false }
         let rules = clusters[cluster].rules
         if endpoints[endpoint].sharesAttempts { marks.countAttempt(1) }
         if rules.judges, clusters[cluster].line?.deadline == nil {
@@ -66,8 +71,9 @@ extension Upstreams {
         _ endpoint: Int, status: Int, latency: Duration, now: Instant,
         _ random: inout SeededRandom
     ) {
-        let cluster = Int(endpoints[endpoint].cluster)
+        endpoints[endpoint].counts?.add(status < 500 ? .successes : .errors)
         guard let marks = endpoints[endpoint].marks else { return }
+        let cluster = Int(endpoints[endpoint].cluster)
         let rules = clusters[cluster].rules
         if rules.countsAttempts {
             noteLatency(endpoint, cluster, latency, isFailure: status >= 500 || status == 429, now)
@@ -82,6 +88,7 @@ extension Upstreams {
         _ random: inout SeededRandom
     ) {
         endpoints[endpoint].attempts -= 1
+        endpoints[endpoint].counts?.add(.requestsActive, -1)
         guard let marks = endpoints[endpoint].marks else { return }
         let cluster = Int(endpoints[endpoint].cluster)
         let rules = clusters[cluster].rules

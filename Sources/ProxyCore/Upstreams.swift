@@ -207,8 +207,8 @@ struct Upstreams {
         _ plan: ProxyConfiguration.Cluster, _ numbers: [Int32], zone: String?
     ) -> [BalancerHost] {
         // Two levels for each: the proxy's own zone comes before the others of the same level.
-        let counts = plan.endpoints.count >= plan.balance.zoneMinimum
-        let prefers = plan.balance.prefersZone && zone != nil && counts
+        let isLargeEnough = plan.endpoints.count >= plan.balance.zoneMinimum
+        let prefers = plan.balance.prefersZone && zone != nil && isLargeEnough
         let levels = plan.endpoints.map { endpoint in
             let isNear = !prefers || endpoint.zone == zone
             return endpoint.level * 2 + (isNear ? 0 : 1)
@@ -344,7 +344,7 @@ struct Upstreams {
     /// Counts a connection opened to `endpoint`, or closed.
     mutating func count(_ change: Int32, at endpoint: Int) {
         endpoints[endpoint].connections += change
-        publish(endpoint)
+        endpoints[endpoint].counts?.add(.connectionsActive, Int(change))
         let cluster = Int(endpoints[endpoint].cluster)
         if cluster >= 0 { clusters[cluster].connections += change }
     }

@@ -8,16 +8,23 @@ import Testing
 /// What is counted of clusters, endpoints and routes.
 @Suite struct CountsTests {
     private func cluster(_ scene: Scene, _ count: ClusterCount, _ name: String = "c") -> Int? {
-        scene.proxy.counts.lines[.cluster(name)].map { Int($0[count.rawValue]) }
+        scene.proxy.counts.lines[.cluster(name)].map { Int($0[count]) }
     }
 
     private func host(_ scene: Scene, _ count: HostCount, _ address: String = "127.0.0.1:1") -> Int?
     {
-        scene.proxy.counts.lines[.host("c", address)].map { Int($0[count.rawValue]) }
+        scene.proxy.counts.lines[.host("c", address)].map { Int($0[count]) }
     }
 
     private func route(_ scene: Scene, _ count: RouteCount, _ text: String = "prefix:/") -> Int? {
-        scene.proxy.counts.lines[.route(text)].map { Int($0[count.rawValue]) }
+        scene.proxy.counts.lines[.route(text)].map { Int($0[count]) }
+    }
+
+    private func answers(_ scene: Scene, _ thing: CountedThing, _ kind: StatusClass? = nil) -> Int?
+    {
+        scene.proxy.counts.lines[thing].map { line in
+            Int(kind.map { line[$0] } ?? line.completed)
+        }
     }
 
     private func answer(_ status: Int) -> String {
@@ -26,23 +33,24 @@ import Testing
 
     @Test(
         arguments: [
-            (200, ClusterCount.status2xx, RouteCount.status2xx, true),
-            (304, .status3xx, .status3xx, true), (404, .status4xx, .status4xx, true),
-            (500, .status5xx, .status5xx, false), (503, .status5xx, .status5xx, false),
-        ])
-    func anAnswerIsCountedOnceEverywhere(
-        _ status: Int, _ ofCluster: ClusterCount, _ ofRoute: RouteCount, _ isSuccess: Bool
-    ) {
+            (200, .successful, true), (304, .redirection, true), (404, .clientError, true),
+            (500, .serverError, false), (503, .serverError, false), (599, .serverError, false),
+        ] as [(Int, StatusClass, Bool)])
+    func anAnswerIsCountedOnceEverywhere(_ status: Int, _ kind: StatusClass, _ isSuccess: Bool) {
         let scene = Scene()
         let server = scene.get().server
         #expect(cluster(scene, .requestsActive) == 1 && host(scene, .requestsActive) == 1)
         #expect(cluster(scene, .connectionsActive) == 1 && host(scene, .connectionsActive) == 1)
-        #expect(cluster(scene, .completed) == 0 && route(scene, .requests) == 1)
+        #expect(answers(scene, .cluster("c")) == 0 && route(scene, .requests) == 1)
         scene.send(answer(status), by: server)
         #expect(cluster(scene, .requests) == 1 && host(scene, .requests) == 1)
         #expect(cluster(scene, .requestsActive) == 0 && host(scene, .requestsActive) == 0)
-        #expect(cluster(scene, .completed) == 1 && cluster(scene, ofCluster) == 1)
-        #expect(route(scene, .completed) == 1 && route(scene, ofRoute) == 1)
+        for thing in [CountedThing.cluster("c"), .route("prefix:/")] {
+            #expect(answers(scene, thing) == 1 && answers(scene, thing, kind) == 1)
+        }
+        #expect(StatusClass.allCases.map { scene.proxy.counters[$0] }.reduce(0, +) == 1)
+        #expect(scene.proxy.counters[kind] == 1)
+        #expect(route(scene, .attempts) == 1 && route(scene, .unanswered) == 0)
         #expect(host(scene, .successes) == (isSuccess ? 1 : 0))
         #expect(host(scene, .errors) == (isSuccess ? 0 : 1))
         #expect(cluster(scene, .connections) == 1 && cluster(scene, .connectionsHTTP1) == 1)
@@ -64,10 +72,12 @@ import Testing
         scene.send(answer(200), by: scene.servers[scene.servers.count - 1])
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
         #expect(cluster(scene, .requests) == 2 && cluster(scene, .retrySuccess) == 1)
-        #expect(cluster(scene, .retriesActive) == 0 && cluster(scene, .status5xx) == 0)
+        #expect(cluster(scene, .retriesActive) == 0)
+        #expect(answers(scene, .cluster("c"), .serverError) == 0)
         #expect(host(scene, .errors) == 1 && host(scene, .successes) == 1)
         #expect(route(scene, .requests) == 1 && route(scene, .retries) == 1)
-        #expect(route(scene, .completed) == 1 && route(scene, .status2xx) == 1)
+        #expect(answers(scene, .route("prefix:/")) == 1)
+        #expect(answers(scene, .route("prefix:/"), .successful) == 1)
         // One that none of its retries saves.
         _ = scene.get()
         for _ in 0..<3 {
@@ -75,7 +85,9 @@ import Testing
             scene.pass(.milliseconds(260))
         }
         #expect(cluster(scene, .retryLimitExceeded) == 1 && route(scene, .retryLimitExceeded) == 1)
-        #expect(cluster(scene, .retrySuccess) == 1 && cluster(scene, .status5xx) == 1)
+        #expect(cluster(scene, .retrySuccess) == 1)
+        #expect(answers(scene, .cluster("c"), .serverError) == 1)
+        #expect(route(scene, .attempts) == 5 && route(scene, .retries) == 3)
     }
 
     /// The same flag, UO, of a limit and of a denied retry: other counters.
@@ -176,8 +188,20 @@ import Testing
         let scene = Scene(Scene.configuration(endpoints: []))
         let client = scene.client()
         scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
-        #expect(cluster(scene, .noneHealthy) == 1 && cluster(scene, .status5xx) == 1)
-        #expect(cluster(scene, .requests) == 0)
+        #expect(cluster(scene, .noneHealthy) == 1 && cluster(scene, .requests) == 0)
+        #expect(answers(scene, .cluster("c"), .serverError) == 1)
+        #expect(route(scene, .requests) == 1 && route(scene, .attempts) == 0)
+    }
+
+    /// Who does not wait for an answer has asked, and his attempts count with that.
+    @Test func whoLeavesIsCounted() {
+        let scene = Scene()
+        let client = scene.get().client
+        #expect(route(scene, .attempts) == 0, "it has not ended")
+        scene.close(client, reset: true)
+        #expect(route(scene, .unanswered) == 1 && route(scene, .attempts) == 1)
+        #expect(answers(scene, .route("prefix:/")) == 0 && cluster(scene, .requestsActive) == 0)
+        #expect(host(scene, .requestsActive) == 0)
     }
 
     /// What keeps its name keeps its counts; what goes and comes again begins anew.
@@ -216,7 +240,7 @@ import Testing
         scene.proxy.adopt(configuration, now: scene.simulation.now)
         #expect(host(scene, .requests) == 0 && host(scene, .requestsActive) == 0)
         #expect(cluster(scene, .requests) == 3 && cluster(scene, .requestsActive) == 0)
-        #expect(cluster(scene, .completed) == 3)
+        #expect(answers(scene, .cluster("c")) == 3)
         #expect(scene.proxy.counts.lines[.cluster("b")] == nil)
     }
 
@@ -228,7 +252,26 @@ import Testing
         var new = Scene.configuration()
         new.clusters[0].endpoints = []
         scene.proxy.adopt(new, now: scene.simulation.now)
-        #expect(line?[HostCount.requests.rawValue] == 1)
+        #expect(line?[HostCount.requests] == 1)
+    }
+
+    /// Places of classes and of names do not meet.
+    @Test func placesAreTheirOwn() {
+        #expect(StatusClass.allCases.count == StatusClass.places)
+        #expect(StatusClass.allCases.map(\.name) == ["1xx", "2xx", "3xx", "4xx", "5xx"])
+        for (status, name) in [(100, "1xx"), (199, "1xx"), (200, "2xx"), (599, "5xx")] {
+            #expect(StatusClass(of: status).name == name)
+        }
+        let line = CountLine(RouteCount.self)
+        let handle = CountHandle<RouteCount>(line)
+        for kind in StatusClass.allCases { handle.add(kind) }
+        for (i, name) in RouteCount.allCases.enumerated() { handle.add(name, i + 2) }
+        handle.add(RouteCount.retries, -1)
+        #expect(StatusClass.allCases.allSatisfy { line[$0] == 1 } && line.completed == 5)
+        #expect(line.requests == 2)
+        for (i, name) in RouteCount.allCases.enumerated() {
+            #expect(line[name] == UInt64(name == .retries ? i + 1 : i + 2))
+        }
     }
 
     @Test func routesHaveTextsOfTheirOwn() {
@@ -262,7 +305,7 @@ import Testing
         let lines = scene.proxy.counts.lines
         #expect(lines.count == 20_001)
         _ = scene.get("/77")
-        let touched = lines.filter { $0.key.kind != .cluster && $0.value[0] > 0 }.keys
+        let touched = lines.filter { $0.key.kind != .cluster && $0.value.requests > 0 }.keys
         #expect(Set(touched.map(\.kind)) == [.host, .route] && touched.count == 2)
         #expect(touched.contains(.route("path:/77")))
     }

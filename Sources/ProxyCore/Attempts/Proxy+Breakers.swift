@@ -24,7 +24,7 @@ extension Proxy {
     @inline(__always)
     private func change(_ resource: Resource, _ cluster: Int, _ priority: UInt8, by change: Int32) {
         breakers[cluster].count(resource, priority, by: change)
-        publish(resource, cluster)
+        upstreams.clusters[cluster].counts?.add(.active(resource), Int(change))
     }
 
     private func takeStrictly(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
@@ -189,9 +189,7 @@ extension Proxy {
         }
         for slot in 0..<touchedSlots { recount(slot) }
         shareCounts(1)
-        for cluster in breakers.indices {
-            for resource in Resource.allCases { publish(resource, cluster) }
-        }
+        for cluster in breakers.indices { tellResources(cluster) }
     }
 
     /// Adds all of this worker's counts to those of all workers, or takes them from there.

@@ -31,7 +31,7 @@ public final class HostBoard: Sendable {
     deinit {
         // Nobody has a handle any more: whoever had one held this board.
         state.withLock { state in
-            for page in state.pages { unsafe HostLines.deallocate(page.words) }
+            for page in state.pages { unsafe CacheLines.deallocate(page.words) }
         }
         line.deallocate()
     }
@@ -98,7 +98,7 @@ public final class HostBoard: Sendable {
             place = state.records.count
             state.records.append(record)
             if place % pageLines == 0 {
-                let words = unsafe HostLines.allocate(pageLines)
+                let words = unsafe CacheLines.allocate(pageLines)
                 unsafe state.pages.append(Page(words: words))
             }
         }
@@ -446,12 +446,12 @@ struct BoardLine: BitwiseCopyable, @unchecked Sendable {
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
 
     init() {
-        unsafe words = HostLines.allocate(1)
+        unsafe words = CacheLines.allocate(1)
         unsafe words[0].store(1, ordering: .relaxed)
         unsafe words[1].store(Self.never, ordering: .relaxed)
     }
 
-    fileprivate func deallocate() { unsafe HostLines.deallocate(words) }
+    fileprivate func deallocate() { unsafe CacheLines.deallocate(words) }
 
     /// Changes whenever an endpoint becomes available, or ceases to be. Whoever sees a new one sees
     /// how endpoints stand since.

@@ -14,8 +14,8 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
     /// The endpoint's place on its board.
     let place: Int32
 
-    /// 64 bytes.
-    static let count = 8
+    /// A cache line.
+    static let count = CacheLines.words
 
     private enum Place {
         static let rates = 0
@@ -191,23 +191,6 @@ struct HostMarks: BitwiseCopyable, @unchecked Sendable {
     func countAttempt(_ change: Int) {
         let change = UInt64(bitPattern: Int64(change))
         unsafe words[Place.active].wrappingAdd(change, ordering: .relaxed)
-    }
-}
-
-/// Memory of lines, each a cache line of its own: workers that write to one do not slow down those
-/// that read another.
-enum HostLines {
-    static func allocate(_ lines: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-        let count = lines * HostMarks.count
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: count * MemoryLayout<Atomic<UInt64>>.stride, alignment: 64)
-        let words = unsafe memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
-        for i in 0..<count { unsafe (words + i).initialize(to: Atomic(0)) }
-        return unsafe words
-    }
-
-    static func deallocate(_ words: UnsafeMutablePointer<Atomic<UInt64>>) {
-        unsafe UnsafeMutableRawPointer(words).deallocate()
     }
 }
 

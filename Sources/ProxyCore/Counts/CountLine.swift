@@ -4,7 +4,7 @@
 
 import Synchronization
 
-/// What is counted of things of one kind. The raw values are the places in a line, from 0 on.
+/// What is counted of things of one kind. The raw values go from 0 on, which is that of `requests`.
 public protocol CountName: RawRepresentable<Int>, CaseIterable, Sendable {
     /// As `/stats` shows it, in snake case and without its kind.
     var name: String { get }
@@ -22,54 +22,86 @@ public enum CountForm: Sendable {
     case state
 }
 
-/// The words of one thing in one worker.
-///
-/// A line keeps its memory as long as anybody has it: who is asked goes on reading it while the
-/// worker goes over to a configuration without the thing.
+/// Words that one worker writes to, and anybody reads. A handle: copies mean the same words.
 @safe
-public final class CountLine: Sendable {
-    // Safety: `words` lives as long as this object and every index is below `count`; the words are
-    // atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
-    fileprivate nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
-    private let count: Int
+struct CountWords: BitwiseCopyable, @unchecked Sendable {
+    // Safety: `count` initialized atomics until their owner deallocates them; whoever has a handle
+    // keeps the owner, and asks for no place beyond.
+    private let words: UnsafeMutablePointer<Atomic<UInt64>>
 
+    /// Zeros, in cache lines of their own.
     init(_ count: Int) {
-        self.count = count
-        // Of a cache line of its own, so that no other thread's writing slows it down.
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: count * MemoryLayout<Atomic<UInt64>>.stride, alignment: 64)
-        unsafe words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
-        for i in 0..<count { unsafe (words + i).initialize(to: Atomic(0)) }
+        unsafe words = CacheLines.allocate((count + CacheLines.words - 1) / CacheLines.words)
     }
 
-    deinit { unsafe UnsafeMutableRawPointer(words).deallocate() }
+    func deallocate() { unsafe CacheLines.deallocate(words) }
 
-    public subscript(place: Int) -> UInt64 {
-        precondition(place < count, "a line has no such count")
-        return unsafe words[place].load(ordering: .relaxed)
+    @inline(__always)
+    subscript(place: Int) -> UInt64 { unsafe words[place].load(ordering: .relaxed) }
+
+    /// One writer: a load and a store, not a locked instruction.
+    @inline(__always)
+    func add(at place: Int, _ amount: Int) {
+        unsafe words[place].store(
+            self[place] &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+    }
+
+    @inline(__always)
+    func set(at place: Int, _ value: Int) {
+        unsafe words[place].store(UInt64(truncatingIfNeeded: value), ordering: .relaxed)
     }
 }
 
-/// A line as its worker writes to it. A handle: whoever keeps one keeps the `TrafficCounts` that
-/// the line stands in.
-@safe
-struct CountHandle<Name: CountName>: BitwiseCopyable, @unchecked Sendable {
-    // Safety: the words of a line with a place for each case of `Name`, which lives as long as it
-    // stands in its worker's `TrafficCounts`; a handle is given up before its line is.
-    private let words: UnsafeMutablePointer<Atomic<UInt64>>
+/// The words of one thing in one worker: answers by the class of their status, then what has a name
+/// among things of its kind.
+///
+/// A line keeps its memory as long as anybody has it: who is asked goes on reading it while the
+/// worker goes over to a configuration without the thing.
+public final class CountLine: Sendable {
+    fileprivate let words: CountWords
+    private let count: Int
 
-    init(_ line: CountLine) { unsafe words = line.words }
+    init<Name: CountName>(_: Name.Type) {
+        count = StatusClass.places + Name.allCases.count
+        words = CountWords(count)
+    }
+
+    deinit { words.deallocate() }
+
+    public subscript(name: some CountName) -> UInt64 {
+        let place = StatusClass.places + name.rawValue
+        precondition(place < count, "a line has no such count")
+        return words[place]
+    }
+
+    /// What each kind counts first.
+    public var requests: UInt64 { words[StatusClass.places] }
+
+    /// Answers of the class.
+    public subscript(statusClass: StatusClass) -> UInt64 { words[statusClass.rawValue] }
+
+    /// Answers of all classes. Not counted by itself: it would say nothing else.
+    public var completed: UInt64 { StatusClass.allCases.reduce(0) { $0 &+ self[$1] } }
+}
+
+/// A line as its worker writes to it. A handle: whoever keeps one keeps the `TrafficCounts` that
+/// the line stands in, and gives it up before the line is.
+struct CountHandle<Name: CountName>: BitwiseCopyable, Sendable {
+    private let words: CountWords
+
+    init(_ line: CountLine) { words = line.words }
 
     @inline(__always)
     func add(_ name: Name, _ amount: Int = 1) {
-        let old = unsafe words[name.rawValue].load(ordering: .relaxed)
-        unsafe words[name.rawValue].store(
-            old &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+        words.add(at: StatusClass.places + name.rawValue, amount)
     }
+
+    @inline(__always)
+    func add(_ statusClass: StatusClass) { words.add(at: statusClass.rawValue, 1) }
 
     /// For gauges and states.
     @inline(__always)
     func set(_ name: Name, _ value: Int) {
-        unsafe words[name.rawValue].store(UInt64(truncatingIfNeeded: value), ordering: .relaxed)
+        words.set(at: StatusClass.places + name.rawValue, value)
     }
 }

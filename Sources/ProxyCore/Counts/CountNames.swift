@@ -29,12 +29,6 @@ public enum ClusterCount: Int, CountName {
     case connectTimeouts
     case connectionOverflow
     case connectionIdleTimeouts
-    case completed
-    case status1xx
-    case status2xx
-    case status3xx
-    case status4xx
-    case status5xx
 
     public var name: String {
         switch self {
@@ -63,12 +57,6 @@ public enum ClusterCount: Int, CountName {
         case .connectTimeouts: "upstream_cx_connect_timeout"
         case .connectionOverflow: "upstream_cx_overflow"
         case .connectionIdleTimeouts: "upstream_cx_idle_timeout"
-        case .completed: "upstream_rq_completed"
-        case .status1xx: "upstream_rq_1xx"
-        case .status2xx: "upstream_rq_2xx"
-        case .status3xx: "upstream_rq_3xx"
-        case .status4xx: "upstream_rq_4xx"
-        case .status5xx: "upstream_rq_5xx"
         }
     }
 
@@ -76,17 +64,6 @@ public enum ClusterCount: Int, CountName {
         switch self {
         case .requestsActive, .requestsPendingActive, .retriesActive, .connectionsActive: .gauge
         default: .counter
-        }
-    }
-
-    /// Of a status's class.
-    static func of(status: Int) -> ClusterCount {
-        switch status {
-        case ..<200: .status1xx
-        case ..<300: .status2xx
-        case ..<400: .status3xx
-        case ..<500: .status4xx
-        default: .status5xx
         }
     }
 
@@ -144,12 +121,10 @@ public enum HostCount: Int, CountName {
 /// Source: Envoy, "Route statistics", as far as Envoy counts the same.
 public enum RouteCount: Int, CountName {
     case requests
-    case completed
-    case status1xx
-    case status2xx
-    case status3xx
-    case status4xx
-    case status5xx
+    /// How often those that have ended were sent, or answered by a fault in place of that.
+    case attempts
+    /// Those that ended without a status: their clients did not wait for it.
+    case unanswered
     case retries
     case retryOverflow
     case retryLimitExceeded
@@ -161,12 +136,8 @@ public enum RouteCount: Int, CountName {
     public var name: String {
         switch self {
         case .requests: "upstream_rq_total"
-        case .completed: "upstream_rq_completed"
-        case .status1xx: "upstream_rq_1xx"
-        case .status2xx: "upstream_rq_2xx"
-        case .status3xx: "upstream_rq_3xx"
-        case .status4xx: "upstream_rq_4xx"
-        case .status5xx: "upstream_rq_5xx"
+        case .attempts: "attempts"
+        case .unanswered: "unanswered"
         case .retries: "upstream_rq_retry"
         case .retryOverflow: "upstream_rq_retry_overflow"
         case .retryLimitExceeded: "upstream_rq_retry_limit_exceeded"
@@ -178,15 +149,4 @@ public enum RouteCount: Int, CountName {
     }
 
     public var form: CountForm { .counter }
-
-    /// Of a status's class.
-    static func of(status: Int) -> RouteCount {
-        switch status {
-        case ..<200: .status1xx
-        case ..<300: .status2xx
-        case ..<400: .status3xx
-        case ..<500: .status4xx
-        default: .status5xx
-        }
-    }
 }

@@ -3,7 +3,6 @@
 
 public import Model
 public import Secure
-import Synchronization
 
 /// What one worker counts over its life. Names as `/stats` shows them, with `meshbench_proxy_`
 /// before them.
@@ -84,11 +83,6 @@ public enum Counter: Int, CaseIterable, Sendable {
     case floodedEmptyFrames
     case floodedAcknowledgements
     case floodedSettings
-    case status1xx
-    case status2xx
-    case status3xx
-    case status4xx
-    case status5xx
 
     /// The metric's name, in snake case.
     public var name: String {
@@ -169,54 +163,44 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .floodedEmptyFrames: "http2_flood_empty_frames_total"
         case .floodedAcknowledgements: "http2_flood_acknowledgements_total"
         case .floodedSettings: "http2_flood_settings_total"
-        case .status1xx: "responses_1xx_total"
-        case .status2xx: "responses_2xx_total"
-        case .status3xx: "responses_3xx_total"
-        case .status4xx: "responses_4xx_total"
-        case .status5xx: "responses_5xx_total"
-        }
-    }
-
-    /// The counter of a status's class.
-    static func of(status: Int) -> Counter {
-        switch status {
-        case ..<200: .status1xx
-        case ..<300: .status2xx
-        case ..<400: .status3xx
-        case ..<500: .status4xx
-        default: .status5xx
         }
     }
 }
 
 /// One worker's counters. Written by the worker alone, read by anyone.
-@safe
 public final class Counters: Sendable {
-    // Safety: `words` lives as long as this object and every index is below its fixed length; the
-    // words are atomics. `nonisolated(unsafe)` because a pointer is not Sendable by itself.
-    private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
-    private static let flagBase = Counter.allCases.count
+    // Answers by class come first, at places that need no looking up.
+    private let words = CountWords(Counters.count)
+    private static let flagBase = StatusClass.places + Counter.allCases.count
     private static let failureBase = flagBase + ResponseFlag.allCases.count
     private static let count =
         failureBase + Side.allCases.count * TLSFailure.allCases.count
 
-    public init() {
-        unsafe words = .allocate(capacity: Self.count)
-        for i in 0..<Self.count { unsafe (words + i).initialize(to: Atomic(0)) }
-    }
+    public init() {}
 
-    deinit { unsafe words.deallocate() }
+    deinit { words.deallocate() }
 
     @inline(__always)
-    func add(_ counter: Counter, _ amount: Int = 1) { add(at: counter.rawValue, amount) }
+    private static func place(_ counter: Counter) -> Int {
+        StatusClass.places + counter.rawValue
+    }
 
-    func add(_ flag: ResponseFlag) { add(at: Self.flagBase + flag.index, 1) }
-
-    func add(_ failure: TLSFailure, _ side: Side) { add(at: Self.place(failure, side), 1) }
+    private static func place(_ flag: ResponseFlag) -> Int { flagBase + flag.index }
 
     private static func place(_ failure: TLSFailure, _ side: Side) -> Int {
         failureBase + side.rawValue * TLSFailure.allCases.count + Int(failure.rawValue)
     }
+
+    @inline(__always)
+    func add(_ counter: Counter, _ amount: Int = 1) { words.add(at: Self.place(counter), amount) }
+
+    /// Counts an answer to a client.
+    @inline(__always)
+    func add(_ statusClass: StatusClass) { words.add(at: statusClass.rawValue, 1) }
+
+    func add(_ flag: ResponseFlag) { words.add(at: Self.place(flag), 1) }
+
+    func add(_ failure: TLSFailure, _ side: Side) { words.add(at: Self.place(failure, side), 1) }
 
     /// Accepting was suspended for want of descriptors, or of places for clients.
     public func notePause() { add(.acceptPauses) }
@@ -227,23 +211,15 @@ public final class Counters: Sendable {
     /// Lines of the ledger could not be written.
     public func noteLedgerLoss(_ lines: Int) { add(.ledgerDropped, lines) }
 
-    @inline(__always)
-    private func add(at index: Int, _ amount: Int) {
-        // One writer: a load and a store, not a locked instruction.
-        let old = unsafe words[index].load(ordering: .relaxed)
-        unsafe words[index].store(old &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
-    }
+    public subscript(counter: Counter) -> UInt64 { words[Self.place(counter)] }
 
-    public subscript(counter: Counter) -> UInt64 {
-        unsafe words[counter.rawValue].load(ordering: .relaxed)
-    }
+    /// Answers to clients.
+    public subscript(statusClass: StatusClass) -> UInt64 { words[statusClass.rawValue] }
 
-    public subscript(flag: ResponseFlag) -> UInt64 {
-        unsafe words[Self.flagBase + flag.index].load(ordering: .relaxed)
-    }
+    public subscript(flag: ResponseFlag) -> UInt64 { words[Self.place(flag)] }
 
     /// How often TLS has failed on that side, and so.
     public subscript(failure: TLSFailure, side: Side) -> UInt64 {
-        unsafe words[Self.place(failure, side)].load(ordering: .relaxed)
+        words[Self.place(failure, side)]
     }
 }

@@ -57,7 +57,7 @@ extension Proxy {
         var lines: [CountedThing: CountLine] = [:]
         lines.reserveCapacity(old.count)
         func handle<Name>(_ thing: CountedThing) -> CountHandle<Name> {
-            let line = lines[thing] ?? old[thing] ?? CountLine(Name.allCases.count)
+            let line = lines[thing] ?? old[thing] ?? CountLine(Name.self)
             lines[thing] = line
             return CountHandle(line)
         }
@@ -73,7 +73,7 @@ extension Proxy {
             }
             upstreams.endpoints[e].counts = handle(
                 .host(upstreams.clusterNames[cluster], upstreams.addresses[e]))
-            upstreams.publish(e)
+            upstreams.tellHost(e)
         }
         routeCounts = RouteTexts(configuration.routes).texts.map { handle(.route($0)) }
         counts.replace(lines)
@@ -105,18 +105,19 @@ extension Proxy {
     func countEnd(_ slot: Int, flag: ResponseFlag?) {
         let cluster = Int(connections[slot].exchange.cluster)
         let status = Int(connections[slot].exchange.status)
-        if status > 0 {
-            count(.completed, cluster)
-            count(.of(status: status), cluster)
+        if status > 0, cluster >= 0 {
+            upstreams.clusters[cluster].counts?.add(StatusClass(of: status))
         }
         let route = Int(connections[slot].exchange.route)
         guard route >= 0 else { return }
         let counts = routeCounts[route]
         if status > 0 {
-            counts.add(.completed)
-            counts.add(.of(status: status))
+            counts.add(StatusClass(of: status))
+        } else {
+            counts.add(.unanswered)
         }
         let attempts = Int(connections[slot].exchange.attempts)
+        counts.add(.attempts, attempts)
         if attempts > 1 { counts.add(.retries, attempts - 1) }
         let noted = connections[slot].exchange.noted
         if noted.contains(.UO) { counts.add(.retryOverflow) }
@@ -130,19 +131,20 @@ extension Proxy {
         }
     }
 
-    /// Tells how many of it the cluster has now.
-    @inline(__always)
-    func publish(_ resource: Resource, _ cluster: Int) {
-        let breaker = breakers[cluster]
-        upstreams.clusters[cluster].counts?.set(
-            .active(resource), breaker.count(resource, 0) + breaker.count(resource, 1))
+    /// Tells how many of each resource the cluster has now: its breaker was counted anew.
+    func tellResources(_ cluster: Int) {
+        for resource in Resource.allCases {
+            upstreams.clusters[cluster].counts?.set(
+                .active(resource),
+                breakers[cluster].count(resource, 0) + breakers[cluster].count(resource, 1))
+        }
     }
 }
 
 extension Upstreams {
     /// Tells how the endpoint stands. Changes nothing: it is `mutating` so that a proxy calls it in
     /// place, and does not copy the whole table for it.
-    mutating func publish(_ endpoint: Int) {
+    fileprivate mutating func tellHost(_ endpoint: Int) {
         guard let counts = endpoints[endpoint].counts else { return }
         counts.set(.connectionsActive, Int(endpoints[endpoint].connections))
         counts.set(.requestsActive, Int(endpoints[endpoint].attempts))

@@ -42,7 +42,7 @@ extension Proxy {
         if configuration.headers.attemptCount, exchange.attempts > 0 {
             fields.add("x-envoy-attempt-count", decimal: Int(exchange.attempts))
         }
-        counters.add(Counter.of(status: Int(exchange.status)))
+        counters.add(StatusClass(of: Int(exchange.status)))
         logExchange(slot, flag: flag, detail: detail, now: now)
         releaseInput(slot)
         let isSent =

@@ -231,6 +231,13 @@ extension Proxy {
         counters.add(counter, number)
     }
 
+    /// Counts an answer, or one before it, by its class.
+    @inline(__always)
+    func countAnswer(_ status: Int, of slot: Int) {
+        guard !connections[slot].isMirror else { return }
+        counters.add(StatusClass(of: status))
+    }
+
     /// Every mirror that has not all of its request's body stands in its request's list.
     func checkMirrors() {
         var open = 0

@@ -15,6 +15,10 @@ struct ProxyStatistics {
             let name = "meshbench_proxy_\(counter.name)"
             text += "# TYPE \(name) counter\n\(name) \(sum { $0[counter] })\n"
         }
+        for statusClass in StatusClass.allCases {
+            let name = "meshbench_proxy_responses_\(statusClass.name)_total"
+            text += "# TYPE \(name) counter\n\(name) \(sum { $0[statusClass] })\n"
+        }
         let active =
             sum { $0[.downstreamConnectionsTotal] } &- sum { $0[.downstreamConnectionsClosed] }
         text += "# TYPE meshbench_proxy_downstream_connections gauge\n"

@@ -69,8 +69,7 @@ struct TrafficStatistics {
             leftOut[kind] = chosen.count - Self.most
             for i in chosen.indices {
                 chosen[i].isWanted = filter.isEmpty || chosen[i].labels.contains(filter)
-                // The first count of each kind is that of its requests.
-                chosen[i].requests = chosen[i].lines.reduce(0) { $0 &+ $1[0] }
+                chosen[i].requests = chosen[i].lines.reduce(0) { $0 &+ $1.requests }
             }
             chosen.sort(by: Self.comesBefore)
             chosen.removeLast(chosen.count - Self.most)
@@ -87,11 +86,13 @@ struct TrafficStatistics {
     var prometheus: String {
         var text = ""
         add(ClusterCount.self, .cluster, to: &text)
+        addAnswers(.cluster, to: &text)
         add("cluster_membership_total", "gauge", .cluster, to: &text) { UInt64($0.members) }
         add("cluster_membership_healthy", "gauge", .cluster, to: &text) {
             UInt64($0.healthyMembers)
         }
         add(RouteCount.self, .route, to: &text)
+        addAnswers(.route, to: &text)
         add(HostCount.self, .host, to: &text)
         add("host_ejections_total", "counter", .host, to: &text) { UInt64($0.ejections) }
         add("host_ejected", "gauge", .host, to: &text) { $0.isEjected ? 1 : 0 }
@@ -115,6 +116,19 @@ struct TrafficStatistics {
         }
     }
 
+    /// Answers by class, and all of them.
+    private func addAnswers(_ kind: CountedThing.Kind, to text: inout String) {
+        let prefix = "\(kind.rawValue)_upstream_rq"
+        add("\(prefix)_completed_total", "counter", kind, to: &text) {
+            $0.lines.reduce(0) { $0 &+ $1.completed }
+        }
+        for statusClass in StatusClass.allCases {
+            add("\(prefix)_\(statusClass.name)_total", "counter", kind, to: &text) {
+                $0.lines.reduce(0) { $0 &+ $1[statusClass] }
+            }
+        }
+    }
+
     private func add(
         _ name: String, _ type: String, _ kind: CountedThing.Kind, to text: inout String,
         _ value: (Entry) -> UInt64
@@ -128,9 +142,9 @@ struct TrafficStatistics {
 
     private static func value(_ count: some CountName, _ lines: [CountLine]) -> UInt64 {
         switch count.form {
-        case .counter, .gauge: lines.reduce(0) { $0 &+ $1[count.rawValue] }
+        case .counter, .gauge: lines.reduce(0) { $0 &+ $1[count] }
         // A worker that has not yet gone over to a new configuration tells the old state.
-        case .state: lines.map { $0[count.rawValue] }.min() ?? 0
+        case .state: lines.map { $0[count] }.min() ?? 0
         }
     }
 

@@ -22,6 +22,9 @@ import Wire
         // For its connection, once.
         let service = scene.proxy.counts.lines[.cluster("shop/limits")]
         #expect(service?[ClusterCount.requestsPending.rawValue] == 1)
+        let lines = scene.proxy.counts.lines
+        #expect(lines[.cluster("shop/limits")]?[ClusterCount.requests] == 1)
+        #expect(lines[.route("prefix:/")]?[RouteCount.attempts] == 1)
         #expect(scene.remains() == nil)
     }
 

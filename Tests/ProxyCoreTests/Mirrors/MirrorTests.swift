@@ -98,9 +98,13 @@ private final class MirrorScene: PlayedByHand {
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200 OK\r\n"))
         let counters = scene.proxy.counters
         #expect(counters[.requestsTotal] == 1 && counters[.requestsCompleted] == 1)
-        #expect(counters[.status2xx] == 1 && counters[.status5xx] == 0)
+        #expect(counters[.successful] == 1 && counters[.serverError] == 0)
         #expect(counters[.mirrors] == 1 && counters[.mirrorsAnswered] == 1)
         #expect(scene.simulation.logLines.count == 1)
+        let lines = scene.proxy.counts.lines
+        #expect(lines[.cluster("m")]?[ClusterCount.requests] == 1)
+        #expect(lines[.cluster("m")]?.completed == 0)
+        #expect(lines[.route("prefix:/")]?[RouteCount.attempts] == 1)
         // Both connections are kept.
         scene.send(get, by: client)
         #expect(scene.raw.values.allSatisfy { $0.count == 1 })
@@ -133,7 +137,7 @@ private final class MirrorScene: PlayedByHand {
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200 OK\r\n"))
         scene.pass(.seconds(6))
         #expect(scene.proxy.counters[.mirrorsFailed] == 1)
-        #expect(scene.proxy.counters[.status5xx] == 0 && scene.proxy.counters[.UF] == 0)
+        #expect(scene.proxy.counters[.serverError] == 0 && scene.proxy.counters[.UF] == 0)
         #expect(scene.remains([client]) == nil)
     }
 

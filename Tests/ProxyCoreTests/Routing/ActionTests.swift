@@ -198,7 +198,7 @@ import Testing
                     == "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 13\r\n"
                     + "content-type: application/json\r\n\r\n{\"down\":true}")
         }
-        #expect(scene.servers.isEmpty && scene.proxy.counters[.status5xx] == 2)
+        #expect(scene.servers.isEmpty && scene.proxy.counters[.serverError] == 2)
         let details = #""details":"direct_response""#
         #expect(scene.simulation.logLines.allSatisfy { $0.contains(details) })
     }
