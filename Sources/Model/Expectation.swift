@@ -207,7 +207,8 @@ public indirect enum Metric: Codable, Equatable, Sendable {
     /// `edge(front -> leaf)`: requests that the proxies of the one sent to the other, each attempt
     /// by itself; the mean of the rounds.
     case edge(from: String, to: String)
-    /// `attempts(mean)`: how often the proxies of the loads sent a request.
+    /// `attempts(mean)`: how often the proxies of the loads sent a request that has ended, or a
+    /// fault of theirs answered it in place of that.
     case attempts
     /// `ejections(echo)`, `ejections(echo/1)`: how often proxies have left out a replica of it; the
     /// mean of the rounds.

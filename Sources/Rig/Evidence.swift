@@ -273,11 +273,14 @@ extension Sample {
         return own.reduce(0) { $0 + ($1.counts?[name] ?? 0) }
     }
 
-    /// The sum of a counter over the proxies of loads.
-    func ofLoadProxies(_ name: String) -> Double? {
+    /// The sum of counters over the proxies of loads; nil where there are none, or what one of them
+    /// has counted is not known.
+    func ofLoadProxies(_ names: String...) -> Double? {
         let own = evidence.filter { $0.group == .proxies && $0.service.hasPrefix("load-") }
         guard !own.isEmpty, own.allSatisfy(\.isKnown) else { return nil }
-        return own.reduce(0) { $0 + ($1.count(name) ?? 0) }
+        return own.reduce(0) { sum, proxy in
+            names.reduce(sum) { $0 + (proxy.count($1) ?? 0) }
+        }
     }
 
     /// How often proxies have left out a service's replicas, or one of them. Those that leave out

@@ -252,9 +252,14 @@ struct Pool {
                 inner)
         case .edge(let from, let to): return counted { $0.sent(from, to) }
         case .attempts:
-            let sent = sums { $0.ofLoadProxies("cluster_upstream_rq_total") ?? .nan }
-            let asked = sums { $0.ofLoadProxies("cluster_upstream_rq_completed_total") ?? .nan }
-            return ratio(sent, asked, samples: completed)
+            // What a cluster is sent comes of mirrors and questions too; and both of these are
+            // counted as a request ends, so that none is in one and not in the other.
+            let sent = sums { $0.ofLoadProxies("route_attempts_total") ?? .nan }
+            let ended = sums {
+                $0.ofLoadProxies("route_upstream_rq_completed_total", "route_unanswered_total")
+                    ?? .nan
+            }
+            return ratio(sent, ended, samples: completed)
         case .ejections(let service, let replica):
             return counted { $0.ejections(service, replica) }
         case .timeTo, .worstSecond:

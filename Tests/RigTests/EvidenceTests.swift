@@ -56,9 +56,13 @@ import Testing
         let (echo, other) = ("cluster=\"default/echo\"", "cluster=\"default/other\"")
         var counts = ["pending_overflow_total": 40.0]
         counts["cluster_upstream_rq_total{\(echo)}"] = 500 * factor
-        counts["cluster_upstream_rq_total{\(other)}"] = 100
-        counts["cluster_upstream_rq_completed_total{\(echo)}"] = 400
-        counts["cluster_upstream_rq_completed_total{\(other)}"] = 100
+        // Mirrors.
+        counts["cluster_upstream_rq_total{\(other)}"] = 9000
+        counts["route_attempts_total{route=\"a\"}"] = 500 * factor
+        counts["route_attempts_total{route=\"b\"}"] = 100
+        counts["route_upstream_rq_completed_total{route=\"a\"}"] = 390
+        counts["route_upstream_rq_completed_total{route=\"b\"}"] = 100
+        counts["route_unanswered_total{route=\"a\"}"] = 10
         counts["outlier_ejections_enforced_total{\(echo),reason=\"a\"}"] = 3
         counts["outlier_ejections_enforced_total{\(echo),reason=\"b\"}"] = 1
         counts["outlier_ejections_enforced_total{\(other),reason=\"b\"}"] = 9
