@@ -86,7 +86,7 @@ final class ReturnChecks {
             }
         }
         lookAt = clusters.isEmpty && next.count == 0 ? nil : now + Self.pause
-        guard next != asked || loop != nil, let loop = loop ?? makeLoop() else { return }
+        guard next.count > 0 || asked.count > 0, let loop = loop ?? makeLoop() else { return }
         // Whoever is out may stay out for longer than a certificate lasts.
         loop.context = context()
         guard next != asked else { return }
