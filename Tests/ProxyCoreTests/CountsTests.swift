@@ -152,7 +152,7 @@ import Testing
         let scene = HTTP2Scene(speech, Scene.configuration(maxConnections: 1))
         scene.onEnd = { $0.answer($1, answerFields(200)) }
         func waited() -> UInt64? {
-            scene.proxy.counts.lines[.cluster("c")]?[ClusterCount.requestsPending.rawValue]
+            scene.proxy.counts.lines[.cluster("c")]?[ClusterCount.requestsPending]
         }
         func ask() -> SimulatedSocket {
             let client = scene.rawClient()

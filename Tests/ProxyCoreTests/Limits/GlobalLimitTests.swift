@@ -19,11 +19,10 @@ import Wire
             ])
         #expect(scene.counters[.questionsOK] == 1)
         #expect(scene.counters[.requestsTotal] == 1)
-        // For its connection, once.
-        let service = scene.proxy.counts.lines[.cluster("shop/limits")]
-        #expect(service?[ClusterCount.requestsPending.rawValue] == 1)
         let lines = scene.proxy.counts.lines
         #expect(lines[.cluster("shop/limits")]?[ClusterCount.requests] == 1)
+        // For its connection, once.
+        #expect(lines[.cluster("shop/limits")]?[ClusterCount.requestsPending] == 1)
         #expect(lines[.route("prefix:/")]?[RouteCount.attempts] == 1)
         #expect(scene.remains() == nil)
     }
@@ -215,9 +214,9 @@ import Wire
         #expect(stream?.isWhole == true && scene.open[0].stream.closed == .cancel)
         let isLate = deadline == nil && most == .zero
         let counts = scene.proxy.counts.lines[.host("shop/limits", GlobalLimitScene.service)]
-        #expect(counts?[HostCount.requests.rawValue] == 1)
-        #expect(counts?[HostCount.timeouts.rawValue] == (isLate ? 1 : 0))
-        #expect(counts?[HostCount.errors.rawValue] == (isLate ? 1 : 0))
+        #expect(counts?[HostCount.requests] == 1)
+        #expect(counts?[HostCount.timeouts] == (isLate ? 1 : 0))
+        #expect(counts?[HostCount.errors] == (isLate ? 1 : 0))
         #expect(scene.counters[.questionsFailed] == (isLate ? 1 : 0))
         client.socket.peerClose(reset: true)
         client.isDone = true
