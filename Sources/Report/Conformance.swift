@@ -16,7 +16,7 @@ public struct Conformance: Codable, Equatable, Sendable {
     public var durationSeconds: Double
     /// In the order in which they were run.
     public var scenarios: [Entry]
-    /// Names of those that were not run, since the user had stopped the one before.
+    /// Names of those that were not run, or of which nothing was measured, since the user stopped.
     public var notBegun: [String]
     public var exit: RunResult.Exit
 
@@ -78,9 +78,13 @@ public struct Conformance: Codable, Equatable, Sendable {
         self.durationSeconds = durationSeconds
         self.scenarios = scenarios
         self.notBegun = notBegun
-        let codes = scenarios.compactMap { ExitCode(rawValue: $0.exitCode) }
-        let reasons = scenarios.filter { !$0.isPlainPass }.map {
+        var codes = scenarios.compactMap { ExitCode(rawValue: $0.exitCode) }
+        var reasons = scenarios.filter { !$0.isPlainPass }.map {
             "\($0.name): \($0.reasons.first ?? $0.verdict.rawValue)"
+        }
+        if !notBegun.isEmpty {
+            codes.append(.interrupted)
+            reasons.append("stopped by the user: \(notBegun.count) not run")
         }
         exit = .init(code: ExitCode.gravest(of: codes).rawValue, reasons: reasons)
     }

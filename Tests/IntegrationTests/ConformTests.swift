@@ -71,13 +71,16 @@ import Testing
         #expect(result.exit.reasons.first?.hasPrefix("no teeth: 'failing' holds") == true)
     }
 
-    private func conform(_ flags: [String]) throws -> ProcessEnd {
-        let process = try Process(
+    private func startConform(_ flags: [String]) throws -> Process {
+        try Process(
             ProcessCommand(
                 name: "conform", program: program,
                 arguments: ["conform", "--scenarios", scratch.path("set")] + flags,
                 output: .file(scratch.path("stdout")), errorLog: scratch.path("stderr")))
-        return try end(of: process)
+    }
+
+    private func conform(_ flags: [String]) throws -> ProcessEnd {
+        try end(of: try startConform(flags))
     }
 
     private func write(_ scenarios: [String: String]) throws {
@@ -88,12 +91,14 @@ import Testing
         }
     }
 
-    @Test func theMatrixIsOfAllScenariosAndEndsAsTheWorst() throws {
+    @Test(arguments: [1, 2])
+    func theMatrixIsOfAllScenariosAndEndsAsTheWorst(jobs: Int) throws {
         try write([
             "good": Self.scenario("good"), "blunt": Self.scenario("blunt", limit: ">= 0%"),
         ])
         let out = scratch.path("out")
-        #expect(try conform(["--out", out, "--quiet"]) == .exited(99), "\(text("stderr"))")
+        let all = try conform(["--out", out, "--quiet", "--jobs", "\(jobs)"])
+        #expect(all == .exited(99), "\(text("stderr"))")
         let shown = text("stdout")
         #expect(shown.contains("1 of 2 scenarios passed"))
         #expect(shown.contains("Breaker: requests"))
@@ -109,11 +114,37 @@ import Testing
         #expect(text("stdout").contains("\"schema\" : \"meshbench/conform/1\""))
     }
 
+    /// Both that run end with what they have, and the third is not begun.
+    @Test func scenariosAtOnceAreStoppedTogether() throws {
+        let long = { name in
+            Self.scenario(name).replacing("600ms", with: "60s")
+        }
+        try write(["a": long("a"), "b": long("b"), "c": long("c")])
+        let out = scratch.path("out")
+        let process = try startConform(["--out", out, "--jobs", "2"])
+        try awaitProgress("2 of 3: b", of: process)
+        process.send(SIGINT)
+        #expect(try end(of: process) == .exited(130), "\(text("stderr"))")
+        #expect(text("stdout").contains("0 of 3 scenarios passed"))
+        #expect(text("stdout").contains("not begun: "))
+    }
+
+    @Test func whatIsNotToBeBelievedIsRunAgainByItself() throws {
+        let late = Self.scenario("late").replacing(
+            "max_lag_p99: 60s", with: "max_lag_p99: 1ns")
+        try write(["good": Self.scenario("good"), "late": late])
+        let out = scratch.path("out")
+        #expect(try conform(["--out", out, "--jobs", "2"]) == .exited(4), "\(text("stderr"))")
+        #expect(text("stderr").contains("again, by itself: late"))
+        #expect(!text("stderr").contains("again, by itself: good"))
+    }
+
     @Test(arguments: [
         (["--only", "goood"], Int32(64), "there is no scenario 'goood' in"),
         (["--only", "goood"], 64, "did you mean 'good'?"),
         (["--data-plane", "refrence"], 64, "did you mean 'reference'?"),
         (["--format", "jsn"], 64, "did you mean 'json'?"),
+        (["--jobs", "0"], 64, "a whole number from 1 to 64"),
         (["--set", "rounds.min=0"], 65, "'0' is less than 1"),
     ])
     func whatIsWrongIsSaidBeforeAnythingIsRun(flags: [String], code: Int32, words: String) throws {

@@ -59,7 +59,7 @@ import Testing
             #expect(!experiment.controls.isEmpty, "\(name) has no control")
             seconds += experiment.duration(rounds: experiment.rounds.min).seconds
         }
-        // Starting and stopping takes its time too.
-        #expect(seconds <= 830, "\(seconds) s are more than the set may take")
+        // Of a quarter of an hour with two at once, starting and stopping takes its time too.
+        #expect(seconds <= 1400, "\(seconds) s are more than the set may take")
     }
 }

@@ -2,6 +2,7 @@ import Base
 import FoundationEssentials
 import Glibc
 import Model
+import Posix
 import Report
 import Rig
 import Scenario
@@ -15,15 +16,20 @@ extension Command {
             protection that it is about, where its expectations must fail. Prints the matrix of \
             features (docs/SEMANTICS.md), and leaves all results in one folder.
 
+            As many are run at once as --jobs says, each with processes of its own. What then is \
+            not to be believed, as the machine was late, is run again by itself.
+
             Ends as 'run' does, with the gravest of all scenarios.
             """,
-        flags: [.only, .dataPlane, .scenarios, .set, .out, .conformFormat, .quiet],
+        flags: [.only, .jobs, .dataPlane, .scenarios, .set, .out, .conformFormat, .quiet],
         run: runConform)
 }
 
 extension Flag {
     static let only = Flag(
         "--only", "NAME", repeats: true, about: "run this scenario, by the name of its file")
+    static let jobs = Flag(
+        "--jobs", "N", standard: "usable cores", about: "scenarios to run at once")
     static let dataPlane = Flag(
         "--data-plane", "NAME", standard: "reference", about: "whose proxies")
     static let scenarios = Flag(
@@ -48,6 +54,9 @@ private func runConform(_ arguments: Arguments) throws(CommandFailure) -> ExitCo
             "unknown data plane '\(plane)'\(suggestion(for: plane, in: planes)) "
                 + "(known: \(planes.joined(separator: ", ")))")
     }
+    let most = ConformOrder.mostJobs
+    let jobs =
+        try arguments.integer(.jobs, in: 1...most) ?? min(max(usableCores()?.count ?? 1, 1), most)
     let paths = try scenarioPaths(arguments)
     // Every error of every file, before anything is run.
     var orders: [RunOrder] = []
@@ -64,7 +73,7 @@ private func runConform(_ arguments: Arguments) throws(CommandFailure) -> ExitCo
     }
     if let failure { throw failure }
     let order = ConformOrder(
-        dataPlane: plane, orders: orders, parent: arguments.value(.out) ?? "results")
+        dataPlane: plane, orders: orders, parent: arguments.value(.out) ?? "results", jobs: jobs)
     let progress = Progress(.suited(quiet: arguments.has(.quiet)))
     do throws(RigError) {
         let outcome = try conform(order, progress: progress, interrupts: try Interrupts())
