@@ -286,8 +286,8 @@ struct Exchange: BitwiseCopyable {
     var route: Int32 = -1
     /// The place of its share of the route's requests.
     var share: Int32 = 0
-    /// Its route changes nothing, and has no limits.
-    var isPlain = true
+    /// What its route does with it.
+    var deeds = RouteDeeds()
     /// Filters that it has met, and does not meet again.
     var passed = FilterSet()
     /// What its answer tells of rate limits.

@@ -39,8 +39,8 @@ struct Router: ~Copyable {
         var route: Int32 = -1
         /// The place of the cluster among the route's that have a weight.
         var share: Int32 = 0
-        /// Nothing is made of requests and answers beside sending them there.
-        var isPlain = true
+        /// What is made of requests and answers beside sending them there.
+        var deeds = RouteDeeds()
     }
 
     private let patterns: Patterns
@@ -104,13 +104,13 @@ struct Router: ~Copyable {
                 var match = clusters.match(
                     share.cluster, timeout: route.timeout, route: rules.count)
                 match.share = Int32(shares.count - firstShare)
-                match.isPlain = route.isPlain(share, headers)
+                match.deeds = route.deeds(share, headers)
                 shares.append(Share(match: match, weights: weights))
             }
             if weights == 0 {
                 precondition(route.isAnsweredHere, "a route without a cluster")
                 var match = Match(cluster: -1, timeout: .zero, route: Int32(rules.count))
-                match.isPlain = false
+                match.deeds = route.deeds(nil, headers)
                 shares.append(Share(match: match, weights: 1))
             }
             rules.append(
@@ -152,7 +152,8 @@ struct Router: ~Copyable {
         patterns.matches(rule.path, path: path)
             && (rule.hosts.isEmpty || matchesHost(rule, Self.withoutPort(bytes[head.authority])))
             && (rule.methods.isEmpty || patterns.matches(methods: rule.methods, bytes[head.method]))
-            && patterns.matches(fields: rule.fields, head, bytes, .oneLine)
+            && (rule.fields.isEmpty
+                || patterns.matches(fields: rule.fields, head, bytes, .oneLine))
             && (rule.query.isEmpty || patterns.matches(query: rule.query, head, bytes))
             && (rule.cookies.isEmpty || patterns.matches(cookies: rule.cookies, head, bytes))
     }
@@ -203,13 +204,40 @@ struct Router: ~Copyable {
 }
 
 extension ProxyConfiguration.Route {
-    /// Whether requests to a share of it, and their answers, go on without changes and limits.
-    fileprivate func isPlain(_ share: ProxyConfiguration.Share, _ headers: HeaderPolicy) -> Bool {
-        !isAnsweredHere && rewrite == nil && hostRewrite == nil
-            && rateLimits.isEmpty && mirrors.isEmpty
-            && [requestHeaders, answerHeaders, share.requestHeaders, share.answerHeaders]
-                .allSatisfy(\.isEmpty)
-            && headers.request.isEmpty && headers.answer.isEmpty
+    /// What it does with requests to one of its shares, and with their answers.
+    fileprivate func deeds(
+        _ share: ProxyConfiguration.Share?, _ headers: HeaderPolicy
+    ) -> RouteDeeds {
+        var deeds = RouteDeeds(headers)
+        if isAnsweredHere || rewrite != nil { deeds.insert(.acts) }
+        if rewrite != nil || hostRewrite != nil { deeds.insert(.edits) }
+        let edits = [
+            requestHeaders, answerHeaders, share?.requestHeaders, share?.answerHeaders,
+        ]
+        if !edits.allSatisfy({ $0?.isEmpty ?? true }) { deeds.insert(.edits) }
+        if !rateLimits.isEmpty { deeds.insert(.limits) }
+        if !mirrors.isEmpty { deeds.insert(.mirrors) }
+        return deeds
+    }
+}
+
+/// What a route does with requests beside sending them somewhere: each filter looks for its own
+/// without reading the route.
+struct RouteDeeds: OptionSet, BitwiseCopyable {
+    var rawValue: UInt8 = 0
+
+    /// It answers, redirects, or rewrites paths, which may become too long.
+    static let acts = RouteDeeds(rawValue: 1)
+    /// Heads of requests or answers are changed.
+    static let edits = RouteDeeds(rawValue: 2)
+    static let limits = RouteDeeds(rawValue: 4)
+    static let mirrors = RouteDeeds(rawValue: 8)
+}
+
+extension RouteDeeds {
+    /// What is done with all requests of a proxy.
+    fileprivate init(_ headers: HeaderPolicy) {
+        self = headers.request.isEmpty && headers.answer.isEmpty ? [] : .edits
     }
 }
 
@@ -217,12 +245,12 @@ extension ProxyConfiguration.Route {
 struct ClusterPlaces {
     private let places: [String: Int]
     private let configuration: ProxyConfiguration
-    /// No heads are changed by the proxy as a whole.
-    private let isPlain: Bool
+    /// What the proxy as a whole does.
+    private let deeds: RouteDeeds
 
     init(_ configuration: ProxyConfiguration) {
         self.configuration = configuration
-        isPlain = configuration.headers.request.isEmpty && configuration.headers.answer.isEmpty
+        deeds = RouteDeeds(configuration.headers)
         places = Dictionary(
             configuration.clusters.enumerated().map { ($1.name, $0) }, uniquingKeysWith: min)
     }
@@ -234,6 +262,6 @@ struct ClusterPlaces {
         let own = place.flatMap { configuration.clusters[$0].requestTimeout }
         return Router.Match(
             cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request,
-            route: Int32(route), isPlain: isPlain)
+            route: Int32(route), deeds: deeds)
     }
 }

@@ -35,8 +35,10 @@ extension Proxy {
     /// What an answer shows of a failure.
     private func signs(_ client: Int, _ bytes: Bytes) -> AnswerSigns {
         var signs = AnswerSigns(status: head.status)
-        let rules = tries[client].rules
-        let asksGRPC = !rules.on.isDisjoint(with: .grpc)
+        let on = tries[client].rules.on
+        // Nothing that is read below could make a failure of it.
+        guard head.status >= 400 || !on.isDisjoint(with: .anyStatus) else { return signs }
+        let asksGRPC = !on.isDisjoint(with: .grpc)
         for i in 0..<head.fieldCount {
             let field = head.fields[i]
             switch field.name {
@@ -51,7 +53,7 @@ extension Proxy {
             default: break
             }
         }
-        if rules.on.contains(.headers) { signs.hasHeader = hasRetriableHeader(client, bytes) }
+        if on.contains(.headers) { signs.hasHeader = hasRetriableHeader(client, bytes) }
         return signs
     }
 

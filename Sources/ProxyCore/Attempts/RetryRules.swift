@@ -101,6 +101,9 @@ struct RetryConditions: OptionSet, BitwiseCopyable {
         grpc(1).union(grpc(4)).union(grpc(8)).union(grpc(13)).union(grpc(14))
     }
 
+    /// Those by which an answer below 400 may be a failure.
+    static var anyStatus: Self { grpc.union(statuses).union(headers).union(rateLimited) }
+
     /// The condition of a status of gRPC; empty: none means it.
     static func grpc(_ status: Int) -> Self {
         switch status {

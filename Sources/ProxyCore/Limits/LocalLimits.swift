@@ -29,10 +29,11 @@ struct LocalLimits: ~Copyable {
         var isByIdentity: Bool { if case .identity = key { true } else { false } }
     }
 
-    private let limits: Slab<Limit>
-    /// Those that the handles of `limits` mean.
+    /// Read in place: a copy would be made for each request.
+    let all: Slab<Limit>
+    /// Those that the handles of `all` mean.
     private let buckets: [TokenBuckets]
-    /// Places in `limits`, by listener and by route.
+    /// Places in `all`, by listener and by route.
     private let ofListeners: [Range<Int>]
     private let ofRoutes: [Range<Int>]
     private let patterns: Patterns
@@ -48,12 +49,12 @@ struct LocalLimits: ~Copyable {
             configuration.routes.contains { !$0.rateLimits.isEmpty }
             ? configuration.routes.map { compiler.add($0.rateLimits, "route \($0.conditions)") }
             : []
-        limits = Slab(compiler.limits)
+        all = Slab(compiler.limits)
         buckets = compiler.buckets
         patterns = Patterns(compiler.patterns)
     }
 
-    deinit { limits.deallocate() }
+    deinit { all.deallocate() }
 
     private struct Compiler {
         var limits: [Limit] = []
@@ -108,28 +109,25 @@ struct LocalLimits: ~Copyable {
         route >= 0 && Int(route) < ofRoutes.count ? ofRoutes[Int(route)] : 0..<0
     }
 
-    /// The limit in that place.
-    subscript(_ place: Int) -> Limit { limits[place] }
-
     /// Takes a token for a request.
     /// - Parameter identity: of the client, as a number, where the limit goes by it; nil: it has
     ///   none.
     /// - Returns: nil: the limit does not mean the request.
     func take(
-        _ limit: Limit, _ head: borrowing Head, _ bytes: Bytes, identity: UInt64?, now: Instant
+        _ place: Int, _ head: borrowing Head, _ bytes: Bytes, identity: UInt64?, now: Instant
     ) -> TokenDraw? {
         guard
-            limit.matches.isEmpty
-                || patterns.matches(fields: limit.matches, head, bytes, .oneLine)
+            all[place].matches.isEmpty
+                || patterns.matches(fields: all[place].matches, head, bytes, .oneLine)
         else { return nil }
-        switch limit.key {
-        case .none: return limit.buckets.take(now: now)
+        switch all[place].key {
+        case .none: return all[place].buckets.take(now: now)
         case .identity:
             // Who has none is one among all who have none.
-            return limit.buckets.take(key: identity ?? Self.nobody, now: now)
+            return all[place].buckets.take(key: identity ?? Self.nobody, now: now)
         case .header(let name):
             guard let value = patterns.value(name, head, bytes) else { return nil }
-            return limit.buckets.take(key: Self.key(value), now: now)
+            return all[place].buckets.take(key: Self.key(value), now: now)
         }
     }
 

@@ -61,9 +61,11 @@ extension Proxy {
     /// Whether the request in hand goes on; else it has been answered.
     @inline(__always)
     func passesRouteLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        let exchange = connections[slot].exchange
-        guard !exchange.isPlain, meets(.routeLimits, slot) else { return true }
-        return passes(limits.limits(ofRoute: exchange.route), slot, bytes, now: now)
+        guard connections[slot].exchange.deeds.contains(.limits), meets(.routeLimits, slot) else {
+            return true
+        }
+        let range = limits.limits(ofRoute: connections[slot].exchange.route)
+        return passes(range, slot, bytes, now: now)
     }
 
     private func passes(
@@ -74,29 +76,38 @@ extension Proxy {
     }
 
     private func passes(_ place: Int, _ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        let limit = limits[place]
-        guard draws(limit.enabled) else { return true }
-        let identity = limit.isByIdentity ? identityKey(slot) : nil
-        guard let draw = limits.take(limit, head, bytes, identity: identity, now: now) else {
+        guard draws(limits.all[place].enabled) else { return true }
+        let identity = limits.all[place].isByIdentity ? identityKey(slot) : nil
+        guard let draw = limits.take(place, head, bytes, identity: identity, now: now) else {
             return true
         }
         counters.add(.limitsEnabled)
-        let told = LimitNote(
-            burst: limit.burst, remaining: UInt32(clamping: draw.remaining),
-            reset: UInt32(clamping: draw.wait))
-        if limit.tells { note(told, slot) }
+        if limits.all[place].tells { note(told(place, draw), slot) }
         guard !draw.isTaken else {
             counters.add(.limitsOK)
             return true
         }
+        return passesWithout(draw, place, slot, now: now)
+    }
+
+    private func told(_ place: Int, _ draw: TokenDraw) -> LimitNote {
+        LimitNote(
+            burst: limits.all[place].burst, remaining: UInt32(clamping: draw.remaining),
+            reset: UInt32(clamping: draw.wait))
+    }
+
+    /// Whether a request goes on for which there was no token; else it has been answered.
+    private func passesWithout(
+        _ draw: TokenDraw, _ place: Int, _ slot: Int, now: Instant
+    ) -> Bool {
         counters.add(.limitsExceeded)
-        guard draws(limit.enforced) else { return true }
+        guard draws(limits.all[place].enforced) else { return true }
         counters.add(.limitsEnforced)
         var out = unsafe ByteWriter(replyFields.memory)
         out.append("x-envoy-ratelimited: true\r\n")
-        if limit.tells {
+        if limits.all[place].tells {
             // Of the limit that turns it away, whatever others would say.
-            told.write(to: &out)
+            told(place, draw).write(to: &out)
             out.append("retry-after: ")
             out.append(decimal: UInt64(draw.wait))
             out.append("\r\n")

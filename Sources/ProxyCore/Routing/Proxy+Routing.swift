@@ -33,14 +33,21 @@ extension Proxy {
     /// What becomes of the request in hand.
     @inline(__always)
     func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
-        guard !connections[slot].exchange.isPlain else { return HeadEdit() }
+        guard connections[slot].exchange.deeds.contains(.edits) else { return headEdit(slot) }
         return edit(request: slot, bytes)
+    }
+
+    /// Of a request whose route changes nothing.
+    @inline(__always)
+    private func headEdit(_ slot: Int) -> HeadEdit {
+        var edit = HeadEdit()
+        edit.marksHost = connections[slot].marksHost
+        return edit
     }
 
     private func edit(request slot: Int, _ bytes: Bytes) -> HeadEdit {
         let route = connections[slot].exchange.route
-        var edit = HeadEdit()
-        edit.marksHost = connections[slot].marksHost
+        var edit = headEdit(slot)
         edit.fields = router.edits(route, connections[slot].exchange.share).request
         edit.growth = Int(edit.fields.growth)
         guard route >= 0 else { return edit }
@@ -73,7 +80,7 @@ extension Proxy {
             edit.limit = connections[client].exchange.limit
             edit.growth = LimitNote.growth
         }
-        guard !connections[client].exchange.isPlain else { return edit }
+        guard connections[client].exchange.deeds.contains(.edits) else { return edit }
         let route = connections[client].exchange.route
         edit.fields = router.edits(route, connections[client].exchange.share).answer
         edit.growth += Int(edit.fields.growth)
@@ -81,9 +88,15 @@ extension Proxy {
     }
 
     /// Whether the request in hand goes on to a cluster; else its route has answered it.
+    @inline(__always)
     func passesAction(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        guard connections[slot].exchange.deeds.contains(.acts) else { return true }
+        return passesDeed(slot, bytes, now: now)
+    }
+
+    private func passesDeed(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         let exchange = connections[slot].exchange
-        guard !exchange.isPlain, exchange.route >= 0 else { return true }
+        guard exchange.route >= 0 else { return true }
         let action = router.actions.actions[Int(exchange.route)]
         guard action.status > 0 else {
             guard action.rewrite.kind == .regex else { return true }

@@ -29,7 +29,7 @@ extension Head {
             }
             if first == Ascii.space || first == Ascii.tab { throw .foldedLine }
             guard let end = try parseLine(bytes, from: i) else { return nil }
-            try note(bytes, fields[fieldCount], &meaning, isRequest: isRequest)
+            try noteField(bytes, &meaning, isRequest: isRequest)
             fieldCount += 1
             i = end
         }
@@ -78,14 +78,13 @@ extension Head {
         {
             valueEnd -= 1
         }
-        var field = Field()
-        field.start = UInt32(truncatingIfNeeded: start)
-        field.nameLength = UInt32(truncatingIfNeeded: nameLength)
-        field.valueStart = UInt32(truncatingIfNeeded: valueStart)
-        field.valueLength = UInt32(truncatingIfNeeded: valueEnd - valueStart)
-        field.end = UInt32(truncatingIfNeeded: i + 2)
-        field.name = FieldName.recognize(bytes[start..<start + nameLength])
-        fields[fieldCount] = field
+        // In place: a `Field` at a time would be copied by memcpy.
+        fields[fieldCount].start = UInt32(truncatingIfNeeded: start)
+        fields[fieldCount].nameLength = UInt32(truncatingIfNeeded: nameLength)
+        fields[fieldCount].valueStart = UInt32(truncatingIfNeeded: valueStart)
+        fields[fieldCount].valueLength = UInt32(truncatingIfNeeded: valueEnd - valueStart)
+        fields[fieldCount].end = UInt32(truncatingIfNeeded: i + 2)
+        fields[fieldCount].name = FieldName.recognize(bytes[start..<start + nameLength])
         return i + 2
     }
 
@@ -136,25 +135,26 @@ extension Head {
         var hasUpgrade = false
     }
 
-    private mutating func note(
-        _ bytes: Bytes, _ field: Field, _ meaning: inout FieldMeaning, isRequest: Bool
+    /// Takes note of the field in the next slot.
+    private mutating func noteField(
+        _ bytes: Bytes, _ meaning: inout FieldMeaning, isRequest: Bool
     ) throws(HeadError) {
-        switch field.name {
+        switch fields[fieldCount].name {
         case .contentLength:
             guard meaning.contentLength < 0 else { throw .severalContentLengths }
-            meaning.contentLength = try Self.parseLength(bytes[field.valueRange])
+            meaning.contentLength = try Self.parseLength(bytes[fields[fieldCount].valueRange])
         case .transferEncoding:
             meaning.transferEncodings += 1
-            try noteCodings(bytes[field.valueRange], &meaning)
+            try noteCodings(bytes[fields[fieldCount].valueRange], &meaning)
         case .connection:
-            try noteConnection(bytes[field.valueRange], &meaning)
+            try noteConnection(bytes[fields[fieldCount].valueRange], &meaning)
         case .upgrade:
             meaning.hasUpgrade = true
         case .host where isRequest:
             guard hostField < 0 else { throw .severalHosts }
             hostField = fieldCount
         case .expect where isRequest:
-            guard bytes[field.valueRange].equalsIgnoringCase("100-continue") else {
+            guard bytes[fields[fieldCount].valueRange].equalsIgnoringCase("100-continue") else {
                 throw .unknownExpectation
             }
             expectsContinue = true
