@@ -52,7 +52,7 @@ extension Proxy {
         }
         let priority = connections[slot].exchange.priority
         if !takeConnection(endpoint, cluster, priority) {
-            guard closePooled(of: cluster), take(.connections, cluster, priority) else {
+            guard takeIdlePlace(cluster, priority) else {
                 return waitToForward(slot, cluster: cluster, now: now)
             }
         }
@@ -74,16 +74,6 @@ extension Proxy {
         arm(slot)
         relayTunnel(slot, now: now)
         if connections[slot].peer == upstream { askRead(slot) }
-    }
-
-    /// Makes room in a cluster whose connections are all taken by closing one that is pooled for
-    /// requests: a tunnel needs one of its own.
-    private func closePooled(of cluster: Int) -> Bool {
-        guard let endpoint = upstreams.takePooled(cluster), let pooled = popPooled(endpoint) else {
-            return false
-        }
-        close(pooled)
-        return true
     }
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {

@@ -19,13 +19,16 @@ extension Upstreams {
     /// Whether an endpoint of the cluster has a connection in its pool.
     func hasPooled(_ cluster: Int) -> Bool { clusters[cluster].firstPooled >= 0 }
 
-    /// An endpoint with a connection in its pool that may serve such a request; nil: there is none.
+    /// An endpoint with a connection in its pool that may serve such a request in place of the
+    /// chosen one; nil: there is none.
     /// - Complexity: O(1) but for endpoints that may not.
-    mutating func takePooled(_ cluster: Int, _ wish: HostWish = HostWish()) -> Int? {
+    mutating func takePooled(
+        _ cluster: Int, insteadOf chosen: Int, _ wish: HostWish = HostWish()
+    ) -> Int? {
         var next = clusters[cluster].firstPooled
         while next >= 0 {
             let endpoint = Int(next)
-            if balancers[cluster].admits(endpoint, wish, endpoints) {
+            if balancers[cluster].admits(endpoint, insteadOf: chosen, wish, endpoints) {
                 // The others have their turn first.
                 unlinkPooled(endpoint)
                 linkPooled(endpoint)
@@ -34,6 +37,12 @@ extension Upstreams {
             next = endpoints[endpoint].nextPooled
         }
         return nil
+    }
+
+    /// The endpoint whose connections have waited longest in the pool; nil: there are none.
+    func endpointWithPooled(_ cluster: Int) -> Int? {
+        let first = clusters[cluster].firstPooled
+        return first >= 0 ? Int(first) : nil
     }
 
     // MARK: Attempts

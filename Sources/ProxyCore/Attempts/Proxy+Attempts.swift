@@ -99,14 +99,18 @@ extension Proxy {
         if let upstream = popPooled(endpoint, cluster, priority) {
             return send(slot, bytes, on: upstream, now: now)
         }
-        guard takeConnection(endpoint, cluster, priority) else {
+        if !takeConnection(endpoint, cluster, priority) {
             // Another endpoint of the cluster may have one free.
-            if let other = upstreams.takePooled(cluster, connections[slot].exchange.wish),
+            let wish = connections[slot].exchange.wish
+            if let other = upstreams.takePooled(cluster, insteadOf: endpoint, wish),
                 let upstream = popPooled(other, cluster, priority)
             {
                 return send(slot, bytes, on: upstream, now: now)
             }
-            return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
+            // Where the request may not go, its place is had by closing it.
+            guard takeIdlePlace(cluster, priority) else {
+                return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
+            }
         }
         switch openPending(endpoint, cluster, priority, now: now) {
         case .failure(let refusal): return .refused(refusal)

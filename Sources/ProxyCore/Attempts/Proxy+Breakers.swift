@@ -94,6 +94,18 @@ extension Proxy {
         return first
     }
 
+    /// Takes the place of an idle connection, which is closed: for a tunnel, which needs one of its
+    /// own, and for a request that may not go where that one leads; false: there is none.
+    func takeIdlePlace(_ cluster: Int, _ priority: UInt8) -> Bool {
+        guard let endpoint = upstreams.endpointWithPooled(cluster) else { return false }
+        let idle = Int(upstreams.endpoints[endpoint].pooled.first)
+        // One of the other priority's takes up none of this one's places.
+        guard connections[idle].priority == priority else { return false }
+        unpool(idle)
+        close(idle)
+        return take(.connections, cluster, priority)
+    }
+
     /// A connection is gone.
     func giveConnection(_ slot: Int) {
         let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)

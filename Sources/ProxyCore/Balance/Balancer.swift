@@ -47,11 +47,16 @@ struct Balancer {
     private var places: [UInt64: Int] = [:]
     /// Of each endpoint the keys of its subsets; empty where none are asked for.
     private var keys: [Int32: [UInt64]] = [:]
+    /// Of each endpoint its level; empty where there is one only.
+    private var levels: [Int32: Int] = [:]
 
     init(_ policy: BalancePolicy, _ hosts: [BalancerHost], panics: Bool) {
         self.policy = policy
         threshold = Self.threshold(policy, panics: panics)
         self.hosts = hosts
+        if hosts.contains(where: { $0.level != hosts[0].level }) {
+            for host in hosts { levels[host.endpoint] = host.level }
+        }
         for (i, host) in hosts.enumerated() {
             if !policy.subsets.isEmpty { keys[host.endpoint, default: []] += host.subsets }
             for key in host.subsets {
@@ -105,9 +110,17 @@ struct Balancer {
         }
     }
 
-    /// Whether the endpoint may serve such a request now. For choices among connections that are
-    /// there already.
-    func admits(_ endpoint: Int, _ wish: HostWish, _ endpoints: [Endpoint]) -> Bool {
+    /// Whether the endpoint may serve such a request in place of the chosen one. For choices among
+    /// connections that are there already: they change neither whom a hash means, nor what levels
+    /// get, nor bring a request back to where it has been.
+    func admits(
+        _ endpoint: Int, insteadOf chosen: Int, _ wish: HostWish, _ endpoints: [Endpoint]
+    ) -> Bool {
+        let hashes = policy.algorithm == .ringHash || policy.algorithm == .maglev
+        guard !(hashes && wish.hasHash),
+            levels.isEmpty || levels[Int32(endpoint)] == levels[Int32(chosen)],
+            wish.redraws == 0 || !wish.avoided.contains(endpoint)
+        else { return endpoint == chosen }
         guard let place = wish.subset == 0 ? 0 : places[wish.subset], place < subsets.count else {
             return false
         }

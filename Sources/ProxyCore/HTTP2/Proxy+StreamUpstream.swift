@@ -15,7 +15,8 @@ extension Proxy {
         let priority = connections[slot].exchange.priority
         var carrier = firstPooled(endpoint)
         if carrier == nil, !takeConnection(endpoint, cluster, priority) {
-            carrier = upstreams.takePooled(cluster, connections[slot].exchange.wish)
+            let wish = connections[slot].exchange.wish
+            carrier = upstreams.takePooled(cluster, insteadOf: endpoint, wish)
                 .flatMap { firstPooled($0) }
             guard carrier != nil else {
                 return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)

@@ -122,7 +122,7 @@ extension Proxy {
         }
         if let carrier = firstPooled(endpoint) { return carrier }
         guard takeConnection(endpoint, cluster, 0) else {
-            return upstreams.takePooled(cluster).flatMap { firstPooled($0) }
+            return upstreams.takePooled(cluster, insteadOf: endpoint).flatMap { firstPooled($0) }
         }
         guard case .success(let carrier) = openPending(endpoint, cluster, 0, now: now) else {
             return nil

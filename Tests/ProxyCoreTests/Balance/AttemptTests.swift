@@ -165,6 +165,33 @@ import Testing
         #expect(found[0] != found[1])
     }
 
+    /// A limit on connections changes nobody's endpoint: the idle connection to another gives up
+    /// its place.
+    @Test(arguments: [BalancePolicy.Algorithm.ringHash, .maglev])
+    func aLimitOfConnectionsLeavesAffinityAsItIs(_ algorithm: BalancePolicy.Algorithm) {
+        var configuration = Scene.configuration(
+            endpoints: (1...2).map { "127.0.0.1:\($0)" })
+        configuration.clusters[0].balance = BalancePolicy(algorithm, hash: [.header("x-user")])
+        configuration.clusters[0].breaker.standard.connections = 2
+        let scene = Scene(configuration)
+        /// The address that a connection was opened to for it.
+        func ask(_ user: Int, answer: String? = nil) -> String {
+            scene.send(
+                "GET / HTTP/1.1\r\nHost: a\r\nX-User: \(user)\r\n\r\n", by: scene.client())
+            if let answer { scene.send(answer, by: scene.servers[scene.servers.count - 1]) }
+            return scene.addresses[scene.addresses.count - 1]
+        }
+        let last = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        let mine = ask(0, answer: last)
+        let other = (1..<100).first { ask($0, answer: last) != mine } ?? 0
+        #expect(other > 0 && scene.proxy.breakers[0].count(.connections, 0) == 0)
+        // One is busy, and the other idle.
+        #expect(ask(0) == mine && ask(other, answer: okAnswer) != mine)
+        let opened = scene.servers.count
+        #expect(ask(0) == mine && scene.servers.count == opened + 1)
+        #expect(scene.proxy.breakers[0].count(.connections, 0) == 2)
+    }
+
     @Test func subsetsAreNamedByFields() {
         var configuration = Scene.configuration(
             endpoints: (1...4).map { "127.0.0.1:\($0)" })

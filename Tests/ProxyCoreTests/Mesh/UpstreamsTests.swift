@@ -165,7 +165,7 @@ import Testing
         _ = Self.turns(&upstreams, 1, &random)
         upstreams.adopt(Self.configuration([]), now: .zero)
         let turn = upstreams.select(0, HostWish(), now: .zero, &random)
-        let pooled = upstreams.takePooled(0)
+        let pooled = upstreams.endpointWithPooled(0)
         #expect(turn == nil && pooled == nil)
         upstreams.adopt(Self.configuration([1, 2], from: 4), now: .zero)
         let order = Self.turns(&upstreams, 3, &random)
