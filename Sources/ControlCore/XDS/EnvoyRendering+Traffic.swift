@@ -141,7 +141,7 @@ extension EnvoyRendering {
         var value: EnvoyValue = [
             "interval": .duration(outlier.interval),
             "base_ejection_time": .duration(outlier.baseEjection),
-            "max_ejection_time": .duration(max(outlier.mostEjection, outlier.baseEjection)),
+            "max_ejection_time": .duration(outlier.longestEjection),
             "max_ejection_time_jitter": .duration(outlier.jitter),
             "max_ejection_percent": try whole(outlier.mostPercent),
             "always_eject_one_host": .flag(outlier.alwaysEjectsOne),

@@ -51,7 +51,7 @@ public struct OutlierPolicy: Codable, Equatable, Sendable {
     public var interval: Duration
     /// Times how often in a row: how long an ejection lasts.
     public var baseEjection: Duration
-    /// How long it lasts at most, jitter apart.
+    /// How long it lasts at most, jitter apart; or `baseEjection`, where that is longer.
     public var mostEjection: Duration
     /// A uniform time up to this is added to each ejection, so that not all come back at once.
     public var jitter: Duration
@@ -87,6 +87,11 @@ public struct OutlierPolicy: Codable, Equatable, Sendable {
         self.alwaysEjectsOne = alwaysEjectsOne
         self.returnsOnHealthCheck = returnsOnHealthCheck
     }
+
+    /// The longest ejection, jitter apart.
+    ///
+    /// Source: Envoy, `max_ejection_time`: the greater of it and `base_ejection_time`.
+    public var longestEjection: Duration { max(mostEjection, baseEjection) }
 }
 
 /// Linkerd's breaker: an endpoint that fails so often in a row gets nothing until one real request,

@@ -79,14 +79,14 @@ struct OutlierRecord: Equatable {
         ejected = now
         jitter = Duration(nanoseconds: Int64(Double(policy.jitter.nanoseconds) * chance))
         // Bound: past the longest time it does not count on, or coming down would take as long.
-        if policy.baseEjection * Int64(times) < policy.mostEjection + policy.baseEjection {
+        if policy.baseEjection * Int64(times) < policy.longestEjection + policy.baseEjection {
             times += 1
         }
     }
 
     /// How long its ejection lasts, until the first sweep after.
     func span(_ policy: OutlierPolicy) -> Duration {
-        min(policy.baseEjection * Int64(times), policy.mostEjection) + jitter
+        min(policy.baseEjection * Int64(times), policy.longestEjection) + jitter
     }
 
     /// Whether it comes back at a sweep at `now`.

@@ -65,6 +65,17 @@ import Testing
         #expect(record.times == 1, "an ejected endpoint is not calm")
     }
 
+    /// Envoy: the longest is the greater of the two; past it ejections do not grow.
+    @Test func aBaseThatIsLongerThanTheLongestHolds() {
+        let policy = OutlierPolicy(baseEjection: .seconds(600), mostEjection: .seconds(300))
+        var record = OutlierRecord()
+        for _ in 0..<3 {
+            record.eject(policy, chance: 0, now: .zero)
+            #expect(record.span(policy) == .seconds(600))
+            record.takeBack(now: .zero + .seconds(600))
+        }
+    }
+
     @Test func jitterIsAdded() {
         let policy = OutlierPolicy(jitter: .seconds(10))
         var spans = Set<Int64>()
