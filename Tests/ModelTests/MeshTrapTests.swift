@@ -80,6 +80,8 @@ import Testing
         #expect(traps({ $0.outlier = .init(mostPercent: 0) }, endpoints: 4).count == 1)
         let closed = BreakerPolicy(standard: .init(pending: 0))
         #expect(traps({ $0.breaker = closed }, endpoints: 4).count == 1)
+        let refusing = BreakerPolicy(standard: .init(requests: 0))
+        #expect(traps({ $0.breaker = refusing }, endpoints: 4).count == 1)
         let retry = RetryPolicy(on: [.reset])
         #expect(traps({ $0.retry = retry }, speech: .tcp, endpoints: 4).count == 1)
         #expect(traps({ $0.timeouts.connect = .seconds(15) }, endpoints: 4).count == 1)
@@ -90,6 +92,23 @@ import Testing
         route.retry = RetryPolicy(on: [.reset], perTry: .seconds(1))
         let mesh = MeshState([.service(MeshService("cart")), .route(route)])
         #expect(mesh.traps().map(\.path) == [["retry", "per_try"]])
+    }
+
+    @Test(arguments: [(0, false, true), (1, false, false), (0, true, false)])
+    func aRouteWhoseBreakerLetsNoRetryBe(_ retries: Int, _ hasBudget: Bool, _ warns: Bool) {
+        var policy = MeshPolicy("p", targets: [Self.cart])
+        policy.breaker = BreakerPolicy(standard: .init(retries: retries))
+        var route = MeshRoute("r", destinations: [.init(Self.cart)])
+        route.retry = RetryPolicy(on: [.reset])
+        if hasBudget { route.retry?.budget = .concurrency(percent: 20, least: 3) }
+        let mesh = MeshState([.service(MeshService("cart")), .policy(policy), .route(route)])
+        #expect(
+            mesh.traps().map(\.description)
+                == (warns
+                    ? [
+                        "route default/r: retry: nothing is sent again to 'default/cart': policy "
+                            + "'default/p' has `breaker.retries: 0`"
+                    ] : []))
     }
 
     /// What contradicts itself is refused, and not warned of.
@@ -106,6 +125,19 @@ import Testing
             } == [
                 "policy default/p: accrual: has no meaning beside `outlier`: it is one or the other"
             ])
+        #expect(
+            problems {
+                $0.balance = .init(panicThreshold: 0)
+                $0.balance?.failsOnPanic = true
+            } == [
+                "policy default/p: balance.fail_on_panic: never comes to be: `panic` is 0%"
+            ])
+        #expect(
+            problems { $0.retry = .init(on: [.reset], most: 0, perTry: .seconds(1), hedges: true) }
+                == [
+                    "policy default/p: retry.hedge: has no meaning with `max: 0`: "
+                        + "a hedge is a retry"
+                ])
         func retried(_ retry: RetryPolicy) -> [String] {
             problems {
                 $0.retry = retry

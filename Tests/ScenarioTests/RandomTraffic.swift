@@ -26,10 +26,11 @@ extension SeededRandom {
         let avoids = below(2) == 0
         let perTry = maybe { $0.span(TrafficLimits.span) }
         let base = span(TrafficLimits.span)
+        let most = count(TrafficLimits.retries)
         var fields = headers()
         while on.contains(.headers), fields.isEmpty { fields = headers() }
         return RetryPolicy(
-            on: on, most: count(TrafficLimits.retries),
+            on: on, most: most,
             statuses: on.contains(.statuses)
                 ? list(1...4) { $0.count(TrafficLimits.statuses) } : [],
             headers: on.contains(.headers) ? fields : [], perTry: perTry,
@@ -43,7 +44,7 @@ extension SeededRandom {
             avoidsPreviousHosts: avoids,
             reselections: avoids ? count(TrafficLimits.reselections) : 1,
             includesUnsafe: below(2) == 0, bodyLimit: count(TrafficLimits.retriedBody),
-            hedges: perTry != nil && below(2) == 0)
+            hedges: perTry != nil && most > 0 && below(2) == 0)
     }
 
     private mutating func budget() -> RetryPolicy.Budget {

@@ -44,11 +44,30 @@ extension MeshState {
                 if route.globalRateLimit != nil {
                     warn(callers(of: route), route.globalRateLimit, &problems)
                 }
+                if route.retry?.isOn == true, route.retry?.budget == nil {
+                    warnOfNoRetries(route, index, &problems)
+                }
                 guard let timeout = route.timeout else { return }
                 problems.warn(route.retry, within: timeout)
             }
         }
         return problems.all
+    }
+
+    /// A route whose retries the breaker of a destination never lets be.
+    private func warnOfNoRetries(
+        _ route: MeshRoute, _ index: PolicyIndex, _ problems: inout MeshProblems
+    ) {
+        for destination in route.destinations {
+            guard let policy = index.policy(for: destination.service),
+                let breaker = policy.breaker,
+                (route.priority == .high ? breaker.high : breaker.standard).retries == 0
+            else { continue }
+            return problems.report(
+                "retry",
+                "nothing is sent again to '\(destination.service.text)': policy "
+                    + "'\(policy.meshName.text)' has `breaker.retries: 0`")
+        }
     }
 
     /// A service whose clients give up before it does works on for nobody.
@@ -146,6 +165,9 @@ extension MeshPolicy {
                 $0.report(
                     "pending", "0 refuses every request that needs a connection to be opened")
             }
+        }
+        if breaker?.standard.requests == 0 {
+            problems.at("breaker") { $0.report("requests", "0 refuses every request") }
         }
         if let outlier { problems.at("outlier") { outlier.warn(&$0) } }
     }

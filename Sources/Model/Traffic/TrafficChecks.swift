@@ -44,6 +44,9 @@ extension RetryPolicy: TrafficPolicy {
         if hedges, perTry == nil {
             problems.report("hedge", "hedging begins when `per_try` has passed, which is missing")
         }
+        if hedges, most == 0 {
+            problems.report("hedge", "has no meaning with `max: 0`: a hedge is a retry")
+        }
         if reselections != 1, !avoidsPreviousHosts {
             problems.report(
                 "reselections", "has no meaning without `previous_hosts: avoid`")
@@ -193,6 +196,9 @@ extension BalancePolicy: TrafficPolicy {
         problems.range("decay", decay, TrafficLimits.span)
         problems.range("standard_latency", standardLatency, TrafficLimits.span)
         problems.percent("panic", panicThreshold)
+        if failsOnPanic, panicThreshold == 0 {
+            problems.report("fail_on_panic", "never comes to be: `panic` is 0%")
+        }
         problems.range("slow_start", slowStart, TrafficLimits.pause)
         if !isPrime(tableSize) { problems.report("table_size", "\(tableSize) is no prime") }
         if hashes, hash.isEmpty {
