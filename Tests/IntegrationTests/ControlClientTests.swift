@@ -85,6 +85,7 @@ private struct Said: Equatable {
                 "shop       cart        http2     strict  3/3      a, b, c",
                 "shop       cart-next   http2     strict  0/0      -",
                 "shop       cart-trial  http1     strict  0/0      -",
+                "shop       limits      http2     strict  0/0      -",
                 "shop       web         http1     strict  0/0      -",
             ])
         let one = try run("get", "endpoint", "shop/cart-2").lines.joined(separator: "\n")
