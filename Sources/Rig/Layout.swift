@@ -124,10 +124,13 @@ struct Layout {
 
     /// What a gateway that joins calls.
     func replicas(of service: String) -> [Topology.Joined.Replica] {
-        numbers(of: service).map {
+        guard let plan = services.first(where: { $0.name == service }) else { return [] }
+        return numbers(of: service).map {
             .init(
                 name: proxyName(service, $0), service: service,
-                application: .application(instance(service, $0)))
+                application: .application(instance(service, $0)), zone: plan.zone(of: $0),
+                weight: plan.weight(of: $0), level: plan.level(of: $0),
+                labels: plan.labels(of: $0))
         }
     }
 

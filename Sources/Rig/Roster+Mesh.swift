@@ -104,7 +104,8 @@ extension Roster {
             endpoints.append(
                 MeshEndpoint(
                     replica.name, service: replica.service,
-                    address: try address(of: replica.application)))
+                    address: try address(of: replica.application), zone: replica.zone,
+                    weight: replica.weight, level: replica.level, labels: replica.labels))
         }
         return endpoints
     }

@@ -116,6 +116,11 @@ struct Topology: Equatable {
             var name: String
             var service: String
             var application: Endpoint
+            /// Nil: nobody knows.
+            var zone: String?
+            var weight = 1
+            var level = 0
+            var labels: [String: String] = [:]
         }
 
         /// Its name in the mesh, and that of its endpoint.

@@ -156,6 +156,23 @@ import Testing
         #expect(mesh.services[MeshName("echo")]?.mtls == .off)
     }
 
+    /// What a service says of its replicas holds before a gateway too.
+    @Test func aGatewaysReplicasAreAsTheServiceSays() throws {
+        var service = Made.service("echo", replicas: 3)
+        service.zones = ["a", "b"]
+        service.weights = [1, 3]
+        service.levels = [0, 0, 1]
+        service.labels = [["version": "1"], ["version": "2"]]
+        var experiment = Made.experiment(mode: .gateway, services: [service])
+        experiment.mesh.control = .init()
+        let gateway = try joined("gateway", of: try Topology(.mesh, of: experiment))
+        let replicas = try #require(gateway.gateway?.replicas)
+        #expect(replicas.map(\.zone) == ["a", "b", "a"])
+        #expect(replicas.map(\.weight) == [1, 3, 1])
+        #expect(replicas.map(\.level) == [0, 0, 1])
+        #expect(replicas.map { $0.labels["version"] } == ["1", "2", "1"])
+    }
+
     @Test func theDirectArmHasNone() throws {
         var experiment = Made.experiment()
         experiment.mesh.control = .init()
