@@ -164,5 +164,8 @@ public struct MeshFeature: Equatable, Sendable {
         .init(
             42, "recovery", "Recovery",
             "with the trigger gone and the load kept, the goodput comes back"),
+        .init(
+            43, "balance-hash", "Balancing: consistent hashing, subsets, weights",
+            "one key, one host; many keys, labels and chance by weight"),
     ]
 }
