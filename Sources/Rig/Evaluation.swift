@@ -94,11 +94,16 @@ struct Evaluation {
         }
     }
 
-    /// Counts of different things rest on all of them together.
+    /// Counts of different things rest on all of them together; parts of the same requests rest on
+    /// these, once.
     private func sum(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
         let (first, second) = (statistic(a, expectation), statistic(b, expectation))
         var sum = first.combined(with: second, +)
-        if a.isCount, b.isCount { sum.samples = first.samples + second.samples }
+        if a.isCount, b.isCount {
+            sum.samples =
+                a.population != nil && a.population == b.population
+                ? max(first.samples, second.samples) : first.samples + second.samples
+        }
         return sum
     }
 
@@ -156,6 +161,25 @@ struct Evaluation {
         Pool(
             samples.filter { $0.arm == arm && (phase == nil || $0.phase == phase) },
             rounds: rounds, minTailSamples: minTailSamples)
+    }
+}
+
+/// Whose planned requests a count is a part of.
+private enum Population: Equatable {
+    case allLoads
+    case load(String)
+}
+
+extension Term {
+    /// Nil: it counts something else, or parts of several.
+    fileprivate var population: Population? {
+        switch self {
+        case .metric(.count): .allLoads
+        case .metric(.ofLoad(.count, let load)): .load(load)
+        case .sum(let a, let b), .difference(let a, let b):
+            a.population == b.population ? a.population : nil
+        default: nil
+        }
     }
 }
 

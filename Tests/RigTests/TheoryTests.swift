@@ -53,6 +53,17 @@ import Testing
         #expect(enough.result.verdict == .pass)
     }
 
+    /// What was answered well and what was not are the same requests, and not twice as many.
+    @Test func partsOfTheSameRequestsCountOnce() {
+        let ended = Term.sum(
+            .metric(.count(.shareOfOutcome(.ok))), .metric(.count(.shareOfOutcome(.error))))
+        let share = Term.quotient(.metric(.count(.shareOfFlag(.UO))), ended)
+        // Of 20,000 it would be a failure.
+        let judgement = judge(refused: 900, Self.tenth, left: share)
+        #expect(judgement.result.verdict == .inconclusive, "\(judgement.result)")
+        #expect(judgement.result.samples == 10_000)
+    }
+
     @Test func refusalsOfAQueueMayBeFurtherOff() {
         let erlang = Term.erlangB(servers: .literal(10, .one), load: .literal(20, .one))
         // 53.8 %; of independent requests 5,509 would be too many.
