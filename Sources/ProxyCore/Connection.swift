@@ -234,6 +234,8 @@ struct Connection: BitwiseCopyable {
     var holdsPending = false
     /// The attempt on it has overrun its time, and goes on beside another.
     var isOverdue = false
+    /// And has had its retry by that: what it comes to is not tried again for itself.
+    var wasRetried = false
     /// Bytes of the answer have come; where it is a session's, any bytes.
     var answered = false
     var requestBytesSent = 0
@@ -279,6 +281,8 @@ struct Exchange: BitwiseCopyable {
     /// When the last byte of the request had come.
     var requestEnded = Instant.zero
     var timeout = Duration.zero
+    /// The client's word has made that shorter: its end says nothing of the endpoint.
+    var isHurried = false
     /// Until when a gRPC client waits, wherever its request stands.
     var deadline = Instant.distantFuture
     var cluster: Int32 = -1

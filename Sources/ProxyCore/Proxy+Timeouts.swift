@@ -129,9 +129,28 @@ extension Proxy {
         count(.requestTimeouts, of: slot)
         count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))
         connections[slot].exchange.decision = decision
+        if isClientsTime(slot, decision, now: now) { absolve(slot, now: now) }
         abort(
             slot, status: Int(connections[slot].exchange.timeoutStatus), flag: .UT,
             detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
+    }
+
+    /// Whether a time is over that the client has named, and the policy's own is not.
+    private func isClientsTime(_ slot: Int, _ decision: Decision, now: Instant) -> Bool {
+        if connections[slot].exchange.isHurried { return true }
+        guard decision == .grpcTimeout else { return false }
+        guard let deadline = requestDeadline(slot) else { return true }
+        return deadline > now
+    }
+
+    /// A client's impatience counts neither against the endpoint nor against its cluster: else
+    /// whoever names a short time has any endpoint left out.
+    private func absolve(_ slot: Int, now: Instant) {
+        connections[slot].exchange.isAdmitted = false
+        guard let upstream = connections[slot].peer, !connections[upstream].isOverdue else {
+            return
+        }
+        endAttempt(upstream, .cancelled, now: now)
     }
 
     /// An answer that was just queued has its time from now on, however long nothing moved before.

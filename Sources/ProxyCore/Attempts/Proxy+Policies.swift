@@ -134,7 +134,9 @@ extension Proxy {
             case .expectedTimeout:
                 guard let time = Self.time(value), time > .zero else { continue }
                 let own = connections[slot].exchange.timeout
-                connections[slot].exchange.timeout = own > .zero ? min(own, time) : time
+                guard own == .zero || time < own else { continue }
+                connections[slot].exchange.timeout = time
+                connections[slot].exchange.isHurried = true
             case .attemptCount where door(of: slot).hasCluster:
                 let count = WaitAdvice.decimal(value, digits: 3) ?? 1
                 connections[slot].exchange.attemptsBefore = UInt8(clamping: max(count, 1) - 1)

@@ -81,6 +81,20 @@ import Testing
         #expect(ejected(scene).count == 1)
     }
 
+    /// A time that the client names is its own; where the policy's is shorter, nothing changes.
+    @Test(arguments: [(1, 0), (4999, 0), (5000, 1), (9000, 1)])
+    func aClientsDeadlineSaysNothingOfItsEndpoint(_ told: Int, _ count: Int) {
+        let scene = Self.scene { $0.clusters[0].admission = AdmissionPolicy() }
+        let client = scene.client()
+        let field = "x-envoy-expected-rq-timeout-ms: \(told)"
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\(field)\r\n\r\n", by: client)
+        scene.pass(.seconds(6))
+        #expect(scene.received(client).contains("x-response-flags: UT"))
+        #expect(ejected(scene).count == count)
+        #expect(scene.proxy.plans.admissions[0].requests == count)
+        #expect(scene.proxy.upstreams.endpoints.allSatisfy { $0.attempts == 0 })
+    }
+
     /// Who has answered in time is not late, however long the rest takes.
     @Test func lateBodiesDoNotCount() {
         let scene = Self.scene()
