@@ -72,6 +72,7 @@ extension Proxy {
                 detail: unasked ? .unaskedUpgrade : .tooManyInterims, now: now)
             return false
         }
+        connections[client].exchange.decision = .none
         settle(slot, client, now: now)
         connections[client].exchange.interimCount += 1
         // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
@@ -147,6 +148,7 @@ extension Proxy {
     /// has no meaning (RFC 9112, 6.3).
     /// - Returns: false: nothing more can be done with the input as that of an exchange.
     private func grantConnect(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        connections[client].exchange.decision = .none
         settle(slot, client, now: now)
         guard
             writeHead(

@@ -10,7 +10,11 @@ extension Proxy {
     func reconsiders(_ upstream: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
         guard connections[client].exchange.hasPolicy else { return false }
         let outcome = AttemptOutcome.answer(signs(client, bytes))
-        if connections[upstream].isOverdue {
+        // What was decided of other attempts has not settled how this ends.
+        if !tries[client].rules.isFailure(outcome) {
+            connections[client].exchange.decision = .none
+        }
+        if connections[upstream].wasRetried {
             // It has been retried already, when its time was over. A bad answer is the answer only
             // where no other can be.
             guard tries[client].rules.isFailure(outcome), hasOthers(upstream, client) else {
@@ -19,7 +23,14 @@ extension Proxy {
             release(upstream, client, bytes, now: now) { stand(client, now: now) }
             return true
         }
-        guard decide(outcome, upstream, client, now: now) else { return false }
+        guard decide(outcome, upstream, client, now: now) else {
+            // Envoy drops a bad answer that it may not retry while others are awaited.
+            guard tries[client].rules.isFailure(outcome), hasOthers(upstream, client) else {
+                return false
+            }
+            release(upstream, client, bytes, now: now) { stand(client, now: now) }
+            return true
+        }
         let advised = advisedWait(client, bytes, now: now)
         let wait =
             advised ?? tries[client].rules.backoff.wait(before: retries(of: client), &random)
@@ -182,7 +193,8 @@ extension Proxy {
         }
         connections[upstream].isOverdue = true
         // Envoy: whatever the policy's conditions, as nothing has failed.
-        if mayHedge(client, now: now) {
+        connections[upstream].wasRetried = mayHedge(client, now: now)
+        if connections[upstream].wasRetried {
             let wait = tries[client].rules.backoff.wait(before: retries(of: client), &random)
             connections[client].exchange.wakes = now + wait
         }

@@ -187,7 +187,7 @@ extension Proxy {
     private func retryWait(
         _ upstream: Int, _ client: Int, _ failure: AttemptFailure, now: Instant
     ) -> Duration? {
-        guard connections[client].exchange.hasPolicy, !connections[upstream].isOverdue else {
+        guard connections[client].exchange.hasPolicy, !connections[upstream].wasRetried else {
             return nil
         }
         let outcome = AttemptOutcome.failure(failure)
@@ -314,6 +314,8 @@ extension Proxy {
     /// Has the request be sent again when so much time has passed.
     func schedule(_ client: Int, after wait: Duration, now: Instant) {
         connections[client].exchange.wakes = now + wait
+        // The retry has yet to say how it ends.
+        connections[client].exchange.decision = .none
         stand(client, now: now)
     }
 

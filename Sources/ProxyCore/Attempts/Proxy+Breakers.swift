@@ -124,6 +124,7 @@ extension Proxy {
         }
         if connection.holdsPending { endPending(upstream, cluster) }
         connections[upstream].isOverdue = false
+        connections[upstream].wasRetried = false
     }
 
     private func endPending(_ upstream: Int, _ cluster: Int) {

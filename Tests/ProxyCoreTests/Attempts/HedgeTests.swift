@@ -53,15 +53,46 @@ import Testing
         let client = scene.get().client
         scene.pass(.milliseconds(126))
         scene.send(answer(503), by: scene.servers[first])
-        if first == 1 {
-            // The attempt that began last has no retry left: its answer is the answer.
-            #expect(scene.received(client).contains("x-response-flags: URX"))
-            #expect(scene.servers[0].proxyReset)
+        // Envoy: also where the attempt that began last has no retry left.
+        #expect(scene.received(client).isEmpty)
+        scene.send(okAnswer, by: scene.servers[1 - first])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+        #expect(scene.simulation.logLines.last?.contains("\"decided_by\":\"\"") == true)
+        isQuiet(scene)
+    }
+
+    @Test(arguments: [0, 1]) func theLastBadAnswerIsTheAnswer(_ first: Int) {
+        let scene = scene(1)
+        let client = scene.get().client
+        scene.pass(.milliseconds(126))
+        scene.send(answer(503), by: scene.servers[first])
+        scene.send(answer(502), by: scene.servers[1 - first])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 502"))
+        isQuiet(scene)
+    }
+
+    /// A hedge that was denied is no retry: the attempt's failure has its own.
+    @Test(arguments: [true, false]) func aDeniedHedgeForfeitsNothing(_ resets: Bool) {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: [.serverError], most: 1, perTry: .milliseconds(100), hedges: true),
+            breaker: .init(standard: .init(retries: 0)), timeouts: .init(request: .seconds(2)))
+        let client = scene.get().client
+        scene.pass(.milliseconds(200))
+        #expect(scene.servers.count == 1 && scene.received(client).isEmpty)
+        scene.proxy.breakers = [Breaker(.init(standard: .init(retries: 1)))]
+        scene.proxy.breakers[0].count(.connections, 0, by: 1)
+        scene.proxy.breakers[0].count(.requests, 0, by: 1)
+        _ = scene.received(scene.servers[0])
+        if resets {
+            scene.close(scene.servers[0], reset: true)
         } else {
-            #expect(scene.received(client).isEmpty)
-            scene.send(okAnswer, by: scene.servers[1])
-            #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+            scene.send(answer(503), by: scene.servers[0])
         }
+        scene.pass(.milliseconds(26))
+        scene.send(okAnswer, by: scene.servers[scene.servers.count - 1])
+        let received = scene.received(client)
+        #expect(received.hasPrefix("HTTP/1.1 200"), "\(received)")
+        #expect(scene.simulation.logLines.last?.contains("\"decided_by\":\"\"") == true)
         isQuiet(scene)
     }
 

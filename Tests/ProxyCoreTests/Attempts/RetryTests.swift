@@ -250,6 +250,7 @@ import Testing
         if secondIsFast {
             scene.send(okAnswer, by: scene.servers[1])
             #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+            #expect(line(scene).contains("\"decided_by\":\"\""), "\(line(scene))")
         } else {
             scene.pass(.milliseconds(101))
             let received = scene.received(client)
