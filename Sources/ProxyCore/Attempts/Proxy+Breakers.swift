@@ -14,7 +14,10 @@ extension Proxy {
     /// Takes a place of the cluster's; false: there is none.
     @inline(__always)
     func take(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
-        if breakers[cluster].isStrict { return takeStrictly(resource, cluster, priority) }
+        if breakers[cluster].isStrict {
+            let limit = breakers[cluster].limit(resource, priority)
+            return takeStrictly(resource, cluster, priority, limit)
+        }
         guard breakers[cluster].hasRoom(resource, priority) else { return false }
         change(resource, cluster, priority, by: 1)
         return true
@@ -27,8 +30,9 @@ extension Proxy {
         upstreams.clusters[cluster].counts?.add(.active(resource), Int(change))
     }
 
-    private func takeStrictly(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
-        let limit = breakers[cluster].limit(resource, priority)
+    private func takeStrictly(
+        _ resource: Resource, _ cluster: Int, _ priority: UInt8, _ limit: Int
+    ) -> Bool {
         guard sharedBreakers[cluster]?.take(resource, priority, limit: limit) == true else {
             return false
         }
@@ -155,12 +159,7 @@ extension Proxy {
         case nil:
             guard take(.retries, cluster, priority) else { return .breakerRetries }
         case .concurrency(let percent, let least):
-            let breaker = breakers[cluster]
-            let most = ConcurrencyBudget.most(
-                percent: percent, least: least, active: breaker.count(.requests, priority),
-                pending: waiting(cluster, priority))
-            guard breaker.count(.retries, priority) < most else { return .retryBudget }
-            countRetry(cluster, priority)
+            guard takeOfBudget(percent, least, cluster, priority) else { return .retryBudget }
         case .rate:
             guard plans.budgets[place]?.hasRoom(now: now) != false else { return .retryBudget }
             plans.budgets[place]?.noteRetry(now: now)
@@ -168,6 +167,24 @@ extension Proxy {
         }
         connections[client].exchange.holdsRetry = true
         return nil
+    }
+
+    /// Takes a place of a budget by concurrency; false: there is none. Where the limits are strict
+    /// it is one budget for all workers, whose queues, but for this one's, are not looked at: that
+    /// lets in fewer, never more.
+    private func takeOfBudget(
+        _ percent: Double, _ least: Int, _ cluster: Int, _ priority: UInt8
+    ) -> Bool {
+        let shared = breakers[cluster].isStrict ? sharedBreakers[cluster] : nil
+        let most = ConcurrencyBudget.most(
+            percent: percent, least: least,
+            active: shared?.count(.requests, priority)
+                ?? breakers[cluster].count(.requests, priority),
+            pending: waiting(cluster, priority))
+        guard shared == nil else { return takeStrictly(.retries, cluster, priority, most) }
+        guard breakers[cluster].count(.retries, priority) < most else { return false }
+        countRetry(cluster, priority)
+        return true
     }
 
     private func countRetry(_ cluster: Int, _ priority: UInt8) {

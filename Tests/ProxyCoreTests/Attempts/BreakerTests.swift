@@ -219,6 +219,33 @@ import Testing
         #expect(workers[0].breakers[0].count(.requests, 0) == 4)
     }
 
+    /// The floor of a budget by concurrency is one for all workers where the limits are strict.
+    @Test(arguments: [true, false]) func aStrictBudgetIsOneForAllWorkers(_ strict: Bool) {
+        var configuration = Scene.configuration()
+        configuration.clusters[0].breaker = .init(isStrict: strict)
+        var policy = RetryPolicy(on: [.serverError], most: 3)
+        policy.budget = .concurrency(percent: 0, least: 1)
+        configuration.clusters[0].retry = policy
+        let commons = ProxyCommons()
+        let denials = (0..<2).map { seed in
+            let worker = Proxy(
+                configuration, random: SeededRandom(seed: UInt64(seed)), commons: commons)
+            return (worker, retry(of: worker))
+        }
+        #expect(denials[0].1 == nil)
+        #expect(denials[1].1 == (strict ? .retryBudget : nil))
+    }
+
+    /// Has a request begin, and asks for a retry of it.
+    private func retry(of worker: Proxy) -> Decision? {
+        let slot = Array("192.0.2.1".utf8).withBytes { worker.accept(client: $0, now: .zero) }
+        guard let slot, let space = unsafe worker.space(slot) else { return .admission }
+        let text = Array("GET / HTTP/1.1\r\nhost: a\r\n\r\n".utf8)
+        unsafe space.copyBytes(from: text)
+        worker.received(slot, text.count, now: .zero)
+        return worker.takeRetry(slot, now: .zero)
+    }
+
     // MARK: Admission
 
     @Test func admissionTurnsRequestsAway() {
