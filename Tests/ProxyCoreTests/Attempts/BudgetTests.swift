@@ -81,39 +81,52 @@ import Testing
 
     // MARK: Breakers
 
-    /// Every way of taking and giving two places, to a depth of eight: never more than the limit,
-    /// and what is full is full for one priority alone.
-    @Test func everyWayOfTakingAndGiving() {
+    /// Every way in which a proxy takes and gives all eight places, to a depth of five: one is had
+    /// exactly where the limit lets it, and what is full is full for one priority alone.
+    @Test(arguments: [false, true]) func everyWayOfTakingAndGiving(_ strict: Bool) {
+        var configuration = Scene.configuration()
         let policy = BreakerPolicy(
             standard: .init(connections: 1, pending: 0, requests: 2, retries: 3),
-            high: .init(connections: 2, pending: 1, requests: 1, retries: 0))
-        func walk(_ breaker: Breaker, _ held: [Int], _ depth: Int) {
+            high: .init(connections: 2, pending: 1, requests: 1, retries: 0), isStrict: strict)
+        configuration.clusters[0].breaker = policy
+        let proxy = Proxy(configuration, random: SeededRandom(seed: 1))
+        let limits = [1, 0, 2, 3, 2, 1, 1, 0]
+        var held = Array(repeating: 0, count: 8)
+        var wrong = 0
+        func check() {
             for place in 0..<8 {
                 let resource = Resource.allCases[place % 4]
                 let priority = UInt8(place / 4)
-                #expect(breaker.count(resource, priority) == held[place])
-                let limits = priority == 0 ? policy.standard : policy.high
-                let limit =
-                    [limits.connections, limits.pending, limits.requests, limits.retries][place % 4]
-                #expect(breaker.hasRoom(resource, priority) == (held[place] < limit))
-                #expect(breaker.limit(resource, priority) == limit)
-            }
-            guard depth > 0 else { return }
-            for place in [0, 2, 6] {
-                let resource = Resource.allCases[place % 4]
-                let priority = UInt8(place / 4)
-                for change in [1, -1] {
-                    if change == 1, !breaker.hasRoom(resource, priority) { continue }
-                    if change == -1, held[place] == 0 { continue }
-                    var next = breaker
-                    var nowHeld = held
-                    next.count(resource, priority, by: Int32(change))
-                    nowHeld[place] += change
-                    walk(next, nowHeld, depth - 1)
-                }
+                if proxy.breakers[0].count(resource, priority) != held[place] { wrong += 1 }
+                let hasRoom = proxy.hasRoom(resource, 0, priority)
+                if hasRoom != (held[place] < limits[place]) { wrong += 1 }
             }
         }
-        walk(Breaker(policy), Array(repeating: 0, count: 8), 4)
+        func walk(_ depth: Int) {
+            check()
+            guard depth > 0 else { return }
+            for place in 0..<8 {
+                let resource = Resource.allCases[place % 4]
+                let priority = UInt8(place / 4)
+                let isTaken = proxy.take(resource, 0, priority)
+                if isTaken != (held[place] < limits[place]) { wrong += 1 }
+                if isTaken {
+                    held[place] += 1
+                    walk(depth - 1)
+                    proxy.give(resource, 0, priority)
+                    held[place] -= 1
+                }
+                guard held[place] > 0 else { continue }
+                proxy.give(resource, 0, priority)
+                held[place] -= 1
+                walk(depth - 1)
+                // What was given back can be had again.
+                if !proxy.take(resource, 0, priority) { wrong += 1 }
+                held[place] += 1
+            }
+        }
+        walk(5)
+        #expect(wrong == 0)
     }
 
     @Test func sharedPlacesAreTakenOnce() async {
