@@ -312,6 +312,8 @@ struct Exchange: BitwiseCopyable {
     var idempotent = false
     /// Its failures are told as gRPC tells them.
     var isGRPC = false
+    /// The status of gRPC that it has been told; -1: none yet.
+    var call: Int8 = -1
     /// It asks for a protocol that the configuration lets pass.
     var wantsUpgrade = false
     /// It came as an extended CONNECT, to which any 2xx is a yes (RFC 8441, 5).

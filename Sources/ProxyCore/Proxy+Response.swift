@@ -135,6 +135,9 @@ extension Proxy {
         connections[client].exchange.keepAlive = keepAlive
         connections[client].exchange.headSent = true
         connections[client].exchange.status = UInt16(head.status)
+        if connections[client].exchange.isGRPC {
+            connections[client].exchange.call = GRPCVerdict.call(head, bytes)
+        }
         connections[slot].body = body
         beginThrottle(slot, client, now: now)
         connections[slot].keepAlive = head.keepAlive
@@ -267,6 +270,7 @@ extension Proxy {
             return abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
         }
         if connections[slot].body.isComplete {
+            noteCall(of: slot, client)
             guard endBody(from: slot, to: client) else {
                 return abort(client, status: 503, flag: .OM, detail: .noBuffer, now: now)
             }
@@ -274,6 +278,15 @@ extension Proxy {
         } else if connections[slot].inputEnded, !connections[slot].hasInput {
             responseEnded(slot, now: now)
         }
+    }
+
+    /// A call of gRPC is judged by what stands behind its body.
+    private func noteCall(of slot: Int, _ client: Int) {
+        guard connections[client].exchange.isGRPC, connections[slot].hasTail else { return }
+        let tail = connections[slot].tail
+        let lines = pool.bytes(tail.buffer, Int(tail.start)..<Int(tail.end))
+        let call = GRPCVerdict.call(trailers: lines)
+        if call >= 0 { connections[client].exchange.call = call }
     }
 
     /// The upstream will send no more, with an exchange in hand.

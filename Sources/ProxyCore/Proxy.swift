@@ -74,6 +74,8 @@ public final class Proxy {
     private var openSlots = 0
     private(set) var draining = false
     var openMirrors = 0
+    /// Requests that are held back since their own fields ask for that.
+    var heldByFields = 0
     /// Clients' addresses as text, 48 bytes a slot, the length first.
     private let clients: Slab<UInt8>
     /// What was agreed on with clients whose connections are secured. Bound: one each.

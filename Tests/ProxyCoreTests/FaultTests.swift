@@ -365,6 +365,26 @@ import Wire
         #expect(trusting.received(other).hasPrefix("HTTP/1.1 418 "))
     }
 
+    /// Whoever may ask to be held back takes up a share of the places at most.
+    @Test func onlySoManyAreHeldBackByTheirOwnFields() {
+        var rule = Self.rule("asked")
+        rule.trustsHeaders = true
+        let (scene, _) = Self.scene([rule])
+        let most = scene.proxy.connections.count / 8
+        let asks = "GET / HTTP/1.1\r\nHost: a\r\nx-envoy-fault-delay-request: 3600000\r\n\r\n"
+        let clients = (0..<most + 2).map { _ in scene.client() }
+        for client in clients { scene.send(asks, by: client) }
+        #expect(scene.proxy.heldByFields == most && scene.servers.count == 2)
+        #expect(scene.proxy.counters[.faultsOverflow] == 2)
+        // One that goes makes room for another.
+        scene.close(clients[0])
+        #expect(scene.proxy.heldByFields == most - 1)
+        scene.send(asks, by: scene.client())
+        #expect(scene.proxy.heldByFields == most && scene.servers.count == 2)
+        scene.pass(.seconds(3601))
+        #expect(scene.proxy.heldByFields == 0)
+    }
+
     @Test func identifiersOfAnyKindStandInTheLedger() throws {
         let (scene, _) = Self.scene([Self.rule(abort: .http(500))])
         let client = scene.client()

@@ -73,6 +73,7 @@ extension Proxy {
     /// An exchange has ended: what its attempts have held or noted is settled.
     func concludeAttempts(_ slot: Int, now: Instant) {
         giveRetry(slot)
+        endHold(slot)
         if connections[slot].exchange.isAdmitted {
             connections[slot].exchange.isAdmitted = false
             noteAdmission(slot, now: now)
@@ -90,7 +91,8 @@ extension Proxy {
         // Of a client that has gone before its answer nobody knows.
         let status = connections[slot].exchange.status
         guard status > 0 else { return }
-        plans.admissions[place].note(success: status < 500, now: now)
+        let isSuccess = status < 500 && !GRPCVerdict.isFailure(connections[slot].exchange.call)
+        plans.admissions[place].note(success: isSuccess, now: now)
     }
 
     // MARK: Headers

@@ -94,18 +94,48 @@ struct WishPlan {
 enum GRPCVerdict {
     /// The status of an answer's head: that of its `grpc-status`, where it has one and is gRPC's.
     static func status(_ head: borrowing Head, _ bytes: Bytes) -> Int {
-        guard let text = WishPlan.field(Self.name, head, bytes), (1...2).contains(text.count)
-        else { return head.status }
-        var number = 0
+        let call = call(head, bytes)
+        return call < 0 ? head.status : status(Int(call))
+    }
+
+    /// The status of gRPC in an answer's head; -1: there is none.
+    static func call(_ head: borrowing Head, _ bytes: Bytes) -> Int8 {
+        WishPlan.field(Self.name, head, bytes).map(number) ?? -1
+    }
+
+    /// The status of gRPC in the lines behind an answer's body; -1: there is none.
+    static func call(trailers lines: Bytes) -> Int8 {
+        let wanted = Bytes("grpc-status: ")
+        var start = 0
+        while start < lines.count {
+            let end = lines.firstIndex(of: UInt8(ascii: "\r"), from: start) ?? lines.count
+            let value = start + wanted.count
+            if value <= end, lines[start..<value] == wanted { return number(lines[value..<end]) }
+            start = end + 2
+        }
+        return -1
+    }
+
+    private static func number(_ text: Bytes) -> Int8 {
+        guard (1...2).contains(text.count) else { return -1 }
+        var number: Int8 = 0
         for i in 0..<text.count {
             let digit = text[i] &- UInt8(ascii: "0")
-            guard digit < 10 else { return head.status }
-            number = number * 10 + Int(digit)
+            guard digit < 10 else { return -1 }
+            number = number * 10 + Int8(digit)
         }
-        return status(number)
+        return number
     }
 
     private static let name = Array("grpc-status".utf8)
+
+    /// Whether admission control takes a call for a failure: DEADLINE_EXCEEDED,
+    /// RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+    ///
+    /// Source: Envoy, admission control, the default `grpc_criteria`.
+    static func isFailure(_ call: Int8) -> Bool {
+        call == 4 || call == 8 || call >= 13 && call <= 15
+    }
 
     /// Source: Envoy, `Grpc::Utility::grpcToHttpStatus`.
     static func status(_ grpc: Int) -> Int {

@@ -65,6 +65,7 @@ public enum Counter: Int, CaseIterable, Sendable {
     case faultDelays
     case faultAborts
     case faultThrottles
+    case faultsOverflow
     case ledgerLines
     case ledgerDropped
     case buffersExhausted
@@ -145,6 +146,7 @@ public enum Counter: Int, CaseIterable, Sendable {
         case .faultDelays: "fault_delays_injected_total"
         case .faultAborts: "fault_aborts_injected_total"
         case .faultThrottles: "fault_response_rl_injected_total"
+        case .faultsOverflow: "faults_overflow_total"
         case .ledgerLines: "ledger_lines_total"
         case .ledgerDropped: "ledger_dropped_total"
         case .buffersExhausted: "buffers_exhausted_total"

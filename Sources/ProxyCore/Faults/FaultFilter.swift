@@ -94,4 +94,6 @@ struct ExchangeFault: BitwiseCopyable {
     var resumes = Instant.distantFuture
     /// It has been held back.
     var isDelayed = false
+    /// It is held back, and its own fields ask for that.
+    var isHeldByFields = false
 }

@@ -21,6 +21,7 @@ extension Proxy {
         if meets(.faults, slot) {
             let delay = decide(slot, bytes, faults.requests, attempt: meetsAt(bytes), now: now)
             if delay > .zero {
+                if connections[slot].exchange.fault.isHeldByFields { heldByFields += 1 }
                 hold(slot, until: now + delay, now: now)
                 return false
             }
@@ -56,8 +57,16 @@ extension Proxy {
                 continue
             }
             let isFirst = entry.fault.rule.point == .clientEgress
-            let effect = entry.fault.decide(
+            var effect = entry.fault.decide(
                 FaultRequest(hash: hash, attempt: isFirst ? 1 : attempt), fields)
+            if effect.delay > .zero, entry.fault.rule.trustsHeaders {
+                if heldByFields < connections.count / Self.heldShare {
+                    state.isHeldByFields = true
+                } else {
+                    counters.add(.faultsOverflow)
+                    effect.delay = .zero
+                }
+            }
             guard !effect.isNone else { continue }
             if effect.abort != .none, whole.abort == .none { state.aborter = entry.fault.serial }
             if effect.rate > 0, whole.rate == 0 || effect.rate < whole.rate {
@@ -78,6 +87,19 @@ extension Proxy {
         state.isDelayed = before.isDelayed || whole.delay > .zero
         connections[slot].exchange.fault = state
         return whole.delay
+    }
+
+    /// Of a worker's connections and streams so many may be held back by fields of their own
+    /// requests: each takes a buffer for as long as it says.
+    ///
+    /// Source: Envoy, fault filter, `max_active_faults`.
+    private static var heldShare: Int { 8 }
+
+    /// The request is held back no longer, or has ended.
+    func endHold(_ slot: Int) {
+        guard connections[slot].exchange.fault.isHeldByFields else { return }
+        connections[slot].exchange.fault.isHeldByFields = false
+        heldByFields -= 1
     }
 
     /// How the request in hand is answered, now that it is not held back any more; nil: it is let

@@ -21,8 +21,9 @@ extension Proxy {
             // Trailers-only (gRPC over HTTP2, "Responses"): the whole answer in one head.
             fields.add(":status", "200")
             fields.add("content-type", "application/grpc")
-            fields.add(
-                "grpc-status", decimal: Int(grpcStatus(Int(exchange.status), flag: flag).rawValue))
+            let call = grpcStatus(Int(exchange.status), flag: flag)
+            connections[slot].exchange.call = Int8(call.rawValue)
+            fields.add("grpc-status", decimal: Int(call.rawValue))
             fields.add("grpc-message", detail.text)
         } else {
             fields.add(":status", decimal: Int(exchange.status))
@@ -65,8 +66,10 @@ extension Proxy {
     ) -> Bool {
         guard !connections[slot].endAfterOutput, let buffer = pool.take() else { return false }
         var out = unsafe ByteWriter(pool.memory(buffer))
+        let call = grpcStatus(status, flag: flag)
+        connections[slot].exchange.call = Int8(call.rawValue)
         out.append("grpc-status: ")
-        out.append(decimal: UInt64(grpcStatus(status, flag: flag).rawValue))
+        out.append(decimal: UInt64(call.rawValue))
         out.append("\r\ngrpc-message: ")
         out.append(detail.text)
         out.append("\r\n")

@@ -222,7 +222,7 @@ extension Proxy {
         if connections[upstream].hasTail {
             let tail = connections[upstream].tail
             let lines = pool.bytes(tail.buffer, Int(tail.start)..<Int(tail.end))
-            status = max(status, Self.saysOK(lines) ? 200 : 500)
+            status = max(status, GRPCVerdict.call(trailers: lines) == 0 ? 200 : 500)
         }
         attemptAnswered(upstream, status: status, now: now)
         guard status == 200, connections[upstream].hasTail else { return nil }
@@ -232,18 +232,6 @@ extension Proxy {
             !framing.isCompressed
         else { return nil }
         return RateLimitVerdict(body[piece.payload])
-    }
-
-    /// Whether these lines, behind a body, say that the call went well.
-    private static func saysOK(_ lines: Bytes) -> Bool {
-        let wanted = Bytes("grpc-status: 0\r\n")
-        var start = 0
-        while start + wanted.count <= lines.count {
-            if lines[start..<start + wanted.count] == wanted { return true }
-            guard let end = lines.firstIndex(of: UInt8(ascii: "\n"), from: start) else { break }
-            start = end + 1
-        }
-        return false
     }
 
     /// The service does not answer, or says what it should not.

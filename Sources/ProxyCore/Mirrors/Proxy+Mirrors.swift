@@ -15,7 +15,6 @@
 // cannot take a piece is given up; so is one whose request has ended before its body did.
 
 import Base
-import Fault
 import Model
 import Wire
 
@@ -25,8 +24,6 @@ struct MirrorPlan: BitwiseCopyable {
     var cluster: Int32
     /// Of requests, 0 to 1.
     var share: Double
-    /// What its draws have in common.
-    var key: UInt64
     var marksHost: Bool
     /// As of a request that its cluster gets by itself.
     var timeout: Duration
@@ -35,13 +32,9 @@ struct MirrorPlan: BitwiseCopyable {
         let match = places.match(mirror.target)
         cluster = match.cluster
         share = mirror.percent / 100
-        key = FaultDraw.key(name: mirror.target, seed: Self.seed)
         marksHost = mirror.marksHost
         timeout = match.timeout
     }
-
-    /// Sets its draws apart from those of a fault of the same name.
-    private static let seed: UInt64 = 0x6D69_7272_6F72
 }
 
 extension Proxy {
@@ -62,11 +55,10 @@ extension Proxy {
         guard !places.isEmpty, !connections[slot].exchange.wantsUpgrade,
             !connections[slot].exchange.isConnect, meets(.mirrors, slot)
         else { return }
-        let id = requestID(bytes)
-        let request = FaultRequest(hash: id.count > 0 ? fnv1a(id) : random.next())
         for place in places.indices {
             let plan = plans.mirrors[place]
-            guard FaultDraw(fault: plan.key, request).unit < plan.share else { continue }
+            // By chance, as in Envoy: by anything that a client says, it would choose.
+            guard random.unit() < plan.share else { continue }
             if !beginMirror(slot, bytes, plan, now: now) { counters.add(.mirrorsSkipped) }
         }
     }

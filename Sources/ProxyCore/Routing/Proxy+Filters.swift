@@ -95,6 +95,7 @@ extension Proxy {
         precondition(connections[slot].stage == .waiting, "it does not wait")
         connections[slot].stage = .awaitingRequest
         connections[slot].since = now
+        endHold(slot)
         let bytes = headBytes(slot)
         guard head.parseRequest(bytes) == .complete else {
             preconditionFailure("a head that was complete no longer is")

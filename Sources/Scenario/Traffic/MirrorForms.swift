@@ -28,7 +28,7 @@ func mirrorForms<Target>(
                 about: "who is sent requests besides"),
             .init(
                 "percent", \.percent, .percents, standard: "100%",
-                about: "of the route's requests, by their `x-request-id`"),
+                about: "of the route's requests, each drawn by itself"),
             .init(
                 "mark_host", \.marksHost, .boolean, standard: "true",
                 about: "whether `-shadow` is put behind the host"),

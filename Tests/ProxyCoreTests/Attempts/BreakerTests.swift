@@ -267,4 +267,31 @@ import Testing
         #expect(rejected > 130 && rejected < 185)
         #expect(scene.proxy.counters[.admissionRejected] == UInt64(rejected))
     }
+
+    /// What a call of gRPC comes to stands in the head or behind the body, whatever the status of
+    /// HTTP: UNAVAILABLE is a failure, NOT_FOUND is none.
+    @Test(arguments: [("14", true, true), ("14", false, true), ("5", true, false)])
+    func admissionJudgesCalls(_ status: String, _ isInHead: Bool, _ rejects: Bool) {
+        var configuration = Scene.configuration(connections: 256)
+        configuration.clusters[0].admission = AdmissionPolicy()
+        let scene = HTTP2Scene(.http2, configuration)
+        let grpc: Fields = [("content-type", "application/grpc")]
+        let told = ("grpc-status", status)
+        scene.onEnd = { peer, stream in
+            if isInHead {
+                peer.answer(stream, answerFields(200, grpc + [told]))
+            } else {
+                peer.answer(stream, answerFields(200, grpc), body: [1], trailers: [told])
+            }
+        }
+        let client = scene.client()
+        for _ in 0..<200 {
+            _ = client.peer.request(requestFields("POST", "/s/m", grpc), body: [0])
+            scene.pass(.milliseconds(1))
+        }
+        let rejected = scene.proxy.counters[.admissionRejected]
+        #expect(rejects ? rejected > 130 && rejected < 185 : rejected == 0)
+        client.closesWhenDone = true
+        #expect(scene.remains() == nil)
+    }
 }
