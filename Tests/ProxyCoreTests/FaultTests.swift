@@ -377,7 +377,7 @@ import Wire
         #expect(scene.proxy.heldByFields == most && scene.servers.count == 2)
         #expect(scene.proxy.counters[.faultsOverflow] == 2)
         // One that goes makes room for another.
-        scene.close(clients[0])
+        scene.close(clients[0], reset: true)
         #expect(scene.proxy.heldByFields == most - 1)
         scene.send(asks, by: scene.client())
         #expect(scene.proxy.heldByFields == most && scene.servers.count == 2)
