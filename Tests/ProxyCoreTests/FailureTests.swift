@@ -243,6 +243,22 @@ import Testing
         #expect(scene.received(client).hasPrefix("HTTP/1.1 503 "))
     }
 
+    /// A service that reloads closes all that wait: another of these would be as stale.
+    @Test(arguments: [8, 2])
+    func whatWasSentOnAStaleConnectionGetsAFreshOne(limit: Int) {
+        let scene = Scene(Scene.configuration(maxConnections: limit))
+        let (first, second) = (scene.get(), scene.get())
+        scene.send(okAnswer, by: first.server)
+        scene.send(okAnswer, by: second.server)
+        _ = scene.received(second.client)
+        scene.send("GET /again HTTP/1.1\r\nHost: a\r\n\r\n", by: second.client)
+        scene.close(second.server, reset: true)
+        #expect(scene.servers.count == 3)
+        #expect(scene.received(scene.servers[2]).hasPrefix("GET /again "))
+        scene.send(okAnswer, by: scene.servers[2])
+        #expect(scene.received(second.client) == okAnswer)
+    }
+
     @Test func whatIsNotIdempotentIsNotSentTwice() {
         let scene = Scene()
         let client = stale("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody", scene)

@@ -96,18 +96,21 @@ extension Proxy {
             return .refused(refusalWithoutHost(cluster))
         }
         let priority = connections[slot].exchange.priority
-        if let upstream = popPooled(endpoint, cluster, priority) {
+        // Whoever closes one connection between two requests often closes all of them: one more
+        // that has waited would most likely be as stale.
+        let isPatient = connections[slot].exchange.resending != .stale
+        if isPatient, let upstream = popPooled(endpoint, cluster, priority) {
             return send(slot, bytes, on: upstream, now: now)
         }
         if !takeConnection(endpoint, cluster, priority) {
             // Another endpoint of the cluster may have one free.
             let wish = connections[slot].exchange.wish
-            if let other = upstreams.takePooled(cluster, insteadOf: endpoint, wish),
+            if isPatient, let other = upstreams.takePooled(cluster, insteadOf: endpoint, wish),
                 let upstream = popPooled(other, cluster, priority)
             {
                 return send(slot, bytes, on: upstream, now: now)
             }
-            // Where the request may not go, its place is had by closing it.
+            // Where the request may not go on it, its place is had by closing it.
             guard takeIdlePlace(cluster, priority) else {
                 return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
             }
