@@ -27,7 +27,8 @@ import Testing
         #expect(run.end == .exited(0), "\(run.lines.joined(separator: "\n"))")
         #expect(run.lines.last == "ok")
         let stats = try service.get("/stats").text
-        for line in ["refused_total 4", "evictions_total 0", "shadowed_total 2"] {
+        let lines = ["refused_total 4", "evictions_total 0", "shared_total 0", "shadowed_total 2"]
+        for line in lines {
             #expect(stats.contains("meshbench_ratelimit_\(line)\n"), "\(line)\n\(stats)")
         }
         service.process.send(SIGTERM)

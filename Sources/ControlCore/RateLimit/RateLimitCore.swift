@@ -18,8 +18,11 @@ public struct RateLimitCore {
         public var shadowed: UInt64 = 0
         /// Descriptors that no rule is about.
         public var unlimited: UInt64 = 0
-        /// Counters that had to make room before their window was over.
+        /// Counters that made room for others. Their windows were over.
         public var evictions: UInt64 = 0
+        /// Descriptors for which there was no room: they were counted in the one counter that their
+        /// rule has for all of these.
+        public var shared: UInt64 = 0
 
         public init() {}
     }
@@ -28,15 +31,20 @@ public struct RateLimitCore {
     private var windows: RateLimitWindows
     public private(set) var counts = Counts()
 
-    /// - Parameter counters: at once, 1 or more, with values of 256 bytes each on average. Past
-    ///   either those make room that were asked for longest ago, and count from 0 when they are
-    ///   asked for again.
-    public init(_ rules: RateLimitRules, counters: Int) {
+    /// - Parameters:
+    ///   - counters: of values that no rule writes down, at once, 1 or more, each of the same size.
+    ///     Past these, those make room whose windows are over; while there are none, new values of
+    ///     a rule share one counter.
+    ///   - random: draws the secret by which values are told apart.
+    public init(
+        _ rules: RateLimitRules, counters: Int, random: inout some RandomNumberGenerator
+    ) {
         tree = RateLimitTree(rules)
-        windows = RateLimitWindows(most: counters)
+        windows = RateLimitWindows(
+            most: counters, rules: tree.count, secret: SipHash.Key(&random))
     }
 
-    /// Counters that are held.
+    /// Counters of values that are held.
     public var counterCount: Int { windows.count }
 
     /// Answers a question.
@@ -61,28 +69,25 @@ public struct RateLimitCore {
         of descriptor: RateLimitRequest.Descriptor, in domain: String, _ hits: UInt64,
         _ seconds: Int64
     ) -> RateLimitResponse.Status {
-        guard let rule = tree.rule(of: descriptor, in: domain) else {
+        guard let (rule, values) = tree.rule(of: descriptor, in: domain) else {
             counts.unlimited += 1
             return .init(.ok)
         }
-        let length = rule.limit.unit.seconds
-        let (count, evictions) = windows.add(
-            hits, to: .init(rule: rule.number, values: descriptor.entries.map(\.value)),
-            window: Self.floor(seconds, length))
-        counts.evictions += UInt64(evictions)
+        let unit = rule.limit.unit
+        let counted = windows.add(
+            hits, rule: rule.number, values: values, unit: unit, seconds: seconds)
+        switch counted.place {
+        case .own: break
+        case .evicted: counts.evictions += 1
+        case .shared: counts.shared += 1
+        }
         let most = UInt64(rule.limit.requests)
-        let isOver = count > most
+        let isOver = counted.count > most
         if isOver, rule.isShadow { counts.shadowed += 1 }
         return .init(
             isOver && !rule.isShadow ? .overLimit : .ok, limit: rule.limit,
-            remaining: isOver ? 0 : UInt32(most - count),
-            reset: length - (seconds - Self.floor(seconds, length) * length))
-    }
-
-    /// Which window it is; of times before 1970 too.
-    private static func floor(_ seconds: Int64, _ length: Int64) -> Int64 {
-        let (quotient, rest) = seconds.quotientAndRemainder(dividingBy: length)
-        return rest < 0 ? quotient - 1 : quotient
+            remaining: isOver ? 0 : UInt32(most - counted.count),
+            reset: unit.seconds - (seconds - unit.window(at: seconds) * unit.seconds))
     }
 
     /// What must hold between any two calls. For tests.

@@ -58,17 +58,27 @@ struct RateLimitTree: Sendable {
         self.count = count
     }
 
-    /// The rule that a descriptor is held against; nil: none.
-    func rule(of descriptor: RateLimitRequest.Descriptor, in domain: String) -> Rule? {
+    /// The rule that a descriptor is held against, and those of its values that the rule does not
+    /// write down: what is counted by itself. Texts that are written are compared as text, and may
+    /// be written in several ways (Unicode, annex 15), which must not be counted apart.
+    /// - Returns: nil: there is none.
+    func rule(
+        of descriptor: RateLimitRequest.Descriptor, in domain: String
+    ) -> (rule: Rule, values: [String])? {
         guard var node = domains[domain] else { return nil }
+        var values: [String] = []
         for entry in descriptor.entries {
-            let exact = node.children[Key(key: entry.key, value: entry.value)]
-            guard let next = exact ?? node.children[Key(key: entry.key, value: nil)] else {
+            if let next = node.children[Key(key: entry.key, value: entry.value)] {
+                node = next
+            } else if let next = node.children[Key(key: entry.key, value: nil)] {
+                node = next
+                values.append(entry.value)
+            } else {
                 return nil
             }
-            node = next
         }
-        return node.rule
+        guard let rule = node.rule else { return nil }
+        return (rule, values)
     }
 }
 

@@ -1,134 +1,198 @@
 import Wire
 
-/// Counters of windows, of which there are only so many, with values of only so many bytes: those
-/// that were asked for longest ago make room.
+/// Counters of windows, of which there are only so many. Where none is free, one whose window is
+/// over makes room. None whose window goes on is forgotten, as whoever fills the table would be
+/// let in anew: where all of them do, what has no counter is counted in one that its rule has for
+/// all of these.
 struct RateLimitWindows {
-    struct Key: Hashable, Sendable {
+    /// Of a bounded size: clients choose values, some as long as a question may be.
+    private struct Key: Hashable, BitwiseCopyable {
         /// The number of a rule.
         let rule: Int
-        let values: [String]
-
-        /// Bytes of its values.
-        fileprivate var size: Int { values.reduce(0) { $0 + $1.utf8.count } }
+        let values: SipHash.Digest
     }
 
-    private struct Counter {
-        var key: Key
+    private struct Tally: BitwiseCopyable {
         var window: Int64
         var count: UInt64
-        /// Places of those that were asked for next before and behind it; -1: none was.
+
+        /// A clock that goes back opens no window anew.
+        /// - Returns: what it comes to. Counting stops at 2^63.
+        mutating func add(_ hits: UInt64, in window: Int64) -> UInt64 {
+            if window > self.window { self = Tally(window: window, count: 0) }
+            count = min(1 << 63, count + hits)
+            return count
+        }
+    }
+
+    private struct Counter: BitwiseCopyable {
+        let key: Key
+        let unit: RateLimitUnit
+        var tally: Tally
+        /// Places of those of its unit whose windows were opened next before and behind its own;
+        /// -1: none was.
         var older: Int
         var newer: Int
     }
 
+    /// The counters of a unit, in the order in which their windows were opened. That is the order
+    /// in which these are over, as windows of a unit begin together.
+    private struct Order: BitwiseCopyable {
+        var oldest = -1
+        var newest = -1
+    }
+
+    /// What came of counting.
+    struct Counted: Equatable, BitwiseCopyable {
+        enum Place: BitwiseCopyable {
+            case own
+            /// Its own, for which one whose window was over made room.
+            case evicted
+            /// The one for all that have none.
+            case shared
+        }
+
+        var count: UInt64
+        var place: Place
+    }
+
     private let most: Int
-    /// Bound: clients choose values, some as long as a question may be.
-    private let mostBytes: Int
-    private var bytes = 0
+    private let secret: SipHash.Key
     private var places: [Key: Int] = [:]
     /// Bound: `most`.
     private var counters: [Counter] = []
-    /// Places in `counters` of none.
-    private var free: [Int] = []
-    private var oldest = -1
-    private var newest = -1
+    /// By the unit's number less one.
+    private var orders = [Order](repeating: Order(), count: RateLimitUnit.allCases.count)
+    /// By the rule's number: what has none of `counters`. Of a rule that writes all of its values
+    /// down that is everything, and nobody can take its counter away.
+    private var ofRules: [Tally]
 
     /// - Parameters:
     ///   - most: counters at once, 1 or more.
-    ///   - bytes: of their values together; nil: 256 for each counter, and room for any one.
-    init(most: Int, bytes: Int? = nil) {
+    ///   - rules: how many there are.
+    ///   - secret: whoever knows it can have two values counted as one.
+    init(most: Int, rules: Int, secret: SipHash.Key) {
         precondition(most > 0, "no room for a counter")
         self.most = most
-        mostBytes = bytes ?? max(RateLimitCall.messageBytes, most * 256)
+        self.secret = secret
+        ofRules = Array(repeating: Tally(window: .min, count: 0), count: rules)
     }
 
+    /// Counters of values that are held.
     var count: Int { places.count }
 
-    /// Adds to the counter of a key in a window, which begins at 0 with each later window.
-    /// - Returns: what it comes to, and how many others made room for it whose windows were not
-    ///   over. Counters stop at 2^63.
+    /// Adds to the counter of some values, in the window that goes on.
+    /// - Parameters:
+    ///   - rule: below `rules`, always with the same unit and as many values.
+    ///   - values: those that the rule does not write down.
+    ///   - seconds: since 1970.
+    /// - Returns: what it comes to.
     mutating func add(
-        _ hits: UInt64, to key: Key, window: Int64
-    ) -> (count: UInt64, evictions: Int) {
-        var evictions = 0
-        let place: Int
-        if let known = places[key] {
-            place = known
+        _ hits: UInt64, rule: Int, values: [String], unit: RateLimitUnit, seconds: Int64
+    ) -> Counted {
+        let window = unit.window(at: seconds)
+        if values.isEmpty {
+            return Counted(count: ofRules[rule].add(hits, in: window), place: .own)
+        }
+        let key = key(rule, values)
+        if let place = places[key] {
+            if window > counters[place].tally.window {
+                unlink(place)
+                linkNewest(place)
+            }
+            return Counted(count: counters[place].tally.add(hits, in: window), place: .own)
+        }
+        var counter = Counter(
+            key: key, unit: unit, tally: Tally(window: window, count: 0), older: -1, newer: -1)
+        let count = counter.tally.add(hits, in: window)
+        if counters.count < most {
+            counters.append(counter)
+            open(counters.count - 1)
+            return Counted(count: count, place: .own)
+        }
+        if let place = ended(at: seconds) {
             unlink(place)
-        } else {
-            let size = key.size
-            while oldest >= 0, places.count >= most || bytes + size > mostBytes {
-                if evictOldest(for: key, window) { evictions += 1 }
-            }
-            let counter = Counter(key: key, window: window, count: 0, older: -1, newer: -1)
-            if let spare = free.popLast() {
-                place = spare
-                counters[place] = counter
-            } else {
-                place = counters.count
-                counters.append(counter)
-            }
-            places[key] = place
-            bytes += size
+            places[counters[place].key] = nil
+            counters[place] = counter
+            open(place)
+            return Counted(count: count, place: .evicted)
         }
-        linkNewest(place)
-        // A clock that goes back opens no window anew.
-        if window > counters[place].window {
-            counters[place].window = window
-            counters[place].count = 0
-        }
-        counters[place].count = min(1 << 63, counters[place].count + hits)
-        return (counters[place].count, evictions)
+        return Counted(count: ofRules[rule].add(hits, in: window), place: .shared)
     }
 
-    /// - Returns: whether its window was not over. Of a rule with other windows the new key's says
-    ///   nothing, which makes the number of these an upper bound.
-    private mutating func evictOldest(for key: Key, _ window: Int64) -> Bool {
-        let place = oldest
-        unlink(place)
-        let old = counters[place]
-        places[old.key] = nil
-        bytes -= old.key.size
-        counters[place].key = Key(rule: -1, values: [])
-        free.append(place)
-        return old.key.rule != key.rule || old.window >= window
+    private func key(_ rule: Int, _ values: [String]) -> Key {
+        var hash = SipHash(secret)
+        for value in values { hash.append(value) }
+        return Key(rule: rule, values: hash.digest())
+    }
+
+    /// The place of a counter whose window is over; nil: none is. One may be missed after a clock
+    /// has gone back, until that has caught up.
+    private func ended(at seconds: Int64) -> Int? {
+        for unit in RateLimitUnit.allCases {
+            let place = orders[unit.rawValue - 1].oldest
+            if place >= 0, counters[place].tally.window < unit.window(at: seconds) { return place }
+        }
+        return nil
+    }
+
+    private mutating func open(_ place: Int) {
+        places[counters[place].key] = place
+        linkNewest(place)
     }
 
     private mutating func unlink(_ place: Int) {
         let counter = counters[place]
+        let order = counter.unit.rawValue - 1
         if counter.older >= 0 {
             counters[counter.older].newer = counter.newer
         } else {
-            oldest = counter.newer
+            orders[order].oldest = counter.newer
         }
         if counter.newer >= 0 {
             counters[counter.newer].older = counter.older
         } else {
-            newest = counter.older
+            orders[order].newest = counter.older
         }
     }
 
     private mutating func linkNewest(_ place: Int) {
+        let order = counters[place].unit.rawValue - 1
+        let newest = orders[order].newest
         counters[place].older = newest
         counters[place].newer = -1
-        if newest >= 0 { counters[newest].newer = place } else { oldest = place }
-        newest = place
+        if newest >= 0 { counters[newest].newer = place } else { orders[order].oldest = place }
+        orders[order].newest = place
     }
 
     func checkInvariants() {
         precondition(
-            counters.count <= most && places.count == counters.count - free.count,
-            "counters are lost")
-        let size = places.keys.reduce(0) { $0 + $1.size }
-        precondition(bytes == size && (size <= mostBytes || places.count == 1), "lost bytes")
-        var (place, last, seen) = (oldest, -1, 0)
-        while place >= 0 {
-            precondition(counters[place].older == last, "an order that does not lead back")
-            precondition(places[counters[place].key] == place, "a counter of another key")
-            seen += 1
-            precondition(seen <= places.count, "an order in a ring")
-            (last, place) = (place, counters[place].newer)
+            counters.count <= most && places.count == counters.count, "counters are lost")
+        var seen = 0
+        for unit in RateLimitUnit.allCases {
+            let order = orders[unit.rawValue - 1]
+            var (place, last) = (order.oldest, -1)
+            while place >= 0 {
+                let counter = counters[place]
+                precondition(counter.unit == unit, "a counter in the order of another unit")
+                precondition(counter.older == last, "an order that does not lead back")
+                precondition(places[counter.key] == place, "a counter of another key")
+                seen += 1
+                precondition(seen <= counters.count, "an order in a ring")
+                (last, place) = (place, counter.newer)
+            }
+            precondition(last == order.newest, "an order without an end")
         }
-        precondition(last == newest && seen == places.count, "an order without an end")
+        precondition(seen == counters.count, "counters in no order")
+    }
+}
+
+extension RateLimitUnit {
+    /// The number of the window that goes on: how many of them have passed since 1970; of times
+    /// before that, less than 0.
+    /// - Parameter seconds: since 1970.
+    func window(at seconds: Int64) -> Int64 {
+        let (quotient, rest) = seconds.quotientAndRemainder(dividingBy: self.seconds)
+        return rest < 0 ? quotient - 1 : quotient
     }
 }

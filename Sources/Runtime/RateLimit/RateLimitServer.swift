@@ -30,10 +30,12 @@ public final class RateLimitServer: Sendable {
         limits.arrival = .seconds(10)
         // Proxies keep their connections.
         limits.idle = .seconds(3600)
+        // Values are told apart by a secret of this process.
+        var random = SystemRandomNumberGenerator()
+        let core = RateLimitCore(rules, counters: counters, random: &random)
         service = try Service(
             ServiceConfiguration(listen: listen, limits: limits), name: "ratelimit",
-            handler: RateLimitHandler(
-                RateLimitCore(rules, counters: counters), wallOffset: wallOffset))
+            handler: RateLimitHandler(core, wallOffset: wallOffset))
     }
 
     /// Answers what has come, and returns when the thread has ended.
@@ -114,7 +116,8 @@ private final class RateLimitHandler: ServiceHandler {
             ("questions_total", counts.questions), ("ok_total", counts.ok),
             ("over_limit_total", counts.overLimit), ("shadowed_total", counts.shadowed),
             ("unlimited_total", counts.unlimited), ("evictions_total", counts.evictions),
-            ("refused_total", refused), ("counters", UInt64(core.counterCount)),
+            ("shared_total", counts.shared), ("refused_total", refused),
+            ("counters", UInt64(core.counterCount)),
         ]
         return lines.map { "meshbench_ratelimit_\($0) \($1)\n" }.joined()
     }

@@ -10,7 +10,9 @@ import Wire
     private typealias Rule = RateLimitRules.Descriptor
 
     private static func core(_ rules: [Rule], counters: Int = 100) -> RateLimitCore {
-        RateLimitCore(RateLimitRules([.init("shop", rules)]), counters: counters)
+        var random = SeededRandom(seed: 1)
+        return RateLimitCore(
+            RateLimitRules([.init("shop", rules)]), counters: counters, random: &random)
     }
 
     private static func question(
@@ -125,42 +127,123 @@ import Wire
         #expect(Self.ask(&core, [("a", "1")], at: 59).code == .overLimit)
     }
 
-    @Test func theOneAskedForLongestAgoMakesRoom() {
-        var core = Self.core([Rule("a", limit: .init(1, per: .minute))], counters: 2)
-        for value in ["1", "2", "1", "3", "2"] { _ = Self.ask(&core, [("a", value)]) }
-        // 2 made room for 3, and then 1 for 2.
-        #expect(Self.ask(&core, [("a", "3")]).code == .overLimit)
-        #expect(core.counterCount == 2 && core.counts.evictions == 2)
-        // Of a window that is over nothing is lost.
-        _ = Self.ask(&core, [("a", "4")], at: 60)
-        #expect(core.counts.evictions == 2)
+    /// Whoever asks with as many values as there is room for, and more, gains nothing.
+    @Test func noCounterIsForgottenWhileItsWindowGoesOn() {
+        var core = Self.core([Rule("a", limit: .init(1, per: .minute))], counters: 8)
+        #expect(Self.ask(&core, [("a", "mine")]).code == .ok)
+        #expect(Self.ask(&core, [("a", "mine")]).code == .overLimit)
+        let others = (0..<100).count { Self.ask(&core, [("a", "\($0)")], at: 1).code == .ok }
+        // Seven had room, and all others together have the limit of one.
+        #expect(others == 7 + 1)
+        #expect(core.counterCount == 8 && core.counts.evictions == 0 && core.counts.shared == 93)
+        #expect(Self.ask(&core, [("a", "mine")], at: 59).code == .overLimit)
+        core.checkInvariants()
     }
 
-    /// Against a table without a bound that is written down as one would think of it.
+    @Test func windowsThatAreOverMakeRoom() {
+        var core = Self.core([Rule("a", limit: .init(1, per: .minute))], counters: 8)
+        for i in 0..<9 { _ = Self.ask(&core, [("a", "old\(i)")]) }
+        // One of them goes on in the next window, and seven go.
+        #expect(Self.ask(&core, [("a", "old0")], at: 60).code == .ok)
+        let others = (0..<20).count { Self.ask(&core, [("a", "\($0)")], at: 61).code == .ok }
+        #expect(others == 7 + 1)
+        #expect(core.counterCount == 8 && core.counts.evictions == 7)
+        #expect(Self.ask(&core, [("a", "old0")], at: 119).code == .overLimit)
+        core.checkInvariants()
+    }
+
+    /// The counter that was opened last may be the first whose window is over.
+    @Test func shortWindowsMakeRoomBeforeLongOnesEnd() {
+        var core = Self.core(
+            [
+                Rule("long", limit: .init(1, per: .day)),
+                Rule("short", limit: .init(1, per: .second)),
+            ], counters: 3)
+        for entry in [("long", "1"), ("short", "1"), ("short", "2")] {
+            #expect(Self.ask(&core, [entry]).code == .ok)
+        }
+        #expect(Self.ask(&core, [("long", "2")], at: 1).code == .ok)
+        #expect(Self.ask(&core, [("long", "3")], at: 1).code == .ok)
+        #expect(core.counts.evictions == 2 && core.counts.shared == 0)
+        for value in ["1", "2", "3"] {
+            #expect(Self.ask(&core, [("long", value)], at: 2).code == .overLimit)
+        }
+        core.checkInvariants()
+    }
+
+    @Test func eachRuleHasASharedCounterOfItsOwn() {
+        var core = Self.core(
+            [
+                Rule("a", limit: .init(1, per: .day)), Rule("b", limit: .init(1, per: .second)),
+                Rule("c", "written", limit: .init(1, per: .day)),
+            ], counters: 1)
+        let asked: [(String, String, Int64)] = [
+            ("a", "1", 0), ("a", "2", 0), ("a", "3", 0), ("b", "1", 0), ("b", "2", 0),
+            ("b", "3", 1), ("b", "1", 1), ("c", "written", 1), ("c", "written", 1),
+        ]
+        let codes = asked.map { Self.ask(&core, [($0.0, $0.1)], at: $0.2).code == .ok }
+        // It counts in windows too. What a rule writes down needs no room.
+        #expect(codes == [true, true, false, true, false, true, false, true, false])
+        #expect(core.counterCount == 1 && core.counts.shared == 6)
+    }
+
+    /// Ten values, each half as long as a question may be, do not take the room of others.
+    @Test func longValuesTakeNoMoreRoomThanShortOnes() {
+        var core = Self.core([Rule("a", limit: .init(1, per: .day))], counters: 12)
+        let long = String(repeating: "v", count: 30_000)
+        #expect(Self.ask(&core, [("a", "mine")]).code == .ok)
+        for i in 0..<10 {
+            #expect(Self.ask(&core, [("a", long + "\(i)")]).code == .ok)
+            #expect(Self.ask(&core, [("a", long + "\(i)")]).code == .overLimit)
+        }
+        #expect(Self.ask(&core, [("a", "mine")]).code == .overLimit)
+        #expect(core.counterCount == 11 && core.counts.evictions == 0 && core.counts.shared == 0)
+    }
+
+    @Test func setsOfValuesAreToldApart() {
+        let limit = RateLimitRules.Limit(1, per: .day)
+        var core = Self.core([
+            Rule("a", nil, [Rule("b", limit: limit)]), Rule("c", "\u{E9}", limit: limit),
+        ])
+        for (a, b) in [("", "12"), ("1", "2"), ("12", ""), ("1", "2\0"), ("2", "1")] {
+            #expect(Self.ask(&core, [("a", a), ("b", b)]).code == .ok)
+        }
+        #expect(Self.ask(&core, [("a", "1"), ("b", "2")]).code == .overLimit)
+        // One text in two ways, which are one value of the rule.
+        #expect(Self.ask(&core, [("c", "\u{E9}")]).code == .ok)
+        #expect(Self.ask(&core, [("c", "e\u{301}")]).code == .overLimit)
+    }
+
+    /// Against a table that forgets what is over, written down as one would think of it.
     @Test func countersFuzz() {
         let budget = FuzzBudget.current(steps: 5000)
         var random = SeededRandom(seed: budget.seed)
-        // Values differ by their lengths, of which the sum has a bound too.
-        var windows = RateLimitWindows(most: 16, bytes: 150)
-        var counts: [String: (window: Int64, count: UInt64)] = [:]
-        var order: [String] = []
+        let units: [RateLimitUnit] = [.second, .minute, .hour]
+        var windows = RateLimitWindows(
+            most: 16, rules: units.count, secret: SipHash.Key(&random))
+        typealias Tally = (rule: Int, window: Int64, count: UInt64)
+        var counts: [String: Tally] = [:]
+        var shared: [Tally] = units.indices.map { ($0, -1, 0) }
+        var seconds: Int64 = 0
         for step in 0..<budget.steps {
-            let value = String(repeating: "v", count: random.below(24))
-            let window = Int64(step / 100)
+            // Hours in which there is room for all, and some in which there is not.
+            let most = random.below(64) == 0 ? 3000 : 2
+            seconds += Int64(random.below(most))
+            let rule = random.below(units.count)
+            let window = seconds / units[rule].seconds
+            let value = "\(random.below(24))"
             let hits = UInt64(1 + random.below(3))
-            if let place = order.firstIndex(of: value) {
-                order.remove(at: place)
-            }
-            while order.count == 16 || order.reduce(value.count, { $0 + $1.count }) > 150 {
-                counts[order.removeFirst()] = nil
-            }
-            order.append(value)
-            let old = counts[value]
-            let count = (old?.window == window ? old?.count ?? 0 : 0) + hits
-            counts[value] = (window, count)
-            let found = windows.add(hits, to: .init(rule: 0, values: [value]), window: window)
+            counts = counts.filter { $0.value.window == seconds / units[$0.value.rule].seconds }
+            let name = "\(rule) \(value)"
+            let isShared = counts[name] == nil && counts.count == 16
+            var tally: Tally = isShared ? shared[rule] : counts[name] ?? (rule, window, 0)
+            if tally.window != window { tally = (rule, window, 0) }
+            tally.count += hits
+            if isShared { shared[rule] = tally } else { counts[name] = tally }
+            let found = windows.add(
+                hits, rule: rule, values: [value], unit: units[rule], seconds: seconds)
             windows.checkInvariants()
-            guard found.count == count else {
+            guard found.count == tally.count, (found.place == .shared) == isShared else {
                 Issue.record("step \(step): \(budget.rerun("RateLimitCoreTests/countersFuzz"))")
                 return
             }
