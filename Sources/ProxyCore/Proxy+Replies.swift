@@ -111,6 +111,10 @@ extension Proxy {
         guard connections[slot].exchange.headSent else {
             return reply(slot, status: status, flag: flag, detail: detail, now: now)
         }
+        if connections[slot].exchange.isGRPC {
+            // Before it is judged; the status of HTTP that its head had says nothing.
+            connections[slot].exchange.call = Int8(grpcStatus(status, flag: flag).rawValue)
+        }
         logExchange(slot, flag: flag, detail: detail, isLate: true, now: now)
         if connections[slot].isStream {
             if connections[slot].exchange.isGRPC,

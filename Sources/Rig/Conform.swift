@@ -20,6 +20,12 @@ public struct ConformOrder: Sendable {
     /// At most so many at once: each starts up to some fifty processes.
     public static let mostJobs = 64
 
+    /// A name that several scenarios have, whose results would stand in one folder; nil: none.
+    public var clash: String? {
+        var seen: Set<String> = []
+        return orders.map(\.experiment.name).first { !seen.insert(fileName($0)).inserted }
+    }
+
     public init(dataPlane: String, orders: [RunOrder], parent: String, jobs: Int) {
         precondition((1...Self.mostJobs).contains(jobs), "\(jobs) scenarios at once")
         self.dataPlane = dataPlane
@@ -114,7 +120,8 @@ private struct ConformSet {
             } else {
                 tell(order)
             }
-            entries[index] = try conformEntry(order, progress, interrupts)
+            // One that is stopped in its second run has the first.
+            entries[index] = try conformEntry(order, progress, interrupts) ?? entries[index]
         }
     }
 
@@ -136,8 +143,10 @@ private struct ConformSet {
             let wishes = interrupts.wishes
             if wishes > 0 { for job in running { job.relay.pass(wishes) } }
             _ = waitReadable(running.map(\.ending) + [interrupts.descriptor], for: .seconds(60))
-            for job in running {
-                guard let end = job.end else { continue }
+            // Looked at once: one may end while others are told of.
+            let ended = running.compactMap { job in job.end.map { (job, $0) } }
+            running.removeAll { job in ended.contains { $0.0 === job } }
+            for (job, end) in ended {
                 job.join()
                 switch end {
                 case .success(let entry):
@@ -148,7 +157,6 @@ private struct ConformSet {
                 case .failure(let error): failure = failure ?? error
                 }
             }
-            running.removeAll { $0.end != nil }
         }
         if let failure { throw failure }
     }

@@ -154,6 +154,13 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: scratch.path("out")))
     }
 
+    /// Their results would stand in one folder.
+    @Test func noNameStandsTwice() throws {
+        try write(["one": Self.scenario("good"), "two": Self.scenario("good")])
+        #expect(try conform(["--out", scratch.path("out")]) == .exited(65))
+        #expect(text("stderr").contains("several scenarios are named 'good'"))
+    }
+
     @Test func withoutScenariosThereIsNothingToSay() throws {
         #expect(try conform([]) == .exited(64))
         #expect(text("stderr").contains("cannot be read"))

@@ -167,7 +167,9 @@ extension MeshPolicy {
             }
         }
         if breaker?.standard.requests == 0 {
-            problems.at("breaker") { $0.report("requests", "0 refuses every request") }
+            problems.at("breaker") {
+                $0.report("requests", "0 refuses every request but those of `priority: high`")
+            }
         }
         if let outlier { problems.at("outlier") { outlier.warn(&$0) } }
     }

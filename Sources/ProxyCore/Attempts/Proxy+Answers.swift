@@ -249,6 +249,9 @@ extension Proxy {
         _ = popRival(client)
         connections[client].peerPlusOne = Int32(first + 1)
         giveRetry(client)
+        // It has had no other: what it comes to may be tried again.
+        connections[first].wasRetried = false
+        tries[client].left += 1
         arm(client)
     }
 

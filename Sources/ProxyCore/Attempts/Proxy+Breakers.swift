@@ -101,13 +101,29 @@ extension Proxy {
     /// Takes the place of an idle connection, which is closed: for a tunnel, which needs one of its
     /// own, and for a request that may not go where that one leads; false: there is none.
     func takeIdlePlace(_ cluster: Int, _ priority: UInt8) -> Bool {
-        guard let endpoint = upstreams.endpointWithPooled(cluster) else { return false }
-        let idle = Int(upstreams.endpoints[endpoint].pooled.first)
-        // One of the other priority's takes up none of this one's places.
-        guard connections[idle].priority == priority else { return false }
+        // Endpoints may have more than the limit, each the one that it may always have.
+        let breaker = breakers[cluster]
+        guard breaker.count(.connections, priority) <= breaker.limit(.connections, priority),
+            let idle = idleConnection(cluster, priority)
+        else { return false }
         unpool(idle)
         close(idle)
         return take(.connections, cluster, priority)
+    }
+
+    /// An idle connection that takes up a place of that priority; nil: there is none.
+    /// - Complexity: O(idle connections of the cluster) where the other priority has them.
+    private func idleConnection(_ cluster: Int, _ priority: UInt8) -> Int? {
+        var endpoint = upstreams.clusters[cluster].firstPooled
+        while endpoint >= 0 {
+            var slot = upstreams.endpoints[Int(endpoint)].pooled.first
+            while slot >= 0 {
+                if connections[Int(slot)].priority == priority { return Int(slot) }
+                slot = connections[Int(slot)].next
+            }
+            endpoint = upstreams.endpoints[Int(endpoint)].nextPooled
+        }
+        return nil
     }
 
     /// A connection is gone.

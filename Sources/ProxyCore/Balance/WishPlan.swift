@@ -105,12 +105,15 @@ enum GRPCVerdict {
 
     /// The status of gRPC in the lines behind an answer's body; -1: there is none.
     static func call(trailers lines: Bytes) -> Int8 {
-        let wanted = Bytes("grpc-status: ")
+        let name = Bytes("grpc-status:")
         var start = 0
         while start < lines.count {
             let end = lines.firstIndex(of: UInt8(ascii: "\r"), from: start) ?? lines.count
-            let value = start + wanted.count
-            if value <= end, lines[start..<value] == wanted { return number(lines[value..<end]) }
+            var value = start + name.count
+            if value <= end, lines[start..<value].equalsIgnoringCase(name) {
+                while value < end, lines[value] == UInt8(ascii: " ") { value += 1 }
+                return number(lines[value..<end])
+            }
             start = end + 2
         }
         return -1

@@ -66,10 +66,8 @@ extension Proxy {
     ) -> Bool {
         guard !connections[slot].endAfterOutput, let buffer = pool.take() else { return false }
         var out = unsafe ByteWriter(pool.memory(buffer))
-        let call = grpcStatus(status, flag: flag)
-        connections[slot].exchange.call = Int8(call.rawValue)
         out.append("grpc-status: ")
-        out.append(decimal: UInt64(call.rawValue))
+        out.append(decimal: UInt64(grpcStatus(status, flag: flag).rawValue))
         out.append("\r\ngrpc-message: ")
         out.append(detail.text)
         out.append("\r\n")
@@ -84,7 +82,7 @@ extension Proxy {
     /// What a gRPC client is told of a failure that the proxy found. A status that an upstream
     /// would have given is mapped as gRPC maps it, and so is the code of a reset; time that has run
     /// out is its own status.
-    private func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
+    func grpcStatus(_ status: Int, flag: ResponseFlag?) -> GRPCStatus {
         if let forcedCall { return forcedCall }
         if let failedCode { return GRPCStatus(code: failedCode) }
         return flag == .UT || flag == .DT ? .deadlineExceeded : GRPCStatus(httpStatus: status)

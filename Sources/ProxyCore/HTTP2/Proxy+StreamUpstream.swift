@@ -18,6 +18,10 @@ extension Proxy {
             let wish = connections[slot].exchange.wish
             carrier = upstreams.takePooled(cluster, insteadOf: endpoint, wish)
                 .flatMap { firstPooled($0) }
+            if carrier == nil, upstreams.endpoints[endpoint].connections == 0 {
+                // A strict limit lets its own have none, and may do so for an hour.
+                carrier = upstreams.endpointWithPooled(cluster).flatMap { firstPooled($0) }
+            }
             guard carrier != nil else {
                 return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
             }

@@ -74,6 +74,10 @@ private func runConform(_ arguments: Arguments) throws(CommandFailure) -> ExitCo
     if let failure { throw failure }
     let order = ConformOrder(
         dataPlane: plane, orders: orders, parent: arguments.value(.out) ?? "results", jobs: jobs)
+    if let name = order.clash {
+        throw CommandFailure(
+            code: .badScenario, message: "meshbench conform: several scenarios are named '\(name)'")
+    }
     let progress = Progress(.suited(quiet: arguments.has(.quiet)))
     do throws(RigError) {
         let outcome = try conform(order, progress: progress, interrupts: try Interrupts())

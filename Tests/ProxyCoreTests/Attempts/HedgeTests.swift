@@ -96,6 +96,22 @@ import Testing
         isQuiet(scene)
     }
 
+    /// Nor is one for which there was no connection.
+    @Test func aHedgeThatCannotBeSentForfeitsNothing() {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: [.serverError], most: 1, perTry: .milliseconds(100), hedges: true),
+            breaker: .init(standard: .init(connections: 1)), timeouts: .init(request: .seconds(2)))
+        let client = scene.get().client
+        scene.pass(.milliseconds(200))
+        #expect(scene.servers.count == 1 && scene.received(client).isEmpty)
+        _ = scene.received(scene.servers[0])
+        scene.send(answer(503), by: scene.servers[0])
+        scene.pass(.milliseconds(76))
+        scene.send(okAnswer, by: scene.servers[scene.servers.count - 1])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+        isQuiet(scene)
+    }
+
     /// While the backoff of a hedge runs, the first attempt answers.
     @Test func anAnswerBeforeTheHedgeIsSent() {
         for seed in 0..<10 {
