@@ -105,6 +105,7 @@ private let tables = """
     th.number, td.number { text-align: right; white-space: nowrap; }
     td.number:last-child, th.number:last-child { padding-right: 4px; }
     tbody th { color: var(--ink); font-size: 14px; font-weight: 500; }
+    th .source { white-space: normal; }
     td.main { font-weight: 650; }
     td small, td .small { display: block; color: var(--soft); font-size: 12px; line-height: 1.3; }
     td.weak { color: var(--soft); font-style: italic; }
