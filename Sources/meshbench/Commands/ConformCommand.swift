@@ -66,6 +66,8 @@ private func runConform(_ arguments: Arguments) throws(CommandFailure) -> ExitCo
             orders.append(
                 try runOrder(path, overrides: arguments.values(.set), out: arguments.value(.out)))
         } catch {
+            // What is wrong with `--set` is so for all of them, and is said once.
+            guard failure?.message.contains(error.message) != true else { continue }
             failure = CommandFailure(
                 code: error.code,
                 message: (failure.map { $0.message + "\n" } ?? "") + error.message)

@@ -2,6 +2,7 @@ import Base
 import Model
 import Support
 import Testing
+import Wire
 
 @testable import ProxyCore
 
@@ -268,25 +269,37 @@ import Testing
         #expect(scene.proxy.counters[.admissionRejected] == UInt64(rejected))
     }
 
-    /// What a call of gRPC comes to stands in the head or behind the body, whatever the status of
-    /// HTTP: UNAVAILABLE is a failure, NOT_FOUND is none.
-    @Test(arguments: [("14", true, true), ("14", false, true), ("5", true, false)])
-    func admissionJudgesCalls(_ status: String, _ isInHead: Bool, _ rejects: Bool) {
+    enum Place { case head, trailers, nowhere }
+
+    /// What a call of gRPC comes to stands in the head or behind the body, or the answer breaks off
+    /// before that, whatever the status of HTTP: UNAVAILABLE is a failure, NOT_FOUND is none.
+    @Test(arguments: [
+        ("14", Place.head, true), ("14", .trailers, true), ("", .nowhere, true),
+        ("5", .head, false), ("0", .trailers, false),
+    ])
+    func admissionJudgesCalls(_ status: String, _ place: Place, _ rejects: Bool) {
         var configuration = Scene.configuration(connections: 256)
         configuration.clusters[0].admission = AdmissionPolicy()
         let scene = HTTP2Scene(.http2, configuration)
         let grpc: Fields = [("content-type", "application/grpc")]
         let told = ("grpc-status", status)
+        var broken: [() -> Void] = []
         scene.onEnd = { peer, stream in
-            if isInHead {
-                peer.answer(stream, answerFields(200, grpc + [told]))
-            } else {
+            switch place {
+            case .head: peer.answer(stream, answerFields(200, grpc + [told]))
+            case .trailers:
                 peer.answer(stream, answerFields(200, grpc), body: [1], trailers: [told])
+            case .nowhere:
+                peer.answer(stream, answerFields(200, grpc), body: [1], ends: false)
+                broken.append { peer.reset(stream.number, .internalError) }
             }
         }
         let client = scene.client()
         for _ in 0..<200 {
             _ = client.peer.request(requestFields("POST", "/s/m", grpc), body: [0])
+            scene.pass(.milliseconds(1))
+            for end in broken { end() }
+            broken = []
             scene.pass(.milliseconds(1))
         }
         let rejected = scene.proxy.counters[.admissionRejected]
