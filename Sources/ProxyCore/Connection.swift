@@ -290,9 +290,9 @@ struct Exchange: BitwiseCopyable {
     var route: Int32 = -1
     /// The place of its share of the route's requests.
     var share: Int32 = 0
-    /// What its route does with it.
-    var deeds = RouteDeeds()
-    /// Filters that it has met, and does not meet again.
+    /// Filters that its route has.
+    var filters: FilterSet = []
+    /// Those that it has met, and does not meet again.
     var passed = FilterSet()
     /// What its answer tells of rate limits.
     var limit = LimitNote()

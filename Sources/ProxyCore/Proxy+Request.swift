@@ -147,7 +147,7 @@ extension Proxy {
         connections[slot].exchange.cluster = match.cluster
         connections[slot].exchange.route = match.route
         connections[slot].exchange.share = match.share
-        connections[slot].exchange.deeds = match.deeds
+        connections[slot].exchange.filters = match.filters
         if !isRerouted { count(.requests, route: match.route) }
         goOn(slot, bytes, now: now)
     }

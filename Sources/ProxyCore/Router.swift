@@ -39,8 +39,9 @@ struct Router: ~Copyable {
         var route: Int32 = -1
         /// The place of the cluster among the route's that have a weight.
         var share: Int32 = 0
-        /// What is made of requests and answers beside sending them there.
-        var deeds = RouteDeeds()
+        /// Those that its requests and answers meet: each looks for itself here, and not in the
+        /// route.
+        var filters: FilterSet = []
     }
 
     private let patterns: Patterns
@@ -104,13 +105,13 @@ struct Router: ~Copyable {
                 var match = clusters.match(
                     share.cluster, timeout: route.timeout, route: rules.count)
                 match.share = Int32(shares.count - firstShare)
-                match.deeds = route.deeds(share, headers)
+                match.filters = route.filters(share, headers)
                 shares.append(Share(match: match, weights: weights))
             }
             if weights == 0 {
                 precondition(route.isAnsweredHere, "a route without a cluster")
                 var match = Match(cluster: -1, timeout: .zero, route: Int32(rules.count))
-                match.deeds = route.deeds(nil, headers)
+                match.filters = route.filters(nil, headers)
                 shares.append(Share(match: match, weights: 1))
             }
             rules.append(
@@ -204,38 +205,25 @@ struct Router: ~Copyable {
 }
 
 extension ProxyConfiguration.Route {
-    /// What it does with requests to one of its shares, and with their answers.
-    fileprivate func deeds(
+    /// Those that requests to one of its shares meet, and their answers.
+    fileprivate func filters(
         _ share: ProxyConfiguration.Share?, _ headers: HeaderPolicy
-    ) -> RouteDeeds {
-        var deeds = RouteDeeds(headers)
-        if isAnsweredHere || rewrite != nil { deeds.insert(.acts) }
-        if rewrite != nil || hostRewrite != nil { deeds.insert(.edits) }
+    ) -> FilterSet {
+        var filters = FilterSet(headers)
+        if isAnsweredHere || rewrite != nil { filters.insert(.action) }
+        if rewrite != nil || hostRewrite != nil { filters.insert(.edits) }
         let edits = [
             requestHeaders, answerHeaders, share?.requestHeaders, share?.answerHeaders,
         ]
-        if !edits.allSatisfy({ $0?.isEmpty ?? true }) { deeds.insert(.edits) }
-        if !rateLimits.isEmpty { deeds.insert(.limits) }
-        if !mirrors.isEmpty { deeds.insert(.mirrors) }
-        return deeds
+        if !edits.allSatisfy({ $0?.isEmpty ?? true }) { filters.insert(.edits) }
+        if !rateLimits.isEmpty { filters.insert(.routeLimits) }
+        if !mirrors.isEmpty { filters.insert(.mirrors) }
+        return filters
     }
 }
 
-/// What a route does with requests beside sending them somewhere: each filter looks for its own
-/// without reading the route.
-struct RouteDeeds: OptionSet, BitwiseCopyable {
-    var rawValue: UInt8 = 0
-
-    /// It answers, redirects, or rewrites paths, which may become too long.
-    static let acts = RouteDeeds(rawValue: 1)
-    /// Heads of requests or answers are changed.
-    static let edits = RouteDeeds(rawValue: 2)
-    static let limits = RouteDeeds(rawValue: 4)
-    static let mirrors = RouteDeeds(rawValue: 8)
-}
-
-extension RouteDeeds {
-    /// What is done with all requests of a proxy.
+extension FilterSet {
+    /// What all requests of a proxy meet.
     fileprivate init(_ headers: HeaderPolicy) {
         self = headers.request.isEmpty && headers.answer.isEmpty ? [] : .edits
     }
@@ -245,12 +233,12 @@ extension RouteDeeds {
 struct ClusterPlaces {
     private let places: [String: Int]
     private let configuration: ProxyConfiguration
-    /// What the proxy as a whole does.
-    private let deeds: RouteDeeds
+    /// Those of the proxy as a whole.
+    private let filters: FilterSet
 
     init(_ configuration: ProxyConfiguration) {
         self.configuration = configuration
-        deeds = RouteDeeds(configuration.headers)
+        filters = FilterSet(configuration.headers)
         places = Dictionary(
             configuration.clusters.enumerated().map { ($1.name, $0) }, uniquingKeysWith: min)
     }
@@ -262,6 +250,6 @@ struct ClusterPlaces {
         let own = place.flatMap { configuration.clusters[$0].requestTimeout }
         return Router.Match(
             cluster: Int32(place ?? -1), timeout: timeout ?? own ?? configuration.timeouts.request,
-            route: Int32(route), deeds: deeds)
+            route: Int32(route), filters: filters)
     }
 }

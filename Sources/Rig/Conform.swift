@@ -59,13 +59,15 @@ public func conform(
 ) throws(RigError) -> ConformOutcome {
     let started = ClockPair.now()
     let folder = try makeNewFolder(order.parent + "/conform/" + compactTime(started.wall))
-    let atOnce = order.jobs > 1 ? ", \(order.jobs) at once" : ""
+    // One by itself has nobody beside it.
+    let jobs = max(1, min(order.jobs, order.orders.count))
+    let atOnce = jobs > 1 ? ", \(jobs) at once" : ""
     progress.say(
         "\(order.orders.count) scenarios\(atOnce), at least "
-            + "\(Int(order.leastDuration.seconds) / order.jobs) s and the time to start and stop "
+            + "\(Int(order.leastDuration.seconds) / jobs) s and the time to start and stop "
             + "processes")
     var set = ConformSet(order.orders, in: folder, progress, interrupts)
-    if order.jobs > 1 { try set.runTogether(order.jobs) }
+    if jobs > 1 { try set.runTogether(jobs) }
     try set.runAlone()
     let ended = ClockPair.now()
     let conformance = Conformance(

@@ -137,6 +137,10 @@ import Testing
         #expect(try conform(["--out", out, "--jobs", "2"]) == .exited(4), "\(text("stderr"))")
         #expect(text("stderr").contains("again, by itself: late"))
         #expect(!text("stderr").contains("again, by itself: good"))
+        // One that ran by itself anyway is not run again.
+        let alone = ["--out", out, "--jobs", "2", "--only", "late"]
+        #expect(try conform(alone) == .exited(4))
+        #expect(!text("stderr").contains("again, by itself"))
     }
 
     @Test(arguments: [

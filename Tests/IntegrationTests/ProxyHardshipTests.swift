@@ -86,7 +86,7 @@ import Testing
             }
         }
         let proxy = try RunningProxy(configuration: Self.configuration(server.address))
-        // Of what it holds itself: how much of the program is mapped, its first request changes too.
+        // Of what it holds itself: its first request maps more of the program too.
         let before = try #require(proxy.memory("Anonymous"))
         let client = try proxy.connect()
         try client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -35,13 +35,9 @@ public struct RateLimitCore {
     ///   - counters: of values that no rule writes down, at once, 1 or more, each of the same size.
     ///     Past these, those make room whose windows are over; while there are none, new values of
     ///     a rule share one counter.
-    ///   - random: draws the secret by which values are told apart.
-    public init(
-        _ rules: RateLimitRules, counters: Int, random: inout some RandomNumberGenerator
-    ) {
+    public init(_ rules: RateLimitRules, counters: Int) {
         tree = RateLimitTree(rules)
-        windows = RateLimitWindows(
-            most: counters, rules: tree.count, secret: SipHash.Key(&random))
+        windows = RateLimitWindows(most: counters, rules: tree.count)
     }
 
     /// Counters of values that are held.

@@ -9,7 +9,10 @@ struct RateLimitWindows {
     private struct Key: Hashable, BitwiseCopyable {
         /// The number of a rule.
         let rule: Int
-        let values: SipHash.Digest
+        /// What the standard library's hash makes of them, which no client can foresee: its seed is
+        /// each process's own. Bound: of ten million, the most that there may be, two are taken for
+        /// one with a probability of 3 in a million.
+        let values: Int
     }
 
     private struct Tally: BitwiseCopyable {
@@ -57,7 +60,6 @@ struct RateLimitWindows {
     }
 
     private let most: Int
-    private let secret: SipHash.Key
     private var places: [Key: Int] = [:]
     /// Bound: `most`.
     private var counters: [Counter] = []
@@ -70,11 +72,9 @@ struct RateLimitWindows {
     /// - Parameters:
     ///   - most: counters at once, 1 or more.
     ///   - rules: how many there are.
-    ///   - secret: whoever knows it can have two values counted as one.
-    init(most: Int, rules: Int, secret: SipHash.Key) {
+    init(most: Int, rules: Int) {
         precondition(most > 0, "no room for a counter")
         self.most = most
-        self.secret = secret
         ofRules = Array(repeating: Tally(window: .min, count: 0), count: rules)
     }
 
@@ -121,9 +121,9 @@ struct RateLimitWindows {
     }
 
     private func key(_ rule: Int, _ values: [String]) -> Key {
-        var hash = SipHash(secret)
-        for value in values { hash.append(value) }
-        return Key(rule: rule, values: hash.digest())
+        var hasher = Hasher()
+        hasher.combine(values)
+        return Key(rule: rule, values: hasher.finalize())
     }
 
     /// The place of a counter whose window is over; nil: none is. One may be missed after a clock

@@ -86,4 +86,7 @@ public struct BalancePolicy: Codable, Equatable, Sendable {
         self.prefersZone = prefersZone
         self.subsets = subsets
     }
+
+    /// Whether a request's own words say which endpoint it goes to.
+    public var hashes: Bool { algorithm == .ringHash || algorithm == .maglev }
 }

@@ -215,8 +215,6 @@ extension BalancePolicy: TrafficPolicy {
         checkSubsets(&problems)
     }
 
-    private var hashes: Bool { algorithm == .ringHash || algorithm == .maglev }
-
     private func checkSubsets(_ problems: inout MeshProblems) {
         var seen: Set<String> = []
         problems.list("subsets", subsets, 0...TrafficLimits.subsets) { problems, subset in

@@ -251,6 +251,7 @@ extension Proxy {
         giveRetry(client)
         // It has had no other: what it comes to may be tried again.
         connections[first].wasRetried = false
+        connections[client].exchange.retried -= 1
         tries[client].left += 1
         arm(client)
     }

@@ -95,7 +95,7 @@ struct Balancer {
             refresh(place, version: version, now: now, endpoints, &random)
         }
         let terms = HostTerms(policy, now: now)
-        let hashes = policy.algorithm == .ringHash || policy.algorithm == .maglev
+        let hashes = policy.hashes
         let isOne = subsets[place].levels.count == 1
         let hash = hashes ? (wish.hasHash ? wish.hash : random.next()) : 0
         var attempt = 0
@@ -116,8 +116,7 @@ struct Balancer {
     func admits(
         _ endpoint: Int, insteadOf chosen: Int, _ wish: HostWish, _ endpoints: [Endpoint]
     ) -> Bool {
-        let hashes = policy.algorithm == .ringHash || policy.algorithm == .maglev
-        guard !(hashes && wish.hasHash),
+        guard !(policy.hashes && wish.hasHash),
             levels.isEmpty || levels[Int32(endpoint)] == levels[Int32(chosen)],
             wish.redraws == 0 || !wish.avoided.contains(endpoint)
         else { return endpoint == chosen }

@@ -61,9 +61,9 @@ extension Proxy {
     /// Whether the request in hand goes on; else it has been answered.
     @inline(__always)
     func passesRouteLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard connections[slot].exchange.deeds.contains(.limits), meets(.routeLimits, slot) else {
-            return true
-        }
+        guard connections[slot].exchange.filters.contains(.routeLimits),
+            meets(.routeLimits, slot)
+        else { return true }
         let range = limits.limits(ofRoute: connections[slot].exchange.route)
         return passes(range, slot, bytes, now: now)
     }

@@ -43,7 +43,7 @@ extension Proxy {
     /// Begins the mirrors of the request in hand, which goes on to its cluster.
     @inline(__always)
     func beginMirrors(_ slot: Int, _ bytes: Bytes, now: Instant) {
-        guard connections[slot].exchange.deeds.contains(.mirrors) else { return }
+        guard connections[slot].exchange.filters.contains(.mirrors) else { return }
         drawMirrors(slot, bytes, now: now)
     }
 
@@ -92,7 +92,7 @@ extension Proxy {
         connections[mirror].exchange.cluster = plan.cluster
         connections[mirror].exchange.route = exchange.route
         connections[mirror].exchange.share = exchange.share
-        connections[mirror].exchange.deeds = exchange.deeds
+        connections[mirror].exchange.filters = exchange.filters
         connections[mirror].exchange.minorVersion = exchange.minorVersion
         connections[mirror].exchange.isHead = exchange.isHead
         connections[mirror].exchange.idempotent = exchange.idempotent

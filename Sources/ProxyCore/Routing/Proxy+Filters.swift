@@ -19,7 +19,7 @@ import Base
 import Model
 import Wire
 
-/// Filters that a request has met.
+/// Filters: those that a request has met, and those that its route has.
 struct FilterSet: OptionSet, BitwiseCopyable {
     var rawValue: UInt8
 
@@ -28,6 +28,10 @@ struct FilterSet: OptionSet, BitwiseCopyable {
     static let listenerQuestion = FilterSet(rawValue: 1 << 2)
     static let faults = FilterSet(rawValue: 1 << 3)
     static let routeQuestion = FilterSet(rawValue: 1 << 4)
+    /// Answering, redirecting, and rewriting paths, which may become too long.
+    static let action = FilterSet(rawValue: 1 << 5)
+    /// Changes to the heads of requests or answers.
+    static let edits = FilterSet(rawValue: 1 << 6)
     /// Not refused by anybody: its mirrors have begun.
     static let mirrors = FilterSet(rawValue: 1 << 7)
 }

@@ -33,7 +33,9 @@ extension Proxy {
     /// What becomes of the request in hand.
     @inline(__always)
     func requestEdit(_ slot: Int, _ bytes: Bytes) -> HeadEdit {
-        guard connections[slot].exchange.deeds.contains(.edits) else { return headEdit(slot) }
+        guard connections[slot].exchange.filters.contains(.edits) else {
+            return headEdit(slot)
+        }
         return edit(request: slot, bytes)
     }
 
@@ -80,7 +82,7 @@ extension Proxy {
             edit.limit = connections[client].exchange.limit
             edit.growth = LimitNote.growth
         }
-        guard connections[client].exchange.deeds.contains(.edits) else { return edit }
+        guard connections[client].exchange.filters.contains(.edits) else { return edit }
         let route = connections[client].exchange.route
         edit.fields = router.edits(route, connections[client].exchange.share).answer
         edit.growth += Int(edit.fields.growth)
@@ -90,11 +92,12 @@ extension Proxy {
     /// Whether the request in hand goes on to a cluster; else its route has answered it.
     @inline(__always)
     func passesAction(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard connections[slot].exchange.deeds.contains(.acts) else { return true }
-        return passesDeed(slot, bytes, now: now)
+        guard connections[slot].exchange.filters.contains(.action) else { return true }
+        return act(slot, bytes, now: now)
     }
 
-    private func passesDeed(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
+    /// - Returns: whether the request goes on to a cluster.
+    private func act(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         let exchange = connections[slot].exchange
         guard exchange.route >= 0 else { return true }
         let action = router.actions.actions[Int(exchange.route)]

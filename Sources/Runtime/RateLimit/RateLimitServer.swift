@@ -30,12 +30,10 @@ public final class RateLimitServer: Sendable {
         limits.arrival = .seconds(10)
         // Proxies keep their connections.
         limits.idle = .seconds(3600)
-        // Values are told apart by a secret of this process.
-        var random = SystemRandomNumberGenerator()
-        let core = RateLimitCore(rules, counters: counters, random: &random)
         service = try Service(
             ServiceConfiguration(listen: listen, limits: limits), name: "ratelimit",
-            handler: RateLimitHandler(core, wallOffset: wallOffset))
+            handler: RateLimitHandler(
+                RateLimitCore(rules, counters: counters), wallOffset: wallOffset))
     }
 
     /// Answers what has come, and returns when the thread has ended.

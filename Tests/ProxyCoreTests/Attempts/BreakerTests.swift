@@ -275,7 +275,7 @@ import Wire
     /// before that, whatever the status of HTTP: UNAVAILABLE is a failure, NOT_FOUND is none.
     @Test(arguments: [
         ("14", Place.head, true), ("14", .trailers, true), ("", .nowhere, true),
-        ("5", .head, false), ("0", .trailers, false),
+        ("10", .trailers, true), ("5", .head, false), ("0", .trailers, false),
     ])
     func admissionJudgesCalls(_ status: String, _ place: Place, _ rejects: Bool) {
         var configuration = Scene.configuration(connections: 256)

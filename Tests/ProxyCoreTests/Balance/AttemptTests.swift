@@ -206,6 +206,26 @@ import Testing
         #expect(scene.proxy.breakers[0].count(.connections, 0) == 2)
     }
 
+    /// Over HTTP/2 connections are not idle to be replaced: where a strict limit lets an endpoint
+    /// have none, another one serves.
+    @Test func aStrictLimitOverHTTP2StarvesNobody() {
+        var configuration = Scene.configuration(
+            endpoints: (1...4).map { "127.0.0.1:\($0)" }, connections: 256)
+        configuration.clusters[0].balance = BalancePolicy(.ringHash, hash: [.header("x-user")])
+        configuration.clusters[0].breaker.standard.connections = 1
+        configuration.clusters[0].breaker.isStrict = true
+        let scene = HTTP2Scene(.http2, configuration)
+        scene.onEnd = { peer, stream in peer.answer(stream, answerFields(200)) }
+        let client = scene.client()
+        for user in 0..<12 {
+            let answer = client.peer.request(requestFields("GET", "/", [("x-user", "\(user)")]))
+            scene.pass(.milliseconds(1))
+            #expect(answer?.status == 200)
+        }
+        client.closesWhenDone = true
+        #expect(scene.remains() == nil)
+    }
+
     @Test func subsetsAreNamedByFields() {
         var configuration = Scene.configuration(
             endpoints: (1...4).map { "127.0.0.1:\($0)" })
