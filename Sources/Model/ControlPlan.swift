@@ -18,11 +18,17 @@ public struct ControlPlan: Codable, Equatable, Sendable {
     /// Processes, 1 or more; more than one share an etcd.
     public var replicas: Int
     public var store: Store
+    /// Whether proxies keep on disk what they learn, so that they start without a control plane.
+    public var keepsState: Bool
 
-    public init(certificateLife: Duration? = nil, replicas: Int = 1, store: Store = .folder) {
+    public init(
+        certificateLife: Duration? = nil, replicas: Int = 1, store: Store = .folder,
+        keepsState: Bool = true
+    ) {
         self.certificateLife = certificateLife
         self.replicas = replicas
         self.store = store
+        self.keepsState = keepsState
     }
 }
 

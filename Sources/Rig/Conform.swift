@@ -60,10 +60,11 @@ public func conform(
     let started = ClockPair.now()
     let folder = try makeNewFolder(order.parent + "/conform/" + compactTime(started.wall))
     // One by itself has nobody beside it.
-    let jobs = max(1, min(order.jobs, order.orders.count))
+    let count = order.orders.count
+    let jobs = max(1, min(order.jobs, count))
     let atOnce = jobs > 1 ? ", \(jobs) at once" : ""
     progress.say(
-        "\(order.orders.count) scenarios\(atOnce), at least "
+        "\(count) \(count == 1 ? "scenario" : "scenarios")\(atOnce), at least "
             + "\(Int(order.leastDuration.seconds) / jobs) s and the time to start and stop "
             + "processes")
     var set = ConformSet(order.orders, in: folder, progress, interrupts)

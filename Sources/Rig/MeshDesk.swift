@@ -60,9 +60,10 @@ struct MeshDesk: Sendable {
     }
 
     /// What lets one proxy of a service in.
-    func token(for service: MeshName) throws(DeskError) -> String {
+    func token(for service: MeshName, singleUse: Bool) throws(DeskError) -> String {
         struct Answer: Decodable { var token: String }
-        let body = Array("{\"service\":\"\(service.text)\"}".utf8)
+        let body = Array(
+            "{\"service\":\"\(service.text)\",\"single_use\":\(singleUse)}".utf8)
         let call = ServiceCall("POST", "/v1/tokens", body: body)
         return try read(try ask(call), of: call, as: Answer.self).token
     }

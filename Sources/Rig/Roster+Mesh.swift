@@ -52,9 +52,8 @@ extension Roster {
             throw RigError(.start, "\(node.name) cannot join: \(error)")
         }
         var words = ["proxy"] + (try joining(joined, in: scratch))
-        words += [
-            "--state", scratch + "/state", "--admin", try door(of: node, Self.adminDoor),
-        ]
+        words += ["--admin", try door(of: node, Self.adminDoor)]
+        if topology.keepsState { words += ["--state", scratch + "/state"] }
         if topology.logsAccess { words += ["--access-log", try trace(of: node, .access)] }
         if node.isInjected { words += ["--ledger", try trace(of: node, .ledger)] }
         if let application = joined.application {
@@ -80,7 +79,8 @@ extension Roster {
         guard let desk else { preconditionFailure("a proxy joins before there is a control plane") }
         let token: String
         do throws(DeskError) {
-            token = try desk.token(for: joined.service)
+            // What keeps no certificate joins anew at each start.
+            token = try desk.token(for: joined.service, singleUse: topology.keepsState)
         } catch {
             throw RigError(.start, "no token for \(joined.name): \(error)")
         }

@@ -192,6 +192,8 @@ struct Topology: Equatable {
     var faults: [ArmFault] = []
     /// Whether proxies join a control plane.
     var isJoined = false
+    /// Whether what joins keeps what it learns.
+    var keepsState = true
     /// Whether its proxies log each request: what faults have done shows there.
     var logsAccess = false
 
@@ -243,6 +245,7 @@ struct Topology: Equatable {
         case .sidecar: addClientProxies(layout)
         }
         if let plan = experiment.mesh.control, layout.isJoined {
+            keepsState = plan.keepsState
             addControl(plan, experiment.declarations(in: arm))
         }
         lay(experiment, arm)

@@ -68,6 +68,14 @@ extension Shape where Whole == ControlPlan {
                         that the run starts, which several replicas need
                         """
                 ),
+                .init(
+                    "state", \.keepsState, .boolean, standard: "true",
+                    about:
+                        """
+                        whether each proxy keeps what it learns in a folder of its own, and starts \
+                        from it without a control plane; else it joins anew. An Envoy keeps nothing
+                        """
+                ),
             ])
     }
 }

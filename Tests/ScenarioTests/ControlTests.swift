@@ -11,7 +11,7 @@ import Testing
         arguments: [
             ("false", nil), ("true", .init()), ("{}", .init()),
             ("{certificate_life: 10s}", .init(certificateLife: .seconds(10))),
-            ("{store: etcd}", .init(store: .etcd)),
+            ("{store: etcd}", .init(store: .etcd)), ("{state: false}", .init(keepsState: false)),
             ("{replicas: 3, store: etcd}", .init(replicas: 3, store: .etcd)),
         ] as [(String, ControlPlan?)])
     func aControlPlaneIsThereOrNot(text: String, plan: ControlPlan?) throws {

@@ -69,6 +69,7 @@ extension Proxy {
     }
 
     private func hasRetriableHeader(_ client: Int, _ bytes: Bytes) -> Bool {
+        if hasFieldNamed(by: client, bytes) { return true }
         let place = Int(tries[client].rules.place)
         guard plans.retries.indices.contains(place) else { return false }
         for (name, value) in plans.retries[place].headers {
@@ -78,6 +79,30 @@ extension Proxy {
             }
         }
         return false
+    }
+
+    /// How many fields of answers a client may name: each is looked for among all that come.
+    private static let namesMost = 16
+
+    /// Whether the answer has a field that the client's `x-envoy-retriable-header-names` names. The
+    /// names are read where they are kept; a request that is kept no longer is not sent again.
+    private func hasFieldNamed(by client: Int, _ bytes: Bytes) -> Bool {
+        let named = tries[client].rules.named.range
+        guard !named.isEmpty, connections[client].hasReceived else { return false }
+        var left = Self.namesMost
+        var isFound = false
+        Self.eachWord(headBytes(client)[named]) { name in
+            guard left > 0, !isFound else { return }
+            left -= 1
+            for i in 0..<head.fieldCount where head.fields[i].nameLength == name.count {
+                let own = bytes[head.fields[i].nameRange]
+                let isSame = (0..<name.count).allSatisfy {
+                    asciiLowercase(own[$0]) == asciiLowercase(name[$0])
+                }
+                if isSame { isFound = true }
+            }
+        }
+        return isFound
     }
 
     private func isNamed(_ field: Field, _ name: [UInt8], _ bytes: Bytes) -> Bool {

@@ -112,6 +112,7 @@ extension Proxy {
             case .retryOn, .retryGRPCOn: rules.on.formUnion(Self.conditions(value))
             case .maxRetries: most = WaitAdvice.decimal(value, digits: 9) ?? most
             case .statuses: Self.addStatuses(value, to: &rules.statuses)
+            case .fieldNames: rules.named = Slice(head.fields[i].valueRange)
             case .timeout:
                 guard let time = Self.time(value) else { continue }
                 connections[slot].exchange.timeout = time
@@ -162,7 +163,6 @@ extension Proxy {
         return conditions
     }
 
-    /// Conditions that say nothing by a header alone are left out: `retriable-headers`.
     private static func condition(_ word: Bytes) -> RetryConditions {
         if word == "5xx" { return .serverError }
         if word == "gateway-error" { return .gatewayError }
@@ -171,6 +171,7 @@ extension Proxy {
         if word == "refused-stream" { return .refusedStream }
         if word == "retriable-4xx" { return .retriable4xx }
         if word == "retriable-status-codes" { return .statuses }
+        if word == "retriable-headers" { return .headers }
         if word == "envoy-ratelimited" { return .rateLimited }
         if word == "cancelled" { return .grpc(1) }
         if word == "deadline-exceeded" { return .grpc(4) }
@@ -187,7 +188,7 @@ extension Proxy {
     }
 
     /// The words of a list, without white space around them.
-    private static func eachWord(_ value: Bytes, _ body: (Bytes) -> Void) {
+    static func eachWord(_ value: Bytes, _ body: (Bytes) -> Void) {
         var start = 0
         for i in 0...value.count where i == value.count || value[i] == UInt8(ascii: ",") {
             var end = i
@@ -207,6 +208,7 @@ enum EnvoyField: BitwiseCopyable {
     case retryGRPCOn
     case maxRetries
     case statuses
+    case fieldNames
     case timeout
     case expectedTimeout
     case perTry
@@ -223,6 +225,7 @@ enum EnvoyField: BitwiseCopyable {
             case 21 where name.equalsIgnoringCase("x-envoy-retry-grpc-on"): .retryGRPCOn
             case 21 where name.equalsIgnoringCase("x-envoy-attempt-count"): .attemptCount
             case 30 where name.equalsIgnoringCase("x-envoy-retriable-status-codes"): .statuses
+            case 30 where name.equalsIgnoringCase("x-envoy-retriable-header-names"): .fieldNames
             case 30 where name.equalsIgnoringCase("x-envoy-upstream-rq-timeout-ms"): .timeout
             case 30 where name.equalsIgnoringCase("x-envoy-expected-rq-timeout-ms"):
                 .expectedTimeout

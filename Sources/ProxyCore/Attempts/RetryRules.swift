@@ -136,6 +136,19 @@ struct StatusSet: BitwiseCopyable {
     }
 }
 
+/// A part of a head, which is never longer than 4 GiB.
+struct Slice: BitwiseCopyable {
+    private var start: UInt32 = 0
+    private var end: UInt32 = 0
+
+    init(_ range: Range<Int> = 0..<0) {
+        start = UInt32(range.lowerBound)
+        end = UInt32(range.upperBound)
+    }
+
+    var range: Range<Int> { Int(start)..<Int(end) }
+}
+
 /// A policy as requests meet it: plain values, copied for each request that has one, because
 /// headers of a trusted client may change what holds for it.
 struct RetryRules: BitwiseCopyable {
@@ -144,6 +157,9 @@ struct RetryRules: BitwiseCopyable {
 
     var on: RetryConditions
     var statuses: StatusSet
+    /// Where the client's head names fields of answers that are failures by `headers`, from the
+    /// start of the head on; empty: nowhere.
+    var named: Slice
     /// Retries of one request.
     var most: UInt8
     /// `zero`: none.
@@ -161,6 +177,7 @@ struct RetryRules: BitwiseCopyable {
     init(_ policy: RetryPolicy, place: Int) {
         on = RetryConditions(policy.on)
         statuses = StatusSet(policy.statuses)
+        named = Slice()
         most = UInt8(min(max(policy.most, 0), Self.most))
         perTry = policy.perTry ?? .zero
         backoff = Backoff(policy.backoff)

@@ -240,6 +240,8 @@ import Testing
 
     // MARK: Headers
 
+    private static let names = "x-envoy-retriable-header-names: "
+
     private func attempts(_ fields: String, trusts: Bool, policy: RetryPolicy?) -> Int {
         let scene = RetryTests.scene(
             RetryPolicy(on: []), timeouts: .init(request: .zero), trusts: trusts
@@ -253,9 +255,9 @@ import Testing
             guard let server = scene.servers.last(where: { !$0.proxyClosed }) else { break }
             let text = scene.received(server)
             guard !text.isEmpty else { break }
-            #expect(!text.contains("x-envoy-retry") && !text.contains("x-envoy-max"))
+            #expect(!text.contains("x-envoy-ret") && !text.contains("x-envoy-max"))
             count += 1
-            scene.send("HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n", by: server)
+            scene.send("HTTP/1.1 503 x\r\nX-Again: 1\r\ncontent-length: 0\r\n\r\n", by: server)
             scene.pass(.milliseconds(260))
         }
         isQuiet(scene)
@@ -270,6 +272,18 @@ import Testing
         (
             "x-envoy-retry-on: retriable-status-codes\r\n"
                 + "x-envoy-retriable-status-codes: 404, 503,x,,99999\r\n", 2
+        ),
+        ("x-envoy-retry-on: retriable-headers\r\n\(Self.names)X-No, x-AGAIN\r\n", 2),
+        ("x-envoy-retry-on: retriable-headers\r\n\(Self.names)x-no,,x-agai,x-again-\r\n", 1),
+        ("x-envoy-retry-on: reset\r\n\(Self.names)x-again\r\n", 1),
+        // The sixteenth name is the last that is looked at.
+        (
+            "x-envoy-retry-on: retriable-headers\r\n\(Self.names)"
+                + String(repeating: "x-no,", count: 15) + "x-again\r\n", 2
+        ),
+        (
+            "x-envoy-retry-on: retriable-headers\r\n\(Self.names)"
+                + String(repeating: "x-no,", count: 16) + "x-again\r\n", 1
         ),
         ("x-envoy-retry-on: 5xx\r\nx-envoy-max-retries: 99999999\r\n", 101),
         ("x-envoy-retry-on: 5xx\r\nx-envoy-max-retries: -1\r\n", 2),
