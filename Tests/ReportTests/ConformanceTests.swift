@@ -43,6 +43,10 @@ struct ConformanceTests {
         #expect(text.hasPrefix("Data plane 'reference': 1 of 3 scenarios passed, in "))
         #expect(text.contains("holds"))
         #expect(text.contains("40 of 43 features have no scenario"))
+        let whole = Conformance(
+            dataPlane: "reference", startedAt: "2026-11-29T06:00:00Z", durationSeconds: 61,
+            scenarios: [entry("all", Array(1...43), .pass)])
+        #expect(!whole.text(colour: false).contains("have no scenario"))
     }
 
     @Test("What was stopped, and what was not begun, has not passed")
