@@ -339,6 +339,8 @@ struct Exchange: BitwiseCopyable {
     var isInBudget = false
     /// Retries that it has had, or is to have.
     var retried: UInt8 = 0
+    /// The last of them, since an attempt took longer than it may.
+    var followsTimeout = false
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
     /// Its attempt counts among those that have waited.

@@ -65,8 +65,8 @@ extension Proxy {
     /// place of its cluster in the configuration; nil: it is not.
     public func securedCluster(of slot: Int) -> Int? {
         guard connections[slot].isSecured else { return nil }
-        let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
-        return cluster >= 0 ? cluster : nil
+        let endpoint = upstreams.endpoints[Int(connections[slot].endpoint)]
+        return endpoint.cluster >= 0 && !endpoint.removed ? Int(endpoint.cluster) : nil
     }
 
     /// Whether the slot's connection is in its handshake.

@@ -131,14 +131,14 @@ extension Proxy {
     }
 
     /// The client has gone away.
-    func abandon(_ slot: Int, now: Instant) {
+    func abandon(_ slot: Int, flag: ResponseFlag = .DC, now: Instant) {
         if connections[slot].stage == .pending {
             removePending(slot, Int(connections[slot].exchange.cluster))
         }
         dismissRivals(slot, now: now)
         forgetQuestion(of: slot, now: now)
         if let upstream = connections[slot].peer { discardUpstream(upstream, now: now) }
-        logExchange(slot, flag: .DC, detail: .clientGone, now: now)
+        logExchange(slot, flag: flag, detail: .clientGone, now: now)
         close(slot, reset: true)
     }
 }

@@ -126,13 +126,17 @@ extension Proxy {
     /// Answers a request whose time is over.
     func timeOut(_ slot: Int, _ decision: Decision, now: Instant) {
         guard decision != .durationTimeout else { return endStream(slot, now: now) }
-        count(.requestTimeouts, of: slot)
-        count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))
-        connections[slot].exchange.decision = decision
+        noteTimeout(slot, decision)
         if isClientsTime(slot, decision, now: now) { absolve(slot, now: now) }
         abort(
             slot, status: Int(connections[slot].exchange.timeoutStatus), flag: .UT,
             detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
+    }
+
+    func noteTimeout(_ slot: Int, _ decision: Decision) {
+        count(.requestTimeouts, of: slot)
+        count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))
+        connections[slot].exchange.decision = decision
     }
 
     /// Whether a time is over that the client has named, and the policy's own is not.

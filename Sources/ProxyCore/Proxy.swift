@@ -156,7 +156,7 @@ public final class Proxy {
 
     deinit {
         upstreams.leave()
-        shareCounts(-1)
+        leaveShared()
         connections.deallocate()
         tries.deallocate()
         effects.deallocate()

@@ -120,9 +120,14 @@ struct Upstreams {
             zip(clusterNames, zip(balancers, boards)), uniquingKeysWith: { first, _ in first })
         let wasHealthy = endpoints.map(\.isHealthy)
         var numbers: [String: Int32] = [:]
+        let places = Dictionary(
+            zip(configuration.clusters.map(\.name), 0...), uniquingKeysWith: { first, _ in first })
         for (i, key) in old.enumerated() {
             endpoints[i].removed = true
-            endpoints[i].cluster = -1
+            // What is in flight there goes on counting for its cluster, as with Envoy.
+            let cluster = Int(endpoints[i].cluster)
+            let place = cluster >= 0 ? places[clusterNames[cluster]] : nil
+            endpoints[i].cluster = place ?? -1
             if let key { numbers[key] = Int32(i) }
         }
         clusterNames = configuration.clusters.map(\.name)
@@ -238,7 +243,7 @@ struct Upstreams {
     /// What an endpoint is known by across a reload; nil: the configuration no longer has it.
     private func key(of endpoint: Int) -> String? {
         let cluster = Int(endpoints[endpoint].cluster)
-        guard cluster >= 0 else { return nil }
+        guard cluster >= 0, !endpoints[endpoint].removed else { return nil }
         return Self.key(clusterNames[cluster], manners[cluster], addresses[endpoint])
     }
 
@@ -285,7 +290,7 @@ struct Upstreams {
         nextDeadline = nil
         for i in endpoints.indices {
             let cluster = Int(endpoints[i].cluster)
-            let board = cluster >= 0 ? boards[cluster] : nil
+            let board = cluster >= 0 && !endpoints[i].removed ? boards[cluster] : nil
             if let board, board === standsOn[i] {
                 board.check(addresses[i], isHealthy: endpoints[i].isHealthy, now: now)
             } else {
@@ -351,7 +356,7 @@ struct Upstreams {
 
     mutating func linkPooled(_ i: Int) {
         let cluster = Int(endpoints[i].cluster)
-        guard cluster >= 0 else { return }
+        guard cluster >= 0, !endpoints[i].removed else { return }
         let last = clusters[cluster].lastPooled
         endpoints[i].previousPooled = last
         endpoints[i].nextPooled = -1
@@ -365,7 +370,7 @@ struct Upstreams {
 
     mutating func unlinkPooled(_ i: Int) {
         let cluster = Int(endpoints[i].cluster)
-        guard cluster >= 0 else { return }
+        guard cluster >= 0, !endpoints[i].removed else { return }
         let (previous, next) = (endpoints[i].previousPooled, endpoints[i].nextPooled)
         if previous >= 0 {
             endpoints[Int(previous)].nextPooled = next

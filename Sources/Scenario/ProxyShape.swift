@@ -363,7 +363,8 @@ extension Shape where Whole == HeaderPolicy {
                     "attempt_count", \.attemptCount, .boolean, standard: "false",
                     about:
                         "tell upstreams, and clients, how often a request has been sent "
-                        + "(`x-envoy-attempt-count`)"),
+                        + "(`x-envoy-attempt-count`), and upstreams that an attempt before took "
+                        + "too long (`x-envoy-is-timeout-retry`)"),
                 .init(
                     "expected_timeout", \.expectedTimeout, .boolean, standard: "false",
                     about: "tell upstreams how long they have (`x-envoy-expected-rq-timeout-ms`)"),

@@ -82,9 +82,36 @@ import Testing
         #expect(traps({ $0.breaker = closed }, endpoints: 4).count == 1)
         let refusing = BreakerPolicy(standard: .init(requests: 0))
         #expect(traps({ $0.breaker = refusing }, endpoints: 4).count == 1)
+        let high = BreakerPolicy(standard: .init(), high: .init(requests: 0))
+        #expect(traps({ $0.breaker = high }, endpoints: 4).count == 1)
         let retry = RetryPolicy(on: [.reset])
         #expect(traps({ $0.retry = retry }, speech: .tcp, endpoints: 4).count == 1)
         #expect(traps({ $0.timeouts.connect = .seconds(15) }, endpoints: 4).count == 1)
+    }
+
+    @Test func whatIsWrittenDownAndNeverActs() {
+        var counting = OutlierPolicy(mostPercent: 50)
+        counting.consecutive5xx.enforcing = 0
+        counting.successRate.enforcing = 0
+        #expect(
+            traps({ $0.outlier = counting }, endpoints: 4) == [
+                "policy default/p: outlier: no rule of it is enforced: nothing is ever ejected"
+            ])
+        counting.consecutiveLocal = .init(3, enforcing: 100)
+        counting.splitsLocalOrigin = true
+        #expect(traps({ $0.outlier = counting }, endpoints: 4) == [])
+        let idle = AdmissionPolicy(mostRejected: 0)
+        #expect(traps({ $0.admission = idle }, endpoints: 4).count == 1)
+        #expect(traps({ $0.inbound.admission = idle }, endpoints: 4).count == 1)
+        let blind = RateLimitPolicy(burst: 1, fill: 1, enabled: 0)
+        #expect(
+            traps({ $0.inbound.rateLimits = [blind] }, endpoints: 4) == [
+                "policy default/p: inbound.rate_limits[0].enabled: 0 looks at no request"
+            ])
+        var route = MeshRoute("r", destinations: [.init(Self.cart)])
+        route.rateLimits = [blind]
+        let mesh = MeshState([.service(MeshService("cart")), .route(route)])
+        #expect(mesh.traps().map(\.path) == [["rate_limits", "0", "enabled"]])
     }
 
     @Test func routesAreWarnedOfToo() {
@@ -138,6 +165,18 @@ import Testing
                     "policy default/p: retry.hedge: has no meaning with `max: 0`: "
                         + "a hedge is a retry"
                 ])
+        for (balance, key) in [
+            (BalancePolicy(ringSize: 2048), "ring_size"), (.init(tableSize: 101), "table_size"),
+            (.init(.peakEWMA, choices: 3), "choices"),
+        ] {
+            let found = problems { $0.balance = balance }
+            #expect(found.count == 1 && found.first?.contains("balance.\(key): has no") == true)
+        }
+        var zoned = BalancePolicy()
+        zoned.zoneMinimum = 3
+        #expect(problems { $0.balance = zoned }.count == 1)
+        zoned.prefersZone = true
+        #expect(problems { $0.balance = zoned } == [])
         func retried(_ retry: RetryPolicy) -> [String] {
             problems {
                 $0.retry = retry

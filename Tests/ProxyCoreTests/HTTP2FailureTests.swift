@@ -46,6 +46,7 @@ import Wire
         #expect(scene.servers[0].peer.streams[1]?.closed == nil)
         #expect(other?.closed == nil)
         #expect(scene.simulation.logLines.contains { $0.contains("downstream_remote_disconnect") })
+        #expect(scene.simulation.logLines.contains { $0.contains("\"flags\":\"DR\"") })
         #expect(scene.proxy.counters[.streamsCancelled] == 1)
         #expect(scene.proxy.counters[.streamResetsReceived] == 1)
         end(scene, client)
@@ -80,7 +81,7 @@ import Wire
         let stream = client.peer.request(requestFields("POST"), body: [1], ends: false)
         scene.pass()
         #expect(stream?.status == 503)
-        #expect(stream?["x-response-flags"] == "UC")
+        #expect(stream?["x-response-flags"] == "UR")
         // The rest of the request is not wanted.
         #expect(stream?.hasEnded == true && stream?.closed == .noError)
         let raw = scene.rawClient()
@@ -361,6 +362,20 @@ import Wire
         let refused = client.peer.request(requestFields("POST", "/", Self.grpc), body: [1])
         scene.pass()
         #expect(refused?.status == 200 && refused?["grpc-status"] == "14")
+        end(scene, client)
+    }
+
+    /// The shortest of the times that end it, as with Envoy. One that came without is given none.
+    @Test func aCallIsToldWhatEndsItFirst() {
+        let scene = Self.scene(.http2, ProxyTimeouts(request: .milliseconds(100)))
+        let client = scene.client()
+        for fields in [Self.grpc + [("grpc-timeout", "5S")], Self.grpc] {
+            _ = client.peer.request(requestFields("POST", "/", fields), body: [1])
+        }
+        scene.pass()
+        let server = scene.servers[0].peer
+        #expect(server.streams[1]?["grpc-timeout"] == "100000u")
+        #expect(server.streams[3] != nil && server.streams[3]?["grpc-timeout"] == nil)
         end(scene, client)
     }
 

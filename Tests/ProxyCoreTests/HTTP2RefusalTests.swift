@@ -153,7 +153,7 @@ import Testing
         if isKept {
             #expect(stream?.body == body)
         } else {
-            #expect(stream?["x-response-flags"] == "UC")
+            #expect(stream?["x-response-flags"] == "UR")
             #expect(scene.simulation.logLines.contains { $0.contains("remote_refused_stream") })
         }
         #expect(retries(scene) == (isKept ? 1 : 0))
@@ -224,9 +224,9 @@ import Testing
         let stream = client.peer.request(requestFields("POST"), body: [1])
         let raw = scene.rawClient()
         scene.pass()
-        #expect(stream?.status == 503 && stream?["x-response-flags"] == "UC")
+        #expect(stream?.status == 503 && stream?["x-response-flags"] == "UR")
         scene.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n", by: raw)
-        #expect(scene.received(raw).contains("x-response-flags: UC"))
+        #expect(scene.received(raw).contains("x-response-flags: UR"))
         #expect(retries(scene) == 2 && scene.proxy.counters[.upstreamStreams] == 4)
         let lines = scene.simulation.logLines
         #expect(lines.allSatisfy { $0.contains("remote_refused_stream") })

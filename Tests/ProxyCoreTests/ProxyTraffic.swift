@@ -348,6 +348,6 @@ struct ProxyTraffic {
         if flag == "UT" { return hasSilence || hasAttemptTimes }
         if flag == "NC" { return isReloaded }
         // Whatever it was, the connection it was sent on may have been stale.
-        return flag == "UC" || (flag == "UPE" && exchange.answer == .garbage)
+        return flag == "UC" || flag == "UR" || (flag == "UPE" && exchange.answer == .garbage)
     }
 }

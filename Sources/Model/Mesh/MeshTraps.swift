@@ -41,6 +41,7 @@ extension MeshState {
         let asked = routes.values.filter { isMeant($0.key) }
         for route in asked.sorted(by: { $0.meshName < $1.meshName }) {
             problems.of(route.key) { problems in
+                problems.warn(route.rateLimits)
                 if route.globalRateLimit != nil {
                     warn(callers(of: route), route.globalRateLimit, &problems)
                 }
@@ -171,6 +172,16 @@ extension MeshPolicy {
                 $0.report("requests", "0 refuses every request but those of `priority: high`")
             }
         }
+        if breaker?.high.requests == 0 {
+            problems.at("breaker") {
+                $0.at("high") { $0.report("requests", "0 refuses every request of that priority") }
+            }
+        }
+        problems.warn(admission)
+        problems.at("inbound") {
+            $0.warn(inbound.rateLimits)
+            $0.warn(inbound.admission)
+        }
         if let outlier { problems.at("outlier") { outlier.warn(&$0) } }
     }
 
@@ -192,6 +203,13 @@ extension OutlierPolicy {
     fileprivate func warn(_ problems: inout MeshProblems) {
         if mostPercent == 0, !alwaysEjectsOne {
             problems.report("max_percent", "0 lets none be ejected")
+        }
+        let rules =
+            [consecutive5xx, consecutiveGateway] + (splitsLocalOrigin ? [consecutiveLocal] : [])
+        if !rules.contains(where: { $0.count != nil && $0.enforcing > 0 }),
+            successRate.enforcing == 0, failurePercentage.enforcing == 0
+        {
+            problems.report("no rule of it is enforced: nothing is ever ejected")
         }
         if let gateway = consecutiveGateway.count, consecutiveGateway.enforcing > 0,
             let all = consecutive5xx.count, consecutive5xx.enforcing == 100, gateway >= all
@@ -239,6 +257,19 @@ extension OutlierPolicy.Statistical {
 }
 
 extension MeshProblems {
+    fileprivate mutating func warn(_ admission: AdmissionPolicy?) {
+        guard admission?.mostRejected == 0 else { return }
+        at("admission") { $0.report("max_rejected", "0 turns nothing away") }
+    }
+
+    fileprivate mutating func warn(_ limits: [RateLimitPolicy]) {
+        at("rate_limits") { problems in
+            for (i, limit) in limits.enumerated() where limit.enabled == 0 {
+                problems.at("\(i)") { $0.report("enabled", "0 looks at no request") }
+            }
+        }
+    }
+
     /// - Parameter timeout: of a request with all its attempts.
     fileprivate mutating func warn(_ retry: RetryPolicy?, within timeout: Duration) {
         guard let perTry = retry?.perTry, timeout > .zero, perTry >= timeout else { return }

@@ -53,7 +53,7 @@ enum WaitAdvice {
     static func wait(
         _ value: Bytes, _ format: RetryPolicy.WaitHeader.Format, wallSeconds: Int64?, most: Duration
     ) -> Duration? {
-        // Ten digits are some 300 years, and the year 2286.
+        // Ten digits are the year 2286. In nanoseconds they are more than there are.
         guard let number = decimal(value, digits: 10) else { return nil }
         let seconds: Int64
         switch format {
@@ -62,8 +62,7 @@ enum WaitAdvice {
             guard let wallSeconds, Int64(number) > wallSeconds else { return nil }
             seconds = Int64(number) - wallSeconds
         }
-        let wait = Duration.seconds(seconds)
-        return wait <= most ? wait : nil
+        return seconds <= most.nanoseconds / 1_000_000_000 ? .seconds(seconds) : nil
     }
 
     /// A uniform time from that to half as long again, so that not all come back at once.

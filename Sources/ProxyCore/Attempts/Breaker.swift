@@ -99,4 +99,16 @@ final class SharedBreaker: Sendable {
     func add(_ resource: Resource, _ priority: UInt8, _ amount: Int) {
         counts[Breaker.place(resource, priority)].value.add(amount, ordering: .relaxed)
     }
+
+    /// Counts what a worker has now in place of what it had; nil: nothing. By the difference alone:
+    /// others take places meanwhile, and none may seem free that is not.
+    func replace(_ old: Breaker?, by new: Breaker?) {
+        for priority in 0..<2 as Range<UInt8> {
+            for resource in Resource.allCases {
+                let had = old?.count(resource, priority) ?? 0
+                let has = new?.count(resource, priority) ?? 0
+                if has != had { add(resource, priority, has - had) }
+            }
+        }
+    }
 }

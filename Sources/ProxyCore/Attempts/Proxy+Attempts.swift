@@ -246,6 +246,11 @@ extension Proxy {
             return false
         case .again:
             noteRetry(client)
+            if case .failure(.timeout) = outcome {
+                connections[client].exchange.followsTimeout = true
+            } else {
+                connections[client].exchange.followsTimeout = false
+            }
             return true
         }
     }
@@ -358,7 +363,7 @@ extension Proxy {
             return reply(slot, status: 503, flag: .NC, detail: .clusterNotFound, now: now)
         }
         guard upstreams.clusters[cluster].isHTTP2 == exchange.goesAsStream else {
-            return reply(slot, status: 503, flag: .UC, detail: .protocolChanged, now: now)
+            return reply(slot, status: 503, flag: .LR, detail: .protocolChanged, now: now)
         }
         attempt(slot, bytes, cluster: cluster, now: now)
     }

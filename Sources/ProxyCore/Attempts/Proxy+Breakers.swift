@@ -227,28 +227,33 @@ extension Proxy {
     /// Makes the breakers of the configuration in force, and counts anew what is there: clusters
     /// may have other places, and endpoints other clusters.
     func renewBreakers(_ configuration: ProxyConfiguration) {
-        shareCounts(-1)
+        let held = zip(sharedBreakers, breakers).compactMap { shared, own in
+            shared.map { (shared: $0, own: own) }
+        }
         breakers = configuration.clusters.map { Breaker($0.breaker) }
         sharedBreakers = configuration.clusters.map { cluster in
             cluster.breaker.isStrict
                 ? commons.breakers.item(cluster.name) { SharedBreaker() } : nil
         }
         for slot in 0..<touchedSlots { recount(slot) }
-        shareCounts(1)
+        shareCounts(inPlaceOf: held)
         for cluster in breakers.indices { tellResources(cluster) }
     }
 
-    /// Adds all of this worker's counts to those of all workers, or takes them from there.
-    func shareCounts(_ sign: Int) {
-        for (cluster, shared) in sharedBreakers.enumerated() {
+    private func shareCounts(inPlaceOf held: [(shared: SharedBreaker, own: Breaker)]) {
+        var left = Dictionary(
+            held.map { (ObjectIdentifier($0.shared), $0) }, uniquingKeysWith: { first, _ in first })
+        for (shared, own) in zip(sharedBreakers, breakers) {
             guard let shared else { continue }
-            for priority in 0..<2 as Range<UInt8> {
-                for resource in Resource.allCases {
-                    let count = breakers[cluster].count(resource, priority)
-                    if count > 0 { shared.add(resource, priority, sign * count) }
-                }
-            }
+            let old = left.removeValue(forKey: ObjectIdentifier(shared))?.own
+            shared.replace(old, by: own)
         }
+        for (shared, own) in left.values { shared.replace(own, by: nil) }
+    }
+
+    /// The worker ends: it holds nothing of what all workers share.
+    func leaveShared() {
+        for (shared, own) in zip(sharedBreakers, breakers) { shared?.replace(own, by: nil) }
     }
 
     private func recount(_ slot: Int) {

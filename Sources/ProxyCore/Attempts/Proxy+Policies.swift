@@ -243,6 +243,8 @@ enum EnvoyField: BitwiseCopyable {
 struct AttemptFields: BitwiseCopyable {
     /// How often the request has been sent, this time included; 0: nothing is said.
     var attempt: UInt8 = 0
+    /// It is sent since an attempt before took longer than it may.
+    var followsTimeout = false
     /// How long the upstream has, milliseconds; -1: nothing is said.
     var expected: Int32 = -1
     /// How long the upstream took, milliseconds; -1: nothing is said.
@@ -270,6 +272,7 @@ extension HeadWriter {
             out.append(decimal: UInt64(attempt.attempt))
             out.append("\r\n")
         }
+        if attempt.followsTimeout { out.append("x-envoy-is-timeout-retry: true\r\n") }
         if attempt.expected >= 0 {
             out.append("x-envoy-expected-rq-timeout-ms: ")
             out.append(decimal: UInt64(attempt.expected))
@@ -290,6 +293,9 @@ extension HeadWriter {
     func list(_ attempt: AttemptFields, to fields: FieldList) {
         if attempt.attempt > 0 {
             fields.add("x-envoy-attempt-count", decimal: Int(attempt.attempt))
+        }
+        if attempt.followsTimeout {
+            fields.add("x-envoy-is-timeout-retry") { $0.append("true") }
         }
         if attempt.expected >= 0 {
             fields.add("x-envoy-expected-rq-timeout-ms", decimal: Int(attempt.expected))
@@ -313,14 +319,10 @@ extension Proxy {
         if policy.attemptCount {
             let count = Int(exchange.attemptsBefore) + Int(exchange.attempts) + 1
             fields.attempt = UInt8(clamping: count)
+            fields.followsTimeout = exchange.followsTimeout
         }
         guard policy.expectedTimeout else { return fields }
-        var left = Duration.infinite
-        if exchange.timeout > .zero { left = exchange.timeout - (now - exchange.started) }
-        if exchange.deadline < .distantFuture { left = min(left, exchange.deadline - now) }
-        if exchange.hasPolicy, tries[slot].rules.perTry > .zero, !tries[slot].rules.hedges {
-            left = min(left, tries[slot].rules.perTry)
-        }
+        let left = timeLeft(slot, now: now)
         if left < .infinite {
             // Upwards: whoever waits gives up first, and has no other attempt to make of an answer
             // that says that the time was over.
@@ -328,6 +330,19 @@ extension Proxy {
             fields.expected = Int32(clamping: max(1, milliseconds))
         }
         return fields
+    }
+
+    /// How long the attempt that begins has, by the policy and by whoever asks; `infinite`: nobody
+    /// says.
+    func timeLeft(_ slot: Int, now: Instant) -> Duration {
+        let exchange = connections[slot].exchange
+        var left = Duration.infinite
+        if exchange.timeout > .zero { left = exchange.timeout - (now - exchange.started) }
+        if exchange.deadline < .distantFuture { left = min(left, exchange.deadline - now) }
+        if exchange.hasPolicy, tries[slot].rules.perTry > .zero, !tries[slot].rules.hedges {
+            left = min(left, tries[slot].rules.perTry)
+        }
+        return left
     }
 
     /// What is said to the client of the answer that is passed on.

@@ -66,8 +66,8 @@ extension Proxy {
         }
         for e in upstreams.endpoints.indices {
             let cluster = Int(upstreams.endpoints[e].cluster)
-            // What is still on its way to one that is gone is counted nowhere.
-            guard cluster >= 0 else {
+            // What is still on its way to one that is gone is counted for its cluster alone.
+            guard cluster >= 0, !upstreams.endpoints[e].removed else {
                 upstreams.endpoints[e].counts = nil
                 continue
             }

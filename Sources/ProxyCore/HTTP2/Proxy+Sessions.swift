@@ -154,7 +154,9 @@ extension Proxy {
 
     /// The streams of a connection end with it, but for those that have got all they need of it.
     private func failStreams(of session: ProxySession) {
-        for stream in session.streams.reversed() { streamClosed(Int(stream), nil) }
+        for stream in session.streams.reversed() {
+            streamClosed(Int(stream), nil, detail: .upstreamClosed)
+        }
     }
 
     // MARK: Frames

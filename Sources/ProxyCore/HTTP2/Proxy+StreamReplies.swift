@@ -125,8 +125,10 @@ extension Proxy {
     private func failFirstPending(
         of carrier: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant
     ) {
-        let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
-        guard cluster >= 0,
+        let endpoint = upstreams.endpoints[Int(connections[carrier].endpoint)]
+        let cluster = Int(endpoint.cluster)
+        // Who waits now waits for others than one that is gone.
+        guard cluster >= 0, !endpoint.removed,
             let slot = popPending(cluster, 1) ?? popPending(cluster, 0)
         else { return }
         connections[slot].stage = .awaitingRequest

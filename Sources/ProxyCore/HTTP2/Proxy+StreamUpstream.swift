@@ -125,12 +125,13 @@ extension Proxy {
     private func writeFields(_ slot: Int, _ bytes: Bytes, on carrier: Int, now: Instant) {
         let cluster = Int(upstreams.endpoints[Int(connections[carrier].endpoint)].cluster)
         let isSecure = cluster >= 0 && upstreams.clusters[cluster].isSecured
-        let deadline = connections[slot].exchange.deadline
+        // As Envoy does it: a call that came with a time is told the shortest of all that end it.
+        let isTimed = connections[slot].exchange.deadline < .distantFuture
         writer.list(
             request: head, bytes, requestEdit(slot, bytes), router.actions,
             client: client(of: slot), scheme: isSecure ? "https" : "http",
             passesUpgrade: connections[slot].exchange.wantsUpgrade,
-            timeLeft: deadline < .distantFuture ? deadline - turn : nil,
+            timeLeft: isTimed ? timeLeft(slot, now: now) : nil,
             cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: fields)
     }

@@ -230,7 +230,7 @@ extension Proxy {
         switch (connection.role, connection.stage) {
         case (.downstream, .exchange), (.downstream, .pending), (.downstream, .waiting):
             counters.add(.streamsCancelled)
-            abandon(slot, now: turn)
+            abandon(slot, flag: code == nil ? .DC : .DR, now: turn)
         // In order: what has come is still passed on, and then the end.
         case (_, .tunnel) where hasEnded(slot): closeTunnelIfDone(slot, now: turn)
         case (_, .tunnel): closeTunnel(slot, now: turn)
@@ -243,17 +243,31 @@ extension Proxy {
             }
             guard let client = connection.peer else { return dropStream(slot, nil, now: turn) }
             failedCode = code
+            let flag = Self.flag(code, detail)
+            let status = flag == .UPE ? 502 : 503
             if connections[client].exchange.headSent {
-                abort(client, status: 503, flag: .UC, detail: detail, now: turn)
+                abort(client, status: status, flag: flag, detail: detail, now: turn)
             } else if code == .refusedStream, !connection.answered {
-                attemptFailed(slot, .refused, flag: .UC, detail: .streamRefused, now: turn)
+                attemptFailed(slot, .refused, flag: flag, detail: .streamRefused, now: turn)
             } else {
                 attemptFailed(
-                    slot, .reset, flag: .UC,
+                    slot, .reset, status: status, flag: flag,
                     detail: code == .refusedStream ? .streamRefused : detail, now: turn)
             }
             failedCode = nil
         default: dropStream(slot, nil, now: turn)
+        }
+    }
+
+    /// Whose doing it is that an upstream's stream has ended early.
+    ///
+    /// Source: Envoy, `Filter::streamResetReasonToResponseFlag`.
+    private static func flag(_ code: HTTP2Code?, _ detail: ResponseDetail) -> ResponseFlag {
+        guard code != nil else { return .UC }
+        return switch detail {
+        case .upstreamMalformed: .UPE
+        case .noBuffer: .LR
+        default: .UR
         }
     }
 

@@ -90,7 +90,10 @@ extension Proxy {
         }
         _ = endWait(slot, now: now)
         guard !isOver else { return endStream(slot, now: now) }
-        reply(slot, status: 504, flag: .UT, detail: .grpcDeadline, now: now)
+        noteTimeout(slot, .grpcTimeout)
+        reply(
+            slot, status: Int(connections[slot].exchange.timeoutStatus), flag: .UT,
+            detail: .grpcDeadline, now: now)
     }
 
     /// Makes a request that waits the one in hand again.

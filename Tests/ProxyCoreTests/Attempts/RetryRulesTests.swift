@@ -144,6 +144,7 @@ import Testing
         arguments: [
             ("1", 1), ("0", 0), ("300", 300), ("301", nil), ("", nil), ("-1", nil), ("1.5", nil),
             (" 1", nil), ("99999999999", nil), ("18446744073709551616", nil), ("1s", nil),
+            ("9223372037", nil), ("9999999999", nil),
         ] as [(String, Int64?)])
     func adviceInSeconds(_ text: String, _ seconds: Int64?) {
         let wait = Array(text.utf8).withBytes {

@@ -242,11 +242,13 @@ import Testing
         let scene = Self.scene(
             RetryPolicy(on: [.serverError], perTry: .milliseconds(100)))
         let client = scene.get().client
-        #expect(attempt(scene) != nil)
+        #expect(attempt(scene)?.contains("is-timeout-retry") == false)
         scene.pass(.milliseconds(99))
         #expect(scene.servers[0].proxyClosed == false)
         scene.pass(.milliseconds(27))
-        #expect(scene.servers[0].proxyReset && number(attempt(scene)) == 2)
+        let second = attempt(scene)
+        #expect(scene.servers[0].proxyReset && number(second) == 2)
+        #expect(second?.contains("\r\nx-envoy-is-timeout-retry: true\r\n") == true)
         if secondIsFast {
             scene.send(okAnswer, by: scene.servers[1])
             #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))

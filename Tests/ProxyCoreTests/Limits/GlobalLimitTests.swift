@@ -195,6 +195,9 @@ import Wire
                 "POST", "/", [("content-type", "application/grpc"), ("grpc-timeout", "5m")]))
         scene.scene.pass(.milliseconds(5))
         #expect(stream?["grpc-status"] == "4")
+        #expect(scene.counters[.requestTimeouts] == 1)
+        let line = scene.scene.simulation.logLines.last ?? ""
+        #expect(line.contains("\"decided_by\":\"timeout.grpc\""), "\(line)")
         #expect(scene.open[0].stream.closed == .cancel)
         client.socket.peerClose(reset: true)
         client.isDone = true
