@@ -118,7 +118,7 @@ extension Proxy {
 
     /// An upstream's connection takes no more streams. It says so when the last has ended: a
     /// GOAWAY would go out before requests that were given to it just now.
-    private func leaveSession(_ slot: Int, now: Instant) {
+    func leaveSession(_ slot: Int, now: Instant) {
         unpoolSession(slot)
         let session = session(of: slot)
         guard session.streams.isEmpty, !session.isClosing, session.ending == nil else {

@@ -39,12 +39,6 @@ extension Upstreams {
         return nil
     }
 
-    /// The endpoint whose connections have waited longest in the pool; nil: there are none.
-    func endpointWithPooled(_ cluster: Int) -> Int? {
-        let first = clusters[cluster].firstPooled
-        return first >= 0 ? Int(first) : nil
-    }
-
     // MARK: Attempts
 
     /// An attempt at the endpoint has begun.

@@ -75,6 +75,9 @@ struct Cluster: BitwiseCopyable {
     /// Endpoints with connections in the pool, through `Endpoint.nextPooled`.
     var firstPooled: Int32 = -1
     var lastPooled: Int32 = -1
+    /// By priority, the connection of HTTP/2 that was last told to end for the sake of requests
+    /// that wait; -1: none. It may be gone, and its slot another's.
+    var makingWay: InlineArray<2, Int32> = .init(repeating: -1)
     /// Which endpoint is next depends on what a request says.
     var readsRequests = false
     /// When something has to be done about an endpoint.

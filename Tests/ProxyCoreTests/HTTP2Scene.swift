@@ -11,6 +11,8 @@ final class HTTP2Scene: PlayedByHand {
     /// The servers' ends of connections, in order: of HTTP/2, and of HTTP/1.1.
     private(set) var servers: [HTTP2End] = []
     private(set) var rawServers: [SimulatedSocket] = []
+    /// The address of each that was taken.
+    private(set) var addresses: [String] = []
     /// What servers of HTTP/2 do, and how many streams they take.
     var onHead: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
     var onEnd: ((HTTP2Peer, HTTP2Peer.Stream) -> Void)?
@@ -33,6 +35,7 @@ final class HTTP2Scene: PlayedByHand {
             socket.opening = opening
             socket.writable = opening != .never
             guard opening != .refused else { return nil }
+            addresses.append(address)
             guard upstream == .http2 else {
                 rawServers.append(socket)
                 return Bystander()

@@ -18,12 +18,11 @@ extension Proxy {
             let wish = connections[slot].exchange.wish
             carrier = upstreams.takePooled(cluster, insteadOf: endpoint, wish)
                 .flatMap { firstPooled($0) }
-            if carrier == nil, upstreams.endpoints[endpoint].connections == 0 {
-                // A strict limit lets its own have none, and may do so for an hour.
-                carrier = upstreams.endpointWithPooled(cluster).flatMap { firstPooled($0) }
-            }
             guard carrier != nil else {
-                return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
+                guard mayWait else { return .refused(.connections) }
+                let placement = wait(slot, cluster: cluster, now: now)
+                if case .waits = placement { makeWay(to: endpoint, cluster, priority, now: now) }
+                return placement
             }
         }
         if let carrier {
@@ -134,6 +133,60 @@ extension Proxy {
             timeLeft: isTimed ? timeLeft(slot, now: now) : nil,
             cameByHTTP2: connections[slot].speech == .http2, attempt: attemptFields(slot, now: now),
             random: &random, to: fields)
+    }
+
+    // MARK: Places
+
+    /// A request waits for a connection to the endpoint, and a strict limit lets none be opened.
+    /// One to another endpoint takes no more streams, and ends with its last: it may have some for
+    /// as long as it takes more. The one with the fewest, and one at a time, unless another has
+    /// fewer by then. Where the endpoint has a connection, on which room may come, it is one that
+    /// has none.
+    private func makeWay(to endpoint: Int, _ cluster: Int, _ priority: UInt8, now: Instant) {
+        guard breakers[cluster].isStrict, let slot = leastBusy(cluster, priority) else { return }
+        let count = session(of: slot).streams.count
+        guard count == 0 || upstreams.endpoints[endpoint].connections == 0 else { return }
+        if let before = makingWay(cluster, priority) {
+            guard count < session(of: before).streams.count else { return }
+        }
+        upstreams.clusters[cluster].makingWay[Int(priority)] = Int32(slot)
+        connections[slot].isLeaving = true
+        leaveSession(slot, now: now)
+    }
+
+    /// The connection that is ending already for those that wait; nil: none is.
+    private func makingWay(_ cluster: Int, _ priority: UInt8) -> Int? {
+        let slot = Int(upstreams.clusters[cluster].makingWay[Int(priority)])
+        guard slot >= 0 else { return nil }
+        let connection = connections[slot]
+        guard connection.role == .upstream, connection.session >= 0, !connection.isStream,
+            connection.isLeaving, connection.priority == priority,
+            self.cluster(ofEndpoint: Int(connection.endpoint)) == cluster
+        else { return nil }
+        return slot
+    }
+
+    /// Of the connections that take streams, and up a place of that priority, the one with the
+    /// fewest; nil: there is none. Who waits for settings has first use of what it has opened.
+    /// - Complexity: O(connections of the cluster that take streams).
+    private func leastBusy(_ cluster: Int, _ priority: UInt8) -> Int? {
+        var found: Int?
+        var least = Int.max
+        var endpoint = upstreams.clusters[cluster].firstPooled
+        while endpoint >= 0 {
+            var slot = upstreams.endpoints[Int(endpoint)].pooled.first
+            while slot >= 0 {
+                let session = session(of: Int(slot))
+                if session.hasSettings, session.streams.count < least,
+                    connections[Int(slot)].priority == priority
+                {
+                    (found, least) = (Int(slot), session.streams.count)
+                }
+                slot = connections[Int(slot)].next
+            }
+            endpoint = upstreams.endpoints[Int(endpoint)].nextPooled
+        }
+        return found
     }
 
     // MARK: Rooms

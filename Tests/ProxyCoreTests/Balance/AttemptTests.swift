@@ -206,8 +206,7 @@ import Testing
         #expect(scene.proxy.breakers[0].count(.connections, 0) == 2)
     }
 
-    /// Over HTTP/2 connections are not idle to be replaced: where a strict limit lets an endpoint
-    /// have none, another one serves.
+    /// Over HTTP/2 as well: where a strict limit lets an endpoint have none, another's makes way.
     @Test func aStrictLimitOverHTTP2StarvesNobody() {
         var configuration = Scene.configuration(
             endpoints: (1...4).map { "127.0.0.1:\($0)" }, connections: 256)
