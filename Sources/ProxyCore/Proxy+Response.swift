@@ -73,7 +73,7 @@ extension Proxy {
             return false
         }
         connections[client].exchange.decision = .none
-        settle(slot, client, now: now)
+        let hasRoom = settle(slot, client, now: now)
         connections[client].exchange.interimCount += 1
         // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
         if exchange.minorVersion >= 1 {
@@ -89,12 +89,14 @@ extension Proxy {
             askFlush(client)
         }
         consumeHead(slot, head.length)
-        guard switches else { return true }
-        attemptAnswered(slot, status: 101, now: now)
-        connections[client].exchange.status = 101
-        connections[client].exchange.headSent = true
-        beginTunnel(client, slot, now: now)
-        return false
+        if switches {
+            attemptAnswered(slot, status: 101, now: now)
+            connections[client].exchange.status = 101
+            connections[client].exchange.headSent = true
+            beginTunnel(client, slot, now: now)
+        }
+        if hasRoom { passRoomOn(Int(exchange.cluster), now: now) }
+        return !switches
     }
 
     private func finalHead(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
@@ -109,12 +111,16 @@ extension Proxy {
         }
         attemptAnswered(slot, status: judgedStatus(client, bytes), now: now)
         if reconsiders(slot, client, bytes, now: now) { return false }
-        let cluster = Int(exchange.cluster)
         let hasRoom = settle(slot, client, now: now)
         let isPassed = passHead(slot, client, bytes, now: now)
-        // This answer may last long: who waits has the places of those that were given up.
-        if hasRoom, cluster >= 0 { serveNextPending(cluster, now: now) }
+        if hasRoom { passRoomOn(Int(exchange.cluster), now: now) }
         return isPassed
+    }
+
+    /// The answer that was settled on may last long: who waits has the places of those that were
+    /// given up. Not before its head has gone on: heads are parsed in one place.
+    private func passRoomOn(_ cluster: Int, now: Instant) {
+        if cluster >= 0 { serveNextPending(cluster, now: now) }
     }
 
     /// Passes on the answer that has been settled on.
@@ -151,8 +157,9 @@ extension Proxy {
     /// has no meaning (RFC 9112, 6.3).
     /// - Returns: false: nothing more can be done with the input as that of an exchange.
     private func grantConnect(_ slot: Int, _ client: Int, _ bytes: Bytes, now: Instant) -> Bool {
+        let cluster = Int(connections[client].exchange.cluster)
         connections[client].exchange.decision = .none
-        settle(slot, client, now: now)
+        let hasRoom = settle(slot, client, now: now)
         guard
             writeHead(
                 client, bytes, framing: .untilClose, keepAlive: true, switches: false,
@@ -168,6 +175,7 @@ extension Proxy {
         consumeHead(slot, head.length)
         askFlush(client)
         beginTunnel(client, slot, now: now)
+        if hasRoom { passRoomOn(cluster, now: now) }
         return false
     }
 

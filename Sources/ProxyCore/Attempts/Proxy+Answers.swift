@@ -167,7 +167,6 @@ extension Proxy {
     /// This attempt's answer is the one: the others are given up, and the request is kept no
     /// longer. Its head is in `self.head`: nobody else goes on before it is written.
     /// - Returns: whether others were given up, whose places are free.
-    @discardableResult
     func settle(_ upstream: Int, _ client: Int, now: Instant) -> Bool {
         guard connections[client].exchange.hasPolicy else { return false }
         let hasOthers = hasOthers(upstream, client)

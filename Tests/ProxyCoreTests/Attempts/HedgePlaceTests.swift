@@ -1,0 +1,52 @@
+import Base
+import Model
+import Testing
+
+@testable import ProxyCore
+
+/// What attempts beside others hold, and when it is free again.
+@Suite struct HedgePlaceTests {
+    private func scene(
+        _ limits: BreakerPolicy.Limits, strict: Bool = false,
+        budget: RetryPolicy.Budget? = nil, upgrades: [String] = []
+    ) -> Scene {
+        var policy = RetryPolicy(
+            on: [.serverError], most: 2, perTry: .milliseconds(100), includesUnsafe: true,
+            hedges: true)
+        policy.budget = budget
+        return RetryTests.scene(
+            policy, breaker: .init(standard: limits, isStrict: strict),
+            timeouts: .init(request: .seconds(2))
+        ) { $0.upgrades = upgrades }
+    }
+
+    /// Whatever settles which attempt is the one: who waits has the place of the other at once.
+    @Test(arguments: [
+        ("GET", "HTTP/1.1 103 Early Hints\r\n\r\n"), ("CONNECT", "HTTP/1.1 200 OK\r\n\r\n"),
+        ("UPGRADE", "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+    ])
+    func theLosersPlaceIsFreeAtOnce(_ method: String, _ head: String) {
+        let scene = scene(
+            .init(connections: 2, pending: 8), strict: true, upgrades: ["connect", "websocket"])
+        let first = scene.client()
+        switch method {
+        case "CONNECT": scene.send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", by: first)
+        case "UPGRADE":
+            scene.send(
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+                by: first)
+        default: scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: first)
+        }
+        scene.pass(.milliseconds(126))
+        #expect(scene.servers.count == 2)
+        let second = scene.get().client
+        #expect(scene.proxy.waiting(0, 0) == 1)
+        scene.send(head, by: scene.servers[0])
+        #expect(scene.received(first).hasPrefix(head.prefix(13)))
+        #expect(scene.servers.count == 3 && scene.proxy.waiting(0, 0) == 0)
+        scene.send(okAnswer, by: scene.servers[2])
+        #expect(scene.received(second).hasPrefix("HTTP/1.1 200 "))
+        scene.send(method == "GET" ? okAnswer : "ok", by: scene.servers[0])
+        #expect(scene.received(first).hasSuffix("ok"))
+    }
+}
