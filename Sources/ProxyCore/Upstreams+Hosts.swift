@@ -21,14 +21,18 @@ extension Upstreams {
 
     /// An endpoint with a connection in its pool that may serve such a request in place of the
     /// chosen one; nil: there is none.
+    /// - Parameter isFree: whether one of its connections is for such a request.
     /// - Complexity: O(1) but for endpoints that may not.
     mutating func takePooled(
-        _ cluster: Int, insteadOf chosen: Int, _ wish: HostWish = HostWish()
+        _ cluster: Int, insteadOf chosen: Int, _ wish: HostWish = HostWish(),
+        where isFree: (ConnectionList) -> Bool = { _ in true }
     ) -> Int? {
         var next = clusters[cluster].firstPooled
         while next >= 0 {
             let endpoint = Int(next)
-            if balancers[cluster].admits(endpoint, insteadOf: chosen, wish, endpoints) {
+            if balancers[cluster].admits(endpoint, insteadOf: chosen, wish, endpoints),
+                isFree(endpoints[endpoint].pooled)
+            {
                 // The others have their turn first.
                 unlinkPooled(endpoint)
                 linkPooled(endpoint)

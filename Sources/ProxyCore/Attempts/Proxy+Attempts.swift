@@ -105,7 +105,10 @@ extension Proxy {
         if !takeConnection(endpoint, cluster, priority) {
             // Another endpoint of the cluster may have one free.
             let wish = connections[slot].exchange.wish
-            if isPatient, let other = upstreams.takePooled(cluster, insteadOf: endpoint, wish),
+            if isPatient,
+                let other = upstreams.takePooled(
+                    cluster, insteadOf: endpoint, wish,
+                    where: { firstOwn(Int($0.first), priority) != nil }),
                 let upstream = popPooled(other, cluster, priority)
             {
                 return send(slot, bytes, on: upstream, now: now)

@@ -86,16 +86,31 @@ extension Proxy {
     /// The connection of `endpoint` that was used last, for a request of that priority, whose
     /// limits it counts against from here on; nil: none is free.
     func popPooled(_ endpoint: Int, _ cluster: Int, _ priority: UInt8) -> Int? {
-        let first = Int(upstreams.endpoints[endpoint].pooled.first)
-        guard first >= 0 else { return nil }
-        let owner = connections[first].priority
+        var slot = Int(upstreams.endpoints[endpoint].pooled.first)
+        guard slot >= 0 else { return nil }
+        let owner = connections[slot].priority
         if owner != priority {
-            guard take(.connections, cluster, priority) else { return nil }
-            give(.connections, cluster, owner)
-            connections[first].priority = priority
+            if take(.connections, cluster, priority) {
+                give(.connections, cluster, owner)
+                connections[slot].priority = priority
+            } else {
+                guard let own = firstOwn(slot, priority) else { return nil }
+                slot = own
+            }
         }
-        unpool(first)
-        return first
+        unpool(slot)
+        return slot
+    }
+
+    /// The first connection of the rest of a pool that takes up a place of that priority already;
+    /// nil: there is none.
+    /// - Complexity: O(those of the other priority before it).
+    func firstOwn(_ slot: Int, _ priority: UInt8) -> Int? {
+        var slot = slot
+        while slot >= 0, connections[slot].priority != priority {
+            slot = Int(connections[slot].next)
+        }
+        return slot >= 0 ? slot : nil
     }
 
     /// Takes the place of an idle connection, which is closed: for a tunnel, which needs one of its
@@ -116,11 +131,8 @@ extension Proxy {
     private func idleConnection(_ cluster: Int, _ priority: UInt8) -> Int? {
         var endpoint = upstreams.clusters[cluster].firstPooled
         while endpoint >= 0 {
-            var slot = upstreams.endpoints[Int(endpoint)].pooled.first
-            while slot >= 0 {
-                if connections[Int(slot)].priority == priority { return Int(slot) }
-                slot = connections[Int(slot)].next
-            }
+            let first = Int(upstreams.endpoints[Int(endpoint)].pooled.first)
+            if let own = firstOwn(first, priority) { return own }
             endpoint = upstreams.endpoints[Int(endpoint)].nextPooled
         }
         return nil

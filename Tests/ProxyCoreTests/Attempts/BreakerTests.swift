@@ -133,6 +133,25 @@ import Wire
         #expect(count(scene, .connections, 1) == 0)
     }
 
+    /// One's own free connection is found behind those of the other priority, wherever it leads.
+    @Test(arguments: [1, 2]) func aFreeConnectionIsFoundBehindAnothers(_ endpoints: Int) {
+        let scene = scene(
+            .init(connections: 1), high: .init(connections: 1), strict: true,
+            endpoints: (1...endpoints).map { "127.0.0.1:\($0)" })
+        let client = scene.get("/1").client
+        _ = scene.get("/high")
+        scene.send(okAnswer, by: scene.servers[0])
+        scene.send(okAnswer, by: scene.servers[1])
+        for _ in 0..<4 {
+            _ = scene.received(scene.servers[0])
+            scene.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+            #expect(scene.servers.count == 2 && !scene.servers[0].proxyClosed)
+            #expect(scene.received(scene.servers[0]).contains("GET /2 "))
+            scene.send(okAnswer, by: scene.servers[0])
+        }
+        #expect(count(scene, .connections) == 1 && count(scene, .connections, 1) == 1)
+    }
+
     // MARK: Retries
 
     private func fail(_ scene: Scene) {
