@@ -29,10 +29,12 @@ struct RateBudget: BitwiseCopyable {
     let reserve: Double
     private var counts: SlidingCounts<10>
 
-    /// - Parameter workers: by which the floor is divided: each worker has its own budget.
+    /// - Parameter workers: by which the floor is divided: each worker has its own budget. A part
+    ///   that lets less than one retry a window is none, so each that has a floor lets one.
     init(percent: Double, window: Duration, leastPerSecond: Double, workers: Int = 1) {
         share = percent / 100
-        reserve = leastPerSecond * window.seconds / Double(max(workers, 1))
+        let part = leastPerSecond * window.seconds / Double(max(workers, 1))
+        reserve = leastPerSecond > 0 ? max(part, 1) : 0
         counts = SlidingCounts(window)
     }
 

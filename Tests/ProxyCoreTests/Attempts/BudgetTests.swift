@@ -65,6 +65,17 @@ import Testing
         #expect(count == 50)
     }
 
+    /// However small a worker's part of it is, a floor lets each retry at least once in a window.
+    @Test(arguments: [(1, true), (0.01, true), (0, false)] as [(Double, Bool)])
+    func aFloorIsAtLeastOneRetry(_ leastPerSecond: Double, _ expected: Bool) {
+        var budget = RateBudget(
+            percent: 20, window: .seconds(1), leastPerSecond: leastPerSecond, workers: 2)
+        let before = budget.hasRoom(now: .zero)
+        budget.noteRetry(now: .zero)
+        let after = budget.hasRoom(now: .zero)
+        #expect(before == expected && !after)
+    }
+
     @Test func aWindowForgets() {
         var budget = RateBudget(percent: 100, window: .seconds(10), leastPerSecond: 0)
         let start = Instant(nanoseconds: 50_000_000_000)
