@@ -341,6 +341,8 @@ struct Exchange: BitwiseCopyable {
     var retried: UInt8 = 0
     /// The last of them, since an attempt took longer than it may.
     var followsTimeout = false
+    /// One of them is a hedge, which counts when it is sent: there may be no room for it then.
+    var isUncounted = false
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
     /// Its attempt counts among those that have waited.

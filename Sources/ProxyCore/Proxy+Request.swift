@@ -229,7 +229,6 @@ extension Proxy {
     /// its turn comes.
     func wait(_ slot: Int, cluster: Int, now: Instant) -> Placement {
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
-            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         countWait(slot, cluster)

@@ -242,8 +242,26 @@ extension Proxy {
             connections[client].exchange.decision = denial
             return false
         }
-        noteRetry(client)
+        noteRetry(client, isSure: false)
         return true
+    }
+
+    /// A retry that was not counted as it was decided on is made.
+    func countDecided(_ client: Int) {
+        guard connections[client].exchange.isUncounted else { return }
+        connections[client].exchange.isUncounted = false
+        count(.retries, .retries, Int(connections[client].exchange.cluster))
+    }
+
+    /// The hedge that was decided on cannot be sent: all is as if it had been denied.
+    private func forgoHedge(_ client: Int, now: Instant) {
+        let place = Int(tries[client].rules.place)
+        if plans.budgets.indices.contains(place) { plans.budgets[place]?.giveBack(now: now) }
+        giveRetry(client)
+        connections[client].exchange.isUncounted = false
+        connections[client].exchange.retried -= 1
+        tries[client].left += 1
+        arm(client)
     }
 
     /// Sends the request once more beside the attempt that has overrun its time, if it can be at
@@ -255,10 +273,7 @@ extension Proxy {
         guard let first = connections[client].peer, cluster >= 0, connections[client].hasReceived,
             upstreams.clusters[cluster].isHTTP2 == connections[client].exchange.goesAsStream,
             head.parseRequest(bytes) == .complete
-        else {
-            giveRetry(client)
-            return arm(client)
-        }
+        else { return forgoHedge(client, now: now) }
         guard passesHedgeFaults(client, bytes, now: now) else { return }
         pushRival(first, client)
         connections[client].peerPlusOne = 0
@@ -272,12 +287,9 @@ extension Proxy {
         connections[client].exchange.isAgain = false
         _ = popRival(client)
         connections[client].peerPlusOne = Int32(first + 1)
-        giveRetry(client)
         // It has had no other: what it comes to may be tried again.
         connections[first].wasRetried = false
-        connections[client].exchange.retried -= 1
-        tries[client].left += 1
-        arm(client)
+        forgoHedge(client, now: now)
     }
 
     // MARK: Rivals

@@ -64,9 +64,19 @@ extension Proxy {
     func goOnOrRefuse(_ slot: Int, _ placement: Placement, _ cluster: Int, now: Instant) {
         guard case .refused(let refusal) = placement else { return }
         connections[slot].exchange.decision = refusal.decision
+        countOverflow(refusal, cluster)
         giveRetry(slot)
         reply(slot, status: 503, flag: refusal.flag, detail: refusal.detail, now: now)
         serveNextPending(cluster, now: now)
+    }
+
+    /// Counts a request that comes to nothing as a limit is reached.
+    func countOverflow(_ refusal: Refusal, _ cluster: Int) {
+        switch refusal.decision {
+        case .breakerPending: count(.pendingOverflow, .requestsOverflow, cluster)
+        case .breakerRequests: count(.requestOverflow, .requestsOverflow, cluster)
+        default: break
+        }
     }
 
     /// Sends the request in hand, whose head is parsed, on a connection, or has it wait for one.
@@ -76,7 +86,6 @@ extension Proxy {
     ) -> Placement {
         let priority = connections[slot].exchange.priority
         guard take(.requests, cluster, priority) else {
-            count(.requestOverflow, .requestsOverflow, cluster)
             return .refused(.requests)
         }
         let placement =
@@ -132,7 +141,6 @@ extension Proxy {
         _ endpoint: Int, _ cluster: Int, _ priority: UInt8, now: Instant
     ) -> Opened {
         guard take(.pending, cluster, priority) else {
-            count(.pendingOverflow, .requestsOverflow, cluster)
             give(.connections, cluster, priority)
             return .failure(.pending)
         }
@@ -259,9 +267,14 @@ extension Proxy {
     }
 
     /// One more attempt of the request is to be made.
-    func noteRetry(_ client: Int) {
+    /// - Parameter isSure: it counts now; else when it is sent.
+    func noteRetry(_ client: Int, isSure: Bool = true) {
         tries[client].left -= 1
         connections[client].exchange.retried += 1
+        guard isSure else {
+            connections[client].exchange.isUncounted = true
+            return
+        }
         count(.retries, .retries, Int(connections[client].exchange.cluster))
     }
 

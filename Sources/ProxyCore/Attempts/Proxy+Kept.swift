@@ -134,6 +134,7 @@ extension Proxy {
 
     /// A request has been sent once more: counts that where no policy asked for it.
     func noteResent(_ slot: Int) {
+        countDecided(slot)
         switch connections[slot].exchange.resending {
         case .no: return
         case .stale: counters.add(.staleRetries)

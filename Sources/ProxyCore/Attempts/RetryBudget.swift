@@ -57,4 +57,10 @@ struct RateBudget: BitwiseCopyable {
         counts.advance(now)
         counts.addMarked()
     }
+
+    /// A retry that was noted is not sent after all.
+    mutating func giveBack(now: Instant) {
+        counts.advance(now)
+        counts.removeMarked()
+    }
 }

@@ -28,6 +28,17 @@ struct SlidingCounts<let parts: Int>: BitwiseCopyable {
         marked += 1
     }
 
+    /// Takes back the mark that was set last, if the window still has it. Bound: `parts` steps.
+    mutating func removeMarked() {
+        for i in 0..<min(Int64(parts), current + 1) {
+            let part = Int((current - i) % Int64(parts))
+            guard markedByPart[part] > 0 else { continue }
+            markedByPart[part] -= 1
+            marked -= 1
+            return
+        }
+    }
+
     /// Forgets what is a window ago. Bound: `parts` steps.
     mutating func advance(_ now: Instant) {
         let index = now.nanoseconds / part

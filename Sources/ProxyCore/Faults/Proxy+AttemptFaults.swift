@@ -53,6 +53,7 @@ extension Proxy {
             connections[client].exchange.attempts += 1
         }
         counters.add(.hedges)
+        countDecided(client)
         let outcome = AttemptOutcome.answer(signs(of: abort, client))
         guard tries[client].rules.isFailure(outcome) else {
             giveRetry(client)
@@ -72,6 +73,7 @@ extension Proxy {
     /// A fault has answered an attempt: it is followed by another, or that is the answer.
     private func endAborted(_ slot: Int, _ abort: FaultEffect.Abort, now: Instant) {
         if connections[slot].exchange.attempts < .max { connections[slot].exchange.attempts += 1 }
+        countDecided(slot)
         if connections[slot].exchange.hasPolicy,
             decide(.answer(signs(of: abort, slot)), -1, slot, isHere: true, now: now)
         {

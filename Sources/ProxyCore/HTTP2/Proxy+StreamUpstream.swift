@@ -57,7 +57,6 @@ extension Proxy {
         }
         let isOpening = connections[carrier].stage == .connecting
         guard !isOpening || take(.pending, cluster, exchange.priority) else {
-            count(.pendingOverflow, .requestsOverflow, cluster)
             return .refused(.pending)
         }
         let placement = submit(slot, bytes, on: carrier, isOpening: isOpening, now: now)

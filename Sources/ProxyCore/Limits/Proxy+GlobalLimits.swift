@@ -124,14 +124,17 @@ extension Proxy {
         guard takeConnection(endpoint, cluster, 0) else {
             return upstreams.takePooled(cluster, insteadOf: endpoint).flatMap { firstPooled($0) }
         }
-        guard case .success(let carrier) = openPending(endpoint, cluster, 0, now: now) else {
+        switch openPending(endpoint, cluster, 0, now: now) {
+        case .failure(let refusal):
+            countOverflow(refusal, cluster)
             return nil
+        case .success(let carrier):
+            // The stream takes it anew, as all do that wait for the connection.
+            give(.pending, cluster, 0)
+            beginSession(carrier, server: false, now: now)
+            poolSession(carrier)
+            return carrier
         }
-        // The stream takes it anew, as all do that wait for the connection.
-        give(.pending, cluster, 0)
-        beginSession(carrier, server: false, now: now)
-        poolSession(carrier)
-        return carrier
     }
 
     private func submit(

@@ -76,6 +76,18 @@ import Testing
         #expect(before == expected && !after)
     }
 
+    /// A retry that is given back can be had again, as long as the window remembers it.
+    @Test(arguments: [0, 5, 9, 10, 500] as [Int64]) func retriesAreGivenBack(_ later: Int64) {
+        var budget = RateBudget(percent: 0, window: .seconds(10), leastPerSecond: 0.1)
+        let start = Instant(nanoseconds: 50_000_000_000)
+        budget.noteRetry(now: start)
+        budget.giveBack(now: start + .seconds(later))
+        let before = budget.hasRoom(now: start + .seconds(later))
+        budget.noteRetry(now: start + .seconds(later))
+        let after = budget.hasRoom(now: start + .seconds(later))
+        #expect(before && !after)
+    }
+
     @Test func aWindowForgets() {
         var budget = RateBudget(percent: 100, window: .seconds(10), leastPerSecond: 0)
         let start = Instant(nanoseconds: 50_000_000_000)

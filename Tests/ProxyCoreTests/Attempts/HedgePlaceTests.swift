@@ -49,4 +49,36 @@ import Testing
         scene.send(method == "GET" ? okAnswer : "ok", by: scene.servers[0])
         #expect(scene.received(first).hasSuffix("ok"))
     }
+
+    /// A hedge for which there is no room counts nowhere, and leaves its retry to who failed.
+    @Test(arguments: [
+        BreakerPolicy.Limits(connections: 1), BreakerPolicy.Limits(requests: 1),
+    ])
+    func aHedgeThatIsNotSentIsNotCounted(_ limits: BreakerPolicy.Limits) {
+        // One retry in all.
+        let scene = scene(
+            limits, budget: .rate(percent: 0, window: .seconds(10), leastPerSecond: 0.1))
+        let client = scene.get().client
+        scene.pass(.milliseconds(200))
+        #expect(scene.servers.count == 1 && scene.received(client).isEmpty)
+        #expect(scene.proxy.counters[.retries] == 0 && scene.proxy.counters[.hedges] == 0)
+        #expect(scene.proxy.counters[.requestOverflow] == 0)
+        _ = scene.received(scene.servers[0])
+        scene.send("HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\nno", by: scene.servers[0])
+        scene.pass(.milliseconds(76))
+        #expect(scene.proxy.counters[.retries] == 1)
+        scene.send(okAnswer, by: scene.servers[scene.servers.count - 1])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+    }
+
+    @Test func aHedgeThatIsSentIsCounted() {
+        let scene = scene(
+            .init(), budget: .rate(percent: 0, window: .seconds(10), leastPerSecond: 0.1))
+        let client = scene.get().client
+        scene.pass(.milliseconds(500))
+        #expect(scene.servers.count == 2)
+        #expect(scene.proxy.counters[.retries] == 1 && scene.proxy.counters[.hedges] == 1)
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+    }
 }
