@@ -118,7 +118,7 @@ extension Proxy {
         now: Instant
     ) {
         guard !connections[slot].isMirror else {
-            return counters.add(flag == nil ? .mirrorsAnswered : .mirrorsFailed)
+            return countMirror(slot, isAnswered: flag == nil)
         }
         // Who has its body by now goes on without it.
         cutMirrors(of: slot)

@@ -276,9 +276,12 @@ extension Proxy {
             isAdmitted = authorizer.admits(rules, head, bytes)
         }
         if !isAdmitted {
-            counters.add(.authorizationDenied)
+            let cluster = Int(connections[slot].exchange.cluster)
+            count(.authorizationDenied, .authorizationDenied, cluster)
+            count(.authorizationDenied, listenerOf: slot)
         } else if !again {
             counters.add(.authorizationAllowed)
+            count(.authorizationAllowed, listenerOf: slot)
         }
         return isAdmitted
     }

@@ -116,6 +116,9 @@ extension Proxy {
             connections[slot].exchange.started = now
             countRequest(of: slot, now: now)
         }
+        let door = door(of: slot)
+        // What is answered before a route is chosen is its listener's cluster's too.
+        if door.hasCluster { connections[slot].exchange.cluster = door.match.cluster }
         noteHead(slot, bytes)
         connections[slot].search = HeadSearch()
         connections[slot].since = now
@@ -140,7 +143,7 @@ extension Proxy {
             return reply(slot, status: 403, flag: .UAEX, detail: .denied, now: now)
         }
         if head.maxForwards(bytes) == 0 { return replyAsLast(slot, bytes, now: now) }
-        guard let match = match(slot, bytes) else {
+        guard let match = door.hasCluster ? door.match : router.match(head, bytes, &random) else {
             return reply(slot, status: 404, flag: .NR, detail: .routeNotFound, now: now)
         }
         connections[slot].exchange.timeout = match.timeout
@@ -166,13 +169,6 @@ extension Proxy {
         if connections[slot].exchange.isGRPC, let timeout = head.grpcTimeout(bytes) {
             connections[slot].exchange.deadline = connections[slot].exchange.started + timeout
         }
-    }
-
-    /// Where the request in hand goes; nil: no route holds.
-    @inline(__always)
-    private func match(_ slot: Int, _ bytes: Bytes) -> Router.Match? {
-        let door = door(of: slot)
-        return door.hasCluster ? door.match : router.match(head, bytes, &random)
     }
 
     /// Whether a CONNECT is let pass; if not, it is answered. Where it leads is for routes to say:

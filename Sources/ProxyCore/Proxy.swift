@@ -60,9 +60,10 @@ public final class Proxy {
     /// is not why.
     var failedCode: HTTP2Code?
     public let counters = Counters()
-    /// What is counted by name, and of routes by their places.
+    /// What is counted by name, and of routes and listeners by their places.
     public let counts = TrafficCounts()
     var routeCounts: [CountHandle<RouteCount>] = []
+    var listenerCounts: [CountHandle<ListenerCount>] = []
     let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
     public let log: AccessLog

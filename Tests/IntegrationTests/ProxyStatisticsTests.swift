@@ -58,6 +58,44 @@ import Testing
         #expect(value("stats_left_out", "kind=\"host\"") == 0)
     }
 
+    /// Which of two routes would turn requests away, and what a listener has turned away.
+    @Test func limitsAreToldByRouteAndListener() throws {
+        let server = try TestServer.answering { _ in "HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n" }
+        let proxy = try RunningProxy(
+            configuration: """
+                listeners:
+                  - name: main
+                    address: "127.0.0.1:0"
+                    rate_limits: [{burst: 6, fill: 1, interval: 1h}]
+                admin: 127.0.0.1:0
+                workers: 2
+                routes:
+                  - prefix: /new
+                    cluster: shop
+                    rate_limits: [{burst: 1, fill: 1, interval: 1h, enforced: 0%}]
+                  - {cluster: shop}
+                clusters: [{name: shop, endpoints: ["\(server.address)"]}]
+                """)
+        let paths = ["/new", "/new", "/new", "/", "/", "/", "/", "/new"]
+        let statuses = try paths.map { try proxy.get($0).status }
+        #expect(statuses == Array(repeating: 200, count: 6) + [429, 429])
+        let stats = try proxy.stats()
+        for (name, labels, value) in [
+            ("route_http_local_rate_limit_enabled_total", "route=\"prefix:/new\"", 3),
+            ("route_http_local_rate_limit_rate_limited_total", "route=\"prefix:/new\"", 2),
+            ("route_http_local_rate_limit_enforced_total", "route=\"prefix:/new\"", 0),
+            ("route_http_local_rate_limit_rate_limited_total", "route=\"prefix:/\"", 0),
+            ("cluster_http_local_rate_limit_rate_limited_total", "cluster=\"shop\"", 2),
+            ("listener_http_local_rate_limit_enabled_total", "listener=\"main\"", 8),
+            ("listener_http_local_rate_limit_rate_limited_total", "listener=\"main\"", 2),
+            ("listener_http_local_rate_limit_enforced_total", "listener=\"main\"", 2),
+            ("listener_rbac_denied_total", "listener=\"main\"", 0),
+            ("stats_left_out", "kind=\"listener\"", 0),
+        ] as [(String, String, Double)] {
+            #expect(stats["meshbench_proxy_\(name){\(labels)}"] == value, "\(name) \(labels)")
+        }
+    }
+
     /// However many endpoints there are, an answer is bounded, says what it leaves out, and finds
     /// what is asked for.
     @Test func anAnswerIsBounded() throws {

@@ -303,7 +303,7 @@ import Testing
         configuration.routes = (0..<10_000).map { .init(path: .exact("/\($0)"), cluster: "c") }
         let scene = Scene(configuration)
         let lines = scene.proxy.counts.lines
-        #expect(lines.count == 20_001)
+        #expect(lines.count == 20_002)
         _ = scene.get("/77")
         let touched = lines.filter { $0.key.kind != .cluster && $0.value.requests > 0 }.keys
         #expect(Set(touched.map(\.kind)) == [.host, .route] && touched.count == 2)

@@ -1,10 +1,11 @@
-// Counts of one thing that has a name: a cluster, an endpoint, a route. A worker has a line for
+// Counts of one thing that has a name: a cluster, an endpoint, a route, a listener. A worker has a line for
 // each thing of its configuration, and is the only one that writes to it: a load and a store, no
 // locked instruction, and no memory that two workers write to. Who is asked adds the lines up.
 
 import Synchronization
 
-/// What is counted of things of one kind. The raw values go from 0 on, which is that of `requests`.
+/// What is counted of things of one kind. The raw values go from 0 on, which is that of `requests`,
+/// or what stands for it.
 public protocol CountName: RawRepresentable<Int>, CaseIterable, Sendable {
     /// As `/stats` shows it, in snake case and without its kind.
     var name: String { get }
@@ -74,7 +75,7 @@ public final class CountLine: Sendable {
         return words[place]
     }
 
-    /// What each kind counts first.
+    /// What each kind counts first: for listeners, requests held against a limit.
     public var requests: UInt64 { words[StatusClass.places] }
 
     /// Answers of the class.

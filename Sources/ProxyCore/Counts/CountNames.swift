@@ -1,8 +1,10 @@
-// What is counted of clusters, endpoints and routes. The names are Envoy's.
+// What is counted of clusters, endpoints, routes and listeners. The names are Envoy's; what Envoy has
+// none for is called as the proxy's total is.
 
 /// Of a cluster.
 ///
-/// Source: Envoy, "Cluster manager statistics", and of `admission_control` its own page.
+/// Source: Envoy, "Cluster manager statistics", and of filters (`admission_control`, limits, faults,
+/// rules) their own pages.
 public enum ClusterCount: Int, CountName {
     case requests
     case requestsActive
@@ -29,6 +31,24 @@ public enum ClusterCount: Int, CountName {
     case connectTimeouts
     case connectionOverflow
     case connectionIdleTimeouts
+    case authorizationDenied
+    case limitsEnabled
+    case limitsExceeded
+    case limitsEnforced
+    case questionsOver
+    case questionsFailed
+    case questionsPassedOver
+    case faultDelays
+    case faultAborts
+    case faultThrottles
+    case faultsOverflow
+    case hedges
+    case hedgesLost
+    case streamDurations
+    case attemptDurations
+    case mirrors
+    case mirrorsFailed
+    case mirrorsSkipped
 
     public var name: String {
         switch self {
@@ -57,6 +77,24 @@ public enum ClusterCount: Int, CountName {
         case .connectTimeouts: "upstream_cx_connect_timeout"
         case .connectionOverflow: "upstream_cx_overflow"
         case .connectionIdleTimeouts: "upstream_cx_idle_timeout"
+        case .authorizationDenied: "rbac_denied"
+        case .limitsEnabled: "http_local_rate_limit_enabled"
+        case .limitsExceeded: "http_local_rate_limit_rate_limited"
+        case .limitsEnforced: "http_local_rate_limit_enforced"
+        case .questionsOver: "ratelimit_over_limit"
+        case .questionsFailed: "ratelimit_error"
+        case .questionsPassedOver: "ratelimit_failure_mode_allowed"
+        case .faultDelays: "fault_delays_injected"
+        case .faultAborts: "fault_aborts_injected"
+        case .faultThrottles: "fault_response_rl_injected"
+        case .faultsOverflow: "faults_overflow"
+        case .hedges: "hedges"
+        case .hedgesLost: "attempts_given_up"
+        case .streamDurations: "downstream_rq_max_duration_reached"
+        case .attemptDurations: "upstream_rq_max_duration_reached"
+        case .mirrors: "mirrored_requests"
+        case .mirrorsFailed: "mirrored_requests_failed"
+        case .mirrorsSkipped: "mirrored_requests_skipped"
         }
     }
 
@@ -130,8 +168,28 @@ public enum RouteCount: Int, CountName {
     case retryLimitExceeded
     case timeouts
     case overflow
+    /// Those that a limit has turned away, whichever.
     case rateLimited
-    case faultsAborted
+    /// Those that a fault has answered, however often it tried.
+    case faultAnswers
+    case limitsEnabled
+    case limitsExceeded
+    case limitsEnforced
+    case questionsOver
+    case questionsFailed
+    case questionsPassedOver
+    case faultDelays
+    case faultAborts
+    case faultThrottles
+    case faultsOverflow
+    case hedges
+    case hedgesLost
+    case streamDurations
+    case attemptDurations
+    /// That were sent for it, to whichever cluster.
+    case mirrors
+    case mirrorsFailed
+    case mirrorsSkipped
 
     public var name: String {
         switch self {
@@ -144,7 +202,45 @@ public enum RouteCount: Int, CountName {
         case .timeouts: "upstream_rq_timeout"
         case .overflow: "upstream_rq_pending_overflow"
         case .rateLimited: "rate_limited"
-        case .faultsAborted: "fault_aborts_injected"
+        case .faultAnswers: "fault_answers"
+        case .limitsEnabled: "http_local_rate_limit_enabled"
+        case .limitsExceeded: "http_local_rate_limit_rate_limited"
+        case .limitsEnforced: "http_local_rate_limit_enforced"
+        case .questionsOver: "ratelimit_over_limit"
+        case .questionsFailed: "ratelimit_error"
+        case .questionsPassedOver: "ratelimit_failure_mode_allowed"
+        case .faultDelays: "fault_delays_injected"
+        case .faultAborts: "fault_aborts_injected"
+        case .faultThrottles: "fault_response_rl_injected"
+        case .faultsOverflow: "faults_overflow"
+        case .hedges: "hedges"
+        case .hedgesLost: "attempts_given_up"
+        case .streamDurations: "downstream_rq_max_duration_reached"
+        case .attemptDurations: "upstream_rq_max_duration_reached"
+        case .mirrors: "mirrored_requests"
+        case .mirrorsFailed: "mirrored_requests_failed"
+        case .mirrorsSkipped: "mirrored_requests_skipped"
+        }
+    }
+
+    public var form: CountForm { .counter }
+}
+
+/// Of a listener: what its limits and rules do with requests before these have a route.
+public enum ListenerCount: Int, CountName {
+    case limitsEnabled
+    case limitsExceeded
+    case limitsEnforced
+    case authorizationAllowed
+    case authorizationDenied
+
+    public var name: String {
+        switch self {
+        case .limitsEnabled: "http_local_rate_limit_enabled"
+        case .limitsExceeded: "http_local_rate_limit_rate_limited"
+        case .limitsEnforced: "http_local_rate_limit_enforced"
+        case .authorizationAllowed: "rbac_allowed"
+        case .authorizationDenied: "rbac_denied"
         }
     }
 

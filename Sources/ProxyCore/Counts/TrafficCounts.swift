@@ -10,12 +10,13 @@ public struct CountedThing: Hashable, Sendable {
         case cluster
         case route
         case host
+        case listener
     }
 
     public let kind: Kind
-    /// A cluster's name; empty: it is a route.
+    /// A cluster's name; empty: it is a route or a listener.
     public let cluster: String
-    /// An endpoint's address, or what a route asks for; empty: it is a cluster.
+    /// An endpoint's address, what a route asks for, or a listener's name; empty: it is a cluster.
     public let part: String
 
     static func cluster(_ name: String) -> CountedThing {
@@ -29,12 +30,17 @@ public struct CountedThing: Hashable, Sendable {
     static func route(_ conditions: String) -> CountedThing {
         CountedThing(kind: .route, cluster: "", part: conditions)
     }
+
+    static func listener(_ name: String) -> CountedThing {
+        CountedThing(kind: .listener, cluster: "", part: name)
+    }
 }
 
 /// One worker's counts by name. Which lines there are changes with its configuration; what keeps
 /// its name keeps its line.
 ///
-/// Bound: a line for each cluster, endpoint and route of the configuration, of at most 256 bytes.
+/// Bound: a line for each cluster, endpoint, route and listener of the configuration, of at most 384
+/// bytes.
 public final class TrafficCounts: Sendable {
     private let table = Mutex<[CountedThing: CountLine]>([:])
 
@@ -76,6 +82,7 @@ extension Proxy {
             upstreams.tellHost(e)
         }
         routeCounts = RouteTexts(configuration.routes).texts.map { handle(.route($0)) }
+        listenerCounts = configuration.listeners.map { handle(.listener($0.name)) }
         counts.replace(lines)
     }
 
@@ -99,6 +106,21 @@ extension Proxy {
     @inline(__always)
     func count(_ own: RouteCount, route: Int32) {
         if route >= 0 { routeCounts[Int(route)].add(own) }
+    }
+
+    /// Counts for the worker, and for where the client's exchange goes: its cluster and its route,
+    /// as far as it has them. What becomes of a mirror is not its route's.
+    func count(_ counter: Counter, _ own: ClusterCount, _ route: RouteCount, of slot: Int) {
+        count(counter, own, Int(connections[slot].exchange.cluster))
+        guard !connections[slot].isMirror else { return }
+        count(route, route: connections[slot].exchange.route)
+    }
+
+    /// Counts for the listener that a client came by.
+    func count(_ own: ListenerCount, listenerOf slot: Int) {
+        let listener = Int(connections[slot].listener)
+        // One that is gone goes on serving whom it has.
+        if listener < listenerCounts.count { listenerCounts[listener].add(own) }
     }
 
     /// Counts how a client's exchange has ended.
@@ -126,7 +148,7 @@ extension Proxy {
         switch flag {
         case .UT: counts.add(.timeouts)
         case .RL: counts.add(.rateLimited)
-        case .FI: counts.add(.faultsAborted)
+        case .FI: counts.add(.faultAnswers)
         default: break
         }
     }

@@ -52,7 +52,7 @@ extension Proxy {
         if connections[client].exchange.attempts < .max {
             connections[client].exchange.attempts += 1
         }
-        counters.add(.hedges)
+        count(.hedges, .hedges, .hedges, of: client)
         countDecided(client)
         let outcome = AttemptOutcome.answer(signs(of: abort, client))
         guard tries[client].rules.isFailure(outcome) else {

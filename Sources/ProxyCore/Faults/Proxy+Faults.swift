@@ -63,7 +63,7 @@ extension Proxy {
                 if heldByFields < connections.count / Self.heldShare {
                     state.isHeldByFields = true
                 } else {
-                    counters.add(.faultsOverflow)
+                    count(.faultsOverflow, .faultsOverflow, .faultsOverflow, of: slot)
                     effect.delay = .zero
                 }
             }
@@ -74,7 +74,8 @@ extension Proxy {
             }
             whole.add(effect)
             if effect.delay > .zero {
-                note(.delayed(effect.delay), of: entry.fault, id, attempt: attempt, now: now)
+                note(
+                    .delayed(effect.delay), of: entry.fault, slot, id, attempt: attempt, now: now)
             }
         }
         state.abort = whole.abort
@@ -109,7 +110,8 @@ extension Proxy {
         connections[slot].exchange.fault.aborter = 0
         if let fault = holder(state.aborter, now) {
             let id = requestID(bytes)
-            note(.aborted(state.abort), of: fault, id, attempt: Int(state.attempt), now: now)
+            note(
+                .aborted(state.abort), of: fault, slot, id, attempt: Int(state.attempt), now: now)
             connections[slot].exchange.fault.rate = state.base
             return state.abort
         }
@@ -127,7 +129,7 @@ extension Proxy {
             return
         }
         let id = requestID(bytes)
-        note(.throttled(state.rate), of: fault, id, attempt: Int(state.attempt), now: now)
+        note(.throttled(state.rate), of: fault, slot, id, attempt: Int(state.attempt), now: now)
     }
 
     /// The fault of that serial, if it still holds.
@@ -209,14 +211,15 @@ extension Proxy {
     // MARK: The ledger
 
     /// Counts what was done to the request, and writes it down.
-    func note(
-        _ deed: FaultDeed, of fault: HeldFault, _ id: Bytes, attempt: Int, now: Instant
+    private func note(
+        _ deed: FaultDeed, of fault: HeldFault, _ slot: Int, _ id: Bytes, attempt: Int,
+        now: Instant
     ) {
         fault.count(deed)
         switch deed {
-        case .delayed: counters.add(.faultDelays)
-        case .aborted: counters.add(.faultAborts)
-        case .throttled: counters.add(.faultThrottles)
+        case .delayed: count(.faultDelays, .faultDelays, .faultDelays, of: slot)
+        case .aborted: count(.faultAborts, .faultAborts, .faultAborts, of: slot)
+        case .throttled: count(.faultThrottles, .faultThrottles, .faultThrottles, of: slot)
         case .hung: break
         }
         guard ledger.enabled else { return }

@@ -55,13 +55,16 @@ extension Proxy {
 
     /// Nothing could be found out. Whether the request goes on; else it has been answered.
     private func mayGoOnUnasked(_ slot: Int, now: Instant) -> Bool {
-        counters.add(.questionsFailed)
-        guard connections[slot].exchange.deniesUnasked else {
-            counters.add(.questionsPassedOver)
-            return true
-        }
+        countFailure(slot)
+        guard connections[slot].exchange.deniesUnasked else { return true }
         reply(slot, status: 500, flag: .RLSE, detail: .rateLimiterError, now: now)
         return false
+    }
+
+    private func countFailure(_ slot: Int) {
+        count(.questionsFailed, .questionsFailed, .questionsFailed, of: slot)
+        guard !connections[slot].exchange.deniesUnasked else { return }
+        count(.questionsPassedOver, .questionsPassedOver, .questionsPassedOver, of: slot)
     }
 
     // MARK: Asking
@@ -202,7 +205,7 @@ extension Proxy {
             if connections[slot].exchange.tellsAnswer, told.burst > 0 { note(told, slot) }
             resume(slot, now: now)
         case .overLimit:
-            counters.add(.questionsOver)
+            count(.questionsOver, .questionsOver, .questionsOver, of: slot)
             _ = endWait(slot, now: now)
             var out = unsafe ByteWriter(replyFields.memory)
             out.append("x-envoy-ratelimited: true\r\n")
@@ -260,8 +263,7 @@ extension Proxy {
 
     private func goOnUnasked(_ slot: Int, now: Instant) {
         guard connections[slot].exchange.deniesUnasked else {
-            counters.add(.questionsFailed)
-            counters.add(.questionsPassedOver)
+            countFailure(slot)
             return resume(slot, now: now)
         }
         _ = endWait(slot, now: now)

@@ -81,13 +81,23 @@ extension Proxy {
         guard let draw = limits.take(place, head, bytes, identity: identity, now: now) else {
             return true
         }
-        counters.add(.limitsEnabled)
+        count(.limitsEnabled, .limitsEnabled, .limitsEnabled, .limitsEnabled, of: slot)
         if limits.all[place].tells { note(told(place, draw), slot) }
         guard !draw.isTaken else {
             counters.add(.limitsOK)
             return true
         }
         return passesWithout(draw, place, slot, now: now)
+    }
+
+    /// Counts what a limit has done also for whose it is: a listener's is met before there is a
+    /// route.
+    private func count(
+        _ counter: Counter, _ cluster: ClusterCount, _ route: RouteCount,
+        _ listener: ListenerCount, of slot: Int
+    ) {
+        count(counter, cluster, route, of: slot)
+        if connections[slot].exchange.route < 0 { count(listener, listenerOf: slot) }
     }
 
     private func told(_ place: Int, _ draw: TokenDraw) -> LimitNote {
@@ -100,9 +110,9 @@ extension Proxy {
     private func passesWithout(
         _ draw: TokenDraw, _ place: Int, _ slot: Int, now: Instant
     ) -> Bool {
-        counters.add(.limitsExceeded)
+        count(.limitsExceeded, .limitsExceeded, .limitsExceeded, .limitsExceeded, of: slot)
         guard draws(limits.all[place].enforced) else { return true }
-        counters.add(.limitsEnforced)
+        count(.limitsEnforced, .limitsEnforced, .limitsEnforced, .limitsEnforced, of: slot)
         var out = unsafe ByteWriter(replyFields.memory)
         out.append("x-envoy-ratelimited: true\r\n")
         if limits.all[place].tells {

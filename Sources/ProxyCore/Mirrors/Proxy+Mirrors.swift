@@ -59,7 +59,9 @@ extension Proxy {
             let plan = plans.mirrors[place]
             // By chance, as in Envoy: by anything that a client says, it would choose.
             guard random.unit() < plan.share else { continue }
-            if !beginMirror(slot, bytes, plan, now: now) { counters.add(.mirrorsSkipped) }
+            guard !beginMirror(slot, bytes, plan, now: now) else { continue }
+            count(.mirrorsSkipped, .mirrorsSkipped, Int(plan.cluster))
+            count(.mirrorsSkipped, route: Int32(route))
         }
     }
 
@@ -75,7 +77,8 @@ extension Proxy {
             return false
         }
         openMirrors += 1
-        counters.add(.mirrors)
+        count(.mirrors, .mirrors, Int(plan.cluster))
+        count(.mirrors, route: connections[slot].exchange.route)
         remember(client: client(of: slot), mirror)
         let exchange = connections[slot].exchange
         connections[mirror].isMirror = true
@@ -192,6 +195,14 @@ extension Proxy {
     }
 
     // MARK: Ending
+
+    /// Counts how a mirror has ended, for its own cluster and the route that has it.
+    /// - Parameter isAnswered: whole.
+    func countMirror(_ slot: Int, isAnswered: Bool) {
+        guard !isAnswered else { return counters.add(.mirrorsAnswered) }
+        count(.mirrorsFailed, .mirrorsFailed, Int(connections[slot].exchange.cluster))
+        count(.mirrorsFailed, route: connections[slot].exchange.route)
+    }
 
     /// A mirror's slot is let go.
     func endMirror(_ slot: Int) {

@@ -93,6 +93,7 @@ struct TrafficStatistics {
         }
         add(RouteCount.self, .route, to: &text)
         addAnswers(.route, to: &text)
+        add(ListenerCount.self, .listener, to: &text)
         add(HostCount.self, .host, to: &text)
         add("host_ejections_total", "counter", .host, to: &text) { UInt64($0.ejections) }
         add("host_ejected", "gauge", .host, to: &text) { $0.isEjected ? 1 : 0 }
@@ -154,6 +155,7 @@ struct TrafficStatistics {
         case .host:
             "cluster=\"\(escaped(thing.cluster))\",upstream=\"\(escaped(thing.part))\""
         case .route: "route=\"\(escaped(thing.part))\""
+        case .listener: "listener=\"\(escaped(thing.part))\""
         }
     }
 

@@ -104,6 +104,10 @@ private final class MirrorScene: PlayedByHand {
         let lines = scene.proxy.counts.lines
         #expect(lines[.cluster("m")]?[ClusterCount.requests] == 1)
         #expect(lines[.cluster("m")]?.completed == 0)
+        #expect(lines[.cluster("m")]?[ClusterCount.mirrors] == 1)
+        #expect(lines[.cluster("c")]?[ClusterCount.mirrors] == 0)
+        #expect(lines[.route("prefix:/")]?[RouteCount.mirrors] == 1)
+        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsFailed] == 0)
         #expect(lines[.route("prefix:/")]?[RouteCount.attempts] == 1)
         // Both connections are kept.
         scene.send(get, by: client)
@@ -123,6 +127,9 @@ private final class MirrorScene: PlayedByHand {
         #expect(scene.proxy.openMirrors == 1)
         scene.pass(.milliseconds(200))
         #expect(scene.proxy.openMirrors == 0 && scene.proxy.counters[.mirrorsFailed] == 1)
+        let lines = scene.proxy.counts.lines
+        #expect(lines[.cluster("m")]?[ClusterCount.mirrorsFailed] == 1)
+        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsFailed] == 1)
         #expect(scene.proxy.counters[.requestTimeouts] == 0 && scene.proxy.counters[.UT] == 0)
         #expect(scene.remains() == nil)
     }
@@ -341,6 +348,10 @@ private final class MirrorScene: PlayedByHand {
         let other = scene.received(scene.raw["127.0.0.1:3"]?.first)
         #expect(other.hasPrefix("GET /y ") && other.contains("host: [::1]:90\r\n"))
         #expect(scene.proxy.counters[.mirrors] == 2 && scene.proxy.counters[.mirrorsSkipped] == 1)
+        let lines = scene.proxy.counts.lines
+        #expect(lines[.route("prefix:/")]?[RouteCount.mirrors] == 2)
+        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsSkipped] == 1)
+        #expect(["m", "n"].map { lines[.cluster($0)]?[ClusterCount.mirrors] } == [1, 1])
         #expect(scene.remains([client]) == nil)
     }
 
