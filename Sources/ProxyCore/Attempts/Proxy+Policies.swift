@@ -48,13 +48,13 @@ extension Proxy {
     func adoptPlans(_ configuration: ProxyConfiguration) {
         let old = plans
         plans = TrafficPlans(configuration)
-        plans.keepCounts(of: old)
+        let moved = plans.keepCounts(of: old)
         renewCounts()
         renewBreakers(configuration)
-        guard !plans.hasSameRetries(as: old) else { return }
-        // Places of the old policies mean others now.
+        // Requests in flight know their policy by its place.
         for slot in 0..<touchedSlots where connections[slot].exchange.hasPolicy {
-            tries[slot].rules.place = -1
+            let place = Int(tries[slot].rules.place)
+            tries[slot].rules.place = moved.indices.contains(place) ? moved[place] : -1
         }
     }
 

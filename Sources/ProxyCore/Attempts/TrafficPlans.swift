@@ -52,41 +52,56 @@ struct TrafficPlans {
     private(set) var retries: [RetryPlan] = []
     /// By the place of the policy; nil: its budget is none by rate.
     var budgets: [RateBudget?] = []
+    /// By the place of the policy: whose it is, across configurations.
+    private var owners: [String] = []
     private(set) var clusters: [ClusterPlan] = []
     private(set) var routes: [RoutePlan] = []
     private(set) var mirrors: [MirrorPlan] = []
     var admissions: [AdmissionWindow] = []
-    private var policies: [AdmissionPolicy] = []
+    /// By the place of the window.
+    private var admitting: [(cluster: String, policy: AdmissionPolicy)] = []
 
     /// What headers alone ask for.
     static let fromHeaders = RetryRules(RetryPolicy(on: [], includesUnsafe: true), place: -1)
 
     init(_ configuration: ProxyConfiguration) {
         for cluster in configuration.clusters {
-            let retry = add(cluster.retry, configuration.workers)
+            let retry = add(cluster.retry, of: "cluster \(cluster.name)", configuration.workers)
             var admission: Int32 = -1
             if let policy = cluster.admission {
                 admission = Int32(admissions.count)
                 admissions.append(AdmissionWindow(policy))
-                policies.append(policy)
+                admitting.append((cluster.name, policy))
             }
             clusters.append(ClusterPlan(retry: retry, admission: admission))
         }
         let places = ClusterPlaces(configuration)
+        // How often routes have asked the same.
+        var uses: [String: Int] = [:]
         for route in configuration.routes {
             let first = mirrors.count
             mirrors += route.mirrors.map { MirrorPlan($0, places) }
+            var owner = ""
+            if route.retry != nil {
+                let conditions = route.conditions
+                let use = uses[conditions, default: 0]
+                uses[conditions] = use + 1
+                owner = "route \(conditions) \(use)"
+            }
             routes.append(
                 RoutePlan(
-                    retry: add(route.retry, configuration.workers),
+                    retry: add(route.retry, of: owner, configuration.workers),
                     priority: route.priority == .high ? 1 : 0,
                     mirrors: PatternRange(first, mirrors.count)))
         }
     }
 
-    private mutating func add(_ policy: RetryPolicy?, _ workers: Int) -> Int32 {
+    private mutating func add(
+        _ policy: RetryPolicy?, of owner: @autoclosure () -> String, _ workers: Int
+    ) -> Int32 {
         guard let policy else { return -1 }
         let place = retries.count
+        owners.append(owner())
         retries.append(RetryPlan(policy, place: place))
         if case .rate(let percent, let window, let least) = policy.budget {
             budgets.append(
@@ -98,14 +113,30 @@ struct TrafficPlans {
         return Int32(place)
     }
 
-    /// Goes on with what was counted under the same policies.
-    mutating func keepCounts(of old: TrafficPlans) {
-        if hasSameRetries(as: old) { budgets = old.budgets }
-        if policies == old.policies { admissions = old.admissions }
+    /// Goes on with what was counted for the same owners under the same policies, whatever else
+    /// has come or gone.
+    /// - Returns: where the old retry policies are now, by their places; -1: nowhere.
+    mutating func keepCounts(of old: TrafficPlans) -> [Int32] {
+        var moved = [Int32](repeating: -1, count: old.retries.count)
+        let oldPlaces = Self.places(old.owners)
+        for (place, owner) in owners.enumerated() {
+            guard let before = oldPlaces[owner],
+                old.retries[before].policy == retries[place].policy
+            else { continue }
+            budgets[place] = old.budgets[before]
+            moved[before] = Int32(place)
+        }
+        let oldWindows = Self.places(old.admitting.map(\.cluster))
+        for (place, admission) in admitting.enumerated() {
+            guard let before = oldWindows[admission.cluster],
+                old.admitting[before].policy == admission.policy
+            else { continue }
+            admissions[place] = old.admissions[before]
+        }
+        return moved
     }
 
-    /// Whether places of retry policies mean the same.
-    func hasSameRetries(as other: TrafficPlans) -> Bool {
-        retries.map(\.policy) == other.retries.map(\.policy)
+    private static func places(_ names: [String]) -> [String: Int] {
+        Dictionary(zip(names, names.indices), uniquingKeysWith: { first, _ in first })
     }
 }
