@@ -90,6 +90,7 @@ extension Proxy {
             connections[slot].exchange.requestEnded = now
         }
         pushPending(slot, cluster)
+        lookAgain(cluster, after: SharedQueues.patience, now: now)
         arm(slot)
     }
 

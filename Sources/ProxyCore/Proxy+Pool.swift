@@ -60,7 +60,7 @@ extension Proxy {
         connections[slot].reused = true
         pushPooled(slot, endpoint)
         arm(slot)
-        serveNextPending(Int(upstreams.endpoints[endpoint].cluster), now: now)
+        offer(slot, Int(upstreams.endpoints[endpoint].cluster), now: now)
     }
 
     func discardUpstream(_ slot: Int, now: Instant) {
@@ -78,8 +78,11 @@ extension Proxy {
             return dropStream(slot, code, servesPending: servesPending, now: now)
         }
         let cluster = Int(upstreams.endpoints[Int(connections[slot].endpoint)].cluster)
+        let priority = connections[slot].priority
         close(slot, reset: reset)
-        if servesPending, cluster >= 0 { serveNextPending(cluster, now: now) }
+        if servesPending, cluster >= 0, servesOwn(cluster, priority, now: now) {
+            serveNextPending(cluster, now: now)
+        }
     }
 
     // MARK: Lists
@@ -107,6 +110,7 @@ extension Proxy {
         upstreams.withCluster(cluster) {
             if isHigh { link(slot, last: &$0.pendingHigh) } else { link(slot, last: &$0.pending) }
         }
+        sharedBreakers[cluster]?.countWaiting(isHigh ? 1 : 0, 1)
     }
 
     /// The request of that priority that has waited longest; nil: none waits.
@@ -123,6 +127,7 @@ extension Proxy {
         upstreams.withCluster(cluster) {
             if priority > 0 { unlink(slot, &$0.pendingHigh) } else { unlink(slot, &$0.pending) }
         }
+        sharedBreakers[cluster]?.countWaiting(priority, -1)
         give(.pending, cluster, priority)
     }
 

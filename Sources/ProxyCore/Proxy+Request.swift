@@ -230,6 +230,7 @@ extension Proxy {
         countWait(slot, cluster)
         connections[slot].stage = .pending
         pushPending(slot, cluster)
+        lookAgain(cluster, after: SharedQueues.patience, now: now)
         // Until the body is there too the timeout counts from now.
         if connections[slot].exchange.requestEnded == .zero {
             connections[slot].exchange.requestEnded = now

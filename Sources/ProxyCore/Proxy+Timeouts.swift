@@ -167,8 +167,17 @@ extension Proxy {
         return max(connections[slot].active, connections[peer].active)
     }
 
+    /// The earliest instant at which `expire` has something to do; nil: never.
+    public var nextDeadline: Instant? {
+        var due = deadlines.earliest ?? .distantFuture
+        if let board = upstreams.nextDeadline { due = min(due, board) }
+        due = min(due, queues.nextLook)
+        return due < .distantFuture ? due : nil
+    }
+
     /// Acts on every deadline that has passed.
     public func expire(now: Instant) {
+        if queues.nextLook <= now { look(now: now) }
         if let due = upstreams.nextDeadline, due <= now { upstreams.expire(now: now, &random) }
         while let slot = deadlines.popExpired(now) {
             guard let due = due(slot) else { continue }

@@ -36,6 +36,8 @@ public final class Proxy {
     var breakers: [Breaker] = []
     /// Those that all workers share; nil: the cluster's limits are not strict.
     var sharedBreakers: [SharedBreaker?] = []
+    /// Queues under limits that all workers share.
+    var queues: SharedQueues
     /// By clients' slots: the attempts of a request that has a policy.
     let tries: Slab<Tries>
     var head: Head
@@ -136,6 +138,7 @@ public final class Proxy {
         connections = Slab(zeroed: slots)
         tries = Slab(zeroed: slots)
         plans = TrafficPlans(configuration)
+        queues = SharedQueues(workers: configuration.workers)
         // Input and output of every connection at once would be twice the slots and more; half of
         // them busy at one moment is what a worker is sized for. Past it, `space` says no and
         // reading waits. Half as many again for requests that are kept until their answer begins:
@@ -157,6 +160,7 @@ public final class Proxy {
 
     deinit {
         upstreams.leave()
+        leaveQueues()
         leaveShared()
         connections.deallocate()
         tries.deallocate()
@@ -268,12 +272,6 @@ public final class Proxy {
 
     /// The address that an effect's endpoint stands for, as the configuration wrote it.
     public func address(ofEndpoint endpoint: Int) -> String { upstreams.addresses[endpoint] }
-
-    /// The earliest instant at which `expire` has something to do; nil: never.
-    public var nextDeadline: Instant? {
-        guard let due = upstreams.nextDeadline else { return deadlines.earliest }
-        return min(due, deadlines.earliest ?? due)
-    }
 
     /// How long requests in flight may take to end after `drain`.
     public var drainTime: Duration { configuration.timeouts.drain }

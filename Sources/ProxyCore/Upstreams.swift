@@ -130,7 +130,7 @@ struct Upstreams {
             // What is in flight there goes on counting for its cluster, as with Envoy.
             let cluster = Int(endpoints[i].cluster)
             let place = cluster >= 0 ? places[clusterNames[cluster]] : nil
-            endpoints[i].cluster = place ?? -1
+            endpoints[i].cluster = Int32(place ?? -1)
             if let key { numbers[key] = Int32(i) }
         }
         clusterNames = configuration.clusters.map(\.name)

@@ -27,9 +27,11 @@ final class HTTP2Scene: PlayedByHand {
     /// - Parameter upstream: what the servers speak.
     init(
         _ upstream: ProxyConfiguration.Cluster.Speech,
-        _ configuration: ProxyConfiguration = Scene.configuration()
+        _ configuration: ProxyConfiguration = Scene.configuration(),
+        commons: ProxyCommons = ProxyCommons()
     ) {
-        simulation = ProxySimulation(Self.speaking(upstream, configuration), seed: 1)
+        simulation = ProxySimulation(
+            Self.speaking(upstream, configuration), seed: 1, commons: commons)
         simulation.serve = { [unowned self] socket, address in
             let opening = openings[address] ?? self.opening
             socket.opening = opening

@@ -33,6 +33,8 @@ final class ProxySimulation {
     /// Reads of one connection before others have their turn, as in the worker.
     private static let readsPerTurn = 16
     var checksInvariants = true
+    /// What a test looks at after every step.
+    var onStep: () -> Void = {}
     /// Reads that the worker would put off to its next turn.
     private var postponed: [Int] = []
     /// What the kernel holds of bodies that pass unseen, by the slot they come from.
@@ -41,9 +43,12 @@ final class ProxySimulation {
     /// Whether bodies may pass unseen at all.
     var hasPipes = true
 
-    init(_ configuration: ProxyConfiguration, seed: UInt64) {
+    /// - Parameter commons: what the proxy shares with other workers.
+    init(
+        _ configuration: ProxyConfiguration, seed: UInt64, commons: ProxyCommons = ProxyCommons()
+    ) {
         random = SeededRandom(seed: seed)
-        proxy = Proxy(configuration, random: random.split("proxy"))
+        proxy = Proxy(configuration, random: random.split("proxy"), commons: commons)
         sockets = Array(repeating: nil, count: configuration.limits.connections)
     }
 
@@ -207,7 +212,12 @@ final class ProxySimulation {
             logLines += lines.text.split(separator: "\n").map(String.init)
             return lines.count
         }
+        check()
+    }
+
+    private func check() {
         if checksInvariants { proxy.checkInvariants() }
+        onStep()
     }
 
     private func carryOut() {
@@ -234,7 +244,7 @@ final class ProxySimulation {
                 sockets[slot] = nil
                 pipes[slot] = nil
             }
-            if checksInvariants { proxy.checkInvariants() }
+            check()
         }
     }
 

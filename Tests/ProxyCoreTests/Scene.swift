@@ -16,8 +16,11 @@ final class Scene {
 
     var proxy: Proxy { simulation.proxy }
 
-    init(_ configuration: ProxyConfiguration = Scene.configuration()) {
-        simulation = ProxySimulation(configuration, seed: 1)
+    init(
+        _ configuration: ProxyConfiguration = Scene.configuration(),
+        commons: ProxyCommons = ProxyCommons()
+    ) {
+        simulation = ProxySimulation(configuration, seed: 1, commons: commons)
         simulation.serve = { [unowned self] socket, address in
             servers.append(socket)
             addresses.append(address)

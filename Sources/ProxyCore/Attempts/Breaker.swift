@@ -71,6 +71,8 @@ struct Breaker: BitwiseCopyable {
 /// What all workers of a proxy have of one cluster together.
 final class SharedBreaker: Sendable {
     private let counts: [Count] = (0..<8).map { _ in Count() }
+    /// Requests in queues, by priority.
+    private let queued: [Count] = (0..<2).map { _ in Count() }
 
     private final class Count: Sendable {
         let value = Atomic<Int>(0)
@@ -93,6 +95,15 @@ final class SharedBreaker: Sendable {
             old = now
         }
         return false
+    }
+
+    /// Requests of that priority in the queues of all workers.
+    func waiting(_ priority: UInt8) -> Int {
+        queued[Int(priority)].value.load(ordering: .relaxed)
+    }
+
+    func countWaiting(_ priority: UInt8, _ change: Int) {
+        queued[Int(priority)].value.add(change, ordering: .relaxed)
     }
 
     /// Counts what is there, whatever the limit.

@@ -52,6 +52,9 @@ extension Proxy {
         }
         for (cluster, breaker) in breakers.enumerated() {
             for priority in 0..<2 as Range<UInt8> {
+                precondition(
+                    !isShared(cluster) || waiting(cluster, priority) == 0
+                        || queues.nextLook < .distantFuture, "nobody looks at a queue")
                 for resource in Resource.allCases {
                     let found = counted[cluster][Breaker.place(resource, priority)]
                     precondition(

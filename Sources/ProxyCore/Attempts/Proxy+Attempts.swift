@@ -57,6 +57,7 @@ extension Proxy {
             return
         }
         connections[slot].exchange.hasWaited = false
+        serveQueueFirst(bytes, cluster, now: now)
         goOnOrRefuse(slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
     }
 

@@ -15,7 +15,9 @@ extension Proxy {
     @inline(__always)
     func take(_ resource: Resource, _ cluster: Int, _ priority: UInt8) -> Bool {
         if breakers[cluster].isStrict {
-            let limit = breakers[cluster].limit(resource, priority)
+            let limit =
+                resource == .connections
+                ? connectionLimit(cluster, priority) : breakers[cluster].limit(resource, priority)
             return takeStrictly(resource, cluster, priority, limit)
         }
         guard breakers[cluster].hasRoom(resource, priority) else { return false }
@@ -80,7 +82,11 @@ extension Proxy {
     /// Whether a request of that priority that waits can go on: there is a free connection, or one
     /// may be opened.
     func canServe(_ cluster: Int, _ priority: UInt8) -> Bool {
-        hasRoom(.connections, cluster, priority) || upstreams.hasPooled(cluster)
+        if upstreams.hasPooled(cluster) { return true }
+        guard breakers[cluster].isStrict, let shared = sharedBreakers[cluster] else {
+            return breakers[cluster].hasRoom(.connections, priority)
+        }
+        return shared.count(.connections, priority) < connectionLimit(cluster, priority)
     }
 
     /// The connection of `endpoint` that was used last, for a request of that priority, whose
@@ -128,14 +134,25 @@ extension Proxy {
 
     /// An idle connection that takes up a place of that priority; nil: there is none.
     /// - Complexity: O(idle connections of the cluster) where the other priority has them.
-    private func idleConnection(_ cluster: Int, _ priority: UInt8) -> Int? {
+    func idleConnection(_ cluster: Int, _ priority: UInt8) -> Int? {
         var endpoint = upstreams.clusters[cluster].firstPooled
         while endpoint >= 0 {
-            let first = Int(upstreams.endpoints[Int(endpoint)].pooled.first)
-            if let own = firstOwn(first, priority) { return own }
+            var slot = upstreams.endpoints[Int(endpoint)].pooled.first
+            while slot >= 0 {
+                if connections[Int(slot)].priority == priority, isUnused(Int(slot)) {
+                    return Int(slot)
+                }
+                slot = connections[Int(slot)].next
+            }
             endpoint = upstreams.endpoints[Int(endpoint)].nextPooled
         }
         return nil
+    }
+
+    /// Whether a connection in the pool has nothing to do: those of HTTP/2 may have streams.
+    private func isUnused(_ slot: Int) -> Bool {
+        guard connections[slot].stage == .session else { return connections[slot].stage == .pooled }
+        return session(of: slot).streams.isEmpty
     }
 
     /// A connection is gone.
@@ -242,6 +259,7 @@ extension Proxy {
         let held = zip(sharedBreakers, breakers).compactMap { shared, own in
             shared.map { (shared: $0, own: own) }
         }
+        queues.begin(clusters: configuration.clusters.count)
         breakers = configuration.clusters.map { Breaker($0.breaker) }
         sharedBreakers = configuration.clusters.map { cluster in
             cluster.breaker.isStrict

@@ -51,6 +51,7 @@ extension Proxy {
         let moved = plans.keepCounts(of: old)
         renewCounts()
         renewBreakers(configuration)
+        lookAtAll()
         // Requests in flight know their policy by its place.
         for slot in 0..<touchedSlots where connections[slot].exchange.hasPolicy {
             let place = Int(tries[slot].rules.place)

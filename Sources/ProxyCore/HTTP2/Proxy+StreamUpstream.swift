@@ -229,6 +229,7 @@ extension Proxy {
         arm(slot)
         let isLast =
             draining || upstreams.endpoints[endpoint].removed || connections[slot].isLeaving
+            || isWantedElsewhere(slot, now: now)
         if isLast, !session.isClosing {
             drainSession(slot, now: now)
         }
