@@ -3,6 +3,7 @@ import Fault
 import Model
 import Support
 import Testing
+import Wire
 
 @testable import ProxyCore
 
@@ -165,7 +166,6 @@ import Testing
         #expect(cluster(aborting.proxy, .faultAborts) == 3)
 
         let slow = scene(FaultTests.rule(delay: .milliseconds(5), rate: 1 << 20))
-        _ = slow.client()
         let client = slow.client()
         slow.send(FaultTests.request, by: client)
         #expect(route(slow.proxy, .faultDelays) == 1 && cluster(slow.proxy, .faultDelays) == 1)

@@ -1,6 +1,7 @@
-// Counts of one thing that has a name: a cluster, an endpoint, a route, a listener. A worker has a line for
-// each thing of its configuration, and is the only one that writes to it: a load and a store, no
-// locked instruction, and no memory that two workers write to. Who is asked adds the lines up.
+// Counts of one thing that has a name: a cluster, an endpoint, a route, a listener. A worker has a
+// line for each thing of its configuration, and is the only one that writes to it: a load and a
+// store, no locked instruction, and no memory that two workers write to. Who is asked adds the
+// lines up.
 
 import Synchronization
 

@@ -1,10 +1,10 @@
-// What is counted of clusters, endpoints, routes and listeners. The names are Envoy's; what Envoy has
-// none for is called as the proxy's total is.
+// What is counted of clusters, endpoints, routes and listeners. The names are Envoy's; what Envoy
+// has none for is called as the proxy's total is.
 
 /// Of a cluster.
 ///
-/// Source: Envoy, "Cluster manager statistics", and of filters (`admission_control`, limits, faults,
-/// rules) their own pages.
+/// Source: Envoy, "Cluster manager statistics", and of filters (`admission_control`, limits,
+/// faults, rules) their own pages.
 public enum ClusterCount: Int, CountName {
     case requests
     case requestsActive

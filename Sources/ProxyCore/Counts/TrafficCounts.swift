@@ -39,8 +39,8 @@ public struct CountedThing: Hashable, Sendable {
 /// One worker's counts by name. Which lines there are changes with its configuration; what keeps
 /// its name keeps its line.
 ///
-/// Bound: a line for each cluster, endpoint, route and listener of the configuration, of at most 384
-/// bytes.
+/// Bound: a line for each cluster, endpoint, route and listener of the configuration, of at most
+/// 384 bytes.
 public final class TrafficCounts: Sendable {
     private let table = Mutex<[CountedThing: CountLine]>([:])
 
