@@ -286,7 +286,7 @@ struct Exchange: BitwiseCopyable {
     /// Until when a gRPC client waits, wherever its request stands.
     var deadline = Instant.distantFuture
     var cluster: Int32 = -1
-    /// The place of its route in the configuration; -1: none, or one that is gone.
+    /// The place of its route among those of the configuration and those kept; -1: none.
     var route: Int32 = -1
     /// The place of its share of the route's requests.
     var share: Int32 = 0

@@ -31,6 +31,9 @@ extension Proxy {
             precondition(
                 connection.inputStart <= connection.inputEnd
                     && Int(connection.inputEnd) <= pool.size, "input bytes out of order")
+            precondition(
+                Int(connection.exchange.route) < configuration.routes.count + router.kept.count,
+                "a route of another configuration")
             if connection.stage == .awaitingRequest {
                 let count = Int(connection.inputEnd - connection.inputStart)
                 precondition(connection.search.position <= count, "searched ahead")

@@ -64,7 +64,7 @@ public final class Proxy {
     public let counters = Counters()
     /// What is counted by name, and of routes and listeners by their places.
     public let counts = TrafficCounts()
-    var routeCounts: [CountHandle<RouteCount>] = []
+    var routeCounts: [CountHandle<RouteCount>?] = []
     var listenerCounts: [CountHandle<ListenerCount>] = []
     let commons: ProxyCommons
     /// Finished access log lines; the owner of the worker writes them out.
@@ -390,10 +390,10 @@ public final class Proxy {
             for slot in 0..<touchedSlots { forgetStanding(slot) }
             authorizer = Authorizer(new, longestPath: head.limits.targetBytes)
         }
-        let oldRoutes = configuration.routes
+        let oldRoutes = configuration.routes + router.kept
         configuration = new
         doors = Self.doors(new)
-        router = Router(new)
+        router = Router(new, kept: renumberRoutes(from: oldRoutes))
         // Made before those they follow are gone, so that buckets are handed on.
         limits = LocalLimits(new, commons)
         questions = GlobalLimits(new)
@@ -419,7 +419,6 @@ public final class Proxy {
             connections[slot].isRerouted = true
             giveRetry(slot)
         }
-        renumberRoutes(oldRoutes)
         let oldNames = upstreams.clusterNames
         upstreams.adopt(new, now: now)
         renumberClusters(oldNames)

@@ -51,24 +51,33 @@ struct Router: ~Copyable {
     private let count: Int
     private let index: RouteIndex
     let actions: RouteActions
+    /// Routes behind those of the configuration, which are not held against requests
+    /// (`Routing/Proxy+KeptRoutes.swift`).
+    let kept: [ProxyConfiguration.Route]
     /// There are so many that they are looked up by host and path.
     private let isIndexed: Bool
 
     /// How many rules there are at least where they are looked up.
     private static let indexed = 16
 
-    /// - Parameter indexed: for tests: how many rules are looked up.
-    init(_ configuration: ProxyConfiguration, indexed: Int = Router.indexed) {
+    /// - Parameters:
+    ///   - kept: routes that requests in hand have come by.
+    ///   - indexed: for tests: how many rules are looked up.
+    init(
+        _ configuration: ProxyConfiguration, kept: [ProxyConfiguration.Route] = [],
+        indexed: Int = Router.indexed
+    ) {
+        self.kept = kept
         var compiler = Compiler(configuration)
-        for route in configuration.routes { compiler.add(route) }
+        for route in configuration.routes + kept { compiler.add(route) }
         patterns = Patterns(compiler.patterns)
         hosts = Slab(compiler.hosts)
         rules = Slab(compiler.rules)
         shares = Slab(compiler.shares)
-        count = compiler.rules.count
+        count = configuration.routes.count
         isIndexed = count >= indexed
         index = RouteIndex(isIndexed ? configuration.routes : [])
-        actions = RouteActions(configuration)
+        actions = RouteActions(configuration.routes + kept, configuration.headers)
     }
 
     deinit {

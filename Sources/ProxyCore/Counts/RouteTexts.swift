@@ -17,15 +17,7 @@ struct RouteTexts {
         texts.reserveCapacity(routes.count)
         var seen: [String: Int] = [:]
         for route in routes {
-            var text = Self.text(route)
-            if text.utf8.count > Self.most {
-                var whole = text
-                let hash = whole.withUTF8 {
-                    unsafe XXHash64.hash(Bytes(UnsafeRawBufferPointer($0)))
-                }
-                text = String(decoding: text.utf8.prefix(Self.most), as: UTF8.self)
-                text += "...\(String(hash, radix: 16))"
-            }
+            let text = Self.text(of: route)
             // Who asks for the same as one before it is never asked, but for its own line.
             let number = (seen[text] ?? 0) + 1
             seen[text] = number
@@ -33,7 +25,16 @@ struct RouteTexts {
         }
     }
 
-    private static func text(_ route: ProxyConfiguration.Route) -> String {
+    /// The text of the first that asks for this.
+    static func text(of route: ProxyConfiguration.Route) -> String {
+        var whole = conditions(of: route)
+        guard whole.utf8.count > most else { return whole }
+        let hash = whole.withUTF8 { unsafe XXHash64.hash(Bytes(UnsafeRawBufferPointer($0))) }
+        let start = String(decoding: whole.utf8.prefix(most), as: UTF8.self)
+        return "\(start)...\(String(hash, radix: 16))"
+    }
+
+    private static func conditions(of route: ProxyConfiguration.Route) -> String {
         var words: [String] = []
         if !route.methods.isEmpty { words.append(route.methods.joined(separator: ",")) }
         if !route.hosts.isEmpty { words.append(route.hosts.joined(separator: ",")) }

@@ -83,6 +83,10 @@ extension Proxy {
         }
         routeCounts = RouteTexts(configuration.routes).texts.map { handle(.route($0)) }
         listenerCounts = configuration.listeners.map { handle(.listener($0.name)) }
+        // What came by one that is kept counts for the route that asks for the same now, if any.
+        routeCounts += router.kept.map { route in
+            lines[.route(RouteTexts.text(of: route))].map { CountHandle($0) }
+        }
         counts.replace(lines)
     }
 
@@ -102,10 +106,10 @@ extension Proxy {
     }
 
     /// Counts for a route.
-    /// - Parameter route: -1: it is gone, or there is none.
+    /// - Parameter route: -1: there is none.
     @inline(__always)
     func count(_ own: RouteCount, route: Int32) {
-        if route >= 0 { routeCounts[Int(route)].add(own) }
+        if route >= 0 { routeCounts[Int(route)]?.add(own) }
     }
 
     /// Counts for the worker, and for where the client's exchange goes: its cluster and its route,
@@ -131,8 +135,7 @@ extension Proxy {
             upstreams.clusters[cluster].counts?.add(StatusClass(of: status))
         }
         let route = Int(connections[slot].exchange.route)
-        guard route >= 0 else { return }
-        let counts = routeCounts[route]
+        guard route >= 0, let counts = routeCounts[route] else { return }
         if status > 0 {
             counts.add(StatusClass(of: status))
         } else {

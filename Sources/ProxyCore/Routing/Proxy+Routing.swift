@@ -174,23 +174,4 @@ extension Proxy {
     private func isSecuredStream(_ slot: Int) -> Bool {
         connections[slot].isStream && connections[Int(connections[slot].carrier)].isSecured
     }
-
-    /// Lets exchanges in hand know their route by its new place. One that has changed is no longer
-    /// theirs: their answers then have the changes of the proxy alone. What has come or gone in
-    /// one place of the list leaves all others as they are.
-    func renumberRoutes(_ old: [ProxyConfiguration.Route]) {
-        let new = configuration.routes
-        for slot in 0..<touchedSlots where connections[slot].role == .downstream {
-            let route = Int(connections[slot].exchange.route)
-            guard route >= 0, route < old.count else { continue }
-            let shifted = route + new.count - old.count
-            if route < new.count, new[route] == old[route] { continue }
-            if shifted >= 0, shifted < new.count, new[shifted] == old[route] {
-                connections[slot].exchange.route = Int32(shifted)
-            } else {
-                connections[slot].exchange.route = -1
-                connections[slot].exchange.share = 0
-            }
-        }
-    }
 }

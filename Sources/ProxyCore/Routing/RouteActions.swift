@@ -97,9 +97,10 @@ struct RouteActions: ~Copyable {
     /// Replacements in one path. Bound: looking for each may take the whole path.
     static let replacementsMost = 32
 
-    init(_ configuration: ProxyConfiguration) {
-        var compiler = Compiler(configuration.headers)
-        for route in configuration.routes { compiler.add(route) }
+    /// - Parameter policy: the proxy's own.
+    init(_ routes: [ProxyConfiguration.Route], _ policy: HeaderPolicy) {
+        var compiler = Compiler(policy)
+        for route in routes { compiler.add(route) }
         text = Slab(compiler.patterns.text)
         regexes = RegexTable(compiler.patterns.regexes)
         parts = Slab(compiler.parts)

@@ -399,6 +399,25 @@ private final class MirrorScene: PlayedByHand {
         #expect(scene.remains(clients) == nil)
     }
 
+    /// Also when its route has changed meanwhile.
+    @Test func aMirrorInTheQueueGoesByItsRoute() {
+        var configuration: ProxyConfiguration?
+        let scene = MirrorScene {
+            $0.clusters[1].breaker = .init(standard: .init(connections: 1))
+            $0.routes[0].rewrite = .prefix("/new")
+            configuration = $0
+        }
+        let clients = [scene.rawClient(), scene.rawClient()]
+        for client in clients { scene.send(get, by: client) }
+        let mirror = scene.raw[MirrorScene.mirror]?.first
+        #expect(scene.received(mirror).hasPrefix("GET /new/x ") && scene.proxy.openMirrors == 2)
+        configuration?.routes[0].timeout = .seconds(3)
+        scene.proxy.adopt(configuration!, now: scene.simulation.now)
+        scene.send(okAnswer, by: mirror!)
+        #expect(scene.received(mirror).hasPrefix("GET /new/x "))
+        #expect(scene.remains(clients) == nil)
+    }
+
     /// However many mirrors hang, clients find room.
     @Test func mirrorsLeaveRoomForClients() {
         let scene = MirrorScene { $0.limits.connections = 64 }
