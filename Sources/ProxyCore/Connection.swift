@@ -383,6 +383,7 @@ struct Exchange: BitwiseCopyable {
         // Attempts that faults have answered, which no upstream has seen.
         exchange.attempts = attempts
         exchange.isInBudget = isInBudget
+        exchange.isAdmitted = isAdmitted
         exchange.retried = retried
         return exchange
     }

@@ -15,7 +15,10 @@ extension Proxy {
             connections[slot].exchange.priority = plans.routes[route].priority
             if plans.routes[route].retry >= 0 { retry = plans.routes[route].retry }
         }
-        if plan.admission >= 0, !admitsToCluster(slot, Int(plan.admission), now: now) {
+        // One that is routed anew has been let in: it does not meet the chance a second time.
+        if plan.admission >= 0, !connections[slot].exchange.isAdmitted,
+            !admitsToCluster(slot, Int(plan.admission), now: now)
+        {
             return false
         }
         let isTrusted = door(of: slot).trustsHeaders
