@@ -91,6 +91,18 @@ extension Proxy {
             latency: now - connections[upstream].attempted, now: now, &random)
     }
 
+    /// The endpoints that requests in hand have been to, by number. Each knows a few.
+    func endpointsInHand() -> Set<Int> {
+        var known: Set<Int> = []
+        for slot in 0..<touchedSlots
+        where connections[slot].role == .downstream && isInHand(slot) {
+            let exchange = connections[slot].exchange
+            if exchange.endpoint >= 0 { known.insert(Int(exchange.endpoint)) }
+            exchange.wish.avoided.forEach { known.insert($0) }
+        }
+        return known
+    }
+
     // MARK: Counts
 
     /// The cluster that an endpoint is of; -1: none any more.

@@ -420,7 +420,7 @@ public final class Proxy {
             giveRetry(slot)
         }
         let oldNames = upstreams.clusterNames
-        upstreams.adopt(new, now: now)
+        upstreams.adopt(new, known: endpointsInHand(), now: now)
         renumberClusters(oldNames)
         adoptPlans(new)
         log.adopt(enabled: new.accessLog != nil)

@@ -297,7 +297,9 @@ extension Proxy {
         }
         connections[client].peerPlusOne = 0
         connections[upstream].peerPlusOne = 0
-        endAttempt(upstream, AttemptResult(flag), now: now)
+        // Its endpoint was judged when the tunnel was there: how that ends says nothing of it.
+        let isThere = connections[upstream].isJudged
+        endAttempt(upstream, isThere ? .cancelled : AttemptResult(flag), now: now)
         if connections[client].isStream {
             // RFC 9113, 8.5: what has befallen the connection behind a tunnel.
             dropStream(client, hasEnded(client) ? nil : .connectError, now: now)

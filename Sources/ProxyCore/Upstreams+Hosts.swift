@@ -62,8 +62,11 @@ extension Upstreams {
             standsOn[endpoint]?.arm(now: now)
             noteDeadline(cluster)
         }
-        guard rules.accrual > 0, marks.isDoubted else { return false }
-        return standsOn[endpoint]?.took(marks, now: now) ?? false
+        guard rules.accrual > 0, marks.isDoubted,
+            standsOn[endpoint]?.took(marks, now: now) == true
+        else { return false }
+        endpoints[endpoint].isProbed = true
+        return true
     }
 
     /// An attempt has a connection to the endpoint that is open.
@@ -96,6 +99,9 @@ extension Upstreams {
     ) {
         endpoints[endpoint].attempts -= 1
         endpoints[endpoint].counts?.add(.requestsActive, -1)
+        // Not where it has left the board on which it was tried again.
+        let isProbe = wasProbe && endpoints[endpoint].isProbed
+        if isProbe { endpoints[endpoint].isProbed = false }
         guard let marks = endpoints[endpoint].marks else { return }
         let cluster = Int(endpoints[endpoint].cluster)
         let rules = clusters[cluster].rules
@@ -103,7 +109,7 @@ extension Upstreams {
         switch result {
         case .answered: return
         case .cancelled:
-            if wasProbe { standsOn[endpoint]?.gaveUp(marks) }
+            if isProbe { standsOn[endpoint]?.gaveUp(marks) }
         case .connectFailed, .reset, .timedOut:
             if rules.countsAttempts {
                 noteLatency(endpoint, cluster, latency, isFailure: true, now)

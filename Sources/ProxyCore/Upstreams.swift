@@ -1,6 +1,6 @@
 // Clusters and their endpoints as one worker sees them: whose turn it is, which connections are
-// free, who waits. Endpoints keep their number as long as a connection refers to them, also across
-// a reload that removes them.
+// free, who waits. Endpoints keep their number as long as a connection or a request in hand refers
+// to them, also across a reload that removes them.
 
 import Base
 import Model
@@ -36,6 +36,8 @@ struct Endpoint: BitwiseCopyable {
     var marks: HostMarks?
     /// Whether its attempts are among those that `marks` counts.
     var sharesAttempts = false
+    /// An attempt of this worker is the one by which it is tried again.
+    var isProbed = false
     /// nil: the configuration no longer has it.
     var counts: CountHandle<HostCount>?
 
@@ -117,7 +119,10 @@ struct Upstreams {
     }
 
     /// Takes over a new configuration; endpoints that stay keep their connections.
-    mutating func adopt(_ configuration: ProxyConfiguration, now: Instant) {
+    /// - Parameter known: endpoints that requests in hand know by number.
+    mutating func adopt(
+        _ configuration: ProxyConfiguration, known: Set<Int> = [], now: Instant
+    ) {
         let old = endpoints.indices.map(key(of:))
         let oldBalancers = Dictionary(
             zip(clusterNames, zip(balancers, boards)), uniquingKeysWith: { first, _ in first })
@@ -145,9 +150,10 @@ struct Upstreams {
             }
         }
         // Removed endpoints without connections are nobody's: their numbers can be used again. So
-        // there are never more than one configuration has, and than connections refer to.
+        // there are never more than one configuration has, and than connections and requests in
+        // hand refer to.
         var unused = endpoints.indices.filter {
-            endpoints[$0].removed && endpoints[$0].connections == 0
+            endpoints[$0].removed && endpoints[$0].connections == 0 && !known.contains($0)
         }
         var made: [Cluster] = []
         balancers = []
@@ -319,6 +325,9 @@ struct Upstreams {
 
     private mutating func leaveStand(_ i: Int) {
         shareAttempts(i, false)
+        // What its probe comes to is told nobody: whoever still has the endpoint sends another.
+        if endpoints[i].isProbed, let marks = endpoints[i].marks { standsOn[i]?.gaveUp(marks) }
+        endpoints[i].isProbed = false
         endpoints[i].marks = nil
         standsOn[i]?.leave(addresses[i])
         standsOn[i] = nil

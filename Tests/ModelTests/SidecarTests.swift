@@ -204,6 +204,17 @@ import Testing
         #expect(try cluster("shop/cart", made).endpoints.map(\.isHealthy) == told)
     }
 
+    /// So is who shuts endpoints out. With nobody well all serve, as there is no panic then.
+    @Test(arguments: [(["cart-1"], [false, true]), (["cart-1", "cart-2"], [true, true])])
+    func whoShutsOutIsToldOfAllEndpoints(_ unwell: [String], _ told: [Bool]) throws {
+        var mesh = MeshState(Self.declarations)
+        mesh.find(.init(unhealthy: unwell.map { MeshName($0, in: "shop") }))
+        mesh.declare(
+            .policy(MeshPolicy("cart", in: "shop", targets: [Self.cart], accrual: .init())))
+        let made = try ProxyConfiguration(sidecar: Self.facts(), in: mesh)
+        #expect(try cluster("shop/cart", made).endpoints.map(\.isHealthy) == told)
+    }
+
     /// Names of the own namespace may be short; what is declared comes before them.
     @Test func routesByNameAndDeclared() throws {
         let canary = MeshRoute(

@@ -132,17 +132,23 @@ extension MeshState {
     ///
     /// Where the service's policy says how to balance, these are all that are declared healthy:
     /// with how few that are well the others get requests too is then for its panic threshold to
-    /// say. So they are where it ejects endpoints, for one that is not told of would be forgotten,
-    /// and come back as if it had never failed. Else they are those in use.
+    /// say. So they are where it ejects endpoints or shuts them out, for one that is not told of
+    /// would be forgotten, and come back as if it had never failed. Else they are those in use.
+    ///
+    /// With `accrual` alone there is no panic: where none is well, all are told of as in use, as
+    /// they are without a policy.
     public func endpointsTold(
         of service: MeshName, _ policy: MeshPolicy?
     ) -> [(endpoint: MeshEndpoint, isWell: Bool)] {
-        guard policy?.balance != nil || policy?.outlier != nil else {
+        let mayPanic = policy?.balance != nil || policy?.outlier != nil
+        guard mayPanic || policy?.accrual != nil else {
             return endpointsInUse(of: service).map { ($0, true) }
         }
-        return endpoints(of: service).filter { $0.health == .healthy }.map { endpoint in
-            (endpoint, !unwell.contains(endpoint.meshName))
+        let told = endpoints(of: service).filter { $0.health == .healthy }.map { endpoint in
+            (endpoint: endpoint, isWell: !unwell.contains(endpoint.meshName))
         }
+        guard !mayPanic, !told.contains(where: \.isWell) else { return told }
+        return told.map { ($0.endpoint, true) }
     }
 
     /// The services that have endpoints, declared or not, in no order.

@@ -30,6 +30,10 @@ struct AvoidedHosts: BitwiseCopyable {
         return false
     }
 
+    func forEach(_ body: (Int) -> Void) {
+        for i in 0..<Self.most where hosts[i] >= 0 { body(Int(hosts[i])) }
+    }
+
     mutating func insert(_ endpoint: Int) {
         guard !contains(endpoint) else { return }
         hosts[Int(next)] = Int32(endpoint)

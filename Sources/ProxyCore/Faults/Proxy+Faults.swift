@@ -17,7 +17,11 @@ extension Proxy {
 
     /// Whether the request in hand goes on; else it has been answered, or waits.
     func passesFaults(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard !faults.requests.isEmpty else { return true }
+        // One that is routed anew while its attempt was held back is past these: what is in store
+        // for it is that attempt's, and for retries to see.
+        guard !faults.requests.isEmpty, connections[slot].exchange.fault.met == 0 else {
+            return true
+        }
         if meets(.faults, slot) {
             let delay = decide(slot, bytes, faults.requests, attempt: meetsAt(bytes), now: now)
             if delay > .zero {
@@ -27,8 +31,7 @@ extension Proxy {
             }
         }
         guard let abort = abort(of: slot, bytes, now: now) else {
-            let state = connections[slot].exchange.fault
-            if state.met == 0 { connections[slot].exchange.fault.base = state.rate }
+            connections[slot].exchange.fault.base = connections[slot].exchange.fault.rate
             return true
         }
         replyFault(slot, abort, now: now)

@@ -41,6 +41,27 @@ import Testing
         #expect(answer.hasPrefix("HTTP/1.1 503 ") && answer.contains("URX"), "\(answer)")
     }
 
+    /// An attempt is held back when its request is routed anew, and then aborted: that is for the
+    /// retry policy to see, whatever faults there are of requests.
+    @Test func anAbortOfAnAttemptStaysOne() throws {
+        var rule = FaultTests.rule("b", .perAttempt, delay: .seconds(1), abort: .http(503))
+        rule.firstAttempts = 1
+        var other = FaultTests.rule("a", abort: .http(500))
+        other.match.path = .exact("/other")
+        let (scene, _) = FaultTests.scene([other, rule]) {
+            $0.clusters[0].retry = RetryPolicy(on: [.serverError], most: 1)
+        }
+        let client = scene.client()
+        scene.send(FaultTests.request, by: client)
+        scene.pass(.milliseconds(500))
+        scene.proxy.adopt(scene.proxy.configuration, now: scene.simulation.now)
+        scene.pass(.milliseconds(530))
+        try #require(scene.servers.count == 1)
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200 "))
+        #expect(scene.proxy.counters[.retries] == 1)
+    }
+
     /// A request's time is over while its attempt is held back: its own head is used up, whatever
     /// heads have come since.
     @Test(arguments: [0, 500]) func whatIsHeldBackTooLongIsUsedUp(more: Int) {

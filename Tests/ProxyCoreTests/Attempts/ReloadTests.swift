@@ -36,4 +36,28 @@ import Testing
         #expect(scene.proxy.counters[.admissionRejected] == 0)
         #expect(scene.proxy.plans.admissions[0].requests == 105)
     }
+
+    /// An endpoint that is gone keeps its number while a request knows it: the new one is not
+    /// avoided in its place, and the log names the old one.
+    @Test func numbersOfEndpointsOutliveWhoKnowsThem() {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: [.connectFailure], avoidsPreviousHosts: true))
+        scene.opening = .refused
+        let client = scene.client()
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n", by: client)
+        #expect(scene.servers.count == 1)
+        var configuration = scene.proxy.configuration
+        configuration.clusters[0].endpoints = ["127.0.0.1:3", "127.0.0.1:2"]
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
+        #expect(
+            scene.proxy.upstreams.addresses == ["127.0.0.1:1", "127.0.0.1:3", "127.0.0.1:2"])
+        scene.close(client, reset: true)
+        let line = scene.simulation.logLines.last ?? ""
+        #expect(line.contains("\"upstream\":\"127.0.0.1:1\""), "\(line)")
+        // Nobody knows it any more.
+        configuration.clusters[0].endpoints.append("127.0.0.1:4")
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
+        #expect(
+            scene.proxy.upstreams.addresses == ["127.0.0.1:4", "127.0.0.1:3", "127.0.0.1:2"])
+    }
 }

@@ -146,6 +146,30 @@ import Testing
         #expect(scene.proxy.counters[.UH] == 1)
     }
 
+    /// How a tunnel ends says nothing of its endpoint, which had been judged when it was there.
+    @Test func tunnelsThatBreakDoNotCount() {
+        var configuration = Scene.configuration(speech: .tcp)
+        configuration.clusters[0].outlier = OutlierPolicy(
+            consecutive5xx: .init(5, enforcing: 100), mostPercent: 100)
+        let scene = Scene(configuration)
+        for _ in 0..<5 { _ = scene.client() }
+        scene.pass(.zero)
+        #expect(scene.servers.count == 5)
+        for server in scene.servers { scene.close(server, reset: true) }
+        #expect(scene.proxy.openClients == 0 && ejected(scene).isEmpty)
+    }
+
+    @Test func upgradedTunnelsThatBreakDoNotCount() {
+        let scene = Self.scene()
+        let client = scene.client()
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        scene.send("GET / HTTP/1.1\r\nHost: a\r\n" + upgrade, by: client)
+        scene.send("HTTP/1.1 101 Switching Protocols\r\n" + upgrade, by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 101 "))
+        scene.close(scene.servers[0], reset: true)
+        #expect(scene.proxy.openClients == 0 && ejected(scene).isEmpty)
+    }
+
     /// What requests say of themselves finds the same endpoint again.
     @Test(arguments: [
         (BalancePolicy.HashKey.header("x-user"), "X-User: %\r\n"),

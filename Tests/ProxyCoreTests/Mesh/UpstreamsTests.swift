@@ -159,6 +159,35 @@ import Testing
         #expect(Self.turns(&upstreams, 2, &random) == "11")
     }
 
+    /// The endpoint is spoken with otherwise while its probe is on its way, and stays on its board
+    /// as another worker has it: whoever comes next is the probe.
+    @Test func anotherMannerGivesTheProbeUp() throws {
+        var random = SeededRandom(seed: 1)
+        let commons = ProxyCommons()
+        var configuration = Self.configuration([1])
+        configuration.clusters[0].accrual = AccrualPolicy(failures: 1)
+        var upstreams = Upstreams(configuration, commons)
+        var other = Upstreams(configuration, commons)
+        let wasOpen = !upstreams.began(0, now: .zero)
+        upstreams.answered(0, status: 500, latency: .zero, now: .zero, &random)
+        upstreams.ended(0, .answered, wasProbe: false, latency: .zero, now: .zero, &random)
+        let due = try #require(upstreams.nextDeadline)
+        upstreams.expire(now: due, &random)
+        upstreams.count(1, at: 0)
+        let isProbe = upstreams.began(0, now: due)
+        #expect(wasOpen && isProbe)
+        configuration.clusters[0].speech = .http2
+        upstreams.adopt(configuration, now: due)
+        other.adopt(configuration, now: due)
+        upstreams.ended(0, .cancelled, wasProbe: true, latency: .zero, now: due, &random)
+        let next = upstreams.select(0, HostWish(), now: due, &random)
+        try #require(next == 1)
+        let isNext = upstreams.began(1, now: due)
+        #expect(isNext && !other.endpoints[0].isAvailable, "there is one probe")
+        upstreams.ended(1, .cancelled, wasProbe: true, latency: .zero, now: due, &random)
+        #expect(other.endpoints[0].isAvailable)
+    }
+
     @Test func allMayGoAndComeBack() {
         var random = SeededRandom(seed: 1)
         var upstreams = Upstreams(Self.configuration([1, 2]))
