@@ -2,6 +2,7 @@
 // broken invariant is a bug, so each is a precondition. Too slow for anything but tests.
 
 import Base
+import Model
 import Wire
 
 extension Proxy {

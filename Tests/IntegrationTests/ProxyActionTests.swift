@@ -51,7 +51,7 @@ import Testing
     ) throws -> [String] {
         let words = ["-sS", "-m", "20", "-i", speech.rawValue, "http://\(proxy.address)\(path)"]
         let run = try Program.run("curl", words + more)
-        #expect(run.end == .exited(0))
+        try #require(run.end == .exited(0))
         return run.lines.map { $0.hasSuffix("\r") ? String($0.dropLast()) : $0 }
     }
 
@@ -82,7 +82,9 @@ import Testing
         let elsewhere = try Self.curl(proxy, speech, "/old/x?y=1")
         #expect(elsewhere[0].hasPrefix("\(speech.version) 308"))
         #expect(elsewhere.contains("location: https://127.0.0.1:8443/new?y=1"), "\(elsewhere)")
-        let down = try Self.curl(proxy, speech, "/down", ["-d", "body"])
+        // Over HTTP/2 a curl as old as 7.88 takes it for an error that its body is not wanted.
+        let body = speech == .http1 ? ["-d", "body"] : []
+        let down = try Self.curl(proxy, speech, "/down", body)
         #expect(down[0].hasPrefix("\(speech.version) 503") && down.last == "closed")
         #expect(down.contains("content-type: text/x-note"))
         #expect(server.requests.all.isEmpty)

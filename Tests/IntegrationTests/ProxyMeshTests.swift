@@ -101,12 +101,13 @@ import Testing
         let stats = try proxy.stats()
         #expect(stats["meshbench_proxy_authorization_denied_total"] == 2)
         #expect(stats["meshbench_proxy_authorization_allowed_total"] == 1)
+        #expect(stats["meshbench_proxy_cluster_rbac_denied_total{cluster=\"app\"}"] == 2)
         let first = try proxy.nextLogLine()
         #expect(first.peer == "\(Self.domain)/web" && first.status == 200 && first.flags == "")
         let second = try proxy.nextLogLine()
         #expect(second.peer == "\(Self.domain)/job" && second.status == 403)
         #expect(second.flags == "UAEX" && second.details == "rbac_access_denied")
-        #expect(second.cluster == nil && second.upstream == nil)
+        #expect(second.cluster == "app" && second.upstream == nil)
     }
 
     /// What openssl is told, by itself: alerts by their numbers in RFC 8446, B.2.

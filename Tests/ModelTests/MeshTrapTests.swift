@@ -100,13 +100,25 @@ import Testing
         counting.consecutiveLocal = .init(3, enforcing: 100)
         counting.splitsLocalOrigin = true
         #expect(traps({ $0.outlier = counting }, endpoints: 4) == [])
+        for (balance, key) in [
+            (BalancePolicy(ringSize: 2048), "ring_size"), (.init(tableSize: 101), "table_size"),
+            (.init(.peakEWMA, choices: 3), "choices"),
+        ] {
+            let found = traps({ $0.balance = balance }, endpoints: 4)
+            #expect(found.count == 1 && found.first?.contains("balance.\(key): has no") == true)
+        }
+        var zoned = BalancePolicy()
+        zoned.zoneMinimum = 3
+        #expect(traps({ $0.balance = zoned }, endpoints: 4).count == 1)
+        zoned.prefersZone = true
+        #expect(traps({ $0.balance = zoned }, endpoints: 4) == [])
         let idle = AdmissionPolicy(mostRejected: 0)
         #expect(traps({ $0.admission = idle }, endpoints: 4).count == 1)
         #expect(traps({ $0.inbound.admission = idle }, endpoints: 4).count == 1)
         let blind = RateLimitPolicy(burst: 1, fill: 1, enabled: 0)
         #expect(
             traps({ $0.inbound.rateLimits = [blind] }, endpoints: 4) == [
-                "policy default/p: inbound.rate_limits[0].enabled: 0 looks at no request"
+                "policy default/p: inbound.rate_limits.0.enabled: 0 looks at no request"
             ])
         var route = MeshRoute("r", destinations: [.init(Self.cart)])
         route.rateLimits = [blind]
@@ -165,18 +177,6 @@ import Testing
                     "policy default/p: retry.hedge: has no meaning with `max: 0`: "
                         + "a hedge is a retry"
                 ])
-        for (balance, key) in [
-            (BalancePolicy(ringSize: 2048), "ring_size"), (.init(tableSize: 101), "table_size"),
-            (.init(.peakEWMA, choices: 3), "choices"),
-        ] {
-            let found = problems { $0.balance = balance }
-            #expect(found.count == 1 && found.first?.contains("balance.\(key): has no") == true)
-        }
-        var zoned = BalancePolicy()
-        zoned.zoneMinimum = 3
-        #expect(problems { $0.balance = zoned }.count == 1)
-        zoned.prefersZone = true
-        #expect(problems { $0.balance = zoned } == [])
         func retried(_ retry: RetryPolicy) -> [String] {
             problems {
                 $0.retry = retry

@@ -183,6 +183,7 @@ extension MeshPolicy {
             $0.warn(inbound.admission)
         }
         if let outlier { problems.at("outlier") { outlier.warn(&$0) } }
+        if let balance { problems.at("balance") { balance.warn(&$0) } }
     }
 
     fileprivate func warn(
@@ -195,6 +196,23 @@ extension MeshPolicy {
         guard let outlier, let count = endpoints, count > 0 else { return }
         problems.at("outlier") { problems in
             outlier.warn(of: service.meshName.text, count, &problems)
+        }
+    }
+}
+
+extension BalancePolicy {
+    fileprivate func warn(_ problems: inout MeshProblems) {
+        let standard = Self()
+        let unused = [
+            ("ring_size", ringSize != standard.ringSize && algorithm != .ringHash),
+            ("table_size", tableSize != standard.tableSize && algorithm != .maglev),
+            ("choices", choices != standard.choices && algorithm != .leastRequest),
+        ]
+        for (key, isUnused) in unused where isUnused {
+            problems.report(key, "has no meaning with '\(algorithm.rawValue)'")
+        }
+        if zoneMinimum != standard.zoneMinimum, !prefersZone {
+            problems.report("zone_minimum", "has no meaning without `prefer_zone: true`")
         }
     }
 }

@@ -208,18 +208,6 @@ extension BalancePolicy: TrafficPolicy {
         } else if !hashes, !hash.isEmpty {
             problems.report("hash", "has no meaning with '\(algorithm.rawValue)'")
         }
-        let standard = Self()
-        let unused = [
-            ("ring_size", ringSize != standard.ringSize && algorithm != .ringHash),
-            ("table_size", tableSize != standard.tableSize && algorithm != .maglev),
-            ("choices", choices != standard.choices && algorithm != .leastRequest),
-        ]
-        for (key, isUnused) in unused where isUnused {
-            problems.report(key, "has no meaning with '\(algorithm.rawValue)'")
-        }
-        if zoneMinimum != standard.zoneMinimum, !prefersZone {
-            problems.report("zone_minimum", "has no meaning without `prefer_zone: true`")
-        }
         if slowStart > .zero, algorithm != .roundRobin, algorithm != .leastRequest {
             // As in Envoy: in others an endpoint has no share that could rise.
             problems.report("slow_start", "has no meaning with '\(algorithm.rawValue)'")

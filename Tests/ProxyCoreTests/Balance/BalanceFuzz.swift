@@ -240,7 +240,7 @@ struct BalanceSimulation {
 
     private static func numbers(_ upstreams: Upstreams) -> [String: Int] {
         var numbers: [String: Int] = [:]
-        for i in upstreams.endpoints.indices where upstreams.endpoints[i].cluster >= 0 {
+        for i in upstreams.endpoints.indices where !upstreams.endpoints[i].removed {
             numbers[upstreams.addresses[i]] = i
         }
         return numbers
