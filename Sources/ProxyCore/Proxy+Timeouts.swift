@@ -133,6 +133,7 @@ extension Proxy {
             detail: decision == .grpcTimeout ? .grpcDeadline : .responseTimeout, now: now)
     }
 
+    /// Counts that a request's time is over, and says which time that is.
     func noteTimeout(_ slot: Int, _ decision: Decision) {
         count(.requestTimeouts, of: slot)
         count(ClusterCount.requestTimeouts, Int(connections[slot].exchange.cluster))

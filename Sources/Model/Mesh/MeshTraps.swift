@@ -172,9 +172,14 @@ extension MeshPolicy {
                 $0.report("requests", "0 refuses every request but those of `priority: high`")
             }
         }
-        if breaker?.high.requests == 0 {
-            problems.at("breaker") {
-                $0.at("high") { $0.report("requests", "0 refuses every request of that priority") }
+        problems.at("breaker", "high") {
+            if breaker?.high.requests == 0 {
+                $0.report("requests", "0 refuses every request of that priority")
+            }
+            if breaker?.high.pending == 0 {
+                $0.report(
+                    "pending",
+                    "0 refuses every request of that priority that needs a connection to be opened")
             }
         }
         problems.warn(admission)

@@ -73,7 +73,8 @@ extension Proxy {
         let place = Int(tries[client].rules.place)
         guard plans.retries.indices.contains(place) else { return false }
         for (name, value) in plans.retries[place].headers {
-            for i in 0..<head.fieldCount where isNamed(head.fields[i], name, bytes) {
+            for i in 0..<head.fieldCount
+            where name.withBytes({ isNamed(head.fields[i], $0, bytes) }) {
                 guard let value else { return true }
                 if value.withBytes({ $0 == bytes[head.fields[i].valueRange] }) { return true }
             }
@@ -94,21 +95,19 @@ extension Proxy {
         Self.eachWord(headBytes(client)[named]) { name in
             guard left > 0, !isFound else { return }
             left -= 1
-            for i in 0..<head.fieldCount where head.fields[i].nameLength == name.count {
-                let own = bytes[head.fields[i].nameRange]
-                let isSame = (0..<name.count).allSatisfy {
-                    asciiLowercase(own[$0]) == asciiLowercase(name[$0])
-                }
-                if isSame { isFound = true }
+            for i in 0..<head.fieldCount where isNamed(head.fields[i], name, bytes) {
+                isFound = true
             }
         }
         return isFound
     }
 
-    private func isNamed(_ field: Field, _ name: [UInt8], _ bytes: Bytes) -> Bool {
+    private func isNamed(_ field: Field, _ name: Bytes, _ bytes: Bytes) -> Bool {
         guard field.nameLength == name.count else { return false }
         let own = bytes[field.nameRange]
-        for i in 0..<name.count where asciiLowercase(own[i]) != name[i] { return false }
+        for i in 0..<name.count where asciiLowercase(own[i]) != asciiLowercase(name[i]) {
+            return false
+        }
         return true
     }
 
@@ -119,7 +118,8 @@ extension Proxy {
         let plan = plans.retries[place]
         let wall = wallOffset.map { (now.nanoseconds + $0) / 1_000_000_000 }
         for (name, format) in plan.waits {
-            for i in 0..<head.fieldCount where isNamed(head.fields[i], name, bytes) {
+            for i in 0..<head.fieldCount
+            where name.withBytes({ isNamed(head.fields[i], $0, bytes) }) {
                 let advice = WaitAdvice.wait(
                     bytes[head.fields[i].valueRange], format, wallSeconds: wall,
                     most: plan.policy.waitMost)
@@ -243,6 +243,7 @@ extension Proxy {
             return false
         }
         noteRetry(client, isSure: false)
+        connections[client].exchange.followsTimeout = true
         return true
     }
 

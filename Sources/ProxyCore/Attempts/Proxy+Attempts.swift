@@ -258,11 +258,7 @@ extension Proxy {
             return false
         case .again:
             noteRetry(client)
-            if case .failure(.timeout) = outcome {
-                connections[client].exchange.followsTimeout = true
-            } else {
-                connections[client].exchange.followsTimeout = false
-            }
+            connections[client].exchange.followsTimeout = outcome.isTimeout
             return true
         }
     }

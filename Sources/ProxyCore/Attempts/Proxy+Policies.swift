@@ -116,7 +116,7 @@ extension Proxy {
             case .retryOn, .retryGRPCOn: rules.on.formUnion(Self.conditions(value))
             case .maxRetries: most = WaitAdvice.decimal(value, digits: 9) ?? most
             case .statuses: Self.addStatuses(value, to: &rules.statuses)
-            case .fieldNames: rules.named = Slice(head.fields[i].valueRange)
+            case .fieldNames: rules.named = HeadSlice(head.fields[i].valueRange)
             case .timeout:
                 guard let time = Self.time(value) else { continue }
                 connections[slot].exchange.timeout = time
@@ -319,11 +319,12 @@ extension Proxy {
         var fields = AttemptFields()
         let policy = configuration.headers
         guard policy.attemptCount || policy.expectedTimeout else { return fields }
-        let exchange = connections[slot].exchange
         if policy.attemptCount {
-            let count = Int(exchange.attemptsBefore) + Int(exchange.attempts) + 1
+            let count =
+                Int(connections[slot].exchange.attemptsBefore)
+                + Int(connections[slot].exchange.attempts) + 1
             fields.attempt = UInt8(clamping: count)
-            fields.followsTimeout = exchange.followsTimeout
+            fields.followsTimeout = connections[slot].exchange.followsTimeout
         }
         guard policy.expectedTimeout else { return fields }
         let left = timeLeft(slot, now: now)
@@ -339,11 +340,14 @@ extension Proxy {
     /// How long the attempt that begins has, by the policy and by whoever asks; `infinite`: nobody
     /// says.
     func timeLeft(_ slot: Int, now: Instant) -> Duration {
-        let exchange = connections[slot].exchange
         var left = Duration.infinite
-        if exchange.timeout > .zero { left = exchange.timeout - (now - exchange.started) }
-        if exchange.deadline < .distantFuture { left = min(left, exchange.deadline - now) }
-        if exchange.hasPolicy, tries[slot].rules.perTry > .zero, !tries[slot].rules.hedges {
+        let timeout = connections[slot].exchange.timeout
+        if timeout > .zero { left = timeout - (now - connections[slot].exchange.started) }
+        let deadline = connections[slot].exchange.deadline
+        if deadline < .distantFuture { left = min(left, deadline - now) }
+        if connections[slot].exchange.hasPolicy, tries[slot].rules.perTry > .zero,
+            !tries[slot].rules.hedges
+        {
             left = min(left, tries[slot].rules.perTry)
         }
         return left

@@ -39,6 +39,9 @@ struct AnswerSigns: BitwiseCopyable {
 enum AttemptOutcome: BitwiseCopyable {
     case answer(AnswerSigns)
     case failure(AttemptFailure)
+
+    /// Whether it has taken longer than it may.
+    var isTimeout: Bool { if case .failure(.timeout) = self { true } else { false } }
 }
 
 /// What becomes of an attempt.
@@ -137,7 +140,7 @@ struct StatusSet: BitwiseCopyable {
 }
 
 /// A part of a head, which is never longer than 4 GiB.
-struct Slice: BitwiseCopyable {
+struct HeadSlice: BitwiseCopyable {
     private var start: UInt32 = 0
     private var end: UInt32 = 0
 
@@ -159,7 +162,7 @@ struct RetryRules: BitwiseCopyable {
     var statuses: StatusSet
     /// Where the client's head names fields of answers that are failures by `headers`, from the
     /// start of the head on; empty: nowhere.
-    var named: Slice
+    var named: HeadSlice
     /// Retries of one request.
     var most: UInt8
     /// `zero`: none.
@@ -177,7 +180,7 @@ struct RetryRules: BitwiseCopyable {
     init(_ policy: RetryPolicy, place: Int) {
         on = RetryConditions(policy.on)
         statuses = StatusSet(policy.statuses)
-        named = Slice()
+        named = HeadSlice()
         most = UInt8(min(max(policy.most, 0), Self.most))
         perTry = policy.perTry ?? .zero
         backoff = Backoff(policy.backoff)

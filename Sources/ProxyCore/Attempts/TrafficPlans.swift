@@ -76,21 +76,15 @@ struct TrafficPlans {
             clusters.append(ClusterPlan(retry: retry, admission: admission))
         }
         let places = ClusterPlaces(configuration)
-        // How often routes have asked the same.
-        var uses: [String: Int] = [:]
-        for route in configuration.routes {
+        // Made only where they are asked for: there may be many.
+        let retrying = configuration.routes.contains { $0.retry != nil }
+        let texts = retrying ? RouteTexts(configuration.routes).texts : []
+        for (place, route) in configuration.routes.enumerated() {
             let first = mirrors.count
             mirrors += route.mirrors.map { MirrorPlan($0, places) }
-            var owner = ""
-            if route.retry != nil {
-                let conditions = route.conditions
-                let use = uses[conditions, default: 0]
-                uses[conditions] = use + 1
-                owner = "route \(conditions) \(use)"
-            }
             routes.append(
                 RoutePlan(
-                    retry: add(route.retry, of: owner, configuration.workers),
+                    retry: add(route.retry, of: "route \(texts[place])", configuration.workers),
                     priority: route.priority == .high ? 1 : 0,
                     mirrors: PatternRange(first, mirrors.count)))
         }

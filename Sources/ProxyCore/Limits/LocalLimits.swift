@@ -142,8 +142,8 @@ struct LocalLimits: ~Copyable {
 }
 
 extension ProxyConfiguration.Route {
-    /// What it asks of requests, by which it is known again.
-    var conditions: String {
+    /// What it asks of requests, by which its limits are known again.
+    fileprivate var conditions: String {
         "\(hosts) \(path) \(methods) \(headers) \(query) \(cookies)"
     }
 }

@@ -33,7 +33,9 @@ import Testing
         let client = scene.get().client
         scene.pass(.milliseconds(126))
         #expect(scene.servers.count == 2 && !scene.servers[0].proxyClosed)
-        #expect(scene.received(scene.servers[1]).contains("x-envoy-attempt-count: 2"))
+        let second = scene.received(scene.servers[1])
+        #expect(second.contains("x-envoy-attempt-count: 2"))
+        #expect(second.contains("x-envoy-is-timeout-retry: true"))
         scene.send(okAnswer, by: scene.servers[winner])
         let received = scene.received(client)
         #expect(received.hasPrefix("HTTP/1.1 200 OK") && received.hasSuffix("ok"))
