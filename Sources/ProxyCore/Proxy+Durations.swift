@@ -47,7 +47,7 @@ extension Proxy {
 
     /// The client's exchange has lasted too long.
     func endStream(_ slot: Int, now: Instant) {
-        count(.streamDurations, .streamDurations, .streamDurations, of: slot)
+        count(policy: .streamDurations, of: slot)
         connections[slot].exchange.decision = .durationTimeout
         abort(
             slot, status: connections[slot].body.isComplete ? 504 : 408, flag: .DT,
@@ -57,7 +57,7 @@ extension Proxy {
     /// The client's attempt has lasted too long.
     func endAttempt(of slot: Int, now: Instant) {
         guard let upstream = connections[slot].peer else { return }
-        count(.attemptDurations, .attemptDurations, .attemptDurations, of: slot)
+        count(policy: .attemptDurations, of: slot)
         connections[slot].exchange.decision = .durationTimeout
         attemptFailed(
             upstream, .reset, status: connections[slot].body.isComplete ? 504 : 408, flag: .UMSDR,
@@ -67,12 +67,12 @@ extension Proxy {
     /// Whether a tunnel has lasted too long, and is closed.
     func endsTunnel(_ slot: Int, now: Instant) -> Bool {
         if streamDeadline(slot) <= now {
-            count(.streamDurations, .streamDurations, .streamDurations, of: slot)
+            count(policy: .streamDurations, of: slot)
             closeTunnel(slot, flag: .DT, detail: .maxDuration, now: now)
             return true
         }
         guard attemptEnd(slot) <= now else { return false }
-        count(.attemptDurations, .attemptDurations, .attemptDurations, of: slot)
+        count(policy: .attemptDurations, of: slot)
         closeTunnel(
             slot, flag: .UMSDR, detail: .upstreamMaxDuration, now: now)
         return true

@@ -266,12 +266,16 @@ import Testing
         let handle = CountHandle<RouteCount>(line)
         for kind in StatusClass.allCases { handle.add(kind) }
         for (i, name) in RouteCount.allCases.enumerated() { handle.add(name, i + 2) }
+        for (i, name) in PolicyCount.allCases.enumerated() {
+            for _ in 0..<(i + 3) { handle.add(name) }
+        }
         handle.add(RouteCount.retries, -1)
         #expect(StatusClass.allCases.allSatisfy { line[$0] == 1 } && line.completed == 5)
         #expect(line.requests == 2)
         for (i, name) in RouteCount.allCases.enumerated() {
             #expect(line[name] == UInt64(name == .retries ? i + 1 : i + 2))
         }
+        for (i, name) in PolicyCount.allCases.enumerated() { #expect(line[name] == UInt64(i + 3)) }
     }
 
     @Test func routesHaveTextsOfTheirOwn() {

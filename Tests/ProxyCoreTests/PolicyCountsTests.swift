@@ -9,8 +9,16 @@ import Wire
 
 /// What policies decide is counted for the cluster, the route or the listener that it is about.
 @Suite struct PolicyCountsTests {
-    private func cluster(_ proxy: Proxy, _ count: ClusterCount, _ name: String = "c") -> Int? {
+    private func cluster(_ proxy: Proxy, _ count: PolicyCount, _ name: String = "c") -> Int? {
         proxy.counts.lines[.cluster(name)].map { Int($0[count]) }
+    }
+
+    private func cluster(_ proxy: Proxy, _ count: ClusterCount) -> Int? {
+        proxy.counts.lines[.cluster("c")].map { Int($0[count]) }
+    }
+
+    private func route(_ proxy: Proxy, _ count: PolicyCount, _ text: String = "prefix:/") -> Int? {
+        proxy.counts.lines[.route(text)].map { Int($0[count]) }
     }
 
     private func route(_ proxy: Proxy, _ count: RouteCount, _ text: String = "prefix:/") -> Int? {
@@ -250,11 +258,21 @@ import Wire
 
     /// As `TrafficCounts` says; a route's are a third less, of which there may be thousands.
     @Test func linesAreBounded() {
-        #expect((StatusClass.places + ClusterCount.allCases.count) * 8 <= 384)
-        #expect((StatusClass.places + RouteCount.allCases.count) * 8 <= 256)
-        #expect((StatusClass.places + ListenerCount.allCases.count) * 8 <= 128)
-        #expect(Set(ClusterCount.allCases.map(\.name)).count == ClusterCount.allCases.count)
-        #expect(Set(RouteCount.allCases.map(\.name)).count == RouteCount.allCases.count)
-        #expect(Set(ListenerCount.allCases.map(\.name)).count == ListenerCount.allCases.count)
+        #expect(PolicyCount.allCases.count == PolicyCount.places)
+        #expect((ClusterCount.first + ClusterCount.allCases.count) * 8 <= 384)
+        #expect((RouteCount.first + RouteCount.allCases.count) * 8 <= 256)
+        #expect((ListenerCount.first + ListenerCount.allCases.count) * 8 <= 128)
+        let policies = PolicyCount.allCases.map(\.name)
+        for own in [
+            policies + ClusterCount.allCases.map(\.name),
+            policies + RouteCount.allCases.map(\.name),
+            ListenerCount.allCases.map(\.name), HostCount.allCases.map(\.name),
+        ] {
+            #expect(Set(own).count == own.count)
+        }
+        // One name for the same thing, whoever counts it.
+        for count in ListenerCount.allCases where !count.name.hasPrefix("rbac") {
+            #expect(policies.contains(count.name))
+        }
     }
 }

@@ -187,7 +187,7 @@ extension Proxy {
     /// Gives up an attempt that another has come before. Who waits for its connection is served
     /// when the answer's head is written.
     private func dismiss(_ upstream: Int, _ client: Int, now: Instant) {
-        count(.hedgesLost, .hedgesLost, .hedgesLost, of: client)
+        count(policy: .hedgesLost, of: client)
         connections[client].peerPlusOne = 0
         let result: AttemptResult = connections[upstream].isOverdue ? .timedOut : .cancelled
         endAttempt(upstream, result, now: now)
@@ -282,7 +282,7 @@ extension Proxy {
         connections[client].exchange.hasWaited = false
         let placement = place(client, bytes, cluster: cluster, mayWait: false, now: now)
         if case .sent = placement {
-            count(.hedges, .hedges, .hedges, of: client)
+            count(policy: .hedges, of: client)
             return
         }
         connections[client].exchange.isAgain = false

@@ -12,6 +12,16 @@ public protocol CountName: RawRepresentable<Int>, CaseIterable, Sendable {
     var name: String { get }
     /// How it goes up, or up and down.
     var form: CountForm { get }
+    /// Where in a line the first of them is.
+    static var first: Int { get }
+}
+
+extension CountName {
+    public static var first: Int { StatusClass.places }
+
+    /// Where in a line it is.
+    @inline(__always)
+    fileprivate var place: Int { Self.first + rawValue }
 }
 
 /// What a count is.
@@ -54,30 +64,31 @@ struct CountWords: BitwiseCopyable, @unchecked Sendable {
     }
 }
 
-/// The words of one thing in one worker: answers by the class of their status, then what has a name
-/// among things of its kind.
+/// The words of one thing in one worker: answers by the class of their status, what policies have
+/// done where these act for it, then what has a name among things of its kind.
 ///
 /// A line keeps its memory as long as anybody has it: who is asked goes on reading it while the
 /// worker goes over to a configuration without the thing.
 public final class CountLine: Sendable {
     fileprivate let words: CountWords
     private let count: Int
+    private let first: Int
 
     init<Name: CountName>(_: Name.Type) {
-        count = StatusClass.places + Name.allCases.count
+        first = Name.first
+        count = first + Name.allCases.count
         words = CountWords(count)
     }
 
     deinit { words.deallocate() }
 
     public subscript(name: some CountName) -> UInt64 {
-        let place = StatusClass.places + name.rawValue
-        precondition(place < count, "a line has no such count")
-        return words[place]
+        precondition(name.place < count, "a line has no such count")
+        return words[name.place]
     }
 
     /// What each kind counts first: for listeners, requests held against a limit.
-    public var requests: UInt64 { words[StatusClass.places] }
+    public var requests: UInt64 { words[first] }
 
     /// Answers of the class.
     public subscript(statusClass: StatusClass) -> UInt64 { words[statusClass.rawValue] }
@@ -89,13 +100,13 @@ public final class CountLine: Sendable {
 /// A line as its worker writes to it. A handle: whoever keeps one keeps the `TrafficCounts` that
 /// the line stands in, and gives it up before the line is.
 struct CountHandle<Name: CountName>: BitwiseCopyable, Sendable {
-    private let words: CountWords
+    fileprivate let words: CountWords
 
     init(_ line: CountLine) { words = line.words }
 
     @inline(__always)
     func add(_ name: Name, _ amount: Int = 1) {
-        words.add(at: StatusClass.places + name.rawValue, amount)
+        words.add(at: name.place, amount)
     }
 
     @inline(__always)
@@ -104,6 +115,11 @@ struct CountHandle<Name: CountName>: BitwiseCopyable, Sendable {
     /// For gauges and states.
     @inline(__always)
     func set(_ name: Name, _ value: Int) {
-        words.set(at: StatusClass.places + name.rawValue, value)
+        words.set(at: name.place, value)
     }
+}
+
+extension CountHandle where Name: PolicyCounted {
+    @inline(__always)
+    func add(_ policy: PolicyCount) { words.add(at: policy.place, 1) }
 }

@@ -3,9 +3,9 @@
 
 /// Of a cluster.
 ///
-/// Source: Envoy, "Cluster manager statistics", and of filters (`admission_control`, limits,
-/// faults, rules) their own pages.
-public enum ClusterCount: Int, CountName {
+/// Source: Envoy, "Cluster manager statistics", and of filters (`admission_control`, rules) their
+/// own pages.
+public enum ClusterCount: Int, PolicyCounted {
     case requests
     case requestsActive
     case requestsPending
@@ -32,23 +32,6 @@ public enum ClusterCount: Int, CountName {
     case connectionOverflow
     case connectionIdleTimeouts
     case authorizationDenied
-    case limitsEnabled
-    case limitsExceeded
-    case limitsEnforced
-    case questionsOver
-    case questionsFailed
-    case questionsPassedOver
-    case faultDelays
-    case faultAborts
-    case faultThrottles
-    case faultsOverflow
-    case hedges
-    case hedgesLost
-    case streamDurations
-    case attemptDurations
-    case mirrors
-    case mirrorsFailed
-    case mirrorsSkipped
 
     public var name: String {
         switch self {
@@ -78,23 +61,6 @@ public enum ClusterCount: Int, CountName {
         case .connectionOverflow: "upstream_cx_overflow"
         case .connectionIdleTimeouts: "upstream_cx_idle_timeout"
         case .authorizationDenied: "rbac_denied"
-        case .limitsEnabled: "http_local_rate_limit_enabled"
-        case .limitsExceeded: "http_local_rate_limit_rate_limited"
-        case .limitsEnforced: "http_local_rate_limit_enforced"
-        case .questionsOver: "ratelimit_over_limit"
-        case .questionsFailed: "ratelimit_error"
-        case .questionsPassedOver: "ratelimit_failure_mode_allowed"
-        case .faultDelays: "fault_delays_injected"
-        case .faultAborts: "fault_aborts_injected"
-        case .faultThrottles: "fault_response_rl_injected"
-        case .faultsOverflow: "faults_overflow"
-        case .hedges: "hedges"
-        case .hedgesLost: "attempts_given_up"
-        case .streamDurations: "downstream_rq_max_duration_reached"
-        case .attemptDurations: "upstream_rq_max_duration_reached"
-        case .mirrors: "mirrored_requests"
-        case .mirrorsFailed: "mirrored_requests_failed"
-        case .mirrorsSkipped: "mirrored_requests_skipped"
         }
     }
 
@@ -157,7 +123,7 @@ public enum HostCount: Int, CountName {
 /// Of a route: of its requests as their clients see them, however often they were sent.
 ///
 /// Source: Envoy, "Route statistics", as far as Envoy counts the same.
-public enum RouteCount: Int, CountName {
+public enum RouteCount: Int, PolicyCounted {
     case requests
     /// How often those that have ended were sent, or answered by a fault in place of that.
     case attempts
@@ -172,24 +138,6 @@ public enum RouteCount: Int, CountName {
     case rateLimited
     /// Those that a fault has answered, however often it tried.
     case faultAnswers
-    case limitsEnabled
-    case limitsExceeded
-    case limitsEnforced
-    case questionsOver
-    case questionsFailed
-    case questionsPassedOver
-    case faultDelays
-    case faultAborts
-    case faultThrottles
-    case faultsOverflow
-    case hedges
-    case hedgesLost
-    case streamDurations
-    case attemptDurations
-    /// That were sent for it, to whichever cluster.
-    case mirrors
-    case mirrorsFailed
-    case mirrorsSkipped
 
     public var name: String {
         switch self {
@@ -203,23 +151,6 @@ public enum RouteCount: Int, CountName {
         case .overflow: "upstream_rq_pending_overflow"
         case .rateLimited: "rate_limited"
         case .faultAnswers: "fault_answers"
-        case .limitsEnabled: "http_local_rate_limit_enabled"
-        case .limitsExceeded: "http_local_rate_limit_rate_limited"
-        case .limitsEnforced: "http_local_rate_limit_enforced"
-        case .questionsOver: "ratelimit_over_limit"
-        case .questionsFailed: "ratelimit_error"
-        case .questionsPassedOver: "ratelimit_failure_mode_allowed"
-        case .faultDelays: "fault_delays_injected"
-        case .faultAborts: "fault_aborts_injected"
-        case .faultThrottles: "fault_response_rl_injected"
-        case .faultsOverflow: "faults_overflow"
-        case .hedges: "hedges"
-        case .hedgesLost: "attempts_given_up"
-        case .streamDurations: "downstream_rq_max_duration_reached"
-        case .attemptDurations: "upstream_rq_max_duration_reached"
-        case .mirrors: "mirrored_requests"
-        case .mirrorsFailed: "mirrored_requests_failed"
-        case .mirrorsSkipped: "mirrored_requests_skipped"
         }
     }
 

@@ -112,12 +112,22 @@ extension Proxy {
         if route >= 0 { routeCounts[Int(route)]?.add(own) }
     }
 
-    /// Counts for the worker, and for where the client's exchange goes: its cluster and its route,
-    /// as far as it has them. What becomes of a mirror is not its route's.
-    func count(_ counter: Counter, _ own: ClusterCount, _ route: RouteCount, of slot: Int) {
-        count(counter, own, Int(connections[slot].exchange.cluster))
-        guard !connections[slot].isMirror else { return }
-        count(route, route: connections[slot].exchange.route)
+    /// Counts what a policy has done with the client's exchange: for the worker, and for where it
+    /// goes, its cluster and its route, as far as it has them. What becomes of a mirror is not its
+    /// route's.
+    func count(policy: PolicyCount, of slot: Int) {
+        count(
+            policy: policy, cluster: Int(connections[slot].exchange.cluster),
+            route: connections[slot].isMirror ? -1 : connections[slot].exchange.route)
+    }
+
+    /// - Parameters:
+    ///   - cluster: -1: it is gone, or there is none.
+    ///   - route: -1: there is none.
+    func count(policy: PolicyCount, cluster: Int, route: Int32) {
+        counters.add(policy.total)
+        if cluster >= 0 { upstreams.clusters[cluster].counts?.add(policy) }
+        if route >= 0 { routeCounts[Int(route)]?.add(policy) }
     }
 
     /// Counts for the listener that a client came by.

@@ -52,7 +52,7 @@ extension Proxy {
         if connections[client].exchange.attempts < .max {
             connections[client].exchange.attempts += 1
         }
-        count(.hedges, .hedges, .hedges, of: client)
+        count(policy: .hedges, of: client)
         countDecided(client)
         let outcome = AttemptOutcome.answer(signs(of: abort, client))
         guard tries[client].rules.isFailure(outcome) else {

@@ -66,7 +66,7 @@ extension Proxy {
                 if heldByFields < connections.count / Self.heldShare {
                     state.isHeldByFields = true
                 } else {
-                    count(.faultsOverflow, .faultsOverflow, .faultsOverflow, of: slot)
+                    count(policy: .faultsOverflow, of: slot)
                     effect.delay = .zero
                 }
             }
@@ -220,9 +220,9 @@ extension Proxy {
     ) {
         fault.count(deed)
         switch deed {
-        case .delayed: count(.faultDelays, .faultDelays, .faultDelays, of: slot)
-        case .aborted: count(.faultAborts, .faultAborts, .faultAborts, of: slot)
-        case .throttled: count(.faultThrottles, .faultThrottles, .faultThrottles, of: slot)
+        case .delayed: count(policy: .faultDelays, of: slot)
+        case .aborted: count(policy: .faultAborts, of: slot)
+        case .throttled: count(policy: .faultThrottles, of: slot)
         case .hung: break
         }
         guard ledger.enabled else { return }

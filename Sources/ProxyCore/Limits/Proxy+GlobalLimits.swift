@@ -62,9 +62,9 @@ extension Proxy {
     }
 
     private func countFailure(_ slot: Int) {
-        count(.questionsFailed, .questionsFailed, .questionsFailed, of: slot)
+        count(policy: .questionsFailed, of: slot)
         guard !connections[slot].exchange.deniesUnasked else { return }
-        count(.questionsPassedOver, .questionsPassedOver, .questionsPassedOver, of: slot)
+        count(policy: .questionsPassedOver, of: slot)
     }
 
     // MARK: Asking
@@ -205,7 +205,7 @@ extension Proxy {
             if connections[slot].exchange.tellsAnswer, told.burst > 0 { note(told, slot) }
             resume(slot, now: now)
         case .overLimit:
-            count(.questionsOver, .questionsOver, .questionsOver, of: slot)
+            count(policy: .questionsOver, of: slot)
             _ = endWait(slot, now: now)
             var out = unsafe ByteWriter(replyFields.memory)
             out.append("x-envoy-ratelimited: true\r\n")

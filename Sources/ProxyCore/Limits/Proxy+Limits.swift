@@ -81,7 +81,7 @@ extension Proxy {
         guard let draw = limits.take(place, head, bytes, identity: identity, now: now) else {
             return true
         }
-        count(.limitsEnabled, .limitsEnabled, .limitsEnabled, .limitsEnabled, of: slot)
+        count(limit: .limitsEnabled, .limitsEnabled, of: slot)
         if limits.all[place].tells { note(told(place, draw), slot) }
         guard !draw.isTaken else {
             counters.add(.limitsOK)
@@ -92,11 +92,8 @@ extension Proxy {
 
     /// Counts what a limit has done also for whose it is: a listener's is met before there is a
     /// route.
-    private func count(
-        _ counter: Counter, _ cluster: ClusterCount, _ route: RouteCount,
-        _ listener: ListenerCount, of slot: Int
-    ) {
-        count(counter, cluster, route, of: slot)
+    private func count(limit policy: PolicyCount, _ listener: ListenerCount, of slot: Int) {
+        count(policy: policy, of: slot)
         if connections[slot].exchange.route < 0 { count(listener, listenerOf: slot) }
     }
 
@@ -110,9 +107,9 @@ extension Proxy {
     private func passesWithout(
         _ draw: TokenDraw, _ place: Int, _ slot: Int, now: Instant
     ) -> Bool {
-        count(.limitsExceeded, .limitsExceeded, .limitsExceeded, .limitsExceeded, of: slot)
+        count(limit: .limitsExceeded, .limitsExceeded, of: slot)
         guard draws(limits.all[place].enforced) else { return true }
-        count(.limitsEnforced, .limitsEnforced, .limitsEnforced, .limitsEnforced, of: slot)
+        count(limit: .limitsEnforced, .limitsEnforced, of: slot)
         var out = unsafe ByteWriter(replyFields.memory)
         out.append("x-envoy-ratelimited: true\r\n")
         if limits.all[place].tells {

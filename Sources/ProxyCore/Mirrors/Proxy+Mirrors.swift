@@ -60,8 +60,7 @@ extension Proxy {
             // By chance, as in Envoy: by anything that a client says, it would choose.
             guard random.unit() < plan.share else { continue }
             guard !beginMirror(slot, bytes, plan, now: now) else { continue }
-            count(.mirrorsSkipped, .mirrorsSkipped, Int(plan.cluster))
-            count(.mirrorsSkipped, route: Int32(route))
+            count(policy: .mirrorsSkipped, cluster: Int(plan.cluster), route: Int32(route))
         }
     }
 
@@ -77,8 +76,9 @@ extension Proxy {
             return false
         }
         openMirrors += 1
-        count(.mirrors, .mirrors, Int(plan.cluster))
-        count(.mirrors, route: connections[slot].exchange.route)
+        count(
+            policy: .mirrors, cluster: Int(plan.cluster),
+            route: connections[slot].exchange.route)
         remember(client: client(of: slot), mirror)
         let exchange = connections[slot].exchange
         connections[mirror].isMirror = true
@@ -200,8 +200,9 @@ extension Proxy {
     /// - Parameter isAnswered: whole.
     func countMirror(_ slot: Int, isAnswered: Bool) {
         guard !isAnswered else { return counters.add(.mirrorsAnswered) }
-        count(.mirrorsFailed, .mirrorsFailed, Int(connections[slot].exchange.cluster))
-        count(.mirrorsFailed, route: connections[slot].exchange.route)
+        count(
+            policy: .mirrorsFailed, cluster: Int(connections[slot].exchange.cluster),
+            route: connections[slot].exchange.route)
     }
 
     /// A mirror's slot is let go.

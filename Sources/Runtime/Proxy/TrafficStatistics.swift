@@ -86,12 +86,14 @@ struct TrafficStatistics {
     var prometheus: String {
         var text = ""
         add(ClusterCount.self, .cluster, to: &text)
+        add(PolicyCount.self, .cluster, to: &text)
         addAnswers(.cluster, to: &text)
         add("cluster_membership_total", "gauge", .cluster, to: &text) { UInt64($0.members) }
         add("cluster_membership_healthy", "gauge", .cluster, to: &text) {
             UInt64($0.healthyMembers)
         }
         add(RouteCount.self, .route, to: &text)
+        add(PolicyCount.self, .route, to: &text)
         addAnswers(.route, to: &text)
         add(ListenerCount.self, .listener, to: &text)
         add(HostCount.self, .host, to: &text)

@@ -104,10 +104,10 @@ private final class MirrorScene: PlayedByHand {
         let lines = scene.proxy.counts.lines
         #expect(lines[.cluster("m")]?[ClusterCount.requests] == 1)
         #expect(lines[.cluster("m")]?.completed == 0)
-        #expect(lines[.cluster("m")]?[ClusterCount.mirrors] == 1)
-        #expect(lines[.cluster("c")]?[ClusterCount.mirrors] == 0)
-        #expect(lines[.route("prefix:/")]?[RouteCount.mirrors] == 1)
-        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsFailed] == 0)
+        #expect(lines[.cluster("m")]?[PolicyCount.mirrors] == 1)
+        #expect(lines[.cluster("c")]?[PolicyCount.mirrors] == 0)
+        #expect(lines[.route("prefix:/")]?[PolicyCount.mirrors] == 1)
+        #expect(lines[.route("prefix:/")]?[PolicyCount.mirrorsFailed] == 0)
         #expect(lines[.route("prefix:/")]?[RouteCount.attempts] == 1)
         // Both connections are kept.
         scene.send(get, by: client)
@@ -128,8 +128,8 @@ private final class MirrorScene: PlayedByHand {
         scene.pass(.milliseconds(200))
         #expect(scene.proxy.openMirrors == 0 && scene.proxy.counters[.mirrorsFailed] == 1)
         let lines = scene.proxy.counts.lines
-        #expect(lines[.cluster("m")]?[ClusterCount.mirrorsFailed] == 1)
-        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsFailed] == 1)
+        #expect(lines[.cluster("m")]?[PolicyCount.mirrorsFailed] == 1)
+        #expect(lines[.route("prefix:/")]?[PolicyCount.mirrorsFailed] == 1)
         #expect(scene.proxy.counters[.requestTimeouts] == 0 && scene.proxy.counters[.UT] == 0)
         #expect(scene.remains() == nil)
     }
@@ -349,9 +349,9 @@ private final class MirrorScene: PlayedByHand {
         #expect(other.hasPrefix("GET /y ") && other.contains("host: [::1]:90\r\n"))
         #expect(scene.proxy.counters[.mirrors] == 2 && scene.proxy.counters[.mirrorsSkipped] == 1)
         let lines = scene.proxy.counts.lines
-        #expect(lines[.route("prefix:/")]?[RouteCount.mirrors] == 2)
-        #expect(lines[.route("prefix:/")]?[RouteCount.mirrorsSkipped] == 1)
-        #expect(["m", "n"].map { lines[.cluster($0)]?[ClusterCount.mirrors] } == [1, 1])
+        #expect(lines[.route("prefix:/")]?[PolicyCount.mirrors] == 2)
+        #expect(lines[.route("prefix:/")]?[PolicyCount.mirrorsSkipped] == 1)
+        #expect(["m", "n"].map { lines[.cluster($0)]?[PolicyCount.mirrors] } == [1, 1])
         #expect(scene.remains([client]) == nil)
     }
 
