@@ -88,6 +88,10 @@ extension Experiment {
         return isReplaced ? own : own + [standard]
     }
 
+    /// What a proxy that has a file calls the process beside it, among the services that this
+    /// calls.
+    public static let ownCluster = "local"
+
     /// What a gateway is called as a service of the mesh.
     public static let gatewayName = "gateway"
 

@@ -79,7 +79,7 @@ struct Layout {
         proxy.workers = workers
         proxy.listeners = [
             .init(
-                name: "inbound", bytesTo: isBytes ? "local" : nil,
+                name: "inbound", bytesTo: isBytes ? Experiment.ownCluster : nil,
                 security: hop.security == .off
                     ? nil : .init(identity: service, asksClient: true))
         ]
@@ -88,10 +88,12 @@ struct Layout {
             proxy.routes.append(.init(host: callee, cluster: callee))
             proxy.clusters.append(hop(to: callee, from: service))
         }
-        if !isBytes { proxy.routes.append(.init(host: nil, cluster: "local")) }
+        if !isBytes {
+            proxy.routes.append(.init(host: nil, cluster: Experiment.ownCluster))
+        }
         proxy.clusters.append(
             .init(
-                name: "local", endpoints: [.application(application)],
+                name: Experiment.ownCluster, endpoints: [.application(application)],
                 speech: clusterSpeech(to: service)))
         return proxy
     }
@@ -163,5 +165,11 @@ extension Topology.Proxy {
 func instance(_ service: String, _ replica: Int) -> String { "\(service)/\(replica)" }
 
 func sidecarName(_ service: String, _ replica: Int) -> String {
-    "server-proxy \(instance(service, replica))"
+    sidecarName(of: instance(service, replica))
 }
+
+/// Of the sidecar of an instance.
+func sidecarName(of instance: String) -> String { "server-proxy \(instance)" }
+
+/// What the names of all sidecars of a service begin with, and of no other.
+func sidecarPrefix(_ service: String) -> String { sidecarName(of: "\(service)/") }

@@ -86,6 +86,13 @@ extension Consistency {
             decoding.report(
                 mode.place, "permissive is for proxies that join: mesh: {control: true}")
         }
+        guard draft.mesh.dataplane != .none, draft.mesh.mode == .sidecar else { return }
+        for callee in draft.services.flatMap(\.calls) where callee.value == Experiment.ownCluster {
+            decoding.report(
+                callee.place,
+                "without a control plane a proxy calls the process beside it '\(callee.value)': "
+                    + "give the service another name, or write mesh: {control: true}")
+        }
     }
 
     /// - Returns: how many there are.

@@ -72,8 +72,10 @@ import Testing
         func problems(_ first: Int) throws -> [String] {
             try write(
                 """
-                {"request_id": "r", "status": \(first), "flags": "FI", "duration_us": 9}
-                {"request_id": "r", "status": 200, "flags": "", "duration_us": 9}
+                {"request_id": "r", "status": \(first), "flags": "FI", "duration_us": 9, \
+                "details": "fault_filter_abort", "attempts": 0}
+                {"request_id": "r", "status": 200, "flags": "", "duration_us": 9, \
+                "details": "via_upstream", "attempts": 1}
 
                 """, to: "access")
             try write("r ok 200 \n", to: "ends")
@@ -217,7 +219,7 @@ import Testing
     }
 }
 
-private struct NoDoor: FaultDoor {
+struct NoDoor: FaultDoor {
     func hold(_ name: String, _ order: FaultOrder) throws(DeskError) {}
     func drop(_ name: String) throws(DeskError) {}
     func report() throws(DeskError) -> FaultReport { FaultReport(faults: [], ledger: nil) }

@@ -295,6 +295,26 @@ import Testing
             ])
     }
 
+    /// A proxy that has a file would have two clusters of one name.
+    @Test func noServiceThatIsCalledHasTheNameOfAProxysOwn() {
+        let services = """
+            name: a
+            services:
+              - {name: front, calls: [local]}
+              - {name: local}
+            load: [{name: main, to: front, rate: 100/s}]
+            phases: [{name: p, for: 1s}]
+
+            """
+        #expect(
+            errors(services + "mesh: {control: false}\n") == [
+                "3:27: without a control plane a proxy calls the process beside it 'local': give "
+                    + "the service another name, or write mesh: {control: true}"
+            ])
+        #expect(errors(services + "mesh: {control: true}\n") == [])
+        #expect(errors(services + "mesh: {control: false, mode: gateway}\n") == [])
+    }
+
     @Test(arguments: [
         (
             "{control: true, dataplane: none}\narms: [direct]",

@@ -101,7 +101,7 @@ extension ProxyConfiguration {
     public static let inboundName = "inbound"
     public static let outboundName = "outbound"
     /// The cluster that is the service's own process. Those of services have a `/`.
-    private static let appName = "app"
+    public static let appName = "app"
 
     /// The configuration of a proxy of a service.
     ///

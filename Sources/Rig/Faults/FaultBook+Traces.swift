@@ -13,10 +13,13 @@ struct AccessLine: Decodable {
     var requestID: String?
     var status: Int
     var flags: String
+    var details: String
+    var attempts: Int
+    var cluster: String?
     var durationUs: Int64
 
     private enum CodingKeys: String, CodingKey {
-        case status, flags
+        case status, flags, details, attempts, cluster
         case requestID = "request_id"
         case durationUs = "duration_us"
     }
@@ -25,12 +28,16 @@ struct AccessLine: Decodable {
 }
 
 extension FaultBook {
-    /// Lines of an access log that are held against the ledger; more are not looked at.
-    private static let mostLines = 500_000
+    /// Lines of a file that are held against the ledger; more are not looked at.
+    static let mostLines = 500_000
 
     /// Reads all of it and draws the conclusions.
-    /// - Parameter outcomes: files in which generators have written what became of each request.
-    mutating func read(_ traces: [TraceKind: [String: String]], outcomes: [String]) {
+    /// - Parameters:
+    ///   - outcomes: files in which generators have written what became of each request.
+    ///   - mirrored: services that are sent what others were asked for, too.
+    mutating func read(
+        _ traces: [TraceKind: [String: String]], outcomes: [String], mirrored: Set<String> = []
+    ) {
         for (process, path) in (traces[.ledger] ?? [:]).sorted(by: { $0.key < $1.key }) {
             let decoder = JSONDecoder()
             forEachLine(of: path, atMost: Self.mostEntries) { line in
@@ -42,10 +49,13 @@ extension FaultBook {
         }
         balance()
         checkJoint()
-        for (process, path) in (traces[.access] ?? [:]).sorted(by: { $0.key < $1.key })
+        let logs = (traces[.access] ?? [:]).mapValues { AccessTrace($0, of: requests) }
+        for (process, log) in logs.sorted(by: { $0.key < $1.key })
         where traces[.ledger]?[process] != nil {
-            compare(process, withLog: path)
+            compare(process, with: log)
         }
+        compareApplications(logs)
+        checkArrivals(logs, besides: mirrored)
         let ends = ends(in: outcomes)
         for process in (traces[.ledger] ?? [:]).keys.sorted() {
             match(
@@ -77,35 +87,6 @@ extension FaultBook {
         return ends
     }
 
-    /// The process's own access log: each line of its ledger is about an exchange in it, which has
-    /// the flag and lasted as long as it was held back.
-    private mutating func compare(_ process: String, withLog path: String) {
-        // One request may come to a server in several attempts, each with a line of its own.
-        var log: [String: [AccessLine]] = [:]
-        var strangers = 0
-        var stranger = ""
-        let decoder = JSONDecoder()
-        forEachLine(of: path, atMost: Self.mostLines) { text in
-            guard let line = try? decoder.decode(AccessLine.self, from: text),
-                let id = line.requestID, !id.isEmpty
-            else { return }
-            if hasLine(process, id) {
-                log[id, default: []].append(line)
-            } else if line.hasFault {
-                strangers += 1
-                stranger = id
-            }
-        }
-        match(process, against: "its access log") { id, line in
-            guard let seen = log[id] else { return nil }
-            // An attempt that was aborted shows in the log only if it was the last.
-            guard seen.contains(where: { $0.lasted(line) }) else { return false }
-            guard line.point != .perAttempt, let status = line.abortHTTP else { return true }
-            return seen.contains { $0.status == status || !$0.isAnswered }
-        }
-        if strangers > 0 { accuse(process, strangers, stranger) }
-    }
-
     /// Writes what is kept: the ledger, and access logs up to a bound.
     func write(to folder: ResultsFolder) throws(RigError) {
         guard !entries.isEmpty else { return }
@@ -117,18 +98,6 @@ extension FaultBook {
         text.removeLast()
         try folder.append(text, to: ResultsFolder.ledgerFile)
     }
-}
-
-extension AccessLine {
-    /// Whether it took as long as it was held back.
-    fileprivate func lasted(_ line: FaultLedgerLine) -> Bool {
-        guard let delay = line.delayNs, isAnswered else { return true }
-        // Both are cut to whole microseconds.
-        return (durationUs + 1) * 1000 >= delay
-    }
-
-    /// Whether the client waited for the answer.
-    fileprivate var isAnswered: Bool { !flags.split(separator: ",").contains("DC") && status > 0 }
 }
 
 extension ResultsFolder {

@@ -40,7 +40,7 @@ struct FaultBook {
     let start: Instant
     private let wallStart: Int64
     private(set) var faults: [RunResult.Fault] = []
-    private var spans: [Span] = []
+    private(set) var spans: [Span] = []
     private(set) var entries: [LedgerEntry] = []
     /// Bound: what a turn leaves in the ledger. More is counted, and told.
     static let mostEntries = 500_000
@@ -56,9 +56,18 @@ struct FaultBook {
         var processes: [String]
         /// CLOCK_REALTIME.
         var begun: Int64
+        /// Whom the requests are for, and what proxies that send them there call it; nil: whoever,
+        /// or it is not met where they are sent.
+        var service: String?
+        var cluster: String?
         /// The requests that each process says to have done something to.
         var requests: [String: [String: FaultLedgerLine]] = [:]
+        /// Of aborts: how often each request was met.
+        var aborts: [String: Int] = [:]
     }
+
+    /// Processes that were harmed: what they have not written down proves nothing.
+    private(set) var harmed: Set<String> = []
 
     init(arm: ArmName, round: Int, start: Instant) {
         self.arm = arm
@@ -77,6 +86,7 @@ struct FaultBook {
         fault.servedSeconds = served.map { ($0 - start).seconds }
         fault.problems = record.problems
         if record.begun == nil { fault.problems.append("it never was") }
+        harmed.formUnion(record.fault.processes)
         for process in record.fault.processes {
             append(
                 LedgerEntry(
@@ -108,8 +118,9 @@ struct FaultBook {
             Span(
                 place: faults.count, name: fault.name, chance: armFault.plan.chance,
                 point: armFault.plan.point, processes: armFault.processes,
-                begun: wallStart + ((leases.compactMap(\.begun).min() ?? start) - start).nanoseconds
-            ))
+                begun: wallStart
+                    + ((leases.compactMap(\.begun).min() ?? start) - start).nanoseconds,
+                service: armFault.plan.service, cluster: leases.first?.lease.rule.cluster))
         faults.append(fault)
     }
 
@@ -172,6 +183,9 @@ struct FaultBook {
         faults[spans[index].place].requests?.lines += 1
         spans[index].requests[process, default: [:]][line.request] =
             spans[index].requests[process]?[line.request].map { $0.joined(line) } ?? line
+        if line.abortHTTP != nil || line.abortGRPC != nil {
+            spans[index].aborts[line.request, default: 0] += 1
+        }
         append(
             LedgerEntry(
                 arm: arm, round: round, process: process, fault: line.fault,
@@ -294,9 +308,14 @@ struct FaultBook {
     /// Notes what a witness has seen of faults that no ledger has.
     mutating func accuse(_ process: String, _ count: Int, _ example: String) {
         guard let span = spans.first(where: { $0.processes.contains(process) }) else { return }
-        faults[span.place].problems.append(
+        accuse(
+            span,
             "\(count) requests show a fault of \(process) that its ledger does not have: "
                 + "'\(example)' for one")
+    }
+
+    mutating func accuse(_ span: Span, _ problem: String) {
+        faults[span.place].problems.append(problem)
     }
 }
 

@@ -55,7 +55,9 @@ extension Turn {
             guard let file = try outcomesFile(of: load) else { continue }
             ends += (0..<(threads[load.name] ?? load.threads)).map { "\(file).\($0)" }
         }
-        book.read(roster.traces, outcomes: ends)
+        book.read(
+            roster.traces, outcomes: ends,
+            mirrored: Set(experiment.routes.flatMap { $0.mirrors.map(\.target.name) }))
         try book.write(to: place.folder)
         try place.folder.keepAccessLogs(roster.traces[.access] ?? [:], arm: arm)
         return book.faults
