@@ -77,7 +77,7 @@ extension Generator {
             recorder.failed(.refused, response: nil, service: nil, phase: Int(request.phase))
             openForWaiting(target, at: now)
         } else if sendsAtOnce {
-            recorder.planned(phase: phase)
+            recorder.planned(phase: phase, due: now)
             recorder.failed(.refused, response: nil, service: nil, phase: phase)
             retryLater(at: now)
         }

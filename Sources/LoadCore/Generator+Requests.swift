@@ -10,7 +10,7 @@ extension Generator {
     mutating func takeUp(_ request: PlannedRequest, at now: Instant) {
         let intended = start + request.offset
         let phase = request.phase
-        recorder.planned(phase: phase)
+        recorder.planned(phase: phase, due: intended)
         if now - intended >= timeout {
             // The generator itself was stalled for longer than the timeout.
             recorder.lag(now - intended, phase: phase)
@@ -69,7 +69,7 @@ extension Generator {
                     slot, intended: request.intended, takenUp: request.takenUp,
                     phase: Int(request.phase), waited: true, number: UInt64(request.number))
             } else if sendsAtOnce {
-                recorder.planned(phase: phase)
+                recorder.planned(phase: phase, due: now)
                 dispatch(
                     slot, intended: now, takenUp: now, phase: phase, waited: false,
                     number: nextNumber)
@@ -198,8 +198,8 @@ extension Generator {
         switch slots[slot].state {
         case .busy:
             recorder.answered(
-                answer, response: now - slots[slot].intended, service: now - slots[slot].sent,
-                phase: Int(slots[slot].phase))
+                answer, due: slots[slot].intended, response: now - slots[slot].intended,
+                service: now - slots[slot].sent, phase: Int(slots[slot].phase))
             outcomes?.note(
                 slots[slot].number, answer.isError ? .error : .ok, status: answer.status,
                 flags: answer.flags)

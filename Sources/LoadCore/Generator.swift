@@ -327,6 +327,9 @@ public struct Generator: ~Copyable {
     /// The figures of every phase.
     public func tallies() -> [LoadResult.PhaseTally] { recorder.tallies(stopped: stoppedAt) }
 
+    /// What became of the requests of each second of the job.
+    public var dueTallies: [LoadResult.DueTally] { recorder.dueTallies }
+
     /// Whether the run was stopped before its end.
     public var isPartial: Bool { stoppedAt != nil }
 

@@ -14,6 +14,8 @@ public struct LoadResult: Codable, Sendable {
     /// One for each second of the job, and of the time after it until the last request ended; empty
     /// where they were not asked for.
     public var seconds: [SecondTally]
+    /// One for each second of the job, whether or not `seconds` were asked for.
+    public var due: [DueTally]
     public var threads: [ThreadUsage]
     /// True where the run was stopped before the end of its last phase.
     public var partial: Bool
@@ -22,7 +24,7 @@ public struct LoadResult: Codable, Sendable {
 
     public init(
         scheduleHash: String, assignmentHash: String, phases: [PhaseTally],
-        seconds: [SecondTally], threads: [ThreadUsage], partial: Bool,
+        seconds: [SecondTally], due: [DueTally] = [], threads: [ThreadUsage], partial: Bool,
         openFailures: [OpenFailure] = []
     ) {
         self.openFailures = openFailures
@@ -30,6 +32,7 @@ public struct LoadResult: Codable, Sendable {
         self.assignmentHash = assignmentHash
         self.phases = phases
         self.seconds = seconds
+        self.due = due
         self.threads = threads
         self.partial = partial
     }
@@ -147,6 +150,25 @@ public struct LoadResult: Codable, Sendable {
             good += other.good
             response.merge(other.response)
             response = response.compacted()
+        }
+    }
+
+    /// What became of the requests that were due in one second, whenever that was: of the answers
+    /// that came in a second some are to requests of the seconds before.
+    public struct DueTally: Codable, Equatable, Sendable, BitwiseCopyable {
+        public var planned: UInt64 = 0
+        /// Answered, and no error.
+        public var good: UInt64 = 0
+        /// Answered by an error.
+        public var errors: UInt64 = 0
+
+        public init() {}
+
+        /// Adds what another thread or generator saw of the same second.
+        public mutating func merge(_ other: DueTally) {
+            planned += other.planned
+            good += other.good
+            errors += other.errors
         }
     }
 

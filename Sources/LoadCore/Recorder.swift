@@ -1,5 +1,6 @@
 // Counts what happens, by phase and by second, without allocating for a request. A phase's figures
-// go by the intended instant of the request, a second's by the instant at which something happened.
+// go by the intended instant of the request, a second's by the instant at which something happened,
+// and `due` by the second of the intended instant.
 
 import Base
 import Model
@@ -36,6 +37,8 @@ struct Recorder: ~Copyable {
     private let ends: [Duration]
     private var phases: [Phase]
     private let counters: Slab<UInt64>
+    /// Of each second of the job; 24 bytes for each, as long as a job may be.
+    private let due: Slab<LoadResult.DueTally>
     private var start = Instant.distantFuture
     private var second: LoadResult.SecondTally
     private let secondResponse = HistogramRecorder()
@@ -55,10 +58,14 @@ struct Recorder: ~Copyable {
         }
         phases = plan.map { _ in Phase() }
         counters = Slab(count: plan.count * Row.width, repeating: 0)
+        due = Slab(zeroed: max(1, Int(end.seconds.rounded(.up))))
         second = LoadResult.SecondTally(phase: plan[0].name, offset: 0)
     }
 
-    deinit { counters.deallocate() }
+    deinit {
+        counters.deallocate()
+        due.deallocate()
+    }
 
     /// The job begins at `start`.
     mutating func begin(at start: Instant) {
@@ -114,11 +121,19 @@ struct Recorder: ~Copyable {
         return taken
     }
 
+    /// - Parameter due: its intended instant.
     @inline(__always)
-    mutating func planned(phase: Int) {
+    mutating func planned(phase: Int, due instant: Instant) {
         phases[phase].planned &+= 1
         second.planned &+= 1
+        due[dueSecond(instant)].planned &+= 1
         secondUsed = true
+    }
+
+    /// Which second of the job an intended instant is in.
+    @inline(__always)
+    private func dueSecond(_ instant: Instant) -> Int {
+        min(max(0, Int((instant - start).nanoseconds / 1_000_000_000)), due.count &- 1)
     }
 
     @inline(__always)
@@ -147,7 +162,9 @@ struct Recorder: ~Copyable {
     }
 
     @inline(__always)
-    mutating func answered(_ answer: Answer, response: Duration, service: Duration, phase: Int) {
+    mutating func answered(
+        _ answer: Answer, due instant: Instant, response: Duration, service: Duration, phase: Int
+    ) {
         let row = phase &* Row.width
         counters[row &+ (answer.isError ? Outcome.error : .ok).index] &+= 1
         if answer.status > 0 { counters[row &+ Row.statuses &+ (answer.status &- 100)] &+= 1 }
@@ -156,7 +173,13 @@ struct Recorder: ~Copyable {
         phases[phase].response.record(response.recordable)
         phases[phase].service.record(service.recordable)
         second.completed &+= 1
-        if answer.isError { second.errors &+= 1 } else { second.good &+= 1 }
+        if answer.isError {
+            second.errors &+= 1
+            due[dueSecond(instant)].errors &+= 1
+        } else {
+            second.good &+= 1
+            due[dueSecond(instant)].good &+= 1
+        }
         secondResponse.record(response.recordable)
         secondUsed = true
     }
@@ -185,6 +208,9 @@ struct Recorder: ~Copyable {
         if let service { phases[phase].service.record(service.recordable) }
         secondUsed = true
     }
+
+    /// What became of the requests of each second of the job.
+    var dueTallies: [LoadResult.DueTally] { (0..<due.count).map { due[$0] } }
 
     /// The figures of every phase.
     /// - Parameter stopped: the instant at which the run was cut short; nil: it was not.

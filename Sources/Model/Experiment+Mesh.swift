@@ -143,7 +143,10 @@ extension ServicePlan {
 
 extension LoadPlan {
     /// Who it is in a mesh: the service as which it has a sidecar and a certificate.
-    public var identity: String { "load-\(name)" }
+    public var identity: String { Self.identity(of: name) }
+
+    /// Who a load of that name is.
+    public static func identity(of load: String) -> String { "load-\(load)" }
 }
 
 extension [LoadPlan] {

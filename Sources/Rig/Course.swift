@@ -1,6 +1,7 @@
 // How an arm went on after something had ended: the time until it was again as good as before.
 
 import Base
+import LoadCore
 import Model
 import Stats
 
@@ -22,19 +23,23 @@ struct Course {
     private static let window = 3
 
     /// Seconds from the end of a phase to the first second that is good again, with those behind
-    /// it; where there is none, to the end: it took that long at least. Nil where `base` had
-    /// nothing good.
+    /// it, and all of the rest together: what is good for a while and then fails has not come back.
+    /// Where there is none, to the end: it took that long at least. Nil where `base` had nothing
+    /// good.
     ///
-    /// Good is the share of the requests due in three seconds that was answered in them without
-    /// error, held against the share of the whole of `base`: the number of requests varies, and
-    /// says nothing.
+    /// Good is the share of the requests due in three seconds that was answered without error,
+    /// whenever that was, held against the share of the whole of `base`: the number of requests
+    /// varies, and says nothing; and late answers to requests of the seconds before make none of
+    /// these good.
     func seconds(to share: Double, of base: String, after phase: String) -> Double? {
         let goal = goodness(seconds.filter { $0.phase == base })
         guard let goal, goal > 0, let end = end(of: phase) else { return nil }
         let rest = seconds.filter { $0.offset >= end - 1e-6 && $0.offset < whole - 1e-6 }
         for place in rest.indices where place + Self.window <= rest.count {
-            let good = goodness(Array(rest[place..<place + Self.window]))
-            if let good, good >= share * goal { return rest[place].offset - end }
+            let parts = [rest[place..<place + Self.window], rest[place...]]
+            if parts.allSatisfy({ goodness(Array($0)).map { $0 >= share * goal } ?? false }) {
+                return rest[place].offset - end
+            }
         }
         return whole - end
     }
@@ -58,9 +63,9 @@ struct Course {
     }
 
     private func goodness(_ seconds: [ArmRecord.Second]) -> Double? {
-        let planned = seconds.reduce(0) { $0 + $1.planned }
+        let planned = seconds.reduce(0) { $0 + $1.due.planned }
         guard planned > 0 else { return nil }
-        return Double(seconds.reduce(0) { $0 + $1.good }) / Double(planned)
+        return Double(seconds.reduce(0) { $0 + $1.due.good }) / Double(planned)
     }
 
     private var whole: Double { phases.reduce(0) { $0 + $1.duration.seconds } }
@@ -81,8 +86,10 @@ extension ArmRecord.Second {
         switch metric {
         case .goodput: return Double(good)
         case .achievedRate: return Double(completed)
-        case .shareOfOutcome(.ok): return planned > 0 ? Double(good) / Double(planned) : nil
-        case .shareOfOutcome(.error): return planned > 0 ? Double(errors) / Double(planned) : nil
+        case .shareOfOutcome(.ok):
+            return due.planned > 0 ? Double(due.good) / Double(due.planned) : nil
+        case .shareOfOutcome(.error):
+            return due.planned > 0 ? Double(due.errors) / Double(due.planned) : nil
         case .percentile(let quantile, .response):
             return response.count > 0 ? Double(response.value(atQuantile: quantile)) : nil
         case .mean(.response): return response.count > 0 ? response.mean : nil

@@ -128,7 +128,7 @@ extension Evaluation {
                 guard values.count == arguments.count,
                     let prediction = theory.prediction(values, isPoisson: isPoisson),
                     let interval = prediction.interval(
-                        samples: samples, confidence: confidence)
+                        samples: samples, rounds: rounds.count, confidence: confidence)
                 else { return nil }
                 return Range(prediction, interval)
             }

@@ -79,9 +79,9 @@ struct Evaluation {
         case .literal(let value, _): .constant(value)
         case .metric(let metric): statistic(metric, expectation)
         case .sum(let a, let b):
-            sum(a, b, expectation)
+            statistic(a, expectation).combined(with: statistic(b, expectation), +)
         case .difference(let a, let b):
-            difference(a, b, expectation)
+            statistic(a, expectation).combined(with: statistic(b, expectation), -)
         case .product(let a, let b):
             statistic(a, expectation).combined(with: statistic(b, expectation), *)
         case .quotient(let a, let b):
@@ -94,34 +94,15 @@ struct Evaluation {
         }
     }
 
-    /// Counts of different things rest on all of them together; parts of the same requests rest on
-    /// these, once.
-    private func sum(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
-        let (first, second) = (statistic(a, expectation), statistic(b, expectation))
-        var sum = first.combined(with: second, +)
-        if a.isCount, b.isCount {
-            sum.samples =
-                a.population != nil && a.population == b.population
-                ? max(first.samples, second.samples) : first.samples + second.samples
-        }
-        return sum
-    }
-
-    /// What is left of counts rests on what is left.
-    private func difference(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
-        let (first, second) = (statistic(a, expectation), statistic(b, expectation))
-        var difference = first.combined(with: second, -)
-        if a.isCount, b.isCount, first.samples > second.samples {
-            difference.samples = first.samples - second.samples
-        }
-        return difference
-    }
-
-    /// A share of counts rests on what it is a share of.
+    /// A share of counts rests on what it is a share of. A count is the mean of the rounds.
     private func quotient(_ a: Term, _ b: Term, _ expectation: Expectation) -> Statistic {
         let (part, whole) = (statistic(a, expectation), statistic(b, expectation))
         var quotient = part.combined(with: whole, /)
-        if a.isCount, b.isCount { quotient.samples = whole.samples }
+        if a.isCount, b.isCount {
+            let counted = whole.value(Array(rounds.indices)) * Double(rounds.count)
+            quotient.samples =
+                counted.isFinite ? UInt64(min(max(0, counted.rounded()), 1e18)) : 0
+        }
         return quotient
     }
 
@@ -164,33 +145,17 @@ struct Evaluation {
     }
 }
 
-/// Whose planned requests a count is a part of.
-private enum Population: Equatable {
-    case allLoads
-    case load(String)
-}
-
-extension Term {
-    /// Nil: it counts something else, or parts of several.
-    fileprivate var population: Population? {
-        switch self {
-        case .metric(.count): .allLoads
-        case .metric(.ofLoad(.count, let load)): .load(load)
-        case .sum(let a, let b), .difference(let a, let b):
-            a.population == b.population ? a.population : nil
-        default: nil
-        }
-    }
-}
-
 /// A comparison with its tolerance, as a condition on observed less expected.
 private struct Rule {
     let comparison: Expectation.Comparison
     /// Only for `=`; 0 or more.
     let tolerance: Double
+    /// What sums are rounded by: three shares of all requests may come to 0.9999999999999999.
+    private let slack: Double
 
     init(_ expectation: Expectation, limit: Double) {
         comparison = expectation.comparison
+        slack = 1e-9 * max(1, limit.magnitude)
         switch expectation.tolerance {
         case nil: tolerance = 0
         case .absolute(let value): tolerance = value
@@ -200,18 +165,18 @@ private struct Rule {
 
     func holds(_ difference: Double) -> Bool {
         switch comparison {
-        case .less: difference < 0
-        case .lessOrEqual: difference <= 0
-        case .greater: difference > 0
-        case .greaterOrEqual: difference >= 0
-        case .equal: difference.magnitude <= tolerance
+        case .less: difference < -slack
+        case .lessOrEqual: difference <= slack
+        case .greater: difference > slack
+        case .greaterOrEqual: difference >= -slack
+        case .equal: difference.magnitude <= tolerance + slack
         }
     }
 
     /// Whether a border between holding and not holding lies within the interval.
     func isCut(_ interval: Interval) -> Bool {
         let borders = comparison == .equal ? [-tolerance, tolerance] : [0]
-        return borders.contains { interval.low < $0 && $0 < interval.high }
+        return borders.contains { interval.low < $0 - slack && $0 + slack < interval.high }
     }
 
     func text(limit: Double, unit: String) -> String {

@@ -276,7 +276,8 @@ extension Sample {
     /// The sum of counters over the proxies of loads; nil where there are none, or what one of them
     /// has counted is not known.
     func ofLoadProxies(_ names: String...) -> Double? {
-        let own = evidence.filter { $0.group == .proxies && $0.service.hasPrefix("load-") }
+        let services = Set(loads.map { LoadPlan.identity(of: $0.name) })
+        let own = evidence.filter { $0.group == .proxies && services.contains($0.service) }
         guard !own.isEmpty, own.allSatisfy(\.isKnown) else { return nil }
         return own.reduce(0) { sum, proxy in
             names.reduce(sum) { $0 + (proxy.count($1) ?? 0) }

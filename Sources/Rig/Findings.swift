@@ -24,7 +24,8 @@ struct Findings {
         let rounds = Set(records.map(\.round)).sorted()
         trust = Trust(
             samples, rounds: rounds, experiment: experiment,
-            faults: records.flatMap(\.faults), warnings: warnings)
+            faults: records.flatMap(\.faults), changes: records.flatMap(\.changes),
+            warnings: warnings)
         // Where nothing can be trusted, the figures of all rounds are kept for finding out why.
         used = trust.validity.valid ? trust.counted : rounds
         let used = used

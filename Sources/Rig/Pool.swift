@@ -93,7 +93,7 @@ let leastRoundsFor95 = 6
 /// probability 2^(1 - n). No interval that is made of n rounds alone covers more than
 /// 1 - 2^(1 - n), a percentile interval of a bootstrap neither: 50 % for two rounds, 93.8 % for
 /// five. So below six rounds the interval is the range over the rounds, and is called what it is;
-/// from six on it is a bootstrap's, of 95 %.
+/// from six on it is a bootstrap's, of 95 %, widened for so few.
 func reachableConfidence(rounds: Int) -> Double? {
     guard rounds > 1 else { return nil }
     if rounds >= leastRoundsFor95 { return 0.95 }
@@ -136,11 +136,11 @@ struct Statistic {
                 value: whole, range: (0..<count).map { value([$0]) } + [whole],
                 confidence: confidence)
         }
-        // Percentiles jump from bucket to bucket, so the plain percentile interval is used
+        // Percentiles jump from bucket to bucket, so an interval of percentiles is used
         // throughout.
         let bootstrap = Bootstrap(
             count: count, resamples: Self.resamples, random: random, statistic: value)
-        guard let interval = bootstrap.percentileInterval(confidence: confidence) else {
+        guard let interval = bootstrap.expandedInterval(confidence: confidence) else {
             return Estimated(value: bootstrap.estimate)
         }
         return Estimated(

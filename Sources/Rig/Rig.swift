@@ -203,8 +203,9 @@ struct Pacing {
         if rounds >= experiment.rounds.max { return true }
         let findings = Findings(experiment, records, warnings: warnings)
         let counted = findings.trust.counted.count
-        // What sets every round aside is no chance disturbance: more rounds would not be better.
-        if counted == 0 { return true }
+        // What sets every round aside, and what was asked for and not done, is no chance
+        // disturbance: more rounds would not be better.
+        if counted == 0 || !findings.trust.isDelivered { return true }
         defer { seen = counted }
         // Between the looks no expectation is looked at, settled as it may seem: see `looks`.
         guard counted > seen, experiment.rounds.looks.contains(counted) else { return false }

@@ -174,5 +174,7 @@ struct ArmRecord: Sendable {
         var response: Histogram
         /// Answers that came in it and are no errors.
         var good: UInt64 = 0
+        /// What became of the requests that were due in it.
+        var due = LoadResult.DueTally()
     }
 }

@@ -71,15 +71,17 @@ extension Turn {
         let count = results.map(\.seconds.count).max() ?? 0
         return (0..<count).map { index in
             var sum = LoadResult.SecondTally(phase: "", offset: 0)
+            var due = LoadResult.DueTally()
             for result in results where index < result.seconds.count {
                 sum.phase = result.seconds[index].phase
                 sum.offset = result.seconds[index].offset
                 sum.merge(result.seconds[index])
+                if index < result.due.count { due.merge(result.due[index]) }
             }
             return ArmRecord.Second(
                 phase: sum.phase, offset: sum.offset, planned: sum.planned,
                 completed: sum.completed, errors: sum.errors, response: sum.response,
-                good: sum.good)
+                good: sum.good, due: due)
         }
     }
 }

@@ -165,6 +165,8 @@ struct Trust {
     /// Of each round that does not, why, by arm and phase.
     let complaints: [Int: [Complaint]]
     let validity: RunResult.Validity
+    /// Whether all was done that was asked for.
+    let isDelivered: Bool
 
     struct Complaint: Equatable {
         var round: Int
@@ -176,12 +178,12 @@ struct Trust {
 
     init(
         _ samples: [Sample], rounds: [Int], experiment: Experiment, faults: [RunResult.Fault] = [],
-        warnings: [String]
+        changes: [RunResult.Change] = [], warnings: [String]
     ) {
         self.init(
             samples, rounds: rounds, limits: experiment.limits, needed: experiment.rounds.min,
             arms: experiment.turnNames, phases: experiment.phases.filter(\.measure).map(\.name),
-            faults: faults, warnings: warnings)
+            faults: faults, changes: changes, warnings: warnings)
     }
 
     /// - Parameters:
@@ -189,7 +191,8 @@ struct Trust {
     ///   - needed: how many of them must count.
     init(
         _ samples: [Sample], rounds: [Int], limits: ValidityLimits, needed: Int, arms: [ArmName],
-        phases: [String], faults: [RunResult.Fault] = [], warnings: [String]
+        phases: [String], faults: [RunResult.Fault] = [], changes: [RunResult.Change] = [],
+        warnings: [String]
     ) {
         var complaints: [Int: [Complaint]] = [:]
         for sample in samples {
@@ -204,9 +207,9 @@ struct Trust {
         counted = rounds.filter { complaints[$0] == nil }
 
         // What was asked for and not done is no chance disturbance: other rounds do not mend it.
-        let isDelivered = faults.allSatisfy(\.problems.isEmpty)
+        var reasons = Self.undelivered(faults) + Self.unmade(changes)
+        isDelivered = reasons.isEmpty
         let isValid = counted.count >= needed && isDelivered
-        var reasons = isDelivered ? [] : Self.undelivered(faults)
         var warnings = warnings
         let setAside = rounds.filter { complaints[$0] != nil }
         let sentences = Self.summary(setAside.flatMap { complaints[$0] ?? [] })
@@ -252,6 +255,18 @@ struct Trust {
             let more = wrong.reduce(-1) { $0 + $1.problems.count }
             return "the fault '\(name)' was not what was asked for: \(place): "
                 + first.problems[0] + (more > 0 ? "; and \(more) more" : "")
+        }
+    }
+
+    /// Of each change of the mesh that was not made by the end, the first time that it was not.
+    private static func unmade(_ changes: [RunResult.Change]) -> [String] {
+        let undone = changes.filter { $0.done == false }
+        return distinct(undone.map(\.what)).compactMap { what in
+            let same = undone.filter { $0.what == what }
+            guard let first = same.first else { return nil }
+            return "the change '\(what)' was not made: round \(first.round), "
+                + first.arm.rawValue
+                + (same.count > 1 ? "; and \(same.count - 1) more times" : "")
         }
     }
 

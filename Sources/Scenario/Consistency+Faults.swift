@@ -273,27 +273,29 @@ extension Consistency {
     }
 }
 
-/// Whether faults of processes go together, which can be told once hosts have been drawn.
+/// Whether faults of processes go together with others, which can be told once hosts have been
+/// drawn.
 struct FaultConsistency {
     let draft: ScenarioDraft
     let experiment: Experiment
 
-    /// Who kills what is down has meant something else: nothing would happen.
+    /// Who kills what is down, or would have it do something to requests, has meant something else:
+    /// nothing would happen.
     func check(_ decoding: inout Decoding) {
         struct Hold {
             var fault: FaultPlan
             var span: FaultSpan
-            var hosts: Set<Int>
+            var processes: Set<FaultedProcess>
         }
         var holds: [Hold] = []
         for span in experiment.faultSpans {
-            guard let fault = experiment.faults.first(where: { $0.name == span.name }),
-                fault.isOfProcess
-            else { continue }
-            let hosts = Set(experiment.hosts(of: fault))
+            guard let fault = experiment.faults.first(where: { $0.name == span.name }) else {
+                continue
+            }
+            let processes = experiment.processes(of: fault)
             let clash = holds.first { hold in
-                span.begin < hold.span.end && hold.fault.service == fault.service
-                    && hold.fault.meetsProcesses(of: fault) && !hold.hosts.isDisjoint(with: hosts)
+                span.begin < hold.span.end && (fault.isOfProcess || hold.fault.isOfProcess)
+                    && hold.fault.name != fault.name && !hold.processes.isDisjoint(with: processes)
             }
             if let clash, let place = draft.faults.first(where: { $0.name.value == fault.name }) {
                 decoding.report(
@@ -302,18 +304,42 @@ struct FaultConsistency {
                         + "(\(span.begin.text) from the start of the arm)")
                 return
             }
-            holds.append(Hold(fault: fault, span: span, hosts: hosts))
+            holds.append(Hold(fault: fault, span: span, processes: processes))
         }
     }
+}
+
+/// A process that faults are about.
+private enum FaultedProcess: Hashable {
+    case application(String, Int)
+    case proxy(String, Int)
+    case control(Int)
 }
 
 extension FaultPlan {
     fileprivate var isOfProcess: Bool {
         if case .requests = action { false } else { true }
     }
+}
 
-    /// What stands at a host's address is one of its two processes, on one arm or another.
-    fileprivate func meetsProcesses(of other: FaultPlan) -> Bool {
-        point == other.point || point == .wire || other.point == .wire
+extension Experiment {
+    /// Those that a fault is done to, or that do it to requests.
+    fileprivate func processes(of fault: FaultPlan) -> Set<FaultedProcess> {
+        let hosts = hosts(of: fault)
+        let service = fault.service ?? ""
+        let applications = hosts.map { FaultedProcess.application(service, $0) }
+        let proxies = hosts.map { FaultedProcess.proxy(service, $0) }
+        return switch fault.point {
+        case .app: Set(applications)
+        case .serverIngress, .proxy: Set(proxies)
+        // What stands at a host's address is one of its two processes, on one arm or another.
+        case .wire: Set(applications + proxies)
+        case .controlPlane: Set(hosts.map { .control($0) })
+        case .clientEgress, .perAttempt:
+            Set(
+                services.filter { callers(of: fault).contains($0.name) }.flatMap { caller in
+                    (0..<caller.replicas).map { .proxy(caller.name, $0) }
+                })
+        }
     }
 }

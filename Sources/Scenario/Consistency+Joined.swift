@@ -104,7 +104,9 @@ extension Consistency {
     private func checkNames(_ decoding: inout Decoding) {
         let services = draft.services.compactMap(\.name)
         let loads = draft.mesh.mode == .sidecar ? draft.loads.compactMap(\.name) : []
-        let names = services.map { ($0, $0.value) } + loads.map { ($0, "load-\($0.value)") }
+        let names =
+            services.map { ($0, $0.value) }
+            + loads.map { ($0, LoadPlan.identity(of: $0.value)) }
         for (name, text) in names where !MeshName.isLabel(text + "-63") {
             decoding.report(
                 name.place,
@@ -112,8 +114,8 @@ extension Consistency {
                     + "letters, digits and hyphens, no hyphen at its beginning; " + otherwise)
         }
         for load in loads {
-            guard let service = services.first(where: { $0.value == "load-\(load.value)" })
-            else { continue }
+            let identity = LoadPlan.identity(of: load.value)
+            guard let service = services.first(where: { $0.value == identity }) else { continue }
             decoding.report(
                 load.place,
                 "in the mesh the load '\(load.value)' is called '\(service.value)', as a service "

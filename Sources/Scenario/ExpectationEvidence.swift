@@ -111,5 +111,7 @@ extension ExpectationParser {
 
 extension ExpectationScope {
     /// Whose proxies count.
-    fileprivate var meshServices: [String] { services.keys.sorted() + loads.map { "load-\($0)" } }
+    fileprivate var meshServices: [String] {
+        services.keys.sorted() + loads.map { LoadPlan.identity(of: $0) }
+    }
 }

@@ -120,6 +120,7 @@ func decodeExperiment(_ root: Node, _ decoding: inout Decoding) -> Experiment? {
     experiment.routes = draft.routes.map(\.value)
     MeshConsistency(draft: draft, experiment: experiment, root: root.place).check(&decoding)
     FaultConsistency(draft: draft, experiment: experiment).check(&decoding)
+    TheoryConsistency(draft: draft, experiment: experiment).check(&decoding)
     guard decoding.diagnostics.isEmpty else { return nil }
     experiment.controls = NegativeControlReading(
         draft: draft, root: root, experiment: experiment

@@ -58,6 +58,33 @@ public struct Bootstrap: Sendable {
         return interval(lowShare: tail, highShare: 1 - tail)
     }
 
+    /// The percentile interval made as much wider as few units make it too narrow; nil likewise.
+    ///
+    /// What is drawn from n units varies less than they do, by (n - 1) / n in its variance, and
+    /// tells nothing of how uncertain that is: of six normal units the plain interval of 95 %
+    /// covers 86 %. So the percentiles are those that make a mean's interval that of Student's t.
+    ///
+    /// Source: Hesterberg, "What Teachers Should Know About the Bootstrap", The American
+    /// Statistician 69, 2015 ("expanded percentile interval").
+    /// - Precondition: `confidence` is between 0 and 1.
+    public func expandedInterval(confidence: Double = 0.95) -> Interval? {
+        let tail = tail(confidence: confidence)
+        guard !replicates.isEmpty else { return nil }
+        let count = Double(jackknife.count)
+        let reach = (count / (count - 1)).squareRoot() * studentQuantile(tail: tail)
+        let share = Normal.cumulative(-reach)
+        return interval(lowShare: share, highShare: 1 - share)
+    }
+
+    /// What Student's t with n - 1 degrees of freedom exceeds with this probability.
+    ///
+    /// Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.1 and 26.5.27.
+    private func studentQuantile(tail: Double) -> Double {
+        let degrees = Double(jackknife.count - 1)
+        let x = Beta.quantile(2 * tail, degrees / 2, 0.5)
+        return (degrees * (1 - x) / x).squareRoot()
+    }
+
     /// The bias-corrected and accelerated interval; nil where there are fewer than two units, or
     /// the statistic was not a number for some resample or without one of the units.
     ///

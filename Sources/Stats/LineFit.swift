@@ -41,7 +41,7 @@ public struct LineFit: Equatable, Sendable {
             }
             return (
                 part(line.intercept - line.slope * origin, line.slope),
-                bootstrap.percentileInterval(confidence: confidence)
+                bootstrap.expandedInterval(confidence: confidence)
             )
         }
         (intercept, interceptInterval) = interval { intercept, _ in intercept }

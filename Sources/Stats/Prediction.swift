@@ -7,7 +7,7 @@ public struct Prediction: Equatable, Sendable {
         /// much as n / dispersion that do not depend on each other.
         case share(dispersion: Double)
         /// A mean over requests, of which one has this variance; and whatever the chance, so many
-        /// requests' worth may be missing or too many (`slack`).
+        /// requests' worth may be missing or too many in each round (`slack`), as at its ends.
         case mean(variance: Double, slack: Double)
         /// A quantile of a sum of uniform numbers.
         case quantile(UniformSum, Double)
@@ -27,8 +27,11 @@ public struct Prediction: Equatable, Sendable {
     ///
     /// Of a share, exact quantiles of the binomial distribution of the effective sample; of a mean,
     /// by the normal distribution.
+    /// - Parameters:
+    ///   - samples: of all rounds together.
+    ///   - rounds: 1 or more.
     /// - Precondition: `confidence` is between 0 and 1. Without samples it is anywhere: nil.
-    public func interval(samples: UInt64, confidence: Double) -> Interval? {
+    public func interval(samples: UInt64, rounds: Int = 1, confidence: Double) -> Interval? {
         let tail = tail(confidence: confidence)
         guard value.isFinite else { return nil }
         if case .range(let interval) = spread { return interval }
@@ -39,7 +42,9 @@ public struct Prediction: Equatable, Sendable {
             return Proportion.range(of: value, trials: UInt64(effective), tail: tail)
         case .mean(let variance, let slack):
             let z = Normal.quantile(1 - tail)
-            let reach = z * (variance / Double(samples)).squareRoot() + slack / Double(samples)
+            let reach =
+                z * (variance / Double(samples)).squareRoot()
+                + slack * Double(rounds) / Double(samples)
             return Interval(low: value - reach, high: value + reach)
         case .quantile(let sum, let quantile):
             // As many lie below a sample's quantile as a draw of so many with that chance gives.

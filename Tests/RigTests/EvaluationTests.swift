@@ -33,6 +33,34 @@ import Testing
             right: right, tolerance: tolerance, phase: phase, arm: arm)
     }
 
+    /// 748, 249 and 1 of 998 come to 0.9999999999999999 of all.
+    @Test(arguments: [
+        (Model.Expectation.Comparison.equal, RunResult.Verdict.pass), (.greaterOrEqual, .pass),
+        (.lessOrEqual, .pass), (.less, .fail), (.greater, .fail),
+    ])
+    func roundingDecidesNothing(
+        comparison: Model.Expectation.Comparison, verdict: RunResult.Verdict
+    ) {
+        var sample = Made.sample()
+        sample.tally.planned = 998
+        sample.tally.outcomes = ["ok": 748]
+        sample.tally.flags = ["UF": 249, "UC": 1]
+        let parts = Term.sum(
+            .sum(Self.ok, .metric(.shareOfFlag(.UF))), .metric(.shareOfFlag(.UC)))
+        for rounds in 1...6 {
+            let samples = (0..<rounds).map { round in
+                var sample = sample
+                sample.round = round
+                return sample
+            }
+            let judgement = Evaluation(
+                samples: samples, rounds: Array(0..<rounds), arms: [.mesh], minTailSamples: 10,
+                random: SeededRandom(seed: 1)
+            ).judge(expectation(parts, comparison, .literal(1, .share)))
+            #expect(judgement.result.verdict == verdict, "\(judgement.result)")
+        }
+    }
+
     private static let ms = 1e6
     private static func time(_ milliseconds: Double) -> Term {
         .literal(milliseconds * ms, .time)

@@ -1,5 +1,6 @@
 import Base
 import Glibc
+import LoadCore
 import Model
 import Posix
 import Report
@@ -261,6 +262,14 @@ import Testing
 
     // MARK: The course of a run
 
+    /// Of 100 that were due.
+    private static func due(good: UInt64) -> LoadResult.DueTally {
+        var due = LoadResult.DueTally()
+        due.planned = 100
+        due.good = good
+        return due
+    }
+
     /// 3 s of base, 2 s of hurt, 8 s of heal at 100/s, of which so many are good in each.
     private func course(_ good: [UInt64]) -> Course {
         let phases = [("base", 3), ("hurt", 2), ("heal", 8)].map {
@@ -272,7 +281,7 @@ import Testing
         let seconds = zip(names, good).enumerated().map { index, second in
             ArmRecord.Second(
                 phase: second.0, offset: Double(index), planned: 100, completed: 100, errors: 0,
-                response: Histogram(), good: second.1)
+                response: Histogram(), good: second.1, due: Self.due(good: second.1))
         }
         var record = Made.record(Made.sample())
         record.seconds = seconds
@@ -286,11 +295,26 @@ import Testing
             // One good second is none.
             ([100, 100, 100, 20, 20, 100, 20, 20, 20, 100, 100, 100, 100], 4),
             ([100, 100, 100, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20], 8),
+            // What fails again has not come back.
+            ([100, 100, 100, 20, 20, 100, 100, 100, 20, 20, 20, 20, 20], 8),
             // As good as before, which was not all.
             ([80, 80, 80, 20, 20, 80, 80, 80, 80, 80, 80, 80, 80], 0),
         ] as [([UInt64], Double)])
     func aRunIsGoodAgainWhenItStaysSo(good: [UInt64], seconds: Double) {
         #expect(course(good).seconds(to: 0.99, of: "base", after: "hurt") == seconds)
+    }
+
+    /// What comes late for what was asked before makes nothing good that is asked now.
+    @Test func lateAnswersAreOfTheirOwnSeconds() {
+        var made = course([100, 100, 100, 20, 20, 92, 92, 92, 92, 92, 92, 92, 92])
+        for index in made.seconds.indices where made.seconds[index].offset >= 5 {
+            made.seconds[index].good += 30
+        }
+        #expect(made.seconds(to: 0.99, of: "base", after: "hurt") == 8)
+        #expect(made.worst(.shareOfOutcome(.ok), during: "heal") == 0.92)
+        // What was answered by an error, and not what was not answered.
+        made.seconds[5].due.errors = 3
+        #expect(made.worst(.shareOfOutcome(.error), during: "heal") == 0.03)
     }
 
     @Test(
@@ -313,7 +337,7 @@ import Testing
         record.seconds = [50, 60, 10, 70].enumerated().map { index, good in
             ArmRecord.Second(
                 phase: "", offset: Double(index), planned: 100, completed: 100, errors: 0,
-                response: Histogram(), good: good)
+                response: Histogram(), good: good, due: Self.due(good: good))
         }
         let course = Course(record, phases)
         #expect(course.worst(.goodput, during: "base") == 50)

@@ -165,9 +165,11 @@ import Testing
     @Test(arguments: [(20, true), (100, false)])
     func faultsDrawByThemselves(both: Int, isGood: Bool) {
         var book = book
-        let (a, b) = (fault("a", chance: 0.1), fault("b", chance: 0.2))
+        let (a, b) = (
+            fault("a", chance: 0.1), fault("b", chance: 0.2, .init(delay: .fixed(.seconds(1))))
+        )
         book.add(a, [lease(a, seen: 1000, hit: 100, aborted: 100)])
-        book.add(b, [lease(b, seen: 1000, hit: 200, aborted: 200)])
+        book.add(b, [lease(b, seen: 1000, hit: 200, delayed: 200)])
         for number in 0..<100 { book.add(line("a", "\(number)"), of: "client-proxy") }
         for number in 0..<200 {
             book.add(line("b", "\(number + 100 - both)"), of: "client-proxy")
@@ -175,6 +177,51 @@ import Testing
         book.balance()
         book.checkJoint()
         #expect(book.faults.allSatisfy(\.problems.isEmpty) == isGood, "\(book.faults[1].problems)")
+    }
+
+    /// Of two aborts that meet the same request the first is done, and stands in a ledger alone.
+    @Test func ofTwoAbortsOneIsDone() {
+        var book = book
+        let aborts = ["a", "b"].map { fault($0, chance: 0.5) }
+        for abort in aborts {
+            book.add(abort, [lease(abort, seen: 1000, hit: 500, aborted: 500)])
+        }
+        for number in 0..<500 { book.add(line("a", "\(number)"), of: "client-proxy") }
+        for number in 500..<1000 { book.add(line("b", "\(number)"), of: "client-proxy") }
+        let delay = fault("c", chance: 0.5, .init(delay: .fixed(.seconds(1))))
+        var three = book
+        book.checkJoint()
+        #expect(book.faults.flatMap(\.problems) == [])
+        // A delay is done beside either; that it meets both of them alike is not told by one.
+        three.add(delay, [lease(delay, seen: 1000, hit: 500, delayed: 500)])
+        for number in 250..<750 {
+            three.add(line("c", "\(number)", abort: nil), of: "client-proxy")
+        }
+        three.checkJoint()
+        #expect(three.faults.flatMap(\.problems) == [])
+    }
+
+    /// What is drawn for is each attempt: one request that comes twice may be met by either.
+    @Test func eachAttemptIsMetByItself() {
+        var book = book
+        let (a, b) = (
+            fault("a", chance: 0.5, at: .serverIngress),
+            fault("b", chance: 0.5, at: .serverIngress, .init(delay: .fixed(.seconds(1))))
+        )
+        book.add(a, [lease(a, seen: 400, hit: 200, aborted: 200)])
+        book.add(b, [lease(b, seen: 400, hit: 200, delayed: 200)])
+        // 200 requests of two attempts each: one is met by the first fault, and one by both in
+        // every second request, else by each in another attempt.
+        for number in 0..<200 {
+            var line = line("a", "\(number)")
+            line.attempt = 1
+            book.add(line, of: "client-proxy")
+            line.fault = "b"
+            line.attempt = number < 100 ? 1 : 2
+            book.add(line, of: "client-proxy")
+        }
+        book.checkJoint()
+        #expect(book.faults.flatMap(\.problems) == [])
     }
 
     @Test func aProcessThatDidNotDieIsAProblem() {
@@ -192,6 +239,27 @@ import Testing
         #expect(book.faults.map(\.problems.isEmpty) == [true, false, false])
         #expect(book.faults[0].servedSeconds == 3.5 && book.faults[0].requests == nil)
         #expect(book.entries[0].action == "kill" && book.entries[0].begunNs == 1_000_000_000)
+    }
+
+    /// What a scenario has changed in the mesh is a part of what was measured.
+    @Test func aChangeThatWasNotMadeMakesTheRunInvalid() {
+        let samples = [ArmName.direct, .mesh].map { Made.sample(round: 0, arm: $0) }
+        var experiment = Made.experiment()
+        experiment.rounds = RoundsPlan(min: 1, max: 2)
+        func trust(_ done: [Bool?]) -> Trust {
+            let changes = done.enumerated().map { index, done in
+                RunResult.Change(
+                    arm: .mesh, round: index + 1, what: "drain echo/1", dueSeconds: 1, done: done)
+            }
+            return Trust(
+                samples, rounds: [0], experiment: experiment, changes: changes, warnings: [])
+        }
+        #expect(trust([true, nil]).isDelivered && trust([true, nil]).validity.valid)
+        let bad = trust([true, false, false])
+        #expect(!bad.isDelivered && !bad.validity.valid)
+        #expect(
+            bad.validity.reasons.contains(
+                "the change 'drain echo/1' was not made: round 2, mesh; and 1 more times"))
     }
 
     /// Whatever else is right: what was not done proves nothing.

@@ -64,6 +64,33 @@ import Testing
         #expect(judgement.result.samples == 10_000)
     }
 
+    /// A share of counts rests on what it is a share of, not on all requests: of 200 errors 41 to
+    /// 59 % may be of one of two kinds, of 10,000 requests 49 to 51 %.
+    @Test(arguments: [1, 2])
+    func aShareOfCountsRestsOnTheWhole(rounds: Int) {
+        let samples = (0..<rounds).map { round in
+            var sample = Made.sample(round: round)
+            sample.tally.planned = 10_000
+            sample.tally.outcomes = ["ok": 9800, "error": 200]
+            sample.tally.statuses = ["503": 110]
+            return sample
+        }
+        let evaluation = Evaluation(
+            samples: samples, rounds: Array(0..<rounds), arms: [.mesh], minTailSamples: 10,
+            random: SeededRandom(seed: 1))
+        let judgement = evaluation.judge(
+            Expectation(
+                source: "made",
+                left: .quotient(
+                    .metric(.count(.shareOfStatus(503))),
+                    .metric(.count(.shareOfOutcome(.error)))),
+                comparison: .equal, right: .theory(.binomial, [.literal(0.5, .share)]),
+                tolerance: nil, need: .absolute(0.2), phase: nil, arm: nil))
+        #expect(judgement.result.samples == UInt64(200 * rounds))
+        // 55 % of 200 are usual, of 400 not quite.
+        #expect(judgement.result.verdict == .pass, "\(judgement.result)")
+    }
+
     @Test func refusalsOfAQueueMayBeFurtherOff() {
         let erlang = Term.erlangB(servers: .literal(10, .one), load: .literal(20, .one))
         // 53.8 %; of independent requests 5,509 would be too many.
@@ -106,6 +133,33 @@ import Testing
         #expect(judge(refused: 4900, bucket, isPoisson: false).result.verdict == .pass)
         #expect(judge(refused: 4905, bucket, isPoisson: false).result.verdict == .fail)
         #expect(judge(refused: 4905, bucket, isPoisson: true).result.verdict == .pass)
+    }
+
+    /// A bucket that is filled in steps lets in up to a step's tokens less or more, in every round
+    /// anew: more rounds do not tell more.
+    @Test(arguments: [1, 3, 6])
+    func eachRoundHasItsOwnBucket(rounds: Int) {
+        let bucket = Term.theory(
+            .tokenBucket,
+            [
+                .literal(300, .rate), .literal(100, .rate), .literal(100, .one),
+                .literal(10.5e9, .time), .literal(1e9, .time),
+            ])
+        let samples = (0..<rounds).map { round in
+            var sample = Made.sample(round: round)
+            sample.tally.planned = 3150
+            // 1,100 are let in, of 1,150 on average.
+            sample.tally.flags = ["RL": 2050]
+            return sample
+        }
+        let judgement = Evaluation(
+            samples: samples, rounds: Array(0..<rounds), arms: [.mesh], minTailSamples: 10,
+            random: SeededRandom(seed: 1), isPoisson: false
+        ).judge(
+            Expectation(
+                source: "made", left: .metric(.shareOfFlag(.RL)), comparison: .equal,
+                right: bucket, tolerance: nil, need: .absolute(0.05), phase: nil, arm: nil))
+        #expect(judgement.result.verdict == .pass, "\(judgement.result)")
     }
 
     /// Times that no run has end in no value, or in one: in no case in none of the program.

@@ -9,8 +9,23 @@ import Testing
             "- name: base", with: "- {name: warm-1, for: 1s, measure: false}\n  - name: base-1")
 
     private func parse(_ line: String) throws -> Model.Expectation {
-        let file = try scenario(base + "expect:\n  - >-\n    \(line)\n")
+        let random = base.replacing("rate: 100/s", with: "rate: 100/s\n    arrivals: poisson")
+        let file = try scenario(random + "expect:\n  - >-\n    \(line)\n")
         return try #require(file.experiment.expectations.first)
+    }
+
+    /// Queues are not filled by an even stream as theory says.
+    @Test(arguments: ["erlang_b(10, 20)", "100% - mmck(10, 20, 9)"])
+    func queuesAreOfRandomArrivals(theory: String) {
+        let line = "expect: [\"share(flag = UO) = \(theory)\"]\n"
+        let name = theory.contains("mmck") ? "mmck" : "erlang_b"
+        #expect(
+            errors(minimal + line) == [
+                "11:10: \(name) is of requests that come at random, and no load of this scenario "
+                    + "is of them: arrivals: poisson"
+            ])
+        let bucket = "expect: [\"share(flag = RL) = token_bucket(100/s, 50/s, 10, 10s)\"]\n"
+        #expect(errors(minimal + bucket) == [])
     }
 
     @Test(

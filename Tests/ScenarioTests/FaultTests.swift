@@ -272,6 +272,25 @@ import Testing
         #expect(errors(after) == [])
     }
 
+    /// What is down does nothing to requests, and does not remember that it should.
+    @Test(arguments: [
+        ("{service: echo, point: app, hosts: [0]}", "app, hosts: [0]}, do: stop", 1),
+        ("{service: echo, point: app, hosts: [0]}", "app, hosts: [1]}, do: stop", 0),
+        ("{service: echo, point: app, hosts: [0]}", "proxy, hosts: [0]}, do: kill", 0),
+        ("{service: echo, point: server-ingress, hosts: [0]}", "proxy, hosts: [0]}, do: kill", 1),
+        ("{service: echo, point: app, hosts: [0]}", "wire, hosts: [0]}, do: black-hole", 1),
+        ("{service: echo, point: per-attempt}", "proxy, hosts: [0]}, do: kill", 0),
+    ])
+    func whatIsDownDoesNothingToRequests(place: String, killed: String, errors count: Int) {
+        let two =
+            text("{where: \(place), do: {abort: 503}}")
+            .replacing("faults: [a]", with: "faults: [a, b]")
+            + "  b: {where: {service: echo, point: \(killed)}\n"
+        let found = errors(two)
+        #expect(found.count == count, "\(found)")
+        #expect(found.allSatisfy { $0.contains("has the same process at the time") })
+    }
+
     @Test func changesAndFaultsDoNotBothKillTheControlPlane() {
         let text = text("{where: {point: control-plane}, do: kill}")
             .replacing("heal, for: 2s", with: "heal, for: 2s, changes: [{kill: control}]")

@@ -37,7 +37,7 @@ extension FaultBook {
     /// The process's own access log: each line of its ledger is about an exchange in it, which has
     /// the flag and lasted as long as it was held back.
     mutating func compare(_ process: String, with log: AccessTrace) {
-        match(process, against: "its access log") { id, line in
+        match(process, against: "its access log", isWhole: log.isWhole) { id, line in
             guard let seen = log.lines[id] else { return nil }
             // An attempt that was aborted shows in the log only if it was the last.
             guard seen.contains(where: { $0.lasted(line) }) else { return false }

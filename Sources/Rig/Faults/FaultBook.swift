@@ -64,6 +64,17 @@ struct FaultBook {
         var requests: [String: [String: FaultLedgerLine]] = [:]
         /// Of aborts: how often each request was met.
         var aborts: [String: Int] = [:]
+        /// Whether whatever is met is written down, whatever other faults do: a delay is, while of
+        /// several aborts only the first is done.
+        var isAlwaysDone: Bool
+        /// By process, what was met.
+        var meetings: [String: Set<Meeting>] = [:]
+    }
+
+    /// A request at one attempt, which is what is drawn for.
+    struct Meeting: Hashable {
+        var request: String
+        var attempt: Int
     }
 
     /// Processes that were harmed: what they have not written down proves nothing.
@@ -120,7 +131,8 @@ struct FaultBook {
                 point: armFault.plan.point, processes: armFault.processes,
                 begun: wallStart
                     + ((leases.compactMap(\.begun).min() ?? start) - start).nanoseconds,
-                service: armFault.plan.service, cluster: leases.first?.lease.rule.cluster))
+                service: armFault.plan.service, cluster: leases.first?.lease.rule.cluster,
+                isAlwaysDone: armFault.plan.isDelay))
         faults.append(fault)
     }
 
@@ -183,6 +195,10 @@ struct FaultBook {
         faults[spans[index].place].requests?.lines += 1
         spans[index].requests[process, default: [:]][line.request] =
             spans[index].requests[process]?[line.request].map { $0.joined(line) } ?? line
+        if spans[index].chance < 1 {
+            spans[index].meetings[process, default: []].insert(
+                Meeting(request: line.request, attempt: line.attempt))
+        }
         if line.abortHTTP != nil || line.abortGRPC != nil {
             spans[index].aborts[line.request, default: 0] += 1
         }
@@ -221,16 +237,15 @@ struct FaultBook {
         }
     }
 
-    /// Faults that draw by themselves hit the same request as often as both shares say.
+    /// Faults that draw by themselves meet the same attempt as often as both shares say.
     mutating func checkJoint() {
         for (index, a) in spans.enumerated() {
             for b in spans[(index + 1)...] where isJoint(a, b) {
                 let seen = min(
                     faults[a.place].requests?.seen ?? 0, faults[b.place].requests?.seen ?? 0)
                 let both = UInt64(
-                    a.requests.reduce(0) { sum, part in
-                        let other = b.requests[part.key] ?? [:]
-                        return sum + part.value.keys.count { other[$0] != nil }
+                    a.meetings.reduce(0) { sum, part in
+                        sum + part.value.count { b.meetings[part.key]?.contains($0) ?? false }
                     })
                 guard seen > 0, both <= seen else { continue }
                 let expected = a.chance * b.chance
@@ -251,6 +266,17 @@ struct FaultBook {
             && faults[a.place].endSeconds == faults[b.place].endSeconds && a.name != b.name
             // One that is answered before retries meets no other.
             && a.point != .perAttempt
+            && isDone(a, beside: b) && isDone(b, beside: a)
+    }
+
+    /// Whether a fault is done to whatever it meets, though others are there.
+    private func isDone(_ span: Span, beside other: Span) -> Bool {
+        span.isAlwaysDone
+            || other.isAlwaysDone
+                && spans.allSatisfy {
+                    $0.name == span.name || $0.isAlwaysDone || $0.point != span.point
+                        || Set($0.processes).isDisjoint(with: span.processes)
+                }
     }
 
     // MARK: What others have seen
@@ -260,8 +286,9 @@ struct FaultBook {
     /// - Parameter seen: whether a request, by its id, shows what a line says; nil: nobody knows
     ///   it.
     /// - Parameter counts: whether those that agree count as found again.
+    /// - Parameter isWhole: whether the witness was heard to the end; else nothing is missing.
     mutating func match(
-        _ process: String, against witness: String, counts: Bool = true,
+        _ process: String, against witness: String, counts: Bool = true, isWhole: Bool = true,
         _ seen: (String, FaultLedgerLine) -> Bool?
     ) {
         for span in spans {
@@ -274,7 +301,7 @@ struct FaultBook {
                 switch seen(id, line) {
                 case true?: matched += 1
                 case false?: wrong.append(id)
-                case nil: missing += 1
+                case nil: missing += isWhole ? 1 : 0
                 }
             }
             if counts {
@@ -316,6 +343,13 @@ struct FaultBook {
 
     mutating func accuse(_ span: Span, _ problem: String) {
         faults[span.place].problems.append(problem)
+    }
+}
+
+extension FaultPlan {
+    /// Whether it holds requests back.
+    fileprivate var isDelay: Bool {
+        if case .requests(let effect) = action { effect.delay != nil } else { false }
     }
 }
 

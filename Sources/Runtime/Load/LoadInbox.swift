@@ -33,6 +33,7 @@ final class LoadInbox: Sendable {
     /// All that a thread has seen.
     struct ThreadEnd: Sendable {
         var tallies: [LoadResult.PhaseTally]
+        var due: [LoadResult.DueTally]
         var usage: LoadResult.ThreadUsage
         var partial: Bool
         /// Of the whole schedule; from the first thread only.

@@ -219,19 +219,21 @@ public final class LoadRun {
         for thread in threads { thread.join() }
         _ = takeSeconds()
         var phases = ends[0].tallies
+        var due = ends[0].due
         var openFailures = ends[0].openFailures
         for end in ends.dropFirst() {
             for i in phases.indices {
                 phases[i].merge(end.tallies[i])
                 phases[i].end = max(phases[i].end, end.tallies[i].end)
             }
+            for i in due.indices { due[i].merge(end.due[i]) }
             openFailures.merge(end.openFailures)
         }
         let hashes = ends.lazy.compactMap(\.hashes).first
         return LoadResult(
             scheduleHash: hashes.map { hex($0.instants) } ?? "",
             assignmentHash: hashes.map { hex($0.assignment) } ?? "",
-            phases: phases, seconds: seconds, threads: ends.map(\.usage),
+            phases: phases, seconds: seconds, due: due, threads: ends.map(\.usage),
             partial: ends.contains { $0.partial }, openFailures: openFailures.list)
     }
 

@@ -148,7 +148,8 @@ struct LoadThread: ~Copyable {
         let hashes = number == 0 && (!partial || hashesWhenPartial)
         inbox.finish(
             LoadInbox.ThreadEnd(
-                tallies: generator.tallies(), usage: usage, partial: partial,
+                tallies: generator.tallies(), due: generator.dueTallies, usage: usage,
+                partial: partial,
                 hashes: hashes ? generator.scheduleHashes() : nil, openFailures: openFailures))
     }
 
