@@ -243,8 +243,8 @@ struct Connection: BitwiseCopyable {
     var isAttempt = false
     /// What the attempt has been answered is told.
     var isJudged = false
-    /// By it an endpoint is tried again.
-    var isProbe = false
+    /// The number of the probe by which it tries an endpoint again; 0: it is none.
+    var probe: UInt32 = 0
     var attempted = Instant.zero
     /// Bytes per second of the answer's body as faults want those of this attempt; 0: as they come.
     var rate = 0

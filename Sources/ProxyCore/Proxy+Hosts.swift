@@ -47,7 +47,7 @@ extension Proxy {
         guard !connections[upstream].isAttempt else { return }
         connections[upstream].isAttempt = true
         connections[upstream].attempted = now
-        connections[upstream].isProbe =
+        connections[upstream].probe =
             upstreams.began(Int(connections[upstream].endpoint), now: now)
         let carrier = connections[upstream].isStream ? Int(connections[upstream].carrier) : upstream
         if connections[carrier].stage != .connecting { attemptConnected(upstream) }
@@ -87,7 +87,7 @@ extension Proxy {
         countAttemptEnd(upstream, result)
         connections[upstream].isJudged = false
         upstreams.ended(
-            Int(connections[upstream].endpoint), result, wasProbe: connections[upstream].isProbe,
+            Int(connections[upstream].endpoint), result, probe: connections[upstream].probe,
             latency: now - connections[upstream].attempted, now: now, &random)
     }
 

@@ -46,8 +46,8 @@ extension Upstreams {
     // MARK: Attempts
 
     /// An attempt at the endpoint has begun.
-    /// - Returns: whether it is the one by which the endpoint is tried again.
-    mutating func began(_ endpoint: Int, now: Instant) -> Bool {
+    /// - Returns: the number of the probe by which the endpoint is tried again; 0: it is none.
+    mutating func began(_ endpoint: Int, now: Instant) -> UInt32 {
         endpoints[endpoint].attempts += 1
         let cluster = Int(endpoints[endpoint].cluster)
         if let counts = endpoints[endpoint].counts {
@@ -55,18 +55,19 @@ extension Upstreams {
             counts.add(.requestsActive)
             clusters[cluster].counts?.add(.requests)
         }
-        guard let marks = endpoints[endpoint].marks else { return false }
+        guard let marks = endpoints[endpoint].marks else { return 0 }
         let rules = clusters[cluster].rules
         if endpoints[endpoint].sharesAttempts { marks.countAttempt(1) }
         if rules.judges, clusters[cluster].line?.deadline == nil {
             standsOn[endpoint]?.arm(now: now)
             noteDeadline(cluster)
         }
-        guard rules.accrual > 0, marks.isDoubted,
-            standsOn[endpoint]?.took(marks, now: now) == true
-        else { return false }
+        guard rules.accrual > 0, marks.isDoubted, let board = standsOn[endpoint] else { return 0 }
+        let probe = board.took(marks, after: endpoints[endpoint].probe, now: now)
+        guard probe > 0 else { return 0 }
         endpoints[endpoint].isProbed = true
-        return true
+        endpoints[endpoint].probe = probe
+        return probe
     }
 
     /// An attempt has a connection to the endpoint that is open.
@@ -92,15 +93,17 @@ extension Upstreams {
     }
 
     /// An attempt at the endpoint is over.
-    /// - Parameter wasProbe: what `began` said of it.
+    /// - Parameter probe: what `began` said of it.
     mutating func ended(
-        _ endpoint: Int, _ result: AttemptResult, wasProbe: Bool, latency: Duration, now: Instant,
+        _ endpoint: Int, _ result: AttemptResult, probe: UInt32, latency: Duration, now: Instant,
         _ random: inout SeededRandom
     ) {
         endpoints[endpoint].attempts -= 1
         endpoints[endpoint].counts?.add(.requestsActive, -1)
-        // Not where it has left the board on which it was tried again.
-        let isProbe = wasProbe && endpoints[endpoint].isProbed
+        // Not where it has left the board on which it was tried again, or is tried by another: the
+        // body of an answer may last until then.
+        let isProbe =
+            probe > 0 && endpoints[endpoint].isProbed && endpoints[endpoint].probe == probe
         if isProbe { endpoints[endpoint].isProbed = false }
         guard let marks = endpoints[endpoint].marks else { return }
         let cluster = Int(endpoints[endpoint].cluster)
@@ -109,7 +112,7 @@ extension Upstreams {
         switch result {
         case .answered: return
         case .cancelled:
-            if isProbe { standsOn[endpoint]?.gaveUp(marks) }
+            if isProbe { standsOn[endpoint]?.gaveUp(marks, probe: probe) }
         case .connectFailed, .reset, .timedOut:
             if rules.countsAttempts {
                 noteLatency(endpoint, cluster, latency, isFailure: true, now)

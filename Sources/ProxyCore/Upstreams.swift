@@ -38,6 +38,8 @@ struct Endpoint: BitwiseCopyable {
     var sharesAttempts = false
     /// An attempt of this worker is the one by which it is tried again.
     var isProbed = false
+    /// The number of the last of those.
+    var probe: UInt32 = 0
     /// nil: the configuration no longer has it.
     var counts: CountHandle<HostCount>?
 
@@ -326,7 +328,9 @@ struct Upstreams {
     private mutating func leaveStand(_ i: Int) {
         shareAttempts(i, false)
         // What its probe comes to is told nobody: whoever still has the endpoint sends another.
-        if endpoints[i].isProbed, let marks = endpoints[i].marks { standsOn[i]?.gaveUp(marks) }
+        if endpoints[i].isProbed, let marks = endpoints[i].marks {
+            standsOn[i]?.gaveUp(marks, probe: endpoints[i].probe)
+        }
         endpoints[i].isProbed = false
         endpoints[i].marks = nil
         standsOn[i]?.leave(addresses[i])

@@ -46,6 +46,8 @@ public final class HostBoard: Sendable {
         var isHealthy = true
         var outlier = OutlierRecord()
         var gate = AccrualGate()
+        /// The number of its last probe, whichever worker sent it.
+        var probe: UInt32 = 0
         /// How often it was ejected in all, by either.
         var ejections = 0
         var reason = EjectionReason.consecutive5xx
@@ -347,27 +349,31 @@ public final class HostBoard: Sendable {
     }
 
     /// A request is being sent to the endpoint.
-    /// - Returns: whether it is a probe.
-    func took(_ marks: HostMarks, now: Instant) -> Bool {
-        guard accrual != nil, marks.isDoubted else { return false }
+    /// - Parameter last: the number of the worker's last probe of it, which may have been on
+    ///   another board and not be over.
+    /// - Returns: the number of the probe that it is, higher than all before; 0: it is none.
+    func took(_ marks: HostMarks, after last: UInt32 = 0, now: Instant) -> UInt32 {
+        guard accrual != nil, marks.isDoubted else { return 0 }
         return state.withLock { state in
             let place = Int(marks.place)
-            guard state.records[place].gate.stage == .probation(isTaken: false) else {
-                return false
-            }
+            guard state.records[place].gate.stage == .probation(isTaken: false) else { return 0 }
             state.records[place].gate.took()
+            let probe = max(state.records[place].probe, last) + 1
+            state.records[place].probe = probe
             state.tallies.probes += 1
             publish(place, state)
             let reason = state.records[place].reason
             tell(place, .probe, reason, isEnforced: true, since: nil, &state, now: now)
-            return true
+            return probe
         }
     }
 
-    /// A probe was given up before it showed anything.
-    func gaveUp(_ marks: HostMarks) {
+    /// A probe was given up. Where it had shown something, or others had, the endpoint may be tried
+    /// by another by now, which goes on.
+    func gaveUp(_ marks: HostMarks, probe: UInt32) {
         state.withLock { state in
             let place = Int(marks.place)
+            guard state.records[place].probe == probe else { return }
             state.records[place].gate.gaveUp()
             publish(place, state)
         }

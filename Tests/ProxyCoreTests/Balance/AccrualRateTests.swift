@@ -142,7 +142,7 @@ import Testing
         #expect(place.shut == .accrual)
         now = now + .seconds(60)
         place.board.expire(now: now, &place.random)
-        #expect(place.board.took(place.marks, now: now))
+        #expect(place.board.took(place.marks, now: now) > 0)
         place.hear(429, now)
         #expect(place.marks.isAvailable == !hasRate)
     }
@@ -158,7 +158,7 @@ import Testing
         #expect(place.shut == .accrualRate)
         now = now + .seconds(60)
         place.board.expire(now: now, &place.random)
-        #expect(place.board.took(place.marks, now: now))
+        #expect(place.board.took(place.marks, now: now) > 0)
         place.hear(200, now)
         #expect(place.marks.isAvailable)
         for isLast in [false, false, true] {

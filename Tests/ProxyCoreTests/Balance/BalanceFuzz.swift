@@ -46,7 +46,7 @@ struct BalanceSimulation {
     private struct Call {
         var worker: Int
         var endpoint: Int
-        var isProbe: Bool
+        var probe: UInt32
         var started: Instant
         var ends: Instant
     }
@@ -195,13 +195,13 @@ struct BalanceSimulation {
             if let failure = judge(chosen, worker, members) { return failure }
         }
         guard let chosen else { return nil }
-        let isProbe = workers[worker].began(chosen, now: now)
+        let probe = workers[worker].began(chosen, now: now)
         // The connection keeps the endpoint's number taken.
         workers[worker].count(1, at: chosen)
         workers[worker].connected(chosen)
         calls.append(
             Call(
-                worker: worker, endpoint: chosen, isProbe: isProbe, started: now,
+                worker: worker, endpoint: chosen, probe: probe, started: now,
                 ends: now + .milliseconds(Int64(1 + random.below(100)))))
         trace = mix(trace ^ UInt64(chosen) ^ UInt64(worker) << 32)
         return nil
@@ -261,7 +261,7 @@ struct BalanceSimulation {
                     latency: latency, now: now, &random)
             }
             workers[call.worker].ended(
-                call.endpoint, result, wasProbe: call.isProbe, latency: latency, now: now,
+                call.endpoint, result, probe: call.probe, latency: latency, now: now,
                 &random)
             workers[call.worker].count(-1, at: call.endpoint)
         }

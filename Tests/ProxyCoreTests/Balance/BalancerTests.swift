@@ -53,10 +53,10 @@ import Testing
         _ upstreams: inout Upstreams, at endpoint: Int, status: Int,
         latency: Duration = .milliseconds(1), now: Instant, _ random: inout SeededRandom
     ) {
-        let isProbe = upstreams.began(endpoint, now: now)
+        let probe = upstreams.began(endpoint, now: now)
         upstreams.answered(endpoint, status: status, latency: latency, now: now, &random)
         upstreams.ended(
-            endpoint, .answered, wasProbe: isProbe, latency: latency, now: now, &random)
+            endpoint, .answered, probe: probe, latency: latency, now: now, &random)
     }
 
     // MARK: Levels, zones, health
@@ -258,7 +258,7 @@ import Testing
                     call.endpoint, status: isBad ? status : 200, latency: call.latency, now: now,
                     &random)
                 upstreams.ended(
-                    call.endpoint, .answered, wasProbe: false, latency: call.latency, now: now,
+                    call.endpoint, .answered, probe: 0, latency: call.latency, now: now,
                     &random)
             }
             busy.removeAll { $0.ends <= now }
@@ -434,12 +434,12 @@ import Testing
         for _ in 0..<3 {
             let endpoint = upstreams.select(0, HostWish(), now: Self.at(1), &random)
             #expect(endpoint == 0)
-            let isProbe = upstreams.began(0, now: Self.at(1))
-            #expect(isProbe)
+            let probe = upstreams.began(0, now: Self.at(1))
+            #expect(probe > 0)
             let second = upstreams.select(0, HostWish(), now: Self.at(1), &random)
             #expect(second == nil, "one at a time")
             upstreams.ended(
-                0, .cancelled, wasProbe: true, latency: .zero, now: Self.at(1), &random)
+                0, .cancelled, probe: probe, latency: .zero, now: Self.at(1), &random)
         }
         Self.attempt(&upstreams, at: 0, status: 200, now: Self.at(2), &random)
         #expect(upstreams.endpoints[0].isAvailable)

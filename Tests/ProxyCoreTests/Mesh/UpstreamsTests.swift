@@ -126,7 +126,7 @@ import Testing
         _ = (upstreams.began(0, now: .zero), upstreams.began(0, now: .zero))
         func end() {
             upstreams.ended(
-                0, .answered, wasProbe: false, latency: .zero, now: .zero, &random)
+                0, .answered, probe: 0, latency: .zero, now: .zero, &random)
         }
         upstreams.adopt(Self.judged(.leastRequest, after: 5), now: .zero)
         #expect(upstreams.endpoints[0].active == 2 && other.endpoints[0].active == 2)
@@ -145,10 +145,10 @@ import Testing
         let commons = ProxyCommons()
         var upstreams = Upstreams(Self.judged(.roundRobin, after: 1), commons)
         func fail(_ endpoint: Int, _ upstreams: inout Upstreams) {
-            let isProbe = upstreams.began(endpoint, now: .zero)
+            let probe = upstreams.began(endpoint, now: .zero)
             upstreams.answered(endpoint, status: 500, latency: .zero, now: .zero, &random)
             upstreams.ended(
-                endpoint, .answered, wasProbe: isProbe, latency: .zero, now: .zero, &random)
+                endpoint, .answered, probe: probe, latency: .zero, now: .zero, &random)
         }
         fail(0, &upstreams)
         #expect(Self.turns(&upstreams, 2, &random) == "22")
@@ -168,23 +168,23 @@ import Testing
         configuration.clusters[0].accrual = AccrualPolicy(failures: 1)
         var upstreams = Upstreams(configuration, commons)
         var other = Upstreams(configuration, commons)
-        let wasOpen = !upstreams.began(0, now: .zero)
+        let wasOpen = upstreams.began(0, now: .zero) == 0
         upstreams.answered(0, status: 500, latency: .zero, now: .zero, &random)
-        upstreams.ended(0, .answered, wasProbe: false, latency: .zero, now: .zero, &random)
+        upstreams.ended(0, .answered, probe: 0, latency: .zero, now: .zero, &random)
         let due = try #require(upstreams.nextDeadline)
         upstreams.expire(now: due, &random)
         upstreams.count(1, at: 0)
-        let isProbe = upstreams.began(0, now: due)
-        #expect(wasOpen && isProbe)
+        let probe = upstreams.began(0, now: due)
+        #expect(wasOpen && probe > 0)
         configuration.clusters[0].speech = .http2
         upstreams.adopt(configuration, now: due)
         other.adopt(configuration, now: due)
-        upstreams.ended(0, .cancelled, wasProbe: true, latency: .zero, now: due, &random)
+        upstreams.ended(0, .cancelled, probe: probe, latency: .zero, now: due, &random)
         let next = upstreams.select(0, HostWish(), now: due, &random)
         try #require(next == 1)
-        let isNext = upstreams.began(1, now: due)
-        #expect(isNext && !other.endpoints[0].isAvailable, "there is one probe")
-        upstreams.ended(1, .cancelled, wasProbe: true, latency: .zero, now: due, &random)
+        let second = upstreams.began(1, now: due)
+        #expect(second > 0 && !other.endpoints[0].isAvailable, "there is one probe")
+        upstreams.ended(1, .cancelled, probe: second, latency: .zero, now: due, &random)
         #expect(other.endpoints[0].isAvailable)
     }
 
