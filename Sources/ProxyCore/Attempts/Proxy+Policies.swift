@@ -342,7 +342,11 @@ extension Proxy {
     func timeLeft(_ slot: Int, now: Instant) -> Duration {
         var left = Duration.infinite
         let timeout = connections[slot].exchange.timeout
-        if timeout > .zero { left = timeout - (now - connections[slot].exchange.started) }
+        // As Envoy: until the request has come whole nothing of it is over. It is what the proxy
+        // itself waits (`requestDeadline`).
+        let ended = connections[slot].exchange.requestEnded
+        let isRunning = connections[slot].body.isComplete && ended > .zero
+        if timeout > .zero { left = isRunning ? timeout - (now - ended) : timeout }
         let deadline = connections[slot].exchange.deadline
         if deadline < .distantFuture { left = min(left, deadline - now) }
         if connections[slot].exchange.hasPolicy, tries[slot].rules.perTry > .zero,
