@@ -65,7 +65,8 @@ struct HeadWriter: ~Copyable {
             case .requestID:
                 hasID = true
                 return true
-            case .envoy: return !isConsumed(field, bytes)
+            case .envoy:
+                return !isConsumed(field, bytes, rewrites: edit.path != nil, attempt)
             default: return true
             }
         }

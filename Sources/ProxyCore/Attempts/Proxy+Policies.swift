@@ -123,7 +123,7 @@ extension Proxy {
             case .perTry: rules.perTry = Self.time(value) ?? rules.perTry
             case .hedge: rules.hedges = value.equalsIgnoringCase("true")
             case .timeoutAnswer: connections[slot].exchange.timeoutStatus = 204
-            case .attemptCount, .expectedTimeout, .unknown: break
+            case .attemptCount, .expectedTimeout, .originalPath, .timeoutRetry, .unknown: break
             }
         }
         if let most, !rules.on.isEmpty { rules.most = UInt8(min(most, RetryRules.most)) }
@@ -204,7 +204,8 @@ extension Proxy {
     }
 }
 
-/// Fields of Envoy's that say how a request is sent. They are for this proxy, and go no further.
+/// Fields of Envoy's that say how a request is sent. They are for this proxy, and go no further; or
+/// are what it says itself, as Envoy does in place of whatever came.
 ///
 /// Source: Envoy, "Router", HTTP headers (consumed).
 enum EnvoyField: BitwiseCopyable {
@@ -219,6 +220,8 @@ enum EnvoyField: BitwiseCopyable {
     case hedge
     case timeoutAnswer
     case attemptCount
+    case originalPath
+    case timeoutRetry
     case unknown
 
     init(_ name: Bytes) {
@@ -228,6 +231,8 @@ enum EnvoyField: BitwiseCopyable {
             case 19 where name.equalsIgnoringCase("x-envoy-max-retries"): .maxRetries
             case 21 where name.equalsIgnoringCase("x-envoy-retry-grpc-on"): .retryGRPCOn
             case 21 where name.equalsIgnoringCase("x-envoy-attempt-count"): .attemptCount
+            case 21 where name.equalsIgnoringCase("x-envoy-original-path"): .originalPath
+            case 24 where name.equalsIgnoringCase("x-envoy-is-timeout-retry"): .timeoutRetry
             case 30 where name.equalsIgnoringCase("x-envoy-retriable-status-codes"): .statuses
             case 30 where name.equalsIgnoringCase("x-envoy-retriable-header-names"): .fieldNames
             case 30 where name.equalsIgnoringCase("x-envoy-upstream-rq-timeout-ms"): .timeout
@@ -249,6 +254,8 @@ struct AttemptFields: BitwiseCopyable {
     var attempt: UInt8 = 0
     /// It is sent since an attempt before took longer than it may.
     var followsTimeout = false
+    /// What came of that goes on: another proxy says it.
+    var passesTimeoutRetry = false
     /// How long the upstream has, milliseconds; -1: nothing is said.
     var expected: Int32 = -1
     /// How long the upstream took, milliseconds; -1: nothing is said.
@@ -258,9 +265,17 @@ struct AttemptFields: BitwiseCopyable {
 }
 
 extension HeadWriter {
-    /// Whether a request's field is for this proxy, and goes no further.
-    func isConsumed(_ field: Field, _ bytes: Bytes) -> Bool {
-        EnvoyField(bytes[field.nameRange]) != .unknown
+    /// Whether a request's field goes no further: it is for this proxy, or one that it says itself.
+    /// - Parameter rewrites: whether the path goes on as another.
+    func isConsumed(
+        _ field: Field, _ bytes: Bytes, rewrites: Bool, _ attempt: AttemptFields
+    ) -> Bool {
+        switch EnvoyField(bytes[field.nameRange]) {
+        case .unknown: false
+        case .originalPath: rewrites
+        case .timeoutRetry: attempt.followsTimeout || !attempt.passesTimeoutRetry
+        default: true
+        }
     }
 
     /// Whether an answer's field is one that this proxy says itself.
@@ -317,6 +332,7 @@ extension Proxy {
     /// What is said to the upstream of the attempt that begins.
     func attemptFields(_ slot: Int, now: Instant) -> AttemptFields {
         var fields = AttemptFields()
+        fields.passesTimeoutRetry = door(of: slot).hasCluster
         let policy = configuration.headers
         guard policy.attemptCount || policy.expectedTimeout else { return fields }
         if policy.attemptCount {

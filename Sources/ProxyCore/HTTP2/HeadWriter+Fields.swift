@@ -55,7 +55,8 @@ extension HeadWriter {
             case .maxForwards where maxForwards != nil: continue
             case .webSocketKey where passesUpgrade: continue
             case .grpcTimeout where timeLeft != nil: continue
-            case .envoy where isConsumed(field, bytes): continue
+            case .envoy where isConsumed(field, bytes, rewrites: edit.path != nil, attempt):
+                continue
             default: break
             }
             if !edit.fields.drops.isEmpty, actions.drops(bytes[field.nameRange], edit.fields) {
