@@ -297,6 +297,9 @@ extension Proxy {
         connections[slot].peerPlusOne = Int32(upstream + 1)
         connections[slot].exchange.endpoint = connections[upstream].endpoint
         connections[slot].exchange.wakes = .zero
+        // While the request waited its time ran. Now that it goes on, that begins with its end: how
+        // long its body takes is the client's affair, also where it has to wait again.
+        if !connections[slot].body.isComplete { connections[slot].exchange.requestEnded = .zero }
         if connections[slot].exchange.attempts < .max { connections[slot].exchange.attempts += 1 }
         if connections[slot].exchange.wish.redraws > 0 {
             connections[slot].exchange.wish.avoided.insert(Int(connections[upstream].endpoint))

@@ -72,4 +72,38 @@ import Testing
         let left = Self.milliseconds(scene.received(server)) ?? 0
         #expect(isWhole ? (1570...1600).contains(left) : left == 2000, "\(left)")
     }
+
+    // MARK: From when it counts
+
+    /// A request has waited, in the queue or for a fault, before all of it had come, and is then on
+    /// its way: its time counts from its end, also where it has to wait again meanwhile.
+    @Test(arguments: [false, true]) func whatHasWaitedHasItsTimeFromItsEnd(_ isHeld: Bool) {
+        let scene = RetryTests.scene(
+            RetryPolicy(on: [.serverError]),
+            breaker: .init(standard: .init(connections: 1)),
+            timeouts: .init(request: .seconds(1)))
+        var rule = FaultTests.rule("b", .perAttempt, delay: .milliseconds(10))
+        rule.firstAttempts = 1
+        let leases = LeaseTable(isProxy: true, standing: [rule], now: .zero)
+        if isHeld { scene.proxy.adopt(faults: leases.held) } else { _ = scene.get() }
+        let client = scene.client()
+        scene.send(
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+            by: client)
+        #expect(scene.proxy.waiting(0, 0) == (isHeld ? 0 : 1))
+        if !isHeld { scene.send(okAnswer, by: scene.servers[0]) }
+        scene.pass(.milliseconds(1500))
+        let before = scene.servers.count
+        #expect(before == 1)
+        scene.send(Self.failure, by: scene.servers[0])
+        scene.pass(.milliseconds(26))
+        #expect(scene.servers.count == 2)
+        scene.send("1\r\nc\r\n0\r\n\r\n", by: client)
+        let sent = scene.servers.last.map { scene.received($0) } ?? ""
+        #expect(sent.hasSuffix("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), "\(sent)")
+        scene.pass(.milliseconds(999))
+        #expect(scene.received(client).isEmpty)
+        scene.pass(.milliseconds(1))
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 504 "))
+    }
 }
