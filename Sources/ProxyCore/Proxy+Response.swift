@@ -72,11 +72,12 @@ extension Proxy {
                 detail: unasked ? .unaskedUpgrade : .tooManyInterims, now: now)
             return false
         }
-        connections[client].exchange.decision = .none
-        let hasRoom = settle(slot, client, now: now)
         connections[client].exchange.interimCount += 1
-        // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2).
+        var hasRoom = false
+        // A client of HTTP/1.0 knows no 1xx (RFC 9110, 15.2): to it no answer has begun.
         if exchange.minorVersion >= 1 {
+            connections[client].exchange.decision = .none
+            hasRoom = settle(slot, client, now: now)
             guard
                 writeHead(
                     client, bytes, framing: .same, keepAlive: true, switches: switches,
