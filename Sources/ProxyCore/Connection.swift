@@ -232,6 +232,8 @@ struct Connection: BitwiseCopyable {
     var holdsRequest = false
     /// And, until it has a connection that is open, among those that wait.
     var holdsPending = false
+    /// The attempt on it is one more of a request that has a place for retries.
+    var isRetry = false
     /// The attempt on it has overrun its time, and goes on beside another.
     var isOverdue = false
     /// And has had its retry by that: what it comes to is not tried again for itself.

@@ -311,6 +311,7 @@ extension Proxy {
         connections[upstream].since = now
         connections[upstream].active = now
         connections[upstream].holdsRequest = true
+        connections[upstream].isRetry = connections[slot].exchange.holdsRetry
         // What another attempt draws beside this one is not its own.
         connections[upstream].rate = connections[slot].exchange.fault.rate
         beginAttempt(upstream, now: now)

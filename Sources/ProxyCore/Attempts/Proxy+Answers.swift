@@ -258,7 +258,7 @@ extension Proxy {
     private func forgoHedge(_ client: Int, now: Instant) {
         let place = Int(tries[client].rules.place)
         if plans.budgets.indices.contains(place) { plans.budgets[place]?.giveBack(now: now) }
-        giveRetry(client)
+        forgoRetry(client)
         connections[client].exchange.isUncounted = false
         connections[client].exchange.retried -= 1
         tries[client].left += 1

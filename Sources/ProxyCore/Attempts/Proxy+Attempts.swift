@@ -221,6 +221,8 @@ extension Proxy {
     ) -> Bool {
         let exchange = connections[client].exchange
         let cluster = Int(exchange.cluster)
+        // A retry counts to the head of its answer, or to its failure.
+        if upstream >= 0 { connections[upstream].isRetry = false }
         var isUnseen = false
         if case .failure(let failure) = outcome {
             isUnseen =

@@ -190,9 +190,12 @@ extension Proxy {
     // MARK: Retries
 
     /// Whether one more retry to the client's cluster may be in flight, and if so takes its place.
+    /// One that is in flight already goes on to count, whatever becomes of the next: both have one
+    /// place.
     /// - Returns: what forbids it; nil: nothing does.
     func takeRetry(_ client: Int, now: Instant) -> Decision? {
-        giveRetry(client)
+        let isHeld = hasRetryInFlight(client)
+        if !isHeld { giveRetry(client) }
         let cluster = Int(connections[client].exchange.cluster)
         let priority = connections[client].exchange.priority
         guard cluster >= 0 else { return .breakerRetries }
@@ -202,13 +205,17 @@ extension Proxy {
             ? plans.retries[place].policy.budget : nil
         switch budget {
         case nil:
-            guard take(.retries, cluster, priority) else { return .breakerRetries }
+            let most = breakers[cluster].limit(.retries, priority)
+            guard isHeld ? hasOnly(most, cluster, priority) : take(.retries, cluster, priority)
+            else { return .breakerRetries }
         case .concurrency(let percent, let least):
-            guard takeOfBudget(percent, least, cluster, priority) else { return .retryBudget }
+            guard takeOfBudget(percent, least, cluster, priority, isHeld: isHeld) else {
+                return .retryBudget
+            }
         case .rate:
             guard plans.budgets[place]?.hasRoom(now: now) != false else { return .retryBudget }
             plans.budgets[place]?.noteRetry(now: now)
-            countRetry(cluster, priority)
+            if !isHeld { countRetry(cluster, priority) }
         }
         connections[client].exchange.holdsRetry = true
         return nil
@@ -217,8 +224,9 @@ extension Proxy {
     /// Takes a place of a budget by concurrency; false: there is none. Where the limits are strict
     /// it is one budget for all workers, whose queues, but for this one's, are not looked at: that
     /// lets in fewer, never more.
+    /// - Parameter isHeld: a place is held already, and only asked for again.
     private func takeOfBudget(
-        _ percent: Double, _ least: Int, _ cluster: Int, _ priority: UInt8
+        _ percent: Double, _ least: Int, _ cluster: Int, _ priority: UInt8, isHeld: Bool
     ) -> Bool {
         let shared = breakers[cluster].isStrict ? sharedBreakers[cluster] : nil
         let most = ConcurrencyBudget.most(
@@ -226,10 +234,37 @@ extension Proxy {
             active: shared?.count(.requests, priority)
                 ?? breakers[cluster].count(.requests, priority),
             pending: waiting(cluster, priority))
+        guard !isHeld else { return hasOnly(most, cluster, priority) }
         guard shared == nil else { return takeStrictly(.retries, cluster, priority, most) }
         guard breakers[cluster].count(.retries, priority) < most else { return false }
         countRetry(cluster, priority)
         return true
+    }
+
+    /// Whether no more retries to the cluster are in flight than that.
+    private func hasOnly(_ most: Int, _ cluster: Int, _ priority: UInt8) -> Bool {
+        let shared = breakers[cluster].isStrict ? sharedBreakers[cluster] : nil
+        let count =
+            shared?.count(.retries, priority) ?? breakers[cluster].count(.retries, priority)
+        return count <= most
+    }
+
+    /// Whether an attempt of the client's is a retry that holds a place and has no answer yet.
+    private func hasRetryInFlight(_ client: Int) -> Bool {
+        guard connections[client].exchange.holdsRetry else { return false }
+        if let peer = connections[client].peer, connections[peer].isRetry { return true }
+        var rival = Int(tries[client].rivals) - 1
+        // Bound: a request has no more attempts than its policy lets it.
+        while rival >= 0 {
+            if connections[rival].isRetry { return true }
+            rival = Int(connections[rival].next)
+        }
+        return false
+    }
+
+    /// A retry that was decided on is not sent: its place is free, unless one in flight has it too.
+    func forgoRetry(_ client: Int) {
+        if !hasRetryInFlight(client) { giveRetry(client) }
     }
 
     private func countRetry(_ cluster: Int, _ priority: UInt8) {

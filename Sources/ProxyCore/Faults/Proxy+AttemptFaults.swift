@@ -64,7 +64,7 @@ extension Proxy {
             let wait = tries[client].rules.backoff.wait(before: retries(of: client), &random)
             connections[client].exchange.wakes = now + wait
         } else {
-            giveRetry(client)
+            forgoRetry(client)
         }
         arm(client)
         return false

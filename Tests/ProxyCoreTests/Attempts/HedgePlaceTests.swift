@@ -81,4 +81,35 @@ import Testing
         scene.send(okAnswer, by: scene.servers[0])
         #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
     }
+
+    /// A retry in flight has its place until its answer, whatever becomes of the hedge beside it.
+    @Test(
+        arguments: [
+            (.init(connections: 1, retries: 1), nil, 0),
+            (.init(retries: 1), .rate(percent: 0, window: .seconds(10), leastPerSecond: 0.1), 0),
+            (.init(retries: 1), nil, 1),
+            (.init(retries: 0), .concurrency(percent: 0, least: 1), 1),
+        ] as [(BreakerPolicy.Limits, RetryPolicy.Budget?, Int)], [false, true])
+    func aRetryInFlightKeepsItsPlace(
+        _ terms: (limits: BreakerPolicy.Limits, budget: RetryPolicy.Budget?, hedges: Int),
+        _ strict: Bool
+    ) {
+        let scene = scene(terms.limits, strict: strict, budget: terms.budget)
+        func held() -> [Int?] {
+            [
+                scene.proxy.breakers[0].count(.retries, 0),
+                strict ? scene.proxy.sharedBreakers[0]?.count(.retries, 0) : nil,
+            ]
+        }
+        let client = scene.get().client
+        scene.send("HTTP/1.1 503 x\r\ncontent-length: 2\r\n\r\nno", by: scene.servers[0])
+        scene.pass(.milliseconds(26))
+        #expect(scene.proxy.counters[.retries] == 1 && held() == [1, strict ? 1 : nil])
+        scene.pass(.milliseconds(200))
+        #expect(scene.proxy.counters[.hedges] == UInt64(terms.hedges))
+        #expect(held() == [1, strict ? 1 : nil])
+        scene.send(okAnswer, by: scene.servers[0])
+        #expect(scene.received(client).hasPrefix("HTTP/1.1 200"))
+        #expect(held() == [0, strict ? 0 : nil])
+    }
 }
