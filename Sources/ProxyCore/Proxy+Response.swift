@@ -67,8 +67,8 @@ extension Proxy {
             && !(exchange.wantsUpgrade && head.wantsUpgrade && connections[client].body.isComplete)
         guard !unasked, exchange.interimCount < Self.interimLimit else {
             counters.add(.protocolErrors)
-            abort(
-                client, status: 502, flag: .UPE,
+            attemptFailed(
+                slot, .reset, status: 502, flag: .UPE,
                 detail: unasked ? .unaskedUpgrade : .tooManyInterims, now: now)
             return false
         }
@@ -104,7 +104,8 @@ extension Proxy {
         let exchange = connections[client].exchange
         if exchange.isExtendedConnect, (200..<300).contains(head.status) {
             // An answer as if no upgrade had been asked for: to this client it would grant one.
-            abort(client, status: 502, flag: .UPE, detail: .upgradeRefused, now: now)
+            attemptFailed(
+                slot, .reset, status: 502, flag: .UPE, detail: .upgradeRefused, now: now)
             return false
         }
         if exchange.isConnect, (200..<300).contains(head.status) {
