@@ -96,7 +96,11 @@ extension Proxy {
 
     /// Ends an exchange that cannot be completed: with an answer if none has begun, else by ending
     /// the connection in the middle of the answer, which tells the client that it is not whole.
-    func abort(_ slot: Int, status: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant) {
+    /// - Parameter code: with what an upstream has reset its stream; nil: that is not why.
+    func abort(
+        _ slot: Int, status: Int, flag: ResponseFlag, detail: ResponseDetail,
+        code: HTTP2Code? = nil, now: Instant
+    ) {
         let truncatedSilently: Bool
         dismissRivals(slot, now: now)
         if let upstream = connections[slot].peer {
@@ -108,6 +112,8 @@ extension Proxy {
         } else {
             truncatedSilently = false
         }
+        failedCode = code
+        defer { failedCode = nil }
         guard connections[slot].exchange.headSent else {
             return reply(slot, status: status, flag: flag, detail: detail, now: now)
         }

@@ -58,8 +58,8 @@ public final class Proxy {
     var faults: FaultFilter
     /// What a gRPC client is told by the reply in hand; nil: what its status means.
     var forcedCall: GRPCStatus?
-    /// With what an upstream has reset the stream of the exchange that is being given up; nil: that
-    /// is not why.
+    /// With what an upstream has reset the stream of the exchange whose reply is in hand; nil: that
+    /// is not why. Others may be served, and refused, as the stream is let go: it is not theirs.
     var failedCode: HTTP2Code?
     public let counters = Counters()
     /// What is counted by name, and of routes and listeners by their places.

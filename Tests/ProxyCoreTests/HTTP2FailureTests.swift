@@ -400,4 +400,28 @@ import Wire
         #expect(left.last == "m" || left.last == "u" || left.last == "n", "\(left)")
         end(scene, client)
     }
+
+    /// What one call's stream was reset with is not what the next is told, which is served, and
+    /// refused, as that stream is let go: its endpoint has just been ejected.
+    @Test func aResetIsToldToItsOwnCallAlone() {
+        var configuration = Scene.configuration(maxConnections: 1)
+        configuration.clusters[0].outlier = OutlierPolicy(
+            consecutive5xx: .init(1, enforcing: 100), mostPercent: 100)
+        configuration.clusters[0].balance.panicThreshold = 0
+        let scene = HTTP2Scene(.http2, configuration)
+        scene.serverStreams = 1
+        let client = scene.client()
+        let calls = (0..<2).map { _ in
+            let call = client.peer.request(requestFields("POST", "/", Self.grpc), body: [1])
+            scene.pass()
+            return call
+        }
+        #expect(scene.proxy.waiting(0, 0) == 1)
+        scene.servers[0].peer.reset(1, .enhanceYourCalm)
+        scene.pass()
+        #expect(calls.map { $0?["grpc-status"] } == ["8", "14"])
+        #expect(calls.map { $0?["x-response-flags"] } == ["UR", "UH"])
+        client.socket.peerClose(reset: true)
+        client.isDone = true
+    }
 }

@@ -164,9 +164,10 @@ extension Proxy {
     /// - Parameters:
     ///   - status: of the answer, if none has begun.
     ///   - flag: of the exchange, if this is its end.
+    ///   - code: see `abort`.
     func attemptFailed(
         _ upstream: Int, _ failure: AttemptFailure, status: Int = 503, flag: ResponseFlag,
-        detail: ResponseDetail, now: Instant
+        detail: ResponseDetail, code: HTTP2Code? = nil, now: Instant
     ) {
         guard connections[upstream].stage != .asking else {
             return questionFailed(upstream, AttemptResult(flag), now: now)
@@ -175,7 +176,7 @@ extension Proxy {
             return closeUpstream(upstream, reset: true, now: now)
         }
         guard !connections[client].exchange.headSent else {
-            return abort(client, status: status, flag: flag, detail: detail, now: now)
+            return abort(client, status: status, flag: flag, detail: detail, code: code, now: now)
         }
         let isFirst = failure == .stale && mayResend(upstream, client, failure)
         if !isFirst, let wait = retryWait(upstream, client, failure, now: now) {
@@ -195,7 +196,7 @@ extension Proxy {
             stand(client, now: now)
             return closeUpstream(upstream, reset: true, now: now)
         }
-        abort(client, status: status, flag: flag, detail: detail, now: now)
+        abort(client, status: status, flag: flag, detail: detail, code: code, now: now)
     }
 
     /// How long to wait before the request is sent again, if its policy has it so; nil: it is not.

@@ -242,19 +242,18 @@ extension Proxy {
                 return
             }
             guard let client = connection.peer else { return dropStream(slot, nil, now: turn) }
-            failedCode = code
             let flag = Self.flag(code, detail)
             let status = flag == .UPE ? 502 : 503
             if connections[client].exchange.headSent {
-                abort(client, status: status, flag: flag, detail: detail, now: turn)
+                abort(client, status: status, flag: flag, detail: detail, code: code, now: turn)
             } else if code == .refusedStream, !connection.answered {
-                attemptFailed(slot, .refused, flag: flag, detail: .streamRefused, now: turn)
+                attemptFailed(
+                    slot, .refused, flag: flag, detail: .streamRefused, code: code, now: turn)
             } else {
                 attemptFailed(
                     slot, .reset, status: status, flag: flag,
-                    detail: code == .refusedStream ? .streamRefused : detail, now: turn)
+                    detail: code == .refusedStream ? .streamRefused : detail, code: code, now: turn)
             }
-            failedCode = nil
         default: dropStream(slot, nil, now: turn)
         }
     }
