@@ -347,6 +347,10 @@ struct Exchange: BitwiseCopyable {
     var isUncounted = false
     /// A retry of its counts among its cluster's.
     var holdsRetry = false
+    /// The connection of HTTP/2 that it has waited for since it last came into its cluster's queue,
+    /// to see what the peer takes, and its generation; -1: none.
+    var awaited: Int32 = -1
+    var awaitedGeneration: UInt32 = 0
     /// Its attempt counts among those that have waited.
     var hasWaited = false
     /// How it ends counts for its cluster's admission.

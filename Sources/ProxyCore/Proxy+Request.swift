@@ -228,6 +228,7 @@ extension Proxy {
             return .refused(.pending)
         }
         countWait(slot, cluster)
+        connections[slot].exchange.awaited = -1
         connections[slot].stage = .pending
         pushPending(slot, cluster)
         lookAgain(cluster, after: SharedQueues.patience, now: now)
@@ -262,15 +263,21 @@ extension Proxy {
                 forwardBytes(slot, cluster: cluster, now: now)
                 continue
             }
-            let bytes = headBytes(slot)
-            guard head.parseRequest(bytes) == .complete else {
-                preconditionFailure("a head that was complete no longer is")
-            }
-            connections[slot].stage = .awaitingRequest
-            connections[slot].since = now
+            let bytes = beginAnew(slot, now: now)
             goOnOrRefuse(
                 slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
         }
+    }
+
+    /// A request has left its cluster's queue: it is the one in hand, and its head parsed.
+    func beginAnew(_ slot: Int, now: Instant) -> Bytes {
+        let bytes = headBytes(slot)
+        guard head.parseRequest(bytes) == .complete else {
+            preconditionFailure("a head that was complete no longer is")
+        }
+        connections[slot].stage = .awaitingRequest
+        connections[slot].since = now
+        return bytes
     }
 
     /// Writes the request to `upstream` and pairs the two.

@@ -94,6 +94,9 @@ struct Cluster: BitwiseCopyable {
     var longest = PeakLatency()
     /// nil: not yet known.
     var counts: CountHandle<ClusterCount>?
+
+    /// Requests of that priority that wait.
+    func queue(_ priority: UInt8) -> ConnectionList { priority > 0 ? pendingHigh : pending }
 }
 
 /// The endpoint table of one worker.

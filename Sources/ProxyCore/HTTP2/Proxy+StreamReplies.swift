@@ -105,11 +105,9 @@ extension Proxy {
     ) {
         turn = now
         let session = session(of: slot)
+        sendAwaiting(on: slot, now: now)
         session.isClosing = true
         unpoolSession(slot)
-        if session.streams.isEmpty {
-            failFirstPending(of: slot, flag: flag, detail: detail, now: now)
-        }
         while let stream = session.streams.last {
             if connections[Int(stream)].peer != nil {
                 attemptFailed(Int(stream), .connect, flag: flag, detail: detail, now: now)
@@ -119,21 +117,5 @@ extension Proxy {
             precondition(session.streams.last != stream, "a stream outlived its connection")
         }
         closeUpstream(slot, now: now)
-    }
-
-    /// A connection was opened for a request that has waited to see what the peer takes.
-    private func failFirstPending(
-        of carrier: Int, flag: ResponseFlag, detail: ResponseDetail, now: Instant
-    ) {
-        let endpoint = upstreams.endpoints[Int(connections[carrier].endpoint)]
-        let cluster = Int(endpoint.cluster)
-        // Who waits now waits for others than one that is gone.
-        guard cluster >= 0, !endpoint.removed,
-            let slot = popPending(cluster, 1) ?? popPending(cluster, 0)
-        else { return }
-        connections[slot].stage = .awaitingRequest
-        if !connections[slot].isStream { releaseInput(slot) }
-        connections[slot].exchange.keepAlive = false
-        reply(slot, status: 503, flag: flag, detail: detail, now: now)
     }
 }

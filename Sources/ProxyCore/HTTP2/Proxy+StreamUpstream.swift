@@ -53,7 +53,10 @@ extension Proxy {
         // streams: a request that was refused once is not sent in the hope that there is room.
         let isPatient = exchange.wantsUpgrade || exchange.wasResent
         if isPatient, !session(of: carrier).hasSettings {
-            return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
+            guard mayWait else { return .refused(.connections) }
+            let placement = wait(slot, cluster: cluster, now: now)
+            if case .waits = placement { noteAwaited(carrier, slot) }
+            return placement
         }
         let isOpening = connections[carrier].stage == .connecting
         guard !isOpening || take(.pending, cluster, exchange.priority) else {
@@ -64,13 +67,67 @@ extension Proxy {
         return placement
     }
 
+    /// A request that waits to see what the peer takes ends with the connection, if that cannot be
+    /// opened, as if it had been sent on it.
+    private func noteAwaited(_ carrier: Int, _ slot: Int) {
+        guard connections[carrier].stage == .connecting else { return }
+        session(of: carrier).isAwaited = true
+        connections[slot].exchange.awaited = Int32(carrier)
+        connections[slot].exchange.awaitedGeneration = connections[carrier].generation
+    }
+
+    private func hasAwaited(_ carrier: Int, _ slot: Int) -> Bool {
+        connections[slot].exchange.awaited == Int32(carrier)
+            && connections[slot].exchange.awaitedGeneration == connections[carrier].generation
+    }
+
+    /// The connection cannot be opened: requests that have waited for it become streams of it, to
+    /// fail as those do, each by its own policy.
+    /// - Complexity: O(requests in the cluster's queue) where some have waited for it.
+    func sendAwaiting(on carrier: Int, now: Instant) {
+        let cluster = cluster(ofEndpoint: Int(connections[carrier].endpoint))
+        guard session(of: carrier).isAwaited, cluster >= 0 else { return }
+        // Those behind wait on meanwhile.
+        upstreams.withCluster(cluster) { $0.isServing = true }
+        for priority in 0..<2 as Range<UInt8> {
+            var next = upstreams.clusters[cluster].queue(priority).first
+            while next >= 0 {
+                let slot = Int(next)
+                next = connections[slot].next
+                guard hasAwaited(carrier, slot) else { continue }
+                removePending(slot, cluster)
+                let bytes = beginAnew(slot, now: now)
+                let placement = sendAwaiting(slot, bytes, on: carrier, of: cluster, now: now)
+                goOnOrRefuse(slot, placement, cluster, now: now)
+            }
+        }
+        upstreams.withCluster(cluster) { $0.isServing = false }
+    }
+
+    private func sendAwaiting(
+        _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, now: Instant
+    ) -> Placement {
+        let priority = connections[slot].exchange.priority
+        guard take(.requests, cluster, priority) else { return .refused(.requests) }
+        guard take(.pending, cluster, priority) else {
+            give(.requests, cluster, priority)
+            return .refused(.pending)
+        }
+        let placement = submit(slot, bytes, on: carrier, isOpening: true, now: now)
+        if case .sent = placement { return placement }
+        give(.pending, cluster, priority)
+        give(.requests, cluster, priority)
+        return placement
+    }
+
     /// Makes the request a stream of the connection.
     private func submit(
         _ slot: Int, _ bytes: Bytes, on carrier: Int, isOpening: Bool, now: Instant
     ) -> Placement {
         guard let upstream = takeSlot(.upstream, now: now) else { return .refused(.noSlot) }
         let session = session(of: carrier)
-        settleUpgrade(slot, bytes, session)
+        // Before it is open nobody knows; what is sent on it then has no answer.
+        if !isOpening { settleUpgrade(slot, bytes, session) }
         connections[upstream].endpoint = connections[carrier].endpoint
         connections[upstream].stage = .exchange
         connections[upstream].priority = connections[slot].exchange.priority

@@ -15,6 +15,8 @@ final class ProxySession: HTTP2Session {
     var isBlocked = false
     /// It takes no more streams.
     var isClosing = false
+    /// Requests have waited for it to be opened, and for what the peer says then.
+    var isAwaited = false
     /// The peer has said what it takes.
     var hasSettings = false
     /// It is over, but for streams whose answers are here and still to be passed on.
