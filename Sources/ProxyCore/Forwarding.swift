@@ -40,7 +40,8 @@ extension Proxy {
         forwardBytes(slot, cluster: cluster, now: now)
     }
 
-    /// Pairs the client with a fresh connection to its cluster, or has it wait for one.
+    /// Pairs the client with a fresh connection to its cluster, or has it wait for one: in its
+    /// place, if it waits already.
     func forwardBytes(_ slot: Int, cluster: Int, now: Instant) {
         let limits = upstreams.clusters[cluster]
         guard limits.endpointCount > 0 else {
@@ -60,6 +61,7 @@ extension Proxy {
             give(.connections, cluster, priority)
             return refuseForwarding(slot, .OM, .tooManyConnections, now: now)
         }
+        if connections[slot].stage == .pending { removePending(slot, cluster) }
         connections[slot].stage = .tunnel
         connections[slot].peerPlusOne = Int32(upstream + 1)
         connections[slot].exchange.endpoint = connections[upstream].endpoint
@@ -77,6 +79,7 @@ extension Proxy {
     }
 
     private func waitToForward(_ slot: Int, cluster: Int, now: Instant) {
+        guard connections[slot].stage != .pending else { return }
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
             count(.pendingOverflow, .requestsOverflow, cluster)
             connections[slot].exchange.decision = .breakerPending
@@ -98,6 +101,9 @@ extension Proxy {
     func refuseForwarding(
         _ slot: Int, _ flag: ResponseFlag, _ detail: ResponseDetail, now: Instant
     ) {
+        if connections[slot].stage == .pending {
+            removePending(slot, Int(connections[slot].exchange.cluster))
+        }
         logExchange(slot, flag: flag, detail: detail, now: now)
         close(slot, reset: true)
     }

@@ -91,6 +91,7 @@ extension Proxy {
         upstreams.withEndpoint(endpoint) {
             if asLast { link(slot, last: &$0.pooled) } else { link(slot, first: &$0.pooled) }
         }
+        countPooled(slot, by: 1)
     }
 
     /// The connection of `endpoint` that was used last; nil: none is free.
@@ -103,6 +104,7 @@ extension Proxy {
 
     func unpool(_ slot: Int) {
         upstreams.withEndpoint(Int(connections[slot].endpoint)) { unlink(slot, &$0.pooled) }
+        countPooled(slot, by: -1)
     }
 
     func pushPending(_ slot: Int, _ cluster: Int) {
@@ -122,13 +124,14 @@ extension Proxy {
         return Int(first)
     }
 
-    func removePending(_ slot: Int, _ cluster: Int) {
+    /// - Parameter givesPlace: it counts no more among those that wait.
+    func removePending(_ slot: Int, _ cluster: Int, givesPlace: Bool = true) {
         let priority = connections[slot].exchange.priority
         upstreams.withCluster(cluster) {
             if priority > 0 { unlink(slot, &$0.pendingHigh) } else { unlink(slot, &$0.pending) }
         }
         sharedBreakers[cluster]?.countWaiting(priority, -1)
-        give(.pending, cluster, priority)
+        if givesPlace { give(.pending, cluster, priority) }
     }
 
     private func link(_ slot: Int, first list: inout ConnectionList) {

@@ -222,13 +222,14 @@ extension Proxy {
     }
 
     /// Puts the request in its cluster's queue. Its head stays where it is and is read again when
-    /// its turn comes.
+    /// its turn comes. One that stands there already keeps its place.
     func wait(_ slot: Int, cluster: Int, now: Instant) -> Placement {
+        connections[slot].exchange.awaited = -1
+        guard connections[slot].stage != .pending else { return .waits }
         guard take(.pending, cluster, connections[slot].exchange.priority) else {
             return .refused(.pending)
         }
         countWait(slot, cluster)
-        connections[slot].exchange.awaited = -1
         connections[slot].stage = .pending
         pushPending(slot, cluster)
         lookAgain(cluster, after: SharedQueues.patience, now: now)
@@ -253,35 +254,77 @@ extension Proxy {
         upstreams.withCluster(cluster) { $0.isServing = false }
     }
 
+    /// Asks those that wait in their order. Who cannot go on keeps its place, and is passed over
+    /// only where others may go where it may not.
+    /// - Complexity: O(1 + requests that go on), and O(requests in the queue) where it depends on
+    ///   the request which endpoints it may go to.
     private func servePending(_ cluster: Int, _ priority: UInt8, now: Instant) {
-        // Bound: each once, as one may have to wait again.
+        // Bound: each once.
         var left = waiting(cluster, priority)
-        while left > 0, canServe(cluster, priority), let slot = popPending(cluster, priority) {
+        var passed = -1
+        while left > 0, canServe(cluster, priority),
+            let slot = firstPending(cluster, priority, behind: passed)
+        {
             left -= 1
             if connections[slot].forwards {
-                connections[slot].stage = .awaitingRequest
                 forwardBytes(slot, cluster: cluster, now: now)
+            } else {
+                serve(slot, cluster, now: now)
+            }
+            guard connections[slot].role == .downstream, connections[slot].stage == .pending else {
                 continue
             }
-            let bytes = beginAnew(slot, now: now)
-            goOnOrRefuse(
-                slot, place(slot, bytes, cluster: cluster, now: now), cluster, now: now)
+            guard mayGoElsewhere(slot, cluster) else { return }
+            passed = slot
         }
     }
 
-    /// A request has left its cluster's queue: it is the one in hand, and its head parsed.
-    func beginAnew(_ slot: Int, now: Instant) -> Bytes {
+    /// The request of that priority that has waited longest of those behind `passed`, or of all if
+    /// that waits no more; nil: there is none.
+    private func firstPending(_ cluster: Int, _ priority: UInt8, behind passed: Int) -> Int? {
+        let isThere =
+            passed >= 0 && connections[passed].role == .downstream
+            && connections[passed].stage == .pending
+        let next =
+            isThere
+            ? connections[passed].next : upstreams.clusters[cluster].queue(priority).first
+        return next >= 0 ? Int(next) : nil
+    }
+
+    /// Whether a request that cannot go on may be the only one, as others may go elsewhere, or
+    /// sooner.
+    private func mayGoElsewhere(_ slot: Int, _ cluster: Int) -> Bool {
+        upstreams.clusters[cluster].readsRequests || connections[slot].exchange.wish.redraws > 0
+            || connections[slot].exchange.wasResent || connections[slot].exchange.wantsUpgrade
+    }
+
+    /// Lets a request of the queue go on if it can.
+    private func serve(_ slot: Int, _ cluster: Int, now: Instant) {
         let bytes = headBytes(slot)
+        let placement = place(slot, bytes, cluster: cluster, now: now)
+        guard case .refused = placement else { return }
+        leaveQueue(slot, bytes, now: now)
+        goOnOrRefuse(slot, placement, cluster, now: now)
+    }
+
+    /// A request goes on, from its cluster's queue if it stands there: it is the one in hand then,
+    /// and its head parsed.
+    /// - Parameter keepsPlace: it counts among those that wait for longer, as its connection is
+    ///   being opened.
+    func leaveQueue(_ slot: Int, _ bytes: Bytes, keepsPlace: Bool = false, now: Instant) {
+        guard connections[slot].stage == .pending else { return }
+        removePending(
+            slot, Int(connections[slot].exchange.cluster), givesPlace: !keepsPlace)
         guard head.parseRequest(bytes) == .complete else {
             preconditionFailure("a head that was complete no longer is")
         }
         connections[slot].stage = .awaitingRequest
         connections[slot].since = now
-        return bytes
     }
 
     /// Writes the request to `upstream` and pairs the two.
     func send(_ slot: Int, _ bytes: Bytes, on upstream: Int, now: Instant) -> Placement {
+        leaveQueue(slot, bytes, now: now)
         connections[upstream].priority = connections[slot].exchange.priority
         guard writeRequest(slot, bytes, to: upstream, now: now) else {
             // Nobody else goes on before the request is answered: heads are parsed in one place.

@@ -206,10 +206,10 @@ extension Proxy {
             }
             close(slot, reset: !connections[slot].output.isEmpty)
         case (.downstream, .pending):
-            removePending(slot, Int(connections[slot].exchange.cluster))
             if connections[slot].forwards {
                 return refuseForwarding(slot, .UO, .pendingTimeout, now: now)
             }
+            removePending(slot, Int(connections[slot].exchange.cluster))
             connections[slot].stage = .awaitingRequest
             if !connections[slot].isStream { releaseInput(slot) }
             connections[slot].exchange.keepAlive = false

@@ -26,6 +26,8 @@ enum Resource: Int, BitwiseCopyable, CaseIterable {
 struct Breaker: BitwiseCopyable {
     private var limits: InlineArray<8, Int32> = .init(repeating: 0)
     private var counts: InlineArray<8, Int32> = .init(repeating: 0)
+    /// Of the connections those in pools, by priority.
+    private var pooled: InlineArray<2, Int32> = .init(repeating: 0)
     let isStrict: Bool
 
     init(_ policy: BreakerPolicy) {
@@ -65,6 +67,15 @@ struct Breaker: BitwiseCopyable {
         let place = Self.place(resource, priority)
         counts[place] &+= change
         precondition(counts[place] >= 0, "a breaker gave back what nobody took")
+    }
+
+    @inline(__always)
+    func pooled(_ priority: UInt8) -> Int { Int(pooled[Int(priority)]) }
+
+    @inline(__always)
+    mutating func countPooled(_ priority: UInt8, by change: Int32) {
+        pooled[Int(priority)] &+= change
+        precondition(pooled[Int(priority)] >= 0, "a pool lost what nobody put there")
     }
 }
 

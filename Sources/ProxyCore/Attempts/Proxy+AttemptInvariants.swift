@@ -20,6 +20,7 @@ extension Proxy {
     /// Every breaker counts what is there: nothing that has ended is still held.
     func checkBreakers() {
         var counted = breakers.map { _ in [Int](repeating: 0, count: 8) }
+        var pooled = breakers.map { _ in [0, 0] }
         func count(_ resource: Resource, _ cluster: Int, _ priority: UInt8) {
             if cluster >= 0 { counted[cluster][Breaker.place(resource, priority)] += 1 }
         }
@@ -31,6 +32,9 @@ extension Proxy {
             case .upstream:
                 let cluster = Int(upstreams.endpoints[Int(connection.endpoint)].cluster)
                 if !connection.isStream { count(.connections, cluster, connection.priority) }
+                if cluster >= 0, connection.stage == .pooled || connection.isPooled {
+                    pooled[cluster][Int(connection.priority)] += 1
+                }
                 if connection.holdsRequest { count(.requests, cluster, connection.priority) }
                 if connection.holdsPending { count(.pending, cluster, connection.priority) }
                 precondition(
@@ -52,6 +56,8 @@ extension Proxy {
         }
         for (cluster, breaker) in breakers.enumerated() {
             for priority in 0..<2 as Range<UInt8> {
+                precondition(
+                    breaker.pooled(priority) == pooled[cluster][Int(priority)], "a pool miscounted")
                 precondition(
                     !isShared(cluster) || waiting(cluster, priority) == 0
                         || queues.nextLook < .distantFuture, "nobody looks at a queue")

@@ -118,7 +118,7 @@ extension Proxy {
             if isPatient,
                 let other = upstreams.takePooled(
                     cluster, insteadOf: endpoint, wish,
-                    where: { firstOwn(Int($0.first), priority) != nil }),
+                    where: { firstOwn(Int($0.first), cluster, priority) != nil }),
                 let upstream = popPooled(other, cluster, priority)
             {
                 return send(slot, bytes, on: upstream, now: now)
@@ -128,9 +128,11 @@ extension Proxy {
                 return mayWait ? wait(slot, cluster: cluster, now: now) : .refused(.connections)
             }
         }
-        switch openPending(endpoint, cluster, priority, now: now) {
+        let isQueued = connections[slot].stage == .pending
+        switch openPending(endpoint, cluster, priority, hasPlace: isQueued, now: now) {
         case .failure(let refusal): return .refused(refusal)
         case .success(let upstream):
+            leaveQueue(slot, bytes, keepsPlace: true, now: now)
             connections[upstream].holdsPending = true
             countWait(slot, cluster)
             return send(slot, bytes, on: upstream, now: now)
@@ -138,15 +140,16 @@ extension Proxy {
     }
 
     /// Opens a connection whose place is taken, for a request that waits for it.
+    /// - Parameter hasPlace: that stands in the queue, and goes on to count there.
     func openPending(
-        _ endpoint: Int, _ cluster: Int, _ priority: UInt8, now: Instant
+        _ endpoint: Int, _ cluster: Int, _ priority: UInt8, hasPlace: Bool = false, now: Instant
     ) -> Opened {
-        guard take(.pending, cluster, priority) else {
+        guard hasPlace || take(.pending, cluster, priority) else {
             give(.connections, cluster, priority)
             return .failure(.pending)
         }
         guard let upstream = open(endpoint, priority, now: now) else {
-            give(.pending, cluster, priority)
+            if !hasPlace { give(.pending, cluster, priority) }
             give(.connections, cluster, priority)
             return .failure(.noSlot)
         }

@@ -79,10 +79,14 @@ extension Proxy {
         return true
     }
 
-    /// Whether a request of that priority that waits can go on: there is a free connection, or one
-    /// may be opened.
+    /// Whether a request of that priority that waits can go on: there is a free connection that it
+    /// may use, or one may be opened.
     func canServe(_ cluster: Int, _ priority: UInt8) -> Bool {
-        if upstreams.hasPooled(cluster) { return true }
+        // Room on a connection of HTTP/2 serves both priorities.
+        let isFree =
+            upstreams.clusters[cluster].isHTTP2
+            ? upstreams.hasPooled(cluster) : breakers[cluster].pooled(priority) > 0
+        if isFree { return true }
         guard breakers[cluster].isStrict, let shared = sharedBreakers[cluster] else {
             return breakers[cluster].hasRoom(.connections, priority)
         }
@@ -92,26 +96,25 @@ extension Proxy {
     /// The connection of `endpoint` that was used last, for a request of that priority, whose
     /// limits it counts against from here on; nil: none is free.
     func popPooled(_ endpoint: Int, _ cluster: Int, _ priority: UInt8) -> Int? {
-        var slot = Int(upstreams.endpoints[endpoint].pooled.first)
-        guard slot >= 0 else { return nil }
-        let owner = connections[slot].priority
-        if owner != priority {
-            if take(.connections, cluster, priority) {
-                give(.connections, cluster, owner)
-                connections[slot].priority = priority
-            } else {
-                guard let own = firstOwn(slot, priority) else { return nil }
-                slot = own
-            }
+        let first = Int(upstreams.endpoints[endpoint].pooled.first)
+        guard first >= 0 else { return nil }
+        let owner = connections[first].priority
+        if owner != priority, take(.connections, cluster, priority) {
+            give(.connections, cluster, owner)
+            unpool(first)
+            connections[first].priority = priority
+            return first
         }
-        unpool(slot)
-        return slot
+        guard let own = firstOwn(first, cluster, priority) else { return nil }
+        unpool(own)
+        return own
     }
 
     /// The first connection of the rest of a pool that takes up a place of that priority already;
     /// nil: there is none.
-    /// - Complexity: O(those of the other priority before it).
-    func firstOwn(_ slot: Int, _ priority: UInt8) -> Int? {
+    /// - Complexity: O(those of the other priority before it); O(1) where the cluster has none.
+    func firstOwn(_ slot: Int, _ cluster: Int, _ priority: UInt8) -> Int? {
+        guard breakers[cluster].pooled(priority) > 0 else { return nil }
         var slot = slot
         while slot >= 0, connections[slot].priority != priority {
             slot = Int(connections[slot].next)
@@ -133,8 +136,9 @@ extension Proxy {
     }
 
     /// An idle connection that takes up a place of that priority; nil: there is none.
-    /// - Complexity: O(idle connections of the cluster) where the other priority has them.
+    /// - Complexity: O(idle connections of the cluster) where the other priority has them too.
     func idleConnection(_ cluster: Int, _ priority: UInt8) -> Int? {
+        guard breakers[cluster].pooled(priority) > 0 else { return nil }
         var endpoint = upstreams.clusters[cluster].firstPooled
         while endpoint >= 0 {
             var slot = upstreams.endpoints[Int(endpoint)].pooled.first
@@ -153,6 +157,12 @@ extension Proxy {
     private func isUnused(_ slot: Int) -> Bool {
         guard connections[slot].stage == .session else { return connections[slot].stage == .pooled }
         return session(of: slot).streams.isEmpty
+    }
+
+    /// A connection has come into its endpoint's pool, or has left it.
+    func countPooled(_ slot: Int, by change: Int32) {
+        let cluster = cluster(ofEndpoint: Int(connections[slot].endpoint))
+        if cluster >= 0 { breakers[cluster].countPooled(connections[slot].priority, by: change) }
     }
 
     /// A connection is gone.
@@ -330,6 +340,9 @@ extension Proxy {
             guard cluster >= 0 else { return }
             let priority = connection.priority
             if !connection.isStream { breakers[cluster].count(.connections, priority, by: 1) }
+            if connection.stage == .pooled || connection.isPooled {
+                breakers[cluster].countPooled(priority, by: 1)
+            }
             if connection.holdsRequest { breakers[cluster].count(.requests, priority, by: 1) }
             if connection.holdsPending { breakers[cluster].count(.pending, priority, by: 1) }
         case .downstream:

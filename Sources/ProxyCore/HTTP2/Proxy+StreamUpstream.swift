@@ -28,11 +28,12 @@ extension Proxy {
         if let carrier {
             return sendStream(slot, bytes, on: carrier, of: cluster, mayWait: mayWait, now: now)
         }
-        switch openPending(endpoint, cluster, priority, now: now) {
+        let isQueued = connections[slot].stage == .pending
+        switch openPending(endpoint, cluster, priority, hasPlace: isQueued, now: now) {
         case .failure(let refusal): return .refused(refusal)
         case .success(let carrier):
             // The stream takes it anew, as all do that wait for the connection.
-            give(.pending, cluster, priority)
+            if !isQueued { give(.pending, cluster, priority) }
             beginSession(carrier, server: false, now: now)
             poolSession(carrier)
             return sendStream(slot, bytes, on: carrier, of: cluster, mayWait: mayWait, now: now)
@@ -59,9 +60,10 @@ extension Proxy {
             return placement
         }
         let isOpening = connections[carrier].stage == .connecting
-        guard !isOpening || take(.pending, cluster, exchange.priority) else {
-            return .refused(.pending)
-        }
+        guard
+            !isOpening || connections[slot].stage == .pending
+                || take(.pending, cluster, exchange.priority)
+        else { return .refused(.pending) }
         let placement = submit(slot, bytes, on: carrier, isOpening: isOpening, now: now)
         if case .refused = placement, isOpening { give(.pending, cluster, exchange.priority) }
         return placement
@@ -95,8 +97,7 @@ extension Proxy {
                 let slot = Int(next)
                 next = connections[slot].next
                 guard hasAwaited(carrier, slot) else { continue }
-                removePending(slot, cluster)
-                let bytes = beginAnew(slot, now: now)
+                let bytes = headBytes(slot)
                 let placement = sendAwaiting(slot, bytes, on: carrier, of: cluster, now: now)
                 goOnOrRefuse(slot, placement, cluster, now: now)
             }
@@ -108,10 +109,9 @@ extension Proxy {
         _ slot: Int, _ bytes: Bytes, on carrier: Int, of cluster: Int, now: Instant
     ) -> Placement {
         let priority = connections[slot].exchange.priority
-        guard take(.requests, cluster, priority) else { return .refused(.requests) }
-        guard take(.pending, cluster, priority) else {
-            give(.requests, cluster, priority)
-            return .refused(.pending)
+        guard take(.requests, cluster, priority) else {
+            leaveQueue(slot, bytes, now: now)
+            return .refused(.requests)
         }
         let placement = submit(slot, bytes, on: carrier, isOpening: true, now: now)
         if case .sent = placement { return placement }
@@ -121,9 +121,12 @@ extension Proxy {
     }
 
     /// Makes the request a stream of the connection.
+    /// - Parameter isOpening: of one that is being opened, for which the request has a place among
+    ///   those that wait.
     private func submit(
         _ slot: Int, _ bytes: Bytes, on carrier: Int, isOpening: Bool, now: Instant
     ) -> Placement {
+        leaveQueue(slot, bytes, keepsPlace: isOpening, now: now)
         guard let upstream = takeSlot(.upstream, now: now) else { return .refused(.noSlot) }
         let session = session(of: carrier)
         // Before it is open nobody knows; what is sent on it then has no answer.
