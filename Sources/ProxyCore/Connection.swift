@@ -240,7 +240,10 @@ struct Connection: BitwiseCopyable {
     var wasRetried = false
     /// Bytes of the answer have come; where it is a session's, any bytes.
     var answered = false
+    /// Bytes that it has sent: for the request in hand, or, where it is a session's, ever.
     var requestBytesSent = 0
+    /// Of a stream: how many its connection will have sent when the first of its own goes out.
+    var firstByte = 0
     /// An attempt is being made on it, or on this stream, since `attempted`.
     var isAttempt = false
     /// What the attempt has been answered is told.

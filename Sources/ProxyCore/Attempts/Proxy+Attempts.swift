@@ -229,9 +229,7 @@ extension Proxy {
         if upstream >= 0 { connections[upstream].isRetry = false }
         var isUnseen = false
         if case .failure(let failure) = outcome {
-            isUnseen =
-                failure == .connect || failure == .refused
-                || !connections[upstream].isStream && connections[upstream].requestBytesSent == 0
+            isUnseen = failure == .connect || failure == .refused || isUnsent(upstream)
         }
         var denial: Decision?
         let verdict = tries[client].rules.verdict(
@@ -294,9 +292,18 @@ extension Proxy {
         else { return false }
         switch failure {
         case .refused: return true
-        case .stale: return exchange.idempotent || connections[upstream].requestBytesSent == 0
+        case .stale: return exchange.idempotent || isUnsent(upstream)
         case .connect, .reset, .timeout: return false
         }
+    }
+
+    /// Whether nothing of the request has left for that upstream, which cannot have seen it then.
+    func isUnsent(_ upstream: Int) -> Bool {
+        guard connections[upstream].isStream else {
+            return connections[upstream].requestBytesSent == 0
+        }
+        let carrier = Int(connections[upstream].carrier)
+        return connections[carrier].requestBytesSent <= connections[upstream].firstByte
     }
 
     /// Sends the request at once on another connection.

@@ -151,6 +151,9 @@ extension Proxy {
             return .refused(.noStream)
         }
         attach(upstream, to: session, stream)
+        // Its head is made later, and stands behind all that waits by now.
+        connections[upstream].firstByte =
+            connections[carrier].requestBytesSent + connections[carrier].output.byteCount
         connections[upstream].endAfterOutput = !hasBody
         connections[upstream].holdsPending = isOpening
         if isOpening { countWait(slot, cluster(ofEndpoint: Int(connections[carrier].endpoint))) }

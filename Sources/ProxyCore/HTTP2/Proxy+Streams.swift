@@ -242,6 +242,9 @@ extension Proxy {
                 return
             }
             guard let client = connection.peer else { return dropStream(slot, nil, now: turn) }
+            if code == nil, isStale(slot) {
+                return attemptFailed(slot, .stale, flag: .UC, detail: .upstreamClosed, now: turn)
+            }
             let flag = Self.flag(code, detail)
             let status = flag == .UPE ? 502 : 503
             if connections[client].exchange.headSent {
@@ -256,6 +259,12 @@ extension Proxy {
             }
         default: dropStream(slot, nil, now: turn)
         }
+    }
+
+    /// Whether a stream's connection, which has been in use, is gone before anything of its request
+    /// was sent. Of more nobody knows: a peer that closes in order says by GOAWAY what it has seen.
+    private func isStale(_ slot: Int) -> Bool {
+        connections[Int(connections[slot].carrier)].answered && isUnsent(slot)
     }
 
     /// Whose doing it is that an upstream's stream has ended early.
