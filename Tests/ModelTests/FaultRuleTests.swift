@@ -97,6 +97,29 @@ import Testing
         #expect(rule.problem != nil)
     }
 
+    /// What a process compiles is checked before it is held, as files are: it would end by it.
+    @Test(arguments: [
+        #""path": {"regex": {"_0": "("}}"#, #""path": {"prefix": {"_0": ""}}"#,
+        #""path": {"exact": {"_0": "a"}}"#, #""path": {"prefix": {"_0": "/a?b"}}"#,
+        #""methods": ["get"]"#, #""methods": [""]"#, #""methods": ["CONNECT"]"#,
+        #""headers": [{"name": ""}]"#, #""headers": [{"name": "A"}]"#,
+        #""headers": [{"name": "a b"}]"#, #""headers": [{"name": "a", "value": "x\n"}]"#,
+        #""headers": [{"name": "a", "test": {"regex": {"_0": "("}}}]"#,
+        #""headers": [{"name": "a", "test": {"suffix": {"_0": ""}}}]"#,
+        #""headers": [{"name": "a", "test": {"range": {"_0": 2, "_1": 2}}}]"#,
+        #""headers": [{"name": "a", "test": {"present": {}}, "isInverted": true}]"#,
+    ])
+    func whatNoRequestCanBeHeldAgainst(match: String) throws {
+        let text =
+            "{\"rule\": {\"point\": \"app\", \"hangs\": true, \"match\": {\(match)}}, "
+            + "\"ttl_ms\": 1}"
+        var rule = try decode(text).rule
+        rule.name = "a"
+        #expect(rule.problem?.hasPrefix("match: ") == true)
+        rule.match = .init()
+        #expect(rule.problem == nil)
+    }
+
     @Test(arguments: ["a", "A.b_c-9", String(repeating: "x", count: 64)])
     func names(text: String) { #expect(FaultRule.isName(text)) }
 

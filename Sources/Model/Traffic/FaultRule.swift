@@ -188,6 +188,32 @@ extension FaultRule.Match {
         guard texts.allSatisfy({ $0.utf8.count <= bytes }) else {
             return "texts of \(bytes) bytes at most"
         }
-        return headers.contains { $0.name.isEmpty } ? "a header without a name" : nil
+        return pathProblem ?? methodProblem ?? headerProblem
+    }
+
+    // Whoever holds a rule compiles these: an expression that is none, or an empty prefix, that got
+    // so far would end the process, so a rule is held to what the readers of files ask.
+
+    private var pathProblem: String? {
+        switch path {
+        case .exact(let text), .prefix(let text):
+            isRoutePath(text) ? nil : "path: a path without a query, such as /users, is needed"
+        case .regex(let pattern): regexProblem(pattern).map { "path: regex: \($0)" }
+        }
+    }
+
+    private var methodProblem: String? {
+        methods.allSatisfy(isMethod)
+            ? nil : "methods: methods in upper case, such as GET, are needed"
+    }
+
+    private var headerProblem: String? {
+        for header in headers {
+            guard isFieldName(header.name), header.name == header.name.lowercased() else {
+                return "headers: names of fields in lower case are needed"
+            }
+            if let problem = header.problem { return "headers: \(header.name): \(problem)" }
+        }
+        return nil
     }
 }
