@@ -45,10 +45,9 @@ public struct EnvoyStaleness: Equatable, Sendable {
             }
             // What its own listener holds requests against.
             if targets.contains(where: { $0.covers(own) }) { types.insert(.listeners) }
-            // Whether endpoints that are unwell are told of.
-            if [change.before, change.after].contains(where: \.balances) {
-                types.insert(.endpoints)
-            }
+            // Which endpoints are told of goes by the policy that holds for a service, and one that
+            // says nothing of it takes the place of a wider one that does.
+            if change.before.telling != change.after.telling { types.insert(.endpoints) }
         case .authorization: types.insert(.listeners)
         case .service where change.key.name == own: isAll = true
         case .service:
@@ -58,10 +57,22 @@ public struct EnvoyStaleness: Equatable, Sendable {
     }
 }
 
+/// What of a policy decides which endpoints of which services are told of, as
+/// `MeshState.endpointsTold` has it.
+private struct Telling: Equatable {
+    let targets: [MeshName]
+    let balances: Bool
+    let ejects: Bool
+    let shutsOut: Bool
+}
+
 extension MeshDeclaration? {
-    /// Whether it is a policy that says how to balance.
-    fileprivate var balances: Bool {
-        if case .policy(let policy)? = self { policy.balance != nil } else { false }
+    /// Nil of what is no policy.
+    fileprivate var telling: Telling? {
+        guard case .policy(let policy)? = self else { return nil }
+        return Telling(
+            targets: policy.targets, balances: policy.balance != nil,
+            ejects: policy.outlier != nil, shutsOut: policy.accrual != nil)
     }
 }
 
