@@ -344,6 +344,31 @@ import Testing
         #expect(try cluster("shop/cart", made).tls != nil, "within the mesh it is mutual TLS")
     }
 
+    /// What comes in there is held against the limits of the service that it is.
+    @Test func aGatewayHasTheLimitsOfItsService() throws {
+        var facts = Self.facts(app: nil)
+        facts.place = .gateway(.init(), inbound: "127.0.0.1:0")
+        facts.tcp = [.init(MeshName("db", in: "shop"), address: "127.0.0.1:5432")]
+        var inbound = MeshPolicy.Inbound(rateLimits: [RateLimitPolicy(burst: 9, fill: 1)])
+        inbound.globalRateLimit = GlobalRateLimit(
+            cluster: "shop/limits", domain: "shop",
+            descriptors: [.init([.init("who", .part(.identity))])])
+        var policy = MeshPolicy("web", in: "shop", targets: [Self.web], inbound: inbound)
+        var mesh = MeshState(Self.declarations + [.policy(policy)])
+        let made = try ProxyConfiguration(sidecar: facts, in: mesh)
+        #expect(made.listeners[0].rateLimits == inbound.rateLimits)
+        #expect(made.listeners[0].globalRateLimit == inbound.globalRateLimit)
+        // Bytes are no requests.
+        #expect(made.listeners[1].rateLimits.isEmpty && made.listeners[1].globalRateLimit == nil)
+        #expect(facts.remark(in: mesh) == nil)
+        // There is no process whose failures would say whom to turn away, which is said.
+        policy.inbound.admission = .init()
+        mesh.declare(.policy(policy))
+        #expect(try ProxyConfiguration(sidecar: facts, in: mesh) == made)
+        #expect(facts.remark(in: mesh)?.contains("'shop/web' has `inbound.admission`") == true)
+        #expect(Self.facts().remark(in: mesh) == nil)
+    }
+
     @Test func authorizationsAreOfTheListener() throws {
         #expect(try Self.make().listeners[0].authorization == nil)
         let denied = MeshAuthorization.Rule(prefixes: ["/debug"])

@@ -17,6 +17,14 @@ extension ProxyConfiguration.Cluster {
     }
 }
 
+extension ProxyConfiguration.Listener {
+    /// What its requests are held against. Admission is the service's process's.
+    mutating func take(_ policy: MeshPolicy.Inbound?) {
+        rateLimits = policy?.rateLimits ?? []
+        globalRateLimit = policy?.globalRateLimit
+    }
+}
+
 extension ProxyConfiguration.Endpoint {
     init(_ declared: MeshEndpoint, isWell: Bool) {
         self.init(declared.address, weight: declared.weight)

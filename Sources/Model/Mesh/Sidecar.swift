@@ -77,6 +77,18 @@ public struct SidecarFacts: Equatable, Sendable {
     }
 }
 
+extension SidecarFacts {
+    /// What the mesh asks of the proxy and it cannot do, for people; nil: nothing. All else goes
+    /// on: the policy may be that of all services, of which a gateway's is only one.
+    public func remark(in mesh: MeshState) -> String? {
+        guard case .gateway = place, let policy = mesh.policy(for: service),
+            policy.inbound.admission != nil
+        else { return nil }
+        return "the policy '\(policy.meshName.text)' has `inbound.admission`: a gateway has no "
+            + "process of its own that could fail, and turns nothing away"
+    }
+}
+
 /// Why nothing can be made of what a mesh says.
 public enum SidecarError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The proxy's own service is not declared.
@@ -139,9 +151,10 @@ extension ProxyConfiguration {
         case .gateway(let gateway, let inbound):
             named = []
             // Those outside have no identity of the mesh.
-            let outside = Listener(
+            var outside = Listener(
                 name: Self.inboundName, address: inbound, tls: gateway.tls,
                 authorization: Self.authorization(of: facts.service, in: mesh))
+            outside.take(mesh.policy(for: facts.service)?.inbound)
             entrance = outside
             listeners = [outside]
         }
@@ -188,9 +201,7 @@ extension ProxyConfiguration {
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization)
-        let policy = mesh.policy(for: own.meshName)?.inbound
-        listener.rateLimits = policy?.rateLimits ?? []
-        listener.globalRateLimit = policy?.globalRateLimit
+        listener.take(mesh.policy(for: own.meshName)?.inbound)
         return listener
     }
 

@@ -66,6 +66,7 @@ final class JoinAgent: CallOwner {
     /// See `JoinCredentials.Terms`.
     private var lastQuarter = Int64.max
     private var lastTrouble: String?
+    private var lastRemark: String?
     private(set) var statistics = JoinStatistics()
 
     init(
@@ -291,7 +292,15 @@ final class JoinAgent: CallOwner {
         if let server, let reason = server.adopt(made, material) { return reason }
         current = (made, material)
         checks.follow(mesh)
+        note(remark: facts.remark(in: mesh))
         return nil
+    }
+
+    /// Says once what of the mesh is served without.
+    private func note(remark: String?) {
+        guard remark != lastRemark else { return }
+        lastRemark = remark
+        if let remark { standardError(remark) }
     }
 
     private func writeView() {
