@@ -225,11 +225,9 @@ extension MeshRoute {
                 match.methods.isEmpty ? .max : self.match.methods.count, -match.headers.count,
                 -match.query.count, -match.cookies.count,
             ]
-            let headers = match.headers.map { header in
-                let plain = header.value ?? ""
-                let test = header.isPlain ? plain : "\(header.test) \(header.isInverted)"
-                return "\(header.name):\(test)"
-            }
+            // With the kind of the test, in which texts are quoted: nothing else reads alike, or
+            // the order of the two would be another one in each process.
+            let headers = match.headers.map { "\($0.name):\($0.test) \($0.isInverted)" }
             let parameters = (match.query + match.cookies).map { "\($0.name)=\($0.test)" }
             text =
                 ([host ?? "", path] + self.match.methods + headers + parameters)
