@@ -80,6 +80,9 @@ extension Form where Value == RouteDraft {
             {
                 decoding.report(rewrite.place, why)
             }
+            for key in draft.route.idleKeys {
+                decoding.report(node.value(key)?.place ?? node.place, whyIdle)
+            }
             return draft
         }
     }

@@ -291,7 +291,8 @@ import Testing
             ])
         #expect(
             route {
-                ($0.rewrite, $0.redirect, $0.answer) = (.path("/b"), .init(), .init(status: 200))
+                $0.rewrite = .path("/b")
+                ($0.redirect, $0.answer) = (.init(host: "b"), .init(status: 200))
             } == [
                 "route default/r: rewrite: the route answers itself: nobody would get the "
                     + "rewritten path",

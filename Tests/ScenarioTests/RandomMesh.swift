@@ -207,6 +207,7 @@ extension SeededRandom {
                 host: maybe { $0.one(of: ["a", "b.c", "[::1]"]) },
                 port: maybe { 1 + $0.below(65_535) },
                 path: maybe { $0.one(of: rewrites) }, stripsQuery: below(2) == 0)
+            if route.redirect?.problem != nil { route.redirect?.port = 81 }
         case 1:
             route.answer = DirectAnswer(status: 200 + below(400), body: text("a\n\"é", 0...9))
         default:
@@ -220,6 +221,9 @@ extension SeededRandom {
             route.rewrite = maybe { $0.one(of: rewrites) }
             route.hostRewrite = maybe { $0.one(of: ["a", "b.c:80", "[::1]:1", "[::1]"]) }
         }
+        guard route.isAnsweredHere else { return }
+        (route.timeout, route.retry, route.priority) = (nil, nil, .standard)
+        route.requestHeaders = .init()
     }
 
     mutating func rule() -> MeshAuthorization.Rule {

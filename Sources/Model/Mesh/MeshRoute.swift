@@ -144,6 +144,7 @@ extension MeshRoute {
         if redirect != nil, answer != nil {
             problems.report("redirect", "has no meaning beside `answer`: it is one or the other")
         }
+        for key in idleKeys { problems.report(key, whyIdle) }
         if let why = redirect?.problem { problems.report("redirect", why) }
         if let why = answer?.problem { problems.report("answer", why) }
         if let hostRewrite, !isAuthority(hostRewrite) {

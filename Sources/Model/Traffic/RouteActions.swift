@@ -33,6 +33,17 @@ extension RouteEffects {
     /// Requests reach nobody.
     public var isAnsweredHere: Bool { redirect != nil || answer != nil }
 
+    /// Keys that say something of requests that nobody gets, as the route answers itself.
+    public var idleKeys: [String] {
+        guard isAnsweredHere else { return [] }
+        let said = [
+            ("host_rewrite", hostRewrite != nil), ("request_headers", !requestHeaders.isEmpty),
+            ("timeout", timeout != nil), ("retry", retry != nil),
+            ("priority", priority != .standard),
+        ]
+        return said.filter(\.1).map(\.0)
+    }
+
     /// Does the same with requests as another route.
     mutating func take(_ other: some RouteEffects) {
         redirect = other.redirect
@@ -61,6 +72,9 @@ extension RouteEffects {
             + "`regex` a part"
     }
 }
+
+/// What is wrong with what `RouteEffects.idleKeys` names.
+public let whyIdle = "the route answers itself: nobody is asked"
 
 /// What a request's path becomes. The query stays.
 ///
@@ -140,6 +154,10 @@ public struct Redirect: Codable, Hashable, Sendable {
             return "a host in lower case, without port, is needed"
         }
         if let port, !(1...65_535).contains(port) { return "a port from 1 to 65535 is needed" }
+        if scheme == nil, host == nil, port == nil, path == nil, !stripsQuery {
+            return "clients would be sent where they come from: another scheme, host, port or "
+                + "path is needed"
+        }
         return path?.problem
     }
 }

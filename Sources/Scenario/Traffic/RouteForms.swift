@@ -128,12 +128,14 @@ extension Form where Value == Redirect {
         ]
         let shape = Shape(RewriteDraft(), own + Shape<RewriteDraft>.path + query)
         return shape.form.map { draft, node, decoding in
-            if !Redirect.statuses.contains(draft.status) {
-                decoding.report(node.place, "a status of 301, 302, 303, 307 or 308 is needed")
-            }
-            return Redirect(
+            let isRewritten = ["prefix", "path", "regex"].contains { node.value($0) != nil }
+            let path = draft.rewrite(node, &decoding)
+            guard path != nil || !isRewritten else { return nil }
+            let redirect = Redirect(
                 status: draft.status, scheme: draft.scheme, host: draft.host, port: draft.port,
-                path: draft.rewrite(node, &decoding), stripsQuery: draft.stripsQuery)
+                path: path, stripsQuery: draft.stripsQuery)
+            if let problem = redirect.problem { decoding.report(node.place, problem) }
+            return redirect
         }
     }
 }
