@@ -89,6 +89,19 @@ import Testing
         #expect(traps({ $0.timeouts.connect = .seconds(15) }, endpoints: 4).count == 1)
     }
 
+    /// Bytes come by none of the filters that requests meet.
+    @Test func whatBytesNeverMeet() {
+        let inbound = MeshPolicy.Inbound(
+            rateLimits: [RateLimitPolicy(burst: 1, fill: 1)], admission: .init())
+        #expect(traps({ $0.inbound = inbound }, endpoints: 4) == [])
+        #expect(
+            traps({ $0.inbound = inbound }, speech: .tcp, endpoints: 4)
+                == ["rate_limits", "admission"].map {
+                    "policy default/p: inbound.\($0): 'default/cart' is of tcp: bytes are no "
+                        + "requests, and are let through"
+                })
+    }
+
     @Test func whatIsWrittenDownAndNeverActs() {
         var counting = OutlierPolicy(mostPercent: 50)
         counting.consecutive5xx.enforcing = 0

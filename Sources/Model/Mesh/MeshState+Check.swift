@@ -26,6 +26,8 @@ private struct MeshCheck {
     /// Every service's, sorted by text.
     let identities: [SPIFFEID]
     let namespaces: Set<String>
+    /// See `PolicyIndex.limitRings`.
+    let limitRings: Set<MeshName>
 
     init(_ state: MeshState, changed: Set<MeshKey>?) {
         self.state = state
@@ -34,6 +36,7 @@ private struct MeshCheck {
         let services = isEndpoints ? [:] : state.services
         identities = services.values.compactMap(state.identity).sorted()
         namespaces = Set(services.keys.map(\.namespace))
+        limitRings = isEndpoints ? [] : PolicyIndex(state).limitRings
     }
 
     func problems(atMost limit: Int) -> [MeshProblem] {
@@ -177,14 +180,17 @@ private struct MeshCheck {
         problems.at("inbound") { problems in
             check(policy.inbound.globalRateLimit, in: policy.namespace, &problems)
             guard let service = policy.inbound.globalRateLimit?.service,
-                policy.targets.contains(where: { $0.covers(service) }),
-                state.policy(for: service)?.meshName == policy.meshName
+                limitRings.contains(policy.meshName)
             else { return }
+            let isOwn = state.policy(for: service)?.meshName == policy.meshName
             problems.at("global_rate_limit") {
                 $0.report(
                     "service",
-                    "'\(service.text)' would be asked about each question itself: the policy is "
-                        + "for it too, unless another one is")
+                    isOwn
+                        ? "'\(service.text)' would be asked about each question itself: the policy "
+                            + "is for it too, unless another one is"
+                        : "'\(service.text)' asks in turn, and in the end those whom the policy is "
+                            + "for: no question would be answered")
             }
         }
     }

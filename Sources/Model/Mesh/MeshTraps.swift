@@ -127,28 +127,6 @@ extension MeshState {
     }
 }
 
-/// Which policy holds for a service, for whoever asks about many.
-private struct PolicyIndex {
-    private let policies: [MeshName: MeshPolicy]
-    /// The policies' names by their targets.
-    private var names: [MeshName: MeshName] = [:]
-
-    init(_ mesh: MeshState) {
-        policies = mesh.policies
-        for policy in policies.values {
-            for target in policy.targets {
-                // As `MeshState.policy(for:)` has it where two have the same.
-                names[target] = min(names[target] ?? policy.meshName, policy.meshName)
-            }
-        }
-    }
-
-    func policy(for service: MeshName) -> MeshPolicy? {
-        let targets = [service, MeshName("*", in: service.namespace), MeshName("*", in: "*")]
-        return targets.lazy.compactMap { names[$0] }.first.flatMap { policies[$0] }
-    }
-}
-
 extension MeshPolicy {
     fileprivate func warn(_ problems: inout MeshProblems) {
         let request = timeouts.request ?? ProxyTimeouts().request
@@ -197,6 +175,21 @@ extension MeshPolicy {
         if service.speech == .tcp, retry?.isOn == true {
             problems.report(
                 "retry", "'\(service.meshName.text)' is of tcp: bytes are not sent again")
+        }
+        if service.speech == .tcp {
+            let held = [
+                ("rate_limits", !inbound.rateLimits.isEmpty),
+                ("global_rate_limit", inbound.globalRateLimit != nil),
+                ("admission", inbound.admission != nil),
+            ]
+            problems.at("inbound") { problems in
+                for (key, isThere) in held where isThere {
+                    problems.report(
+                        key,
+                        "'\(service.meshName.text)' is of tcp: bytes are no requests, and are let "
+                            + "through")
+                }
+            }
         }
         guard let outlier, let count = endpoints, count > 0 else { return }
         problems.at("outlier") { problems in
