@@ -123,6 +123,9 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var priority = Priority.standard
         public var rateLimits: [RateLimitPolicy] = []
         public var globalRateLimit: GlobalRateLimit?
+        /// The declared route of which this is one host with one match: what such have in common
+        /// they are limited by together. Nil: it is a whole one.
+        public var declared: String?
 
         public init(
             hosts: [String] = [], path: PathMatch = .prefix("/"), methods: [String] = [],

@@ -227,7 +227,10 @@ import Testing
         let any = MeshRoute("any", in: "shop", destinations: [.init(Self.web)])
         let made = try Self.make(.route(canary), .route(any))
         let shares: [ProxyConfiguration.Share] = [.init("shop/cart", weight: 9), .init("shop/web")]
-        let cartRoutes = made.routes.filter { $0.hosts == ["cart.shop.mesh"] }
+        var cartRoutes = made.routes.filter { $0.hosts == ["cart.shop.mesh"] }
+        // Each match says whose it is, for what is limited once for all of them.
+        #expect(cartRoutes.map(\.declared) == ["shop/canary", "shop/canary", nil])
+        for i in cartRoutes.indices { cartRoutes[i].declared = nil }
         #expect(
             cartRoutes == [
                 .init(
@@ -236,7 +239,9 @@ import Testing
                 .init(hosts: ["cart.shop.mesh"], shares: shares, timeout: .seconds(3)),
                 .init(hosts: ["cart.shop.mesh"], cluster: "shop/cart"),
             ])
-        #expect(made.routes.last == .init(cluster: "shop/web"))
+        var last = ProxyConfiguration.Route(cluster: "shop/web")
+        last.declared = "shop/any"
+        #expect(made.routes.last == last)
         let named = made.routes.filter { $0.timeout == nil && $0.hosts != [] }
         #expect(
             Set(named.flatMap(\.hosts)) == [
@@ -340,7 +345,8 @@ import Testing
         #expect(made.listeners[0].cluster == nil && !made.listeners[0].isPermissive)
         // Bytes come from outside too.
         #expect(made.listeners.allSatisfy { $0.authorization == .init(deny: [denied]) })
-        #expect(made.routes == [.init(hosts: ["shop.example"], cluster: "shop/cart")])
+        #expect(made.routes.map(\.hosts) == [["shop.example"]])
+        #expect(made.routes.map(\.shares) == [[.init("shop/cart")]])
         #expect(try cluster("shop/cart", made).tls != nil, "within the mesh it is mutual TLS")
     }
 

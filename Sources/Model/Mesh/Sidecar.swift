@@ -267,6 +267,7 @@ extension ProxyConfiguration {
             let asked = declared.isAnsweredHere ? [] : declared.destinations
             var route = Route(condition, shares: asked.filter { $0.weight > 0 }.map(Share.init))
             route.take(declared)
+            route.declared = name.text
             route.mirrors = declared.mirrors.map(RequestMirror.init)
             all.append((condition, false, route))
         }

@@ -79,12 +79,26 @@ struct TrafficPlans {
         // Made only where they are asked for: there may be many.
         let retrying = configuration.routes.contains { $0.retry != nil }
         let texts = retrying ? RouteTexts(configuration.routes).texts : []
+        // A declared route's budget is one for all its hosts and matches.
+        var declared: [String: Int32] = [:]
         for (place, route) in configuration.routes.enumerated() {
             let first = mirrors.count
             mirrors += route.mirrors.map { MirrorPlan($0, places) }
+            let retry: Int32
+            if let name = route.declared {
+                if let known = declared[name] {
+                    retry = known
+                } else {
+                    retry = add(
+                        route.retry, of: "declared route \(name)", configuration.workers)
+                    declared[name] = retry
+                }
+            } else {
+                retry = add(route.retry, of: "route \(texts[place])", configuration.workers)
+            }
             routes.append(
                 RoutePlan(
-                    retry: add(route.retry, of: "route \(texts[place])", configuration.workers),
+                    retry: retry,
                     priority: route.priority == .high ? 1 : 0,
                     mirrors: PatternRange(first, mirrors.count)))
         }

@@ -47,8 +47,7 @@ struct LocalLimits: ~Copyable {
         hasListenerLimits = !compiler.limits.isEmpty
         ofRoutes =
             configuration.routes.contains { !$0.rateLimits.isEmpty }
-            ? configuration.routes.map { compiler.add($0.rateLimits, "route \($0.conditions)") }
-            : []
+            ? configuration.routes.map { compiler.add(limitsOf: $0) } : []
         all = Slab(compiler.limits)
         buckets = compiler.buckets
         patterns = Patterns(compiler.patterns)
@@ -72,11 +71,38 @@ struct LocalLimits: ~Copyable {
             guard !policies.isEmpty else { return limits.count..<limits.count }
             let first = limits.count
             let place = place()
-            for policy in policies { add(policy, place) }
+            for policy in policies {
+                let name = Self.name(policy, place)
+                let use = uses[name, default: 0]
+                uses[name] = use + 1
+                add(policy, "\(name) \(use)")
+            }
             return first..<limits.count
         }
 
-        private mutating func add(_ policy: RateLimitPolicy, _ place: String) {
+        /// A declared route's limits are there once, for however many hosts and matches it has.
+        mutating func add(limitsOf route: ProxyConfiguration.Route) -> Range<Int> {
+            guard let declared = route.declared else {
+                return add(route.rateLimits, "route \(route.conditions)")
+            }
+            let first = limits.count
+            var uses: [String: Int] = [:]
+            for policy in route.rateLimits {
+                let name = Self.name(policy, "declared route \(declared)")
+                let use = uses[name, default: 0]
+                uses[name] = use + 1
+                add(policy, "\(name) \(use)")
+            }
+            return first..<limits.count
+        }
+
+        private static func name(_ policy: RateLimitPolicy, _ place: String) -> String {
+            "\(place) \(policy.matches) \(String(describing: policy.per)) \(policy.burst) "
+                + "\(policy.fill) \(policy.interval.nanoseconds)"
+        }
+
+        /// - Parameter name: the same for those that have the same buckets.
+        private mutating func add(_ policy: RateLimitPolicy, _ name: String) {
             let rate = TokenRate(burst: policy.burst, fill: policy.fill, interval: policy.interval)
             let key: Limit.Key =
                 switch policy.per {
@@ -84,12 +110,7 @@ struct LocalLimits: ~Copyable {
                 case .identity: .identity
                 case .header(let name): .header(patterns.add(name.utf8))
                 }
-            let name =
-                "\(place) \(policy.matches) \(String(describing: policy.per)) \(policy.burst) "
-                + "\(policy.fill) \(policy.interval.nanoseconds)"
-            let use = uses[name, default: 0]
-            uses[name] = use + 1
-            let shared = commons.buckets.item("\(name) \(use)") {
+            let shared = commons.buckets.item(name) {
                 TokenBuckets(rate, isKeyed: policy.per != nil)
             }
             buckets.append(shared)

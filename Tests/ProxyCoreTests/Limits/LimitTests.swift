@@ -70,6 +70,55 @@ import Testing
         }
     }
 
+    /// A declared route has its limits once, however many hosts and matches it has; and two that
+    /// are alike are two.
+    @Test(arguments: [nil, "shop/r"])
+    func aDeclaredRouteIsLimitedAsOne(_ declared: String?) {
+        var configuration = Self.configuration()
+        let limit = RateLimitPolicy(burst: 3, fill: 1, interval: .seconds(9))
+        configuration.routes = ["a", "b", "c"].map { host in
+            var route = ProxyConfiguration.Route(
+                hosts: [host], cluster: configuration.clusters[0].name)
+            (route.rateLimits, route.declared) = ([limit, limit], declared)
+            return route
+        }
+        configuration.routes[2].declared = "shop/other"
+        let scene = Scene(configuration)
+        func ask(_ host: String) -> String {
+            let client = scene.client()
+            scene.send("GET / HTTP/1.1\r\nhost: \(host)\r\n\r\n", by: client)
+            let answer = scene.received(client)
+            guard answer.isEmpty, let server = scene.servers.last else {
+                return String(answer.prefix(12).suffix(3))
+            }
+            _ = scene.received(server)
+            scene.send(okAnswer, by: server)
+            return String(scene.received(client).prefix(12).suffix(3))
+        }
+        #expect(["a", "b", "a"].map(ask) == ["200", "200", "200"])
+        #expect(["a", "b"].map(ask) == (declared == nil ? ["200", "200"] : ["429", "429"]))
+        #expect(ask("c") == "200")
+        // A new configuration goes on with the same buckets.
+        scene.proxy.adopt(configuration, now: scene.simulation.now)
+        #expect(ask("b") == (declared == nil ? "200" : "429"))
+    }
+
+    /// And so it has its budget of retries.
+    @Test func aDeclaredRouteHasOneBudget() {
+        var configuration = Self.configuration()
+        var retry = RetryPolicy(on: [.serverError], most: 1)
+        retry.budget = .rate(percent: 20, window: .seconds(10), leastPerSecond: 1)
+        configuration.routes = ["shop/r", "shop/r", "shop/other", nil, nil].enumerated().map {
+            var route = ProxyConfiguration.Route(
+                hosts: ["h\($0)"], cluster: configuration.clusters[0].name)
+            (route.retry, route.declared) = (retry, $1)
+            return route
+        }
+        let plans = TrafficPlans(configuration)
+        #expect(plans.routes.map(\.retry) == [0, 0, 1, 2, 3])
+        #expect(plans.budgets.count == 4)
+    }
+
     @Test func inTheShadowItIsOnlyCounted() {
         let scene = Scene(
             Self.configuration(route: [RateLimitPolicy(burst: 1, fill: 1, enforced: 0)]))
