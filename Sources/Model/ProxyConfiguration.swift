@@ -55,6 +55,9 @@ public struct ProxyConfiguration: Codable, Equatable, Sendable {
         public var rateLimits: [RateLimitPolicy] = []
         /// What all proxies limit together, for those who may ask; nil: nothing.
         public var globalRateLimit: GlobalRateLimit?
+        /// Whose requests its limits and its cluster's admission do not mean, nil: nobody's.
+        /// Whoever asks how a service is must not be told how busy it is instead.
+        public var unlimited: SPIFFEID?
         /// Whether clients may say by `x-envoy-…` fields how their requests are retried and how
         /// long they may take. From others such fields are taken away.
         public var trustsHeaders = false

@@ -387,6 +387,8 @@ import Testing
         let control = try #require(SPIFFEID(rawValue: "spiffe://meshbench.test/control"))
         #expect(made.listeners[0].authorization == .init(deny: [denied], exempt: control))
         #expect(made.listeners[1].authorization == nil)
+        // Nor does any limit.
+        #expect(try Self.make().listeners.map(\.unlimited) == [control, nil])
         let closed = try Self.make(
             .authorization(
                 .init("a", in: "shop", .allow, targets: [.init("*", in: "*")], rules: [])),

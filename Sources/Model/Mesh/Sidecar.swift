@@ -193,15 +193,16 @@ extension ProxyConfiguration {
         let tls = ServerTLS(
             certificate: facts.identity, key: facts.identity, authorities: facts.authorities,
             clientCertificate: .required, minimumVersion: .v13)
+        let control = SPIFFEID(rawValue: SPIFFEID.control(of: mesh.trustDomain))
         var authorization = authorization(of: own.meshName, in: mesh)
-        authorization?.exempt = SPIFFEID(
-            rawValue: SPIFFEID.control(of: mesh.trustDomain))
+        authorization?.exempt = control
         var listener = Listener(
             name: inboundName, address: address,
             speech: own.speech == .tcp ? .tcp : .auto, cluster: appName,
             tls: mode == .off ? nil : tls, isPermissive: mode == .permissive,
             authorization: authorization)
         listener.take(mesh.policy(for: own.meshName)?.inbound)
+        listener.unlimited = control
         return listener
     }
 

@@ -16,7 +16,7 @@ extension Proxy {
             if plans.routes[route].retry >= 0 { retry = plans.routes[route].retry }
         }
         // One that is routed anew has been let in: it does not meet the chance a second time.
-        if plan.admission >= 0, !connections[slot].exchange.isAdmitted,
+        if plan.admission >= 0, !connections[slot].exchange.isAdmitted, !isUnlimited(slot),
             !admitsToCluster(slot, Int(plan.admission), now: now)
         {
             return false

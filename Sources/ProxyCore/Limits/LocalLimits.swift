@@ -38,6 +38,9 @@ struct LocalLimits: ~Copyable {
     private let ofRoutes: [Range<Int>]
     private let patterns: Patterns
     let hasListenerLimits: Bool
+    /// By listener: whose requests no limit of it means, the global one and its cluster's admission
+    /// among them.
+    private let unlimited: [SPIFFEID?]
 
     init(_ configuration: ProxyConfiguration, _ commons: ProxyCommons) {
         var compiler = Compiler(commons)
@@ -45,6 +48,7 @@ struct LocalLimits: ~Copyable {
             compiler.add(listener.rateLimits, "listener \(listener.name)")
         }
         hasListenerLimits = !compiler.limits.isEmpty
+        unlimited = configuration.listeners.map(\.unlimited)
         ofRoutes =
             configuration.routes.contains { !$0.rateLimits.isEmpty }
             ? configuration.routes.map { compiler.add(limitsOf: $0) } : []
@@ -120,6 +124,10 @@ struct LocalLimits: ~Copyable {
                     buckets: shared.handle, burst: UInt32(clamping: policy.burst),
                     enabled: policy.enabled, enforced: policy.enforced, tells: policy.tells))
         }
+    }
+
+    func exempts(_ identity: SPIFFEID, atListener listener: Int) -> Bool {
+        listener < unlimited.count && unlimited[listener] == identity
     }
 
     func limits(ofListener listener: Int) -> Range<Int> {

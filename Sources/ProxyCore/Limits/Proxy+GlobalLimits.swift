@@ -27,7 +27,7 @@ extension Proxy {
     private func passesQuestions(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
         if meets(.listenerQuestion, slot),
             let question = questions.question(ofListener: Int(connections[slot].listener)),
-            !passes(question, slot, bytes, now: now)
+            !isUnlimited(slot), !passes(question, slot, bytes, now: now)
         {
             return false
         }

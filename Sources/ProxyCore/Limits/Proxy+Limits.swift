@@ -53,7 +53,9 @@ extension Proxy {
     /// Whether the request in hand goes on; else it has been answered.
     @inline(__always)
     func passesListenerLimits(_ slot: Int, _ bytes: Bytes, now: Instant) -> Bool {
-        guard limits.hasListenerLimits, meets(.listenerLimits, slot) else { return true }
+        guard limits.hasListenerLimits, meets(.listenerLimits, slot), !isUnlimited(slot) else {
+            return true
+        }
         let range = limits.limits(ofListener: Int(connections[slot].listener))
         return passes(range, slot, bytes, now: now)
     }
@@ -140,6 +142,15 @@ extension Proxy {
                 || limit.remaining == old.remaining && limit.reset > old.reset
         else { return }
         connections[slot].exchange.limit = limit
+    }
+
+    /// Whether no limit of its listener means a client's requests, as it asks how the service is.
+    func isUnlimited(_ slot: Int) -> Bool {
+        let owner = connections[slot].isStream ? Int(connections[slot].carrier) : slot
+        guard connections[owner].isSecured, let identity = agreements[owner]?.identity else {
+            return false
+        }
+        return limits.exempts(identity, atListener: Int(connections[slot].listener))
     }
 
     /// A number that stands for whom the client's certificate names; nil: nobody.

@@ -1,5 +1,6 @@
 import Base
 import Model
+import Secure
 import Testing
 
 @testable import ProxyCore
@@ -117,6 +118,62 @@ import Testing
         let plans = TrafficPlans(configuration)
         #expect(plans.routes.map(\.retry) == [0, 0, 1, 2, 3])
         #expect(plans.budgets.count == 4)
+    }
+
+    /// Who asks how a service is learns that, and not how busy it is; others are held to all.
+    @Test(arguments: [true, false])
+    func noLimitMeansWhoChecks(_ checks: Bool) throws {
+        let control = try #require(SPIFFEID(rawValue: "spiffe://mesh.test/control"))
+        let web = try #require(SPIFFEID(rawValue: "spiffe://mesh.test/ns/shop/sa/web"))
+        var configuration = Self.configuration(listener: [RateLimitPolicy(burst: 1, fill: 1)])
+        configuration.listeners[0].tls = ServerTLS(certificate: "c", key: "k")
+        configuration.listeners[0].unlimited = control
+        // It finds nobody to ask, and turns away whoever it means.
+        configuration.listeners[0].globalRateLimit = GlobalRateLimit(
+            cluster: "gone", domain: "d", descriptors: [.init([.init("a", .text("b"))])],
+            denies: true)
+        configuration.clusters[0].admission = AdmissionPolicy(leastRate: 0)
+        let scene = Scene(configuration)
+        let identity = checks ? control : web
+        let client = scene.client()
+        scene.proxy.secured(
+            client.slot,
+            TLSAgreement(
+                version: "1.3", agreed: .http1, peer: identity.rawValue, identity: identity),
+            now: scene.simulation.now)
+        scene.pass(.zero)
+        let statuses = (0..<3).map { _ in Self.ask(scene, client).prefix(12).suffix(3) }
+        #expect(statuses == (checks ? ["200", "200", "200"] : ["500", "429", "429"]))
+        #expect(scene.proxy.counters[.limitsEnabled] == (checks ? 0 : 3))
+    }
+
+    /// What a check finds is no request's, and it is not turned away for what these have found.
+    @Test(arguments: [true, false])
+    func noAdmissionMeansWhoChecks(_ checks: Bool) throws {
+        let control = try #require(SPIFFEID(rawValue: "spiffe://mesh.test/control"))
+        var configuration = Self.configuration()
+        configuration.listeners[0].tls = ServerTLS(certificate: "c", key: "k")
+        configuration.listeners[0].unlimited = checks ? control : nil
+        configuration.clusters[0].admission = AdmissionPolicy(
+            threshold: 100, window: .seconds(30), mostRejected: 100, leastRate: 0)
+        let scene = Scene(configuration)
+        let client = scene.client()
+        scene.proxy.secured(
+            client.slot,
+            TLSAgreement(
+                version: "1.3", agreed: .http1, peer: control.rawValue, identity: control),
+            now: scene.simulation.now)
+        scene.pass(.zero)
+        for _ in 0..<100 {
+            scene.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n", by: client)
+            let answer = scene.received(client)
+            guard answer.isEmpty else { continue }
+            let server = try #require(scene.servers.last)
+            _ = scene.received(server)
+            scene.send("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n", by: server)
+            _ = scene.received(client)
+        }
+        #expect((scene.proxy.counters[.admissionRejected] == 0) == checks)
     }
 
     @Test func inTheShadowItIsOnlyCounted() {
