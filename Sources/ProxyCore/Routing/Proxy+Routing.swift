@@ -102,15 +102,16 @@ extension Proxy {
         guard exchange.route >= 0 else { return true }
         let action = router.actions.actions[Int(exchange.route)]
         guard action.status > 0 else {
-            guard action.rewrite.kind == .regex else { return true }
-            if router.actions.rewrite(head.patternPath(bytes), action.rewrite) != nil {
-                return true
-            }
+            let path = head.patternPath(bytes)
+            guard router.actions.mayOverflow(path, action.rewrite),
+                router.actions.rewrite(path, action.rewrite) == nil
+            else { return true }
             reply(slot, status: 414, flag: nil, detail: .rewrittenPathTooLong, now: now)
             return false
         }
         var out = unsafe ByteWriter(replyFields.memory)
-        if action.isRedirect { writeLocation(slot, action, bytes, to: &out) }
+        var fits = true
+        if action.isRedirect { fits = writeLocation(slot, action, bytes, to: &out) }
         var parts = ReplyParts()
         let edit = router.edits(exchange.route, exchange.share).answer
         for i in edit.adds.indices {
@@ -121,7 +122,7 @@ extension Proxy {
             out.append(router.actions.bytes(field.value))
             out.append("\r\n")
         }
-        guard !out.overflowed else {
+        guard fits, !out.overflowed else {
             reply(slot, status: 414, flag: nil, detail: .redirectTooLong, now: now)
             return false
         }
@@ -133,9 +134,10 @@ extension Proxy {
         return false
     }
 
+    /// - Returns: false: the new path is too long. The one that came would be another place.
     private func writeLocation(
         _ slot: Int, _ action: RouteActions.Action, _ bytes: Bytes, to out: inout ByteWriter
-    ) {
+    ) -> Bool {
         let redirect = action.redirect
         let isSecured = connections[slot].isSecured || isSecuredStream(slot)
         let scheme =
@@ -159,16 +161,18 @@ extension Proxy {
         let path = head.patternPath(bytes)
         if path == "*" {
             out.append("/")
-        } else if let rewritten = router.actions.rewrite(path, action.rewrite) {
-            out.append(rewritten)
         } else {
-            out.append(path)
+            guard let rewritten = router.actions.rewrite(path, action.rewrite) else {
+                return false
+            }
+            out.append(rewritten)
         }
         let target = bytes[head.path]
         if !redirect.stripsQuery, let mark = target.firstIndex(of: UInt8(ascii: "?")) {
             out.append(target[mark..<target.count])
         }
         out.append("\r\n")
+        return true
     }
 
     private func isSecuredStream(_ slot: Int) -> Bool {

@@ -257,6 +257,15 @@ struct RouteActions: ~Copyable {
 
     // MARK: Paths
 
+    /// Whether a path may become too long; most are seen to fit without being made.
+    func mayOverflow(_ path: Bytes, _ rewrite: Rewrite) -> Bool {
+        switch rewrite.kind {
+        case .none, .path: false
+        case .prefix: path.count + Int(rewrite.text.count) + 1 > Self.pathMost
+        case .regex: true
+        }
+    }
+
     /// What a path becomes, in this table's memory until the next; nil: it is too long.
     /// - Parameter path: without its query.
     func rewrite(_ path: Bytes, _ rewrite: Rewrite) -> Bytes? {

@@ -72,6 +72,32 @@ import Testing
         #expect(answer.hasPrefix("HTTP/1.1 414"))
     }
 
+    /// Nor by a prefix, which takes a proxy that lets long targets in.
+    @Test(arguments: [false, true], [12_000, 13_000])
+    func aPathThatAPrefixMakesTooLongIsAnswered(_ redirects: Bool, _ length: Int) {
+        var configuration = Scene.configuration()
+        configuration.limits.targetBytes = 16 * 1024
+        let prefix = PathRewrite.prefix("/" + String(repeating: "b", count: 4095))
+        if redirects {
+            configuration.routes[0].redirect = Redirect(path: prefix)
+            configuration.routes[0].shares = []
+        } else {
+            configuration.routes[0].rewrite = prefix
+        }
+        let scene = Scene(configuration)
+        let client = scene.client()
+        let path = "/" + String(repeating: "a", count: length - 1)
+        scene.send("GET \(path) HTTP/1.1\r\nhost: a\r\n\r\n", by: client)
+        let isTooLong = length + 4096 > 16 * 1024
+        let answer = scene.received(client)
+        if isTooLong || redirects {
+            #expect(answer.hasPrefix("HTTP/1.1 \(isTooLong ? 414 : 301) "))
+            #expect(scene.servers.isEmpty)
+        } else {
+            #expect(scene.servers.count == 1 && answer.isEmpty)
+        }
+    }
+
     @Test func hostsAreRewritten() {
         let sent = Self.sent("/", host: "www.example.org:80") { $0.hostRewrite = "inner:8080" }
         #expect(sent.contains("\r\nhost: inner:8080\r\n"))
