@@ -118,12 +118,16 @@ extension EnvoyRendering {
         guard carriages.allSatisfy({ $0.hash == carriage.hash }) else {
             throw EnvoyRefusal("\(differing) hashes, and Envoy has one for a route")
         }
-        if let own = route.retry?.budget,
-            !carriages.allSatisfy({ $0.retry?.budget == own })
+        if let own = route.retry, own.isOn || own.budget != nil,
+            !carriages.allSatisfy({ $0.retry?.budget == own.budget })
         {
+            // Without one of its own, its retries would be held against that of the cluster.
             throw EnvoyRefusal(
-                "the route \(route.meshName.text) has a retry budget that the policies of its "
-                    + "destinations have not, and Envoy has one for a service")
+                "the route \(route.meshName.text) has "
+                    + (own.budget == nil
+                        ? "no retry budget, and policies of its destinations have one: "
+                        : "a retry budget that the policies of its destinations have not: ")
+                    + "Envoy has one for a service")
         }
         carriage.timeout = route.timeout ?? carriage.timeout
         carriage.retry = route.retry ?? carriage.retry

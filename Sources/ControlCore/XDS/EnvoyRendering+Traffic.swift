@@ -39,7 +39,7 @@ extension EnvoyRendering {
         case nil: budget = nil
         case .concurrency(let percent, let least):
             budget = [
-                "budget_percent": Self.percent(percent), "min_retry_concurrency": .number(least),
+                "budget_percent": Self.percent(percent), "min_retry_concurrency": ofAll(least),
             ]
         case .rate: throw refusal("a retry budget by time (`per`)")
         }
@@ -62,15 +62,17 @@ extension EnvoyRendering {
     private func threshold(
         _ priority: String, _ limits: BreakerPolicy.Limits, _ budget: EnvoyValue?
     ) -> EnvoyValue {
-        func all(_ each: Int) -> EnvoyValue {
-            .number(Int(clamping: min(each * facts.workers, Int(UInt32.max))))
-        }
         let threshold: EnvoyValue = [
-            "priority": .text(priority), "max_connections": all(limits.connections),
-            "max_pending_requests": all(limits.pending), "max_requests": all(limits.requests),
-            "max_retries": all(limits.retries),
+            "priority": .text(priority), "max_connections": ofAll(limits.connections),
+            "max_pending_requests": ofAll(limits.pending),
+            "max_requests": ofAll(limits.requests), "max_retries": ofAll(limits.retries),
         ]
         return budget.map { threshold.with("retry_budget", $0) } ?? threshold
+    }
+
+    /// What all of Envoy's workers have where each worker of a reference proxy has so many.
+    private func ofAll(_ each: Int) -> EnvoyValue {
+        .number(min(each * facts.workers, Int(UInt32.max)))
     }
 
     static func percent(_ percent: Double) -> EnvoyValue { ["value": .decimal(percent)] }

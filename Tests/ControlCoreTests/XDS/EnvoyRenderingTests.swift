@@ -143,7 +143,7 @@ private let shop = """
         #expect(thresholds.map { $0["priority"].text } == ["DEFAULT", "HIGH"])
         // Of both workers.
         #expect(thresholds.map { $0["max_requests"].number } == [2048, 14])
-        #expect(thresholds[0]["retry_budget"]["min_retry_concurrency"].number == 2)
+        #expect(thresholds[0]["retry_budget"]["min_retry_concurrency"].number == 4)
     }
 
     @Test(

@@ -111,6 +111,34 @@ private func route(_ members: String) throws -> JSONNode {
         #expect(changed["response_headers_to_remove"] == .list([.text("server")]))
     }
 
+    /// The budget of a cluster is that of all requests that go there, whatever their route says.
+    @Test(
+        arguments: [
+            (nil, "{on: [5xx]}", nil), ("{percent: 20%}", "{on: [5xx]}", "no retry budget, and"),
+            ("{percent: 20%}", "{on: [5xx], budget: {percent: 20%}}", nil),
+            ("{percent: 20%}", "{on: [5xx], budget: {percent: 30%}}", "a retry budget that"),
+            (nil, "{on: [5xx], budget: {percent: 20%}}", "a retry budget that"),
+            // What is never sent again takes nothing of it.
+            ("{percent: 20%}", "{on: []}", nil),
+        ] as [(String?, String, String?)])
+    func aBudgetIsOfAService(_ budget: String?, _ retry: String, _ refusal: String?) throws {
+        let text = """
+            [{kind: service, name: web, namespace: shop},
+             {kind: service, name: cart, namespace: shop},
+             {kind: policy, name: p, namespace: shop, to: [cart],
+              retry: {on: [reset]\(budget.map { ", budget: \($0)" } ?? "")}},
+             {kind: route, name: r, namespace: shop, hosts: [x], to: [cart], retry: \(retry)}]
+            """
+        let rendering = try rendered(text)
+        do throws(EnvoyRefusal) {
+            _ = try rendering.content(EnvoyQuestion(.routes, "outbound"))
+            #expect(refusal == nil)
+        } catch {
+            let start = "the route shop/r has \(refusal ?? "nothing wrong")"
+            #expect(error.reason.hasPrefix(start), "\(error.reason)")
+        }
+    }
+
     @Test func mirrorsAreTold() throws {
         let text = """
             [{kind: service, name: web, namespace: shop},
