@@ -88,8 +88,8 @@ extension Experiment {
         return isReplaced ? own : own + [standard]
     }
 
-    /// What a proxy that has a file calls the process beside it, among the services that this
-    /// calls.
+    /// The cluster of a proxy without a control plane that is the process beside it. It stands
+    /// among those of the services that are called, none of which can have the name.
     public static let ownCluster = "local"
 
     /// What a gateway is called as a service of the mesh.

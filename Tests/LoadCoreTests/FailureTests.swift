@@ -146,6 +146,30 @@ import Testing
         #expect(simulation.steps < 60_000)
     }
 
+    @Test("What is answered late is of the second in which it was due")
+    func answersByTheSecondOfTheRequest() {
+        // Each answer takes a second and a half; those to the first 100 requests are errors.
+        let failing = Instant(nanoseconds: 2_000_500_000)
+        let model = ServerModel(
+            delay: { _, _ in .milliseconds(1500) },
+            ending: { _, now in
+                .answer(
+                    now < failing
+                        ? "HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n" : ServerModel.plain)
+            })
+        let plan = testPlan(rate: .constant(100), connections: 400, timeout: .seconds(10))
+        let phase = PhasePlan(name: "base", duration: .seconds(3), measure: true, rate: nil)
+        let simulation = Simulation(testJob(plan, phases: [phase]), model)
+        _ = simulation.run()
+        let due = simulation.generator.dueTallies
+        #expect(due.map(\.planned) == [100, 100, 100])
+        #expect(due.map(\.errors) == [100, 0, 0])
+        #expect(due.map(\.good) == [0, 100, 100])
+        // By the clock none of these is: the last come when the job is over.
+        #expect(simulation.seconds.first?.errors == 0)
+        #expect(simulation.seconds.dropFirst(3).reduce(0) { $0 + $1.good } > 100)
+    }
+
     @Test("Of a stopped run, what waits is timed at what it reached")
     func stoppedWhileWaiting() {
         let plan = testPlan(rate: .constant(100), connections: 1, timeout: .seconds(30))

@@ -79,6 +79,7 @@ import Testing
         let result = try Self.result(of: Self.job(servers.map(\.address), threads: 2))
         #expect(result.threads.count == 2)
         #expect(result.phases[0].outcomes == ["ok": 200])
+        #expect(result.due.map(\.planned) == [200] && result.due.map(\.good) == [200])
         #expect(servers.map { $0.requests.all.count } == [100, 100])
         #expect(servers.map { $0.connections.all.count } == [2, 2])
     }

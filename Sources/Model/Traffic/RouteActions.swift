@@ -73,7 +73,7 @@ extension RouteEffects {
     }
 }
 
-/// What is wrong with what `RouteEffects.idleKeys` names.
+/// For people: what is wrong with what `RouteEffects.idleKeys` names.
 public let whyIdle = "the route answers itself: nobody is asked"
 
 /// What a request's path becomes. The query stays.

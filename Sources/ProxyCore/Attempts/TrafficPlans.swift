@@ -84,18 +84,13 @@ struct TrafficPlans {
         for (place, route) in configuration.routes.enumerated() {
             let first = mirrors.count
             mirrors += route.mirrors.map { MirrorPlan($0, places) }
-            let retry: Int32
-            if let name = route.declared {
-                if let known = declared[name] {
-                    retry = known
-                } else {
-                    retry = add(
-                        route.retry, of: "declared route \(name)", configuration.workers)
-                    declared[name] = retry
-                }
-            } else {
-                retry = add(route.retry, of: "route \(texts[place])", configuration.workers)
-            }
+            let retry =
+                route.declared.flatMap { declared[$0] }
+                ?? add(
+                    route.retry,
+                    of: route.declared.map { "declared route \($0)" }
+                        ?? "route \(texts[place])", configuration.workers)
+            if let name = route.declared { declared[name] = retry }
             routes.append(
                 RoutePlan(
                     retry: retry,

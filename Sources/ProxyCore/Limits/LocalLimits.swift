@@ -73,15 +73,7 @@ struct LocalLimits: ~Copyable {
             -> Range<Int>
         {
             guard !policies.isEmpty else { return limits.count..<limits.count }
-            let first = limits.count
-            let place = place()
-            for policy in policies {
-                let name = Self.name(policy, place)
-                let use = uses[name, default: 0]
-                uses[name] = use + 1
-                add(policy, "\(name) \(use)")
-            }
-            return first..<limits.count
+            return add(policies, Self.names(policies, place(), &uses))
         }
 
         /// A declared route's limits are there once, for however many hosts and matches it has.
@@ -89,20 +81,32 @@ struct LocalLimits: ~Copyable {
             guard let declared = route.declared else {
                 return add(route.rateLimits, "route \(route.conditions)")
             }
-            let first = limits.count
-            var uses: [String: Int] = [:]
-            for policy in route.rateLimits {
-                let name = Self.name(policy, "declared route \(declared)")
-                let use = uses[name, default: 0]
-                uses[name] = use + 1
-                add(policy, "\(name) \(use)")
-            }
-            return first..<limits.count
+            // Counted anew, each host and match of it comes to the same names.
+            var own: [String: Int] = [:]
+            return add(
+                route.rateLimits,
+                Self.names(route.rateLimits, "declared route \(declared)", &own))
         }
 
-        private static func name(_ policy: RateLimitPolicy, _ place: String) -> String {
-            "\(place) \(policy.matches) \(String(describing: policy.per)) \(policy.burst) "
-                + "\(policy.fill) \(policy.interval.nanoseconds)"
+        /// What limits are known by across configurations: what they say, and how often that has
+        /// been said.
+        private static func names(
+            _ policies: [RateLimitPolicy], _ place: String, _ uses: inout [String: Int]
+        ) -> [String] {
+            policies.map { policy in
+                let name =
+                    "\(place) \(policy.matches) \(String(describing: policy.per)) "
+                    + "\(policy.burst) \(policy.fill) \(policy.interval.nanoseconds)"
+                let use = uses[name, default: 0]
+                uses[name] = use + 1
+                return "\(name) \(use)"
+            }
+        }
+
+        private mutating func add(_ policies: [RateLimitPolicy], _ names: [String]) -> Range<Int> {
+            let first = limits.count
+            for (policy, name) in zip(policies, names) { add(policy, name) }
+            return first..<limits.count
         }
 
         /// - Parameter name: the same for those that have the same buckets.
@@ -126,6 +130,7 @@ struct LocalLimits: ~Copyable {
         }
     }
 
+    /// Whether the limits of a listener do not mean whoever has that identity.
     func exempts(_ identity: SPIFFEID, atListener listener: Int) -> Bool {
         listener < unlimited.count && unlimited[listener] == identity
     }

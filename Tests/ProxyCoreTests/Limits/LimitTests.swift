@@ -135,13 +135,7 @@ import Testing
         configuration.clusters[0].admission = AdmissionPolicy(leastRate: 0)
         let scene = Scene(configuration)
         let identity = checks ? control : web
-        let client = scene.client()
-        scene.proxy.secured(
-            client.slot,
-            TLSAgreement(
-                version: "1.3", agreed: .http1, peer: identity.rawValue, identity: identity),
-            now: scene.simulation.now)
-        scene.pass(.zero)
+        let client = Self.client(of: scene, identity)
         let statuses = (0..<3).map { _ in Self.ask(scene, client).prefix(12).suffix(3) }
         #expect(statuses == (checks ? ["200", "200", "200"] : ["500", "429", "429"]))
         #expect(scene.proxy.counters[.limitsEnabled] == (checks ? 0 : 3))
@@ -157,13 +151,7 @@ import Testing
         configuration.clusters[0].admission = AdmissionPolicy(
             threshold: 100, window: .seconds(30), mostRejected: 100, leastRate: 0)
         let scene = Scene(configuration)
-        let client = scene.client()
-        scene.proxy.secured(
-            client.slot,
-            TLSAgreement(
-                version: "1.3", agreed: .http1, peer: control.rawValue, identity: control),
-            now: scene.simulation.now)
-        scene.pass(.zero)
+        let client = Self.client(of: scene, control)
         for _ in 0..<100 {
             scene.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n", by: client)
             let answer = scene.received(client)
@@ -174,6 +162,18 @@ import Testing
             _ = scene.received(client)
         }
         #expect((scene.proxy.counters[.admissionRejected] == 0) == checks)
+    }
+
+    /// Who has shown a certificate with that identity.
+    private static func client(of scene: Scene, _ identity: SPIFFEID) -> SimulatedSocket {
+        let client = scene.client()
+        scene.proxy.secured(
+            client.slot,
+            TLSAgreement(
+                version: "1.3", agreed: .http1, peer: identity.rawValue, identity: identity),
+            now: scene.simulation.now)
+        scene.pass(.zero)
+        return client
     }
 
     @Test func inTheShadowItIsOnlyCounted() {
